@@ -1,0 +1,1 @@
+"""The compiler and the client: what runs on a workstation."""

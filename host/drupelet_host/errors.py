@@ -1,0 +1,64 @@
+"""The compiler's own errors; those of packages and requests are in `drupelet_shared.errors`.
+
+    DrupeletError
+    |-- RecipeError            recipe_invalid
+    |-- DataError              data_invalid
+    |-- ModelError             model_invalid
+    |   `-- ExportError        export_failed
+    |-- ConstraintError        constraint_not_met
+    `-- RemoteError            remote_error
+        |-- BrokerError        broker_unreachable
+        `-- ReplyTimeoutError  reply_timeout
+"""
+
+from __future__ import annotations
+
+from drupelet_shared.errors import DrupeletError
+
+
+class RecipeError(DrupeletError):
+    """A recipe with faults; the message lists all of them."""
+
+    code = "recipe_invalid"
+
+
+class DataError(DrupeletError):
+    """Data that cannot be read or does not fit the model."""
+
+    code = "data_invalid"
+
+
+class ModelError(DrupeletError):
+    """A model that cannot be loaded or does not do what a pass needs."""
+
+    code = "model_invalid"
+
+
+class ExportError(ModelError):
+    """A model that cannot be turned into a deployable graph."""
+
+    code = "export_failed"
+
+
+class ConstraintError(DrupeletError):
+    """The constraints were not reached; the message says how close the best came."""
+
+    code = "constraint_not_met"
+
+
+class RemoteError(DrupeletError):
+    """Something between the client and the device failed."""
+
+    code = "remote_error"
+
+
+class BrokerError(RemoteError):
+    """The broker cannot be reached or refuses the connection."""
+
+    code = "broker_unreachable"
+
+
+class ReplyTimeoutError(RemoteError):
+    """No answer came in time."""
+
+    code = "reply_timeout"

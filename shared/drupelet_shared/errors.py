@@ -1,0 +1,219 @@
+"""The errors both halves raise, each with a stable code that also goes on the wire.
+
+    DrupeletError
+    |-- InvalidValueError               invalid_value
+    |-- PackageError                    package_invalid
+    |   |-- ArchiveError                archive_invalid
+    |   |   |-- UnsafePathError         archive_unsafe_path
+    |   |   |-- LinkEntryError          archive_link
+    |   |   |-- DuplicateEntryError     archive_duplicate_entry
+    |   |   |-- UndeclaredFileError     archive_undeclared_file
+    |   |   |-- MissingFileError        archive_missing_file
+    |   |   |-- TooManyEntriesError     archive_too_many_entries
+    |   |   |-- ArchiveSizeError        archive_too_large
+    |   |   `-- NoSpaceError            archive_no_space
+    |   |-- DigestMismatchError         package_digest_mismatch
+    |   |-- ManifestError               manifest_invalid
+    |   |-- SignatureMissingError       signature_missing
+    |   |-- SignatureInvalidError       signature_invalid
+    |   `-- SignatureUntrustedError     signature_untrusted
+    `-- RequestError                    invalid_request
+        |-- UnknownModelError           unknown_model
+        |-- InputNameError              invalid_input_name
+        |-- InputDatatypeError          invalid_input_datatype
+        |-- InputShapeError             invalid_input_shape
+        |-- InputDataError              invalid_input_data
+        |-- ImageError                  invalid_image
+        |-- ContentTypeError            unsupported_content_type
+        |-- PayloadSizeError            payload_too_large
+        |-- OverloadedError             overloaded
+        |-- ExpiredError                expired
+        |-- ModelUnavailableError       model_unavailable
+        `-- InferenceFailedError        inference_failed
+
+Messages name the thing, the value found and the limit or what was expected.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DrupeletError(Exception):
+    """The root of every error this project raises on purpose."""
+
+    code: ClassVar[str] = "internal"
+
+
+class InvalidValueError(DrupeletError):
+    """A name, size or identifier that does not have the form it must have."""
+
+    code = "invalid_value"
+
+
+class PackageError(DrupeletError):
+    """A package that is refused."""
+
+    code = "package_invalid"
+
+
+class ArchiveError(PackageError):
+    """The file is not a readable archive of the package format."""
+
+    code = "archive_invalid"
+
+
+class UnsafePathError(ArchiveError):
+    """An entry's path is absolute, climbs out with '..' or has a form the format forbids."""
+
+    code = "archive_unsafe_path"
+
+
+class LinkEntryError(ArchiveError):
+    """An entry is a link or another special file."""
+
+    code = "archive_link"
+
+
+class DuplicateEntryError(ArchiveError):
+    """Two entries share a path."""
+
+    code = "archive_duplicate_entry"
+
+
+class UndeclaredFileError(ArchiveError):
+    """An entry that the manifest does not declare."""
+
+    code = "archive_undeclared_file"
+
+
+class MissingFileError(ArchiveError):
+    """A file that the manifest declares and the archive lacks."""
+
+    code = "archive_missing_file"
+
+
+class TooManyEntriesError(ArchiveError):
+    """More entries than a reader accepts."""
+
+    code = "archive_too_many_entries"
+
+
+class ArchiveSizeError(ArchiveError):
+    """An entry, or all together, is larger than declared or than a reader accepts."""
+
+    code = "archive_too_large"
+
+
+class NoSpaceError(ArchiveError):
+    """The package does not fit in the room there is."""
+
+    code = "archive_no_space"
+
+
+class DigestMismatchError(PackageError):
+    """A file whose SHA-256 differs from the declared one."""
+
+    code = "package_digest_mismatch"
+
+
+class ManifestError(PackageError):
+    """The manifest is missing, is not JSON or breaks its schema."""
+
+    code = "manifest_invalid"
+
+
+class SignatureMissingError(PackageError):
+    """The package carries no signature."""
+
+    code = "signature_missing"
+
+
+class SignatureInvalidError(PackageError):
+    """The signature is malformed, or does not cover exactly the files there are."""
+
+    code = "signature_invalid"
+
+
+class SignatureUntrustedError(PackageError):
+    """No trusted key made this signature."""
+
+    code = "signature_untrusted"
+
+
+class RequestError(DrupeletError):
+    """An inference request that gets an error as its answer."""
+
+    code = "invalid_request"
+
+
+class UnknownModelError(RequestError):
+    """No model of that name, or not in that version, is active."""
+
+    code = "unknown_model"
+
+
+class InputNameError(RequestError):
+    """An input or output that is missing, unknown or given twice."""
+
+    code = "invalid_input_name"
+
+
+class InputDatatypeError(RequestError):
+    """A tensor whose datatype is not the model's."""
+
+    code = "invalid_input_datatype"
+
+
+class InputShapeError(RequestError):
+    """A tensor whose shape the model does not take."""
+
+    code = "invalid_input_shape"
+
+
+class InputDataError(RequestError):
+    """Tensor data that does not have the length or the values its header promises."""
+
+    code = "invalid_input_data"
+
+
+class ImageError(RequestError):
+    """An image that cannot be decoded, is too large, or a model that takes none."""
+
+    code = "invalid_image"
+
+
+class ContentTypeError(RequestError):
+    """A content type the contract does not know."""
+
+    code = "unsupported_content_type"
+
+
+class PayloadSizeError(RequestError):
+    """A payload larger than the limit."""
+
+    code = "payload_too_large"
+
+
+class OverloadedError(RequestError):
+    """The model's queue is full."""
+
+    code = "overloaded"
+
+
+class ExpiredError(RequestError):
+    """The request's own deadline passed before it was answered."""
+
+    code = "expired"
+
+
+class ModelUnavailableError(RequestError):
+    """The model is known and cannot answer now."""
+
+    code = "model_unavailable"
+
+
+class InferenceFailedError(RequestError):
+    """The engine failed, or its worker died, on this request."""
+
+    code = "inference_failed"

@@ -1,0 +1,34 @@
+"""The form of identifiers that become topic levels and file names: models, devices, versions, variants."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from drupelet_shared.errors import InvalidValueError
+
+# One MQTT topic level that is also a safe file name: no '/', '+', '#', '$', no leading dot, at most 64 characters.
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+
+_NAME = re.compile(NAME_PATTERN)
+
+
+def check_name(value: str, *, what: str) -> str:
+    """Return `value` if it is a well-formed identifier.
+
+    Args:
+        value: The identifier to check.
+        what: What it identifies, for the message: "model", "device", ...
+
+    Raises:
+        InvalidValueError: It has another form.
+    """
+    if not _NAME.fullmatch(value):
+        raise InvalidValueError(
+            f"{what} name {value!r}: expected 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"
+        )
+    return value

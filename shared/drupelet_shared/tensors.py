@@ -1,0 +1,64 @@
+"""Tensor datatypes, names and shapes as the Open Inference Protocol v2 writes them; no array library needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+VARIABLE = -1
+MAX_RANK = 8
+
+
+class Datatype(StrEnum):
+    """The datatypes of the Open Inference Protocol v2 (Tensor Data Types)."""
+
+    BOOL = "BOOL"
+    UINT8 = "UINT8"
+    UINT16 = "UINT16"
+    UINT32 = "UINT32"
+    UINT64 = "UINT64"
+    INT8 = "INT8"
+    INT16 = "INT16"
+    INT32 = "INT32"
+    INT64 = "INT64"
+    FP16 = "FP16"
+    FP32 = "FP32"
+    FP64 = "FP64"
+    BYTES = "BYTES"
+
+
+# Little-endian NumPy dtype strings; BYTES has no fixed size and no entry.
+NUMPY_DTYPE: dict[Datatype, str] = {
+    Datatype.BOOL: "?",
+    Datatype.UINT8: "|u1",
+    Datatype.UINT16: "<u2",
+    Datatype.UINT32: "<u4",
+    Datatype.UINT64: "<u8",
+    Datatype.INT8: "|i1",
+    Datatype.INT16: "<i2",
+    Datatype.INT32: "<i4",
+    Datatype.INT64: "<i8",
+    Datatype.FP16: "<f2",
+    Datatype.FP32: "<f4",
+    Datatype.FP64: "<f8",
+}
+
+
+class TensorSpec(BaseModel):
+    """One input or output of a model: its name, datatype and shape, -1 for a variable dimension."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+    datatype: Datatype
+    shape: Annotated[tuple[Annotated[int, Field(ge=VARIABLE)], ...], Field(max_length=MAX_RANK)]
+
+
+def shape_matches(shape: Sequence[int], spec: Sequence[int]) -> bool:
+    """Whether a concrete shape has the rank of `spec` and equals it wherever `spec` is not variable."""
+    return len(shape) == len(spec) and all(
+        size == wanted or (wanted == VARIABLE and size >= 0) for size, wanted in zip(shape, spec, strict=True)
+    )

@@ -1,0 +1,72 @@
+"""The topics of the MQTT contract, version 1: built and parsed here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drupelet_shared.names import check_name
+
+DEFAULT_PREFIX = "drupelet/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceTopic:
+    """What `infer/<model>[/<version>]` addresses."""
+
+    model: str
+    version: str | None
+
+
+class DeviceTopics:
+    """The topics of one device under `<prefix>/<device>`."""
+
+    def __init__(self, device: str, *, prefix: str = DEFAULT_PREFIX) -> None:
+        self.device = check_name(device, what="device")
+        self.base = f"{prefix.strip('/')}/{device}"
+
+    @property
+    def infer_filters(self) -> tuple[str, str]:
+        """The subscriptions that receive every inference request."""
+        return f"{self.base}/infer/+", f"{self.base}/infer/+/+"
+
+    @property
+    def status(self) -> str:
+        """Retained: the birth message, or the last will."""
+        return f"{self.base}/status"
+
+    @property
+    def device_telemetry(self) -> str:
+        """CPU, memory and temperature of the device."""
+        return f"{self.base}/telemetry/device"
+
+    def infer(self, model: str, version: str | None = None) -> str:
+        """Where requests for a model are sent."""
+        check_name(model, what="model")
+        if version is None:
+            return f"{self.base}/infer/{model}"
+        return f"{self.base}/infer/{model}/{check_name(version, what='version')}"
+
+    def result(self, model: str) -> str:
+        """Where replies go when the request names no Response Topic."""
+        return f"{self.base}/result/{model}"
+
+    def model_state(self, model: str) -> str:
+        """Retained: what the device runs for this model."""
+        return f"{self.base}/models/{model}/state"
+
+    def model_telemetry(self, model: str) -> str:
+        """Latency and counts of one model."""
+        return f"{self.base}/telemetry/models/{model}"
+
+    def parse_infer(self, topic: str) -> InferenceTopic | None:
+        """The model and version a request topic addresses; None if it is not one of this device."""
+        head = f"{self.base}/infer/"
+        if not topic.startswith(head):
+            return None
+        levels = topic[len(head) :].split("/")
+        match levels:
+            case [model]:
+                return InferenceTopic(model=model, version=None)
+            case [model, version]:
+                return InferenceTopic(model=model, version=version)
+        return None
