@@ -1,0 +1,96 @@
+"""Builds sdist and wheel, installs the wheel with `[agent]` alone in a fresh environment, and runs the agent there.
+
+The package, the broker and the client come from the environment that runs this script; the agent sees only its own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+import numpy as np  # noqa: E402 - the tests' helpers are found only now
+
+from drupelet_host.client import DeviceClient  # noqa: E402
+from support.agents import DEVICE, listener, write_config  # noqa: E402
+from support.brokers import embedded_broker  # noqa: E402
+from support.served_packages import LABELS, make_keys, make_package  # noqa: E402
+
+UNWANTED = ("torch", "onnx", "tensorflow", "click", "rich", "sklearn")
+
+
+def main() -> None:
+    """Fail with an exception if anything is not as it must be."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        wheel = build(folder / "dist")
+        python = install(wheel, folder / "environment")
+        check_imports(python)
+        answer = serve_one_request(python, folder)
+        print(f"wheel-check: {wheel.name} serves from an environment of its own: {answer}")
+
+
+def build(folder: Path) -> Path:
+    """Build the sdist, and from it the wheel."""
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT))
+    assert len(list(folder.glob("*.tar.gz"))) == 1, "one sdist is built"
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def install(wheel: Path, folder: Path) -> Path:
+    """Install the wheel with the agent's extra and nothing else."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin/python"
+    constraints = str(ROOT / "constraints.txt")
+    run(str(python), "-m", "pip", "install", "--quiet", "--constraint", constraints, f"{wheel}[agent]")
+    run(str(python), "-m", "pip", "check")
+    return python
+
+
+def check_imports(python: Path) -> None:
+    """The agent's environment holds no training framework and no command-line toolkit of the host."""
+    script = f"import importlib.util as u, json; print(json.dumps([n for n in {UNWANTED!r} if u.find_spec(n)]))"
+    present = json.loads(run(str(python), "-c", script))
+    assert not present, f"[agent] installs {present}"
+
+
+def serve_one_request(python: Path, folder: Path) -> str:
+    """Install a package with the installed agent, run it, and ask it one thing."""
+    keys = make_keys(folder)
+    package = make_package(folder, keys)
+    agent = [str(python.with_name("drupelet-agent")), "--config"]
+    with embedded_broker() as broker, listener(broker) as heard:
+        config = write_config(folder, broker)
+        keys.public.rename(folder / "trust/maker.pub")
+        run(*agent, str(config), "install", str(package))
+        with subprocess.Popen([*agent, str(config), "run"]) as process:
+            try:
+                heard.wait_for(heard.topics.model_state("digits"), health="ready")
+                image = np.full((1, 1, 8, 8), 0.5, np.float32)
+                with DeviceClient(DEVICE, host=broker.host, port=broker.port) as client:
+                    reply = client.infer("digits", {"image": image}, timeout_s=10)
+            finally:
+                process.terminate()
+        assert process.returncode == 0, f"the agent ended with {process.returncode}"
+    scores = reply.outputs["scores"]
+    assert scores.shape == (1, len(LABELS)), scores.shape
+    return f"scores {scores.shape}"
+
+
+def run(*command: str) -> str:
+    """Run a command, show what it said if it fails, return what it printed."""
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        sys.exit(f"{' '.join(command)}\n{result.stdout}{result.stderr}")
+    return result.stdout
+
+
+if __name__ == "__main__":
+    main()

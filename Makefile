@@ -1,0 +1,52 @@
+# Two commands do all set-up: `make demo` and `make test`. PYTHON may name another interpreter, 3.11 to 3.13.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test lint format wheel-check bench-spine clean
+.DEFAULT_GOAL := help
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+demo: $(VENV)/.demo  ## Train, compile, pack, serve and measure a small network on this machine
+	$(BIN)/python host/examples/digits/demo.py
+
+test: $(VENV)/.dev  ## Run the test suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## Run ruff, mypy and import-linter
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+wheel-check: $(VENV)/.dev  ## Build sdist and wheel; run the agent from the wheel in a fresh environment
+	$(BIN)/python .ci/check_wheel.py
+
+bench-spine: $(VENV)/.dev  ## Measure the numbers of the whole path; JSON on standard output
+	$(BIN)/python tests/benchmarks/bench_spine.py
+
+clean:  ## Remove everything that was built
+	rm -rf $(VENV) dist .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(None if ok else "drupelet needs Python 3.11 to 3.13; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+
+# pip 25.1 is the first to know dependency groups.
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing the demo's environment into $(VENV) (torch is large; a minute or more)"
+	$(PIP) install --upgrade 'pip>=25.1'
+	$(PIP) install --constraint constraints.txt --editable '.[host,agent,demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	@echo "installing the development tools into $(VENV)"
+	$(PIP) install --constraint constraints.txt --editable '.[host,agent,demo]' --group test --group lint --group build
+	@touch $@

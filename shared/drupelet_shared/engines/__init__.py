@@ -1,0 +1,1 @@
+"""The inference runtimes behind one interface; the host measures a variant in the very session the device creates."""

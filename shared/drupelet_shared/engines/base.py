@@ -1,0 +1,69 @@
+"""What an engine and a loaded model are to the rest of the code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from drupelet_shared.tensors import NUMPY_DTYPE, TensorSpec
+
+Array = npt.NDArray[Any]
+Tensors = Mapping[str, Array]
+
+
+class Session(Protocol):
+    """A model loaded in an engine; not safe to run from two threads at once."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs as the engine sees them."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The outputs as the engine sees them."""
+
+    def run(self, inputs: Tensors, outputs: Sequence[str]) -> dict[str, Array]:
+        """Compute the named outputs.
+
+        Args:
+            inputs: One array for each input, of its datatype and shape.
+            outputs: Names of the outputs wanted.
+
+        Raises:
+            InferenceFailedError: The engine refused or failed.
+        """
+
+
+class Engine(Protocol):
+    """An adapter over one inference runtime."""
+
+    @property
+    def name(self) -> str:
+        """The name variants refer to it by."""
+
+    @property
+    def version(self) -> str:
+        """The runtime's version, for example "1.32.0"."""
+
+    def load(self, path: Path, *, threads: int) -> Session:
+        """Load a model file.
+
+        Args:
+            path: The file.
+            threads: How many threads one inference may use.
+
+        Raises:
+            ModelLoadError: The runtime cannot load the file.
+        """
+
+
+def example_inputs(specs: Sequence[TensorSpec], *, variable: int = 1) -> dict[str, Array]:
+    """Zero-filled arrays of the specs' datatypes and shapes, each variable dimension set to `variable`."""
+    return {
+        spec.name: np.zeros([variable if size < 0 else size for size in spec.shape], dtype=NUMPY_DTYPE[spec.datatype])
+        for spec in specs
+    }

@@ -1,0 +1,89 @@
+"""The ONNX Runtime adapter: CPU sessions with a fixed number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from drupelet_shared.engines.base import Array, Tensors
+from drupelet_shared.errors import InferenceFailedError, ModelLoadError
+from drupelet_shared.tensors import VARIABLE, Datatype, TensorSpec
+
+_DATATYPES = {
+    "tensor(bool)": Datatype.BOOL,
+    "tensor(uint8)": Datatype.UINT8,
+    "tensor(uint16)": Datatype.UINT16,
+    "tensor(uint32)": Datatype.UINT32,
+    "tensor(uint64)": Datatype.UINT64,
+    "tensor(int8)": Datatype.INT8,
+    "tensor(int16)": Datatype.INT16,
+    "tensor(int32)": Datatype.INT32,
+    "tensor(int64)": Datatype.INT64,
+    "tensor(float16)": Datatype.FP16,
+    "tensor(float)": Datatype.FP32,
+    "tensor(double)": Datatype.FP64,
+    "tensor(string)": Datatype.BYTES,
+}
+_ERRORS_ONLY = 3
+
+
+class OnnxRuntimeEngine:
+    """Loads `.onnx` files into CPU sessions."""
+
+    name = "onnxruntime"
+
+    @property
+    def version(self) -> str:
+        """The installed ONNX Runtime's version."""
+        return str(ort.__version__)
+
+    def load(self, path: Path, *, threads: int) -> OnnxRuntimeSession:
+        """Load a model file; see `Engine.load`."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        # Pool threads that spin on after an inference take the cores from the worker next door.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        try:
+            session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            return OnnxRuntimeSession(session)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+            raise ModelLoadError(f"{path.name}: ONNX Runtime {self.version} cannot load it: {error}") from error
+
+
+class OnnxRuntimeSession:
+    """One model in ONNX Runtime."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self.inputs = tuple(_spec(node) for node in session.get_inputs())
+        self.outputs = tuple(_spec(node) for node in session.get_outputs())
+
+    def run(self, inputs: Tensors, outputs: Sequence[str]) -> dict[str, Array]:
+        """Compute the named outputs; see `Session.run`."""
+        try:
+            results = self._session.run(list(outputs), {name: _feed(array) for name, array in inputs.items()})
+        except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+            raise InferenceFailedError(f"ONNX Runtime failed: {error}") from error
+        return dict(zip(outputs, results, strict=True))
+
+
+def _feed(array: Array) -> Array:
+    """BYTES as text, which is what ONNX calls strings; ONNX Runtime would take the `repr` of bytes."""
+    if array.dtype != object:
+        return array
+    texts = [element.decode() if isinstance(element, bytes) else element for element in array.ravel().tolist()]
+    return np.array(texts, dtype=object).reshape(array.shape)
+
+
+def _spec(node: Any) -> TensorSpec:  # noqa: ANN401 - onnxruntime ships no types
+    if node.type not in _DATATYPES:
+        known = ", ".join(sorted(_DATATYPES))
+        raise ModelLoadError(f"tensor {node.name!r} has type {node.type}: expected one of {known}")
+    shape = tuple(size if isinstance(size, int) and size >= 0 else VARIABLE for size in node.shape)
+    return TensorSpec(name=node.name, datatype=_DATATYPES[node.type], shape=shape)
