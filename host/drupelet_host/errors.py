@@ -1,14 +1,14 @@
 """The compiler's own errors; those of packages and requests are in `drupelet_shared.errors`.
 
-    DrupeletError
-    |-- RecipeError            recipe_invalid
-    |-- DataError              data_invalid
-    |-- ModelError             model_invalid
-    |   `-- ExportError        export_failed
-    |-- ConstraintError        constraint_not_met
-    `-- RemoteError            remote_error
-        |-- BrokerError        broker_unreachable
-        `-- ReplyTimeoutError  reply_timeout
+DrupeletError
+|-- RecipeError            recipe_invalid
+|-- DataError              data_invalid
+|-- ModelError             model_invalid
+|   `-- ExportError        export_failed
+|-- ConstraintError        constraint_not_met
+`-- RemoteError            remote_error
+    |-- BrokerError        broker_unreachable
+    `-- ReplyTimeoutError  reply_timeout
 """
 
 from __future__ import annotations
@@ -47,9 +47,17 @@ class ConstraintError(DrupeletError):
 
 
 class RemoteError(DrupeletError):
-    """Something between the client and the device failed."""
+    """The device refused a request, or something between it and the client failed.
+
+    Attributes:
+        device_code: The code of the device's own error, where the device answered with one.
+    """
 
     code = "remote_error"
+
+    def __init__(self, message: str, *, device_code: str | None = None) -> None:
+        super().__init__(message)
+        self.device_code = device_code
 
 
 class BrokerError(RemoteError):

@@ -2,6 +2,7 @@
 
     DrupeletError
     |-- InvalidValueError               invalid_value
+    |-- KeyFileError                    key_invalid
     |-- PackageError                    package_invalid
     |   |-- ArchiveError                archive_invalid
     |   |   |-- UnsafePathError         archive_unsafe_path
@@ -17,6 +18,10 @@
     |   |-- SignatureMissingError       signature_missing
     |   |-- SignatureInvalidError       signature_invalid
     |   `-- SignatureUntrustedError     signature_untrusted
+    |-- EngineError                     engine_error
+    |   |-- EngineUnavailableError      engine_unavailable
+    |   |-- ModelLoadError              model_load_failed
+    |   `-- GoldenMismatchError         golden_mismatch
     `-- RequestError                    invalid_request
         |-- UnknownModelError           unknown_model
         |-- InputNameError              invalid_input_name
@@ -49,6 +54,12 @@ class InvalidValueError(DrupeletError):
     """A name, size or identifier that does not have the form it must have."""
 
     code = "invalid_value"
+
+
+class KeyFileError(DrupeletError):
+    """A key file that cannot be read or holds no ECDSA P-256 key."""
+
+    code = "key_invalid"
 
 
 class PackageError(DrupeletError):
@@ -141,10 +152,39 @@ class SignatureUntrustedError(PackageError):
     code = "signature_untrusted"
 
 
+class EngineError(DrupeletError):
+    """An inference runtime cannot do what a variant needs."""
+
+    code = "engine_error"
+
+
+class EngineUnavailableError(EngineError):
+    """The runtime is not installed, or older than the variant needs."""
+
+    code = "engine_unavailable"
+
+
+class ModelLoadError(EngineError):
+    """The runtime cannot load a model file."""
+
+    code = "model_load_failed"
+
+
+class GoldenMismatchError(EngineError):
+    """A variant's outputs differ from the golden vectors by more than its tolerance."""
+
+    code = "golden_mismatch"
+
+
 class RequestError(DrupeletError):
-    """An inference request that gets an error as its answer."""
+    """An inference request that gets an error as its answer.
+
+    Attributes:
+        request_id: The request's own id, once it has been read; the answer echoes it.
+    """
 
     code = "invalid_request"
+    request_id: str | None = None
 
 
 class UnknownModelError(RequestError):

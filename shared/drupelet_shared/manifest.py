@@ -11,15 +11,13 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError, model_validator
 
 from drupelet_shared.errors import ManifestError
-from drupelet_shared.names import Name
+from drupelet_shared.names import Name, Sha256
 from drupelet_shared.tensors import TensorSpec
 
-SCHEMA_VERSION = 1
 MANIFEST_PATH = "manifest.json"
 SIGNATURE_PATH = "model.sig"
 LABELS_PATH = "labels.txt"
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FilePath = Annotated[str, Field(min_length=1, max_length=255)]
 EngineName = Literal["onnxruntime", "litert"]
 
@@ -131,7 +129,7 @@ class LineageRecord(_Model):
 class Manifest(_Model):
     """The content of `manifest.json`; variants stand in the order the compiler ranks them, best first."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     name: Name
     version: Name
     release: Annotated[int, Field(ge=1)]

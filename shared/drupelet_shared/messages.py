@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from drupelet_shared.names import Name
+from drupelet_shared.tensors import TensorSpec
 
 
 class _Message(BaseModel):
@@ -41,7 +42,7 @@ class Plan(_Message):
 
 
 class ModelState(_Message):
-    """`models/<model>/state`, retained."""
+    """`models/<model>/state`, retained; `inputs` and `outputs` are what the running model takes and gives."""
 
     model: Name
     version: str
@@ -50,6 +51,8 @@ class ModelState(_Message):
     health: Literal["starting", "ready", "failed", "removed"]
     variant: str | None = None
     plan: Plan | None = None
+    inputs: tuple[TensorSpec, ...] | None = None
+    outputs: tuple[TensorSpec, ...] | None = None
     error: str | None = None
     code: str | None = None
 

@@ -13,6 +13,7 @@ from drupelet_shared.errors import InvalidValueError
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 _NAME = re.compile(NAME_PATTERN)
 

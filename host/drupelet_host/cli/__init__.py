@@ -55,9 +55,8 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command line; errors of ours become one line on standard error and an exit code."""
     try:
-        cli(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        # Outside of its standalone mode click returns the code of `ctx.exit`.
+        sys.exit(cli(standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -66,4 +65,3 @@ def main() -> NoReturn:
     except DrupeletError as error:
         print_error(error)
         sys.exit(EXIT_CONSTRAINT if error.code == "constraint_not_met" else EXIT_FAILED)
-    sys.exit(0)

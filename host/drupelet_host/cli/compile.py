@@ -1,0 +1,79 @@
+"""`drupelet compile`: a recipe in, a package out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+
+from drupelet_host.cli.output import console, print_json
+from drupelet_shared.units import format_bytes
+
+if TYPE_CHECKING:
+    from drupelet_host.evaluation.measurement import Measurement
+    from drupelet_host.state import CompileState
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Folder for the package.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def compile_command(recipe: Path, output: Path | None, *, as_json: bool, quiet: bool) -> None:
+    """Prune, quantize, measure and pack the model that RECIPE describes.
+
+    Exit code 3 says that a constraint was not met; nothing is written then.
+
+    Example: drupelet compile recipe.toml --output build
+    """
+    # Training frameworks take seconds to import, and the recipe's faults should not wait for them.
+    from drupelet_host.recipe import load_recipe  # noqa: PLC0415 - pydantic is loaded when the command runs
+
+    loaded = load_recipe(recipe)
+    if output is not None:
+        section = loaded.output.model_copy(update={"folder": output.resolve()})
+        loaded = loaded.model_copy(update={"output": section})
+    from drupelet_host.cli.compile_progress import show_progress  # noqa: PLC0415 - as above
+    from drupelet_host.compiler import compile_recipe  # noqa: PLC0415 - as above
+
+    with show_progress(quiet=quiet) as observer:
+        state = compile_recipe(loaded, observer=observer)
+    if as_json:
+        print_json(_as_json(state))
+    else:
+        _print_result(state)
+
+
+def _rows(state: CompileState) -> dict[str, Measurement]:
+    assert state.reference is not None, "a finished compile has measured the original"
+    return {"original": state.reference, **{name: state.measurements[name] for name in state.ranking}}
+
+
+def _as_json(state: CompileState) -> dict[str, Any]:
+    models = {
+        name: {
+            "metric": measured.metric,
+            "size_bytes": measured.size_bytes,
+            "p50_ms": measured.timing.p50_ms,
+            "p99_ms": measured.timing.p99_ms,
+            "peak_memory_bytes": measured.peak_memory_bytes,
+        }
+        for name, measured in _rows(state).items()
+    }
+    return {"package": str(state.package), "ranking": list(state.ranking), "models": models}
+
+
+def _print_result(state: CompileState) -> None:
+    assert state.package is not None, "the package pass comes last"
+    table = Table(title="times on this machine, one thread; the device measures its own", title_justify="left")
+    for heading in ("model", "top-1", "size", "p50", "p99", "peak memory"):
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+    for name, measured in _rows(state).items():
+        timing = measured.timing
+        times = (f"{timing.p50_ms:.3f} ms", f"{timing.p99_ms:.3f} ms")
+        size, memory = format_bytes(measured.size_bytes), format_bytes(measured.peak_memory_bytes)
+        table.add_row(name, f"{measured.metric:.4f}", size, *times, memory)
+    console.print(table)
+    console.print(f"package: {state.package} ({format_bytes(state.package.stat().st_size)})", soft_wrap=True)

@@ -1,0 +1,42 @@
+"""What a person sees while a model is compiled: one bar a pass, and a line for each decision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from drupelet_host.cli.output import progress_console
+from drupelet_host.progress import SILENT, Observer
+
+
+@contextmanager
+def show_progress(*, quiet: bool) -> Iterator[Observer]:
+    """An observer that draws on standard error, or one that says nothing."""
+    if quiet:
+        yield SILENT
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[what]}"))
+    with Progress(*columns, TimeElapsedColumn(), console=progress_console) as progress:
+        yield _ProgressBars(progress)
+
+
+class _ProgressBars:
+    """Draws each pass as a task."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = TaskID(0)
+
+    def pass_started(self, name: str, *, position: int, count: int) -> None:
+        self._task = self._progress.add_task(f"{position}/{count} {name}", total=None, what="")
+
+    def progressed(self, what: str, *, done: int, total: int) -> None:
+        self._progress.update(self._task, completed=done, total=total, what=what)
+
+    def decided(self, message: str) -> None:
+        self._progress.console.print(f"    {message}", highlight=False, soft_wrap=True)
+
+    def pass_finished(self, name: str, *, seconds: float, metrics: Mapping[str, float]) -> None:  # noqa: ARG002 - the protocol's
+        self._progress.update(self._task, completed=1, total=1, what=f"done, {len(metrics)} values")

@@ -1,0 +1,119 @@
+"""What `drupelet inspect` shows of a package, as tables and as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rich.table import Table
+from rich.text import Text
+
+from drupelet_host.cli.output import console
+from drupelet_shared.manifest import SIGNATURE_PATH, Manifest
+from drupelet_shared.package import UnpackedPackage
+from drupelet_shared.signature import key_hint
+from drupelet_shared.tensors import TensorSpec
+from drupelet_shared.units import format_bytes
+
+SignatureState = Literal["none", "not checked", "valid"]
+
+
+@dataclass(frozen=True, slots=True)
+class PackageView:
+    """A package with what is known about its signature; `key_id` is only a claim where that was not checked."""
+
+    manifest: Manifest
+    digest: str
+    signature: SignatureState
+    key_id: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The document for `--json`."""
+        return {
+            "digest": self.digest,
+            "signature": {"state": self.signature, "key_id": self.key_id},
+            "manifest": self.manifest.model_dump(mode="json"),
+        }
+
+
+def describe_package(package: UnpackedPackage) -> PackageView:
+    """Look at a package, and at the signature it says it has.
+
+    Raises:
+        SignatureInvalidError: The signature is malformed.
+    """
+    signature = package.folder / SIGNATURE_PATH
+    if package.signed_by is not None:
+        return PackageView(package.manifest, package.digest, "valid", package.signed_by)
+    if not signature.exists():
+        return PackageView(package.manifest, package.digest, "none", None)
+    return PackageView(package.manifest, package.digest, "not checked", key_hint(signature.read_bytes()))
+
+
+def print_package(view: PackageView) -> None:
+    """Three tables: the package, its variants, its files."""
+    for table in (_summary(view), _variants(view.manifest), _files(view.manifest)):
+        console.print(table)
+
+
+def _summary(view: PackageView) -> Table:
+    manifest = view.manifest
+    table = Table(title=f"{manifest.name} {manifest.version}", title_justify="left", show_header=False)
+    rows = {
+        "release": str(manifest.release),
+        "created": manifest.created.isoformat(),
+        "task": manifest.task,
+        "target": f"{manifest.target.device} ({manifest.target.architecture})",
+        "inputs": _tensors(manifest.inputs),
+        "outputs": _tensors(manifest.outputs),
+        "digest": view.digest,
+        "signature": _signature_text(view),
+    }
+    for name, value in rows.items():
+        table.add_row(name, _cell(value))
+    return table
+
+
+def _variants(manifest: Manifest) -> Table:
+    table = Table(title="variants, best first; measured on the host", title_justify="left")
+    for heading in ("id", "engine", "precision", "size", "peak memory", "p50", "p99", "metrics"):
+        table.add_column(heading)
+    for variant in manifest.variants:
+        metrics = ", ".join(f"{name} {value:.4g}" for name, value in sorted(variant.metrics.items()))
+        table.add_row(
+            variant.id,
+            f"{variant.engine} >= {variant.engine_min_version}",
+            variant.precision,
+            format_bytes(variant.size_bytes),
+            format_bytes(variant.peak_memory_bytes),
+            f"{variant.latency.p50_ms:.2f} ms",
+            f"{variant.latency.p99_ms:.2f} ms",
+            _cell(metrics),
+        )
+    return table
+
+
+def _files(manifest: Manifest) -> Table:
+    table = Table(title="files", title_justify="left")
+    for heading in ("path", "size", "sha256"):
+        table.add_column(heading)
+    for entry in manifest.files:
+        table.add_row(entry.path, format_bytes(entry.size_bytes), entry.sha256[:16])
+    return table
+
+
+def _tensors(specs: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(f"{spec.name} {spec.datatype} {list(spec.shape)}" for spec in specs)
+
+
+def _cell(text: str) -> Text:
+    # Names come from the package: they are neither markup nor control sequences for the terminal.
+    return Text("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text))
+
+
+def _signature_text(view: PackageView) -> str:
+    if view.signature == "none":
+        return "none"
+    if view.signature == "valid":
+        return f"valid, by key {view.key_id}"
+    return f"NOT CHECKED, says it is by key {view.key_id or 'unknown'}; name a trusted key with --key or --trust"

@@ -1,0 +1,66 @@
+"""`drupelet infer`: send one request to a model on a device and show the answer."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from drupelet_host.cli.broker_options import broker_address, broker_options
+from drupelet_shared.topics import DEFAULT_PREFIX
+
+
+@click.command()
+@click.argument("model")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--device", required=True, envvar="DRUPELET_DEVICE", help="Name of the device.")
+@broker_options
+@click.option("--prefix", default=DEFAULT_PREFIX, show_default=True, help="First levels of the topics.")
+@click.option("--input", "input_name", metavar="NAME", help="Input that an .npy file goes to; not needed if only one.")
+@click.option("--top", type=click.IntRange(min=1), help="Show this many of the labelled classes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the reply as JSON.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the tensors as .npy or .npz.")
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Seconds to wait.")
+def infer(
+    *,
+    model: str,
+    file: Path,
+    device: str,
+    broker: str,
+    password_file: Path | None,
+    ca_file: Path | None,
+    cert_file: Path | None,
+    key_file: Path | None,
+    prefix: str,
+    input_name: str | None,
+    top: int | None,
+    as_json: bool,
+    output: Path | None,
+    timeout: float,
+) -> None:
+    """Send FILE to MODEL on a device and show the answer.
+
+    FILE is an image (JPEG or PNG), NumPy tensors (.npy or .npz) or an Open Inference Protocol request (.json).
+
+    Example: drupelet infer resnet18 cat.jpg --device pi-1 --broker mqtt://broker.local
+    """
+    # Imported here because they import numpy, which `drupelet --help` does without.
+    from drupelet_host.cli.tensors import print_reply, print_reply_json, read_body, write_tensors  # noqa: PLC0415
+    from drupelet_host.client import DeviceClient  # noqa: PLC0415
+
+    address = broker_address(
+        broker, password_file=password_file, ca_file=ca_file, cert_file=cert_file, key_file=key_file
+    )
+    with DeviceClient(device, broker=address, prefix=prefix, connect_timeout_s=timeout) as client:
+        body = read_body(file, input_name=input_name, describe=lambda: client.model_state(model))
+        start = time.perf_counter()
+        reply = client.submit(model, body, timeout_s=timeout).result()
+        elapsed_ms = (time.perf_counter() - start) * 1e3
+    if output is not None:
+        write_tensors(output, reply)
+    if as_json:
+        print_reply_json(reply)
+    else:
+        print_reply(reply, top=top)
+        click.echo(f"{device} answered in {elapsed_ms:.1f} ms", err=True)

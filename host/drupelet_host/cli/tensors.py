@@ -1,0 +1,132 @@
+"""Files to request bodies, and replies to tables, JSON and NumPy files."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from drupelet_host.cli.output import console, print_json
+from drupelet_host.errors import DataError
+from drupelet_shared.engines.base import Array
+from drupelet_shared.inference import (
+    Encoded,
+    InferenceReply,
+    InferenceRequest,
+    datatype_of,
+    encode_reply,
+    encode_request,
+)
+from drupelet_shared.messages import ModelState
+from drupelet_shared.wire import JSON_TYPE, sniff_content_type
+
+_LABELLED = ("labels", "scores", "indices")
+_SHOWN_VALUES = 8
+
+
+def read_body(file: Path, *, input_name: str | None, describe: Callable[[], ModelState]) -> Encoded:
+    """The request a file stands for.
+
+    Args:
+        file: An image, an .npy or .npz file, or a JSON request.
+        input_name: The input an .npy file goes to.
+        describe: Asks the device what the model takes; called only for an .npy file without a name.
+
+    Raises:
+        DataError: The file cannot be read, or it is not known which input it is for.
+        ContentTypeError: It is none of these.
+    """
+    if file.suffix in {".npy", ".npz"}:
+        arrays = _load(file)
+        if file.suffix == ".npy":
+            arrays = {input_name or _only_input(describe()): arrays[""]}
+        return encode_request(InferenceRequest(inputs=arrays, binary_output=True), binary=True)
+    try:
+        payload = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror}") from error
+    content_type = JSON_TYPE if file.suffix == ".json" else sniff_content_type(payload)
+    return Encoded(payload=payload, content_type=content_type, header_length=None)
+
+
+def print_reply(reply: InferenceReply, *, top: int | None) -> None:
+    """A table of the labelled classes, or of the tensors."""
+    if _is_labelled(reply):
+        console.print(_classes_table(reply, top=top))
+    else:
+        console.print(_tensors_table(reply))
+
+
+def print_reply_json(reply: InferenceReply) -> None:
+    """The reply as the protocol's JSON.
+
+    Raises:
+        InferenceFailedError: An output holds NaN or infinity, which JSON has no numbers for.
+    """
+    print_json(json.loads(encode_reply(reply, InferenceRequest(inputs={})).payload))
+
+
+def write_tensors(path: Path, reply: InferenceReply) -> None:
+    """Write the reply's only tensor as .npy, or all of them as .npz.
+
+    Raises:
+        DataError: The file cannot be written, or cannot hold them.
+    """
+    arrays = {name: array.astype("S") if array.dtype == object else array for name, array in reply.outputs.items()}
+    try:
+        if path.suffix == ".npz":
+            np.savez(path, **arrays)  # type: ignore[arg-type] # numpy's stub reads the names as its own options
+        elif path.suffix == ".npy" and len(arrays) == 1:
+            np.save(path, next(iter(arrays.values())), allow_pickle=False)
+        else:
+            raise DataError(f"{path}: expected .npz for {len(arrays)} tensors, or .npy for one")
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+
+
+def _load(file: Path) -> dict[str, Array]:
+    """The arrays of an .npz file by name, or that of an .npy file under the empty name."""
+    try:
+        loaded = np.load(file, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {"": loaded}
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{file}: no readable NumPy file: {error}") from error
+
+
+def _only_input(state: ModelState) -> str:
+    if state.inputs is None or len(state.inputs) != 1:
+        names = ", ".join(repr(spec.name) for spec in state.inputs or ()) or "unknown"
+        raise DataError(f"model {state.model!r}: name the input with --input; its inputs: {names}")
+    return state.inputs[0].name
+
+
+def _is_labelled(reply: InferenceReply) -> bool:
+    """Whether this is the answer to an image that a classifier took."""
+    arrays = [reply.outputs.get(name) for name in _LABELLED]
+    shapes = {None if array is None else array.shape for array in arrays}
+    labels = arrays[0]
+    return len(shapes) == 1 and labels is not None and labels.ndim == 1 and labels.dtype == object
+
+
+def _classes_table(reply: InferenceReply, *, top: int | None) -> Table:
+    table = Table("rank", "label", "score", "index")
+    columns = (reply.outputs[name].tolist() for name in _LABELLED)
+    for rank, (label, score, index) in enumerate(list(zip(*columns, strict=True))[:top], start=1):
+        table.add_row(str(rank), Text(label.decode(errors="replace")), f"{score:.4f}", str(index))
+    return table
+
+
+def _tensors_table(reply: InferenceReply) -> Table:
+    table = Table("output", "datatype", "shape", "values")
+    for name, array in reply.outputs.items():
+        values = np.array2string(array.ravel(), threshold=_SHOWN_VALUES, edgeitems=3, precision=4, separator=", ")
+        table.add_row(Text(name), datatype_of(array, what=name), Text(str(list(array.shape))), Text(values))
+    return table

@@ -1,0 +1,1 @@
+"""Making packages: keys, building, signing."""

@@ -1,0 +1,72 @@
+"""Signing keys: made once, kept in a PEM file that only its owner reads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from drupelet_shared.errors import KeyFileError
+from drupelet_shared.files import sync_folder
+from drupelet_shared.signature import PublicKey, identify_key
+from drupelet_shared.trust import check_curve, read_key_file
+
+PRIVATE_SUFFIX, PUBLIC_SUFFIX = ".key", ".pub"
+
+
+def generate_key_pair(prefix: Path) -> PublicKey:
+    """Make a P-256 key pair in `PREFIX.key` and `PREFIX.pub`; neither file is ever overwritten.
+
+    Raises:
+        KeyFileError: One of the files exists, or cannot be written.
+    """
+    private_path, public_path = (prefix.with_name(prefix.name + suffix) for suffix in (PRIVATE_SUFFIX, PUBLIC_SUFFIX))
+    private = ec.generate_private_key(ec.SECP256R1())
+    public = private.public_key()
+    pem = serialization.Encoding.PEM
+    if public_path.exists():
+        raise KeyFileError(f"key file {public_path} exists: keys are never overwritten")
+    _create(
+        private_path,
+        private.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+        mode=0o600,
+    )
+    _create(public_path, public.public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo), mode=0o644)
+    return identify_key(public)
+
+
+def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read a signing key in PEM.
+
+    Raises:
+        KeyFileError: The file cannot be read, is encrypted or holds no P-256 private key.
+    """
+    data = read_key_file(path)
+    try:
+        key = serialization.load_pem_private_key(data, password=None)
+    except TypeError as error:
+        raise KeyFileError(f"key file {path}: is encrypted: expected a key without a password") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise KeyFileError(f"key file {path}: expected a private key in PEM") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise KeyFileError(f"key file {path}: holds a {type(key).__name__}: expected ECDSA P-256")
+    check_curve(path, key.curve)
+    return key
+
+
+def _create(path: Path, data: bytes, *, mode: int) -> None:
+    # Created with its final mode, so that a private key is at no moment open to others.
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(path.parent)
+    except FileExistsError as error:
+        raise KeyFileError(f"key file {path} exists: keys are never overwritten") from error
+    except OSError as error:
+        raise KeyFileError(f"key file {path}: {error.strerror}") from error

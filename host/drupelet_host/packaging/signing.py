@@ -1,0 +1,62 @@
+"""Signing packages that exist already, packed or unpacked."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from drupelet_shared.archive import archive_errors, write_archive
+from drupelet_shared.errors import InvalidValueError
+from drupelet_shared.files import write_atomically
+from drupelet_shared.manifest import MANIFEST_PATH, SIGNATURE_PATH
+from drupelet_shared.package import UnpackedPackage, covered_digests, read_package_folder, unpack_package
+from drupelet_shared.signature import PublicKey, sign_digests
+
+
+@contextmanager
+def open_package(path: Path, *, trusted_keys: tuple[PublicKey, ...] | None) -> Iterator[UnpackedPackage]:
+    """A checked package, packed or unpacked; a packed one is extracted for as long as the block runs.
+
+    Raises:
+        PackageError: The package is refused.
+    """
+    if path.is_dir():
+        yield read_package_folder(path, trusted_keys=trusted_keys)
+        return
+    with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
+        yield unpack_package(path, Path(folder), trusted_keys=trusted_keys)
+
+
+def sign_package(path: Path, signing_key: ec.EllipticCurvePrivateKey, *, output: Path | None = None) -> Path:
+    """Put a new signature in a package, in place of one it may have; the content is checked first.
+
+    Args:
+        path: A `.drupe` file, or the folder of an unpacked package.
+        signing_key: A P-256 key.
+        output: Where a signed archive goes; in place if None.
+
+    Returns:
+        The file that was written: the archive, or the signature in the folder.
+
+    Raises:
+        PackageError: The package is damaged.
+        InvalidValueError: An output is given for a folder, which is signed in place.
+    """
+    if output is not None and path.is_dir():
+        raise InvalidValueError(f"package {path} is a folder, which is signed in place: no output can be given")
+    with open_package(path, trusted_keys=None) as package:
+        manifest = package.manifest
+        name = f"{manifest.name}-{manifest.version}"
+        signature = sign_digests(name, covered_digests(manifest, package.digest), signing_key)
+        if path.is_dir():
+            with archive_errors(path):
+                write_atomically(path / SIGNATURE_PATH, signature)
+            return path / SIGNATURE_PATH
+        files: dict[str, bytes | Path] = {entry.path: package.folder / entry.path for entry in manifest.files}
+        files |= {MANIFEST_PATH: package.folder / MANIFEST_PATH, SIGNATURE_PATH: signature}
+        write_archive(output or path, files)
+        return output or path

@@ -1,0 +1,20 @@
+"""Open Inference Protocol v2 requests and replies, with Triton's binary tensor extension."""
+
+from drupelet_shared.inference.checks import check_inputs
+from drupelet_shared.inference.header import datatype_of
+from drupelet_shared.inference.reply import decode_reply, encode_reply
+from drupelet_shared.inference.request import decode_request, encode_request
+from drupelet_shared.inference.values import Encoded, InferenceReply, InferenceRequest, RequestedOutput
+
+__all__ = [
+    "Encoded",
+    "InferenceReply",
+    "InferenceRequest",
+    "RequestedOutput",
+    "check_inputs",
+    "datatype_of",
+    "decode_reply",
+    "decode_request",
+    "encode_reply",
+    "encode_request",
+]

@@ -1,0 +1,125 @@
+"""The body of a request or reply: one JSON object, then the raw bytes of the tensors that asked for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from drupelet_shared.engines.base import Array
+from drupelet_shared.errors import ContentTypeError, InputDataError, InputNameError, RequestError
+from drupelet_shared.inference.binary import array_from_bytes, bytes_from_array
+from drupelet_shared.inference.elements import array_from_elements, elements_from_array
+from drupelet_shared.inference.header import Kind, TensorHeader, datatype_of, parse_header, parse_parameters, show
+from drupelet_shared.inference.values import Encoded
+from drupelet_shared.wire import BINARY_TYPE, HEADER_LENGTH_PROPERTY, JSON_TYPE, parse_content_type
+
+_SIZE = "binary_data_size"
+# The raw bytes then start where every datatype is aligned, and the reader needs no copy.
+_ALIGNMENT_BYTES = 64
+
+
+def split_body(
+    payload: memoryview, *, content_type: str, header_length: int | None
+) -> tuple[dict[str, Any], memoryview]:
+    """Parse the JSON object and return it with the bytes behind it.
+
+    Raises:
+        ContentTypeError: The content type holds no tensors.
+        RequestError: The lengths contradict each other, or the JSON is not one object.
+    """
+    media_type = parse_content_type(content_type)
+    if media_type not in {JSON_TYPE, BINARY_TYPE}:
+        raise ContentTypeError(f"content type {media_type}: expected {JSON_TYPE} or {BINARY_TYPE}")
+    if header_length is None:
+        header_length = len(payload)
+    elif media_type == JSON_TYPE and header_length != len(payload):
+        raise RequestError(
+            f"{HEADER_LENGTH_PROPERTY} is {header_length} in {len(payload)} bytes of {JSON_TYPE}: "
+            f"raw tensors need {BINARY_TYPE}"
+        )
+    if not 0 < header_length <= len(payload):
+        raise RequestError(f"{HEADER_LENGTH_PROPERTY} is {header_length}: the payload has {len(payload)} bytes")
+    try:
+        document = from_json(bytes(payload[:header_length]), cache_strings="keys")
+    except ValueError as error:
+        raise RequestError(f"the {header_length} bytes of JSON are malformed: {error}") from error
+    if not isinstance(document, dict):
+        raise RequestError(f"the JSON is {show(document)}: expected an object")
+    return document, payload[header_length:]
+
+
+def join_body(document: dict[str, Any], chunks: list[memoryview]) -> Encoded:
+    """The bytes of a JSON object and of the raw tensors behind it."""
+    text = to_json(document)
+    if not any(
+        _SIZE in entry.get("parameters", {}) for key in ("inputs", "outputs") for entry in document.get(key, ())
+    ):
+        return Encoded(payload=text, content_type=JSON_TYPE, header_length=None)
+    text += b" " * (-len(text) % _ALIGNMENT_BYTES)
+    return Encoded(payload=b"".join([text, *chunks]), content_type=BINARY_TYPE, header_length=len(text))
+
+
+def decode_tensors(entries: object, tail: memoryview, *, kind: Kind) -> dict[str, Array]:
+    """The tensors of a request's inputs or a reply's outputs, by name.
+
+    Args:
+        entries: The JSON array that describes them.
+        tail: The raw bytes behind the JSON; every byte must belong to a tensor.
+        kind: What they are, for messages.
+
+    Raises:
+        RequestError: Something about them is wrong; the subclass says what.
+    """
+    if not isinstance(entries, list):
+        raise RequestError(f"{kind}s: {show(entries)}: expected an array")
+    arrays: dict[str, Array] = {}
+    offset = 0
+    for entry in entries:
+        header = parse_header(entry, kind=kind)
+        if header.name in arrays:
+            raise InputNameError(f"{header} is given twice")
+        size = _binary_size(entry, header)
+        if size is None:
+            arrays[header.name] = array_from_elements(entry.get("data"), header)
+            continue
+        if offset + size > len(tail):
+            left = len(tail) - offset
+            raise InputDataError(f"{header}: {_SIZE} is {size}: the payload has {left} bytes left")
+        arrays[header.name] = array_from_bytes(tail[offset : offset + size], header)
+        offset += size
+    if offset != len(tail):
+        raise InputDataError(f"the {kind}s account for {offset} of the {len(tail)} bytes behind the JSON")
+    return arrays
+
+
+def encode_tensor(array: Array, *, name: str, kind: Kind, binary: bool) -> tuple[dict[str, Any], memoryview | None]:
+    """Describe one tensor, with its data inside or, for binary, beside the description.
+
+    Raises:
+        InputDatatypeError: The protocol has no datatype for it.
+        InputDataError: JSON cannot hold its values.
+    """
+    datatype = datatype_of(array, what=f"{kind} {name!r}")
+    header = TensorHeader(kind=kind, name=name, datatype=datatype, shape=array.shape)
+    entry: dict[str, Any] = {"name": name, "datatype": header.datatype, "shape": list(array.shape)}
+    if not binary:
+        return {**entry, "data": elements_from_array(array, header)}, None
+    data = bytes_from_array(array, header)
+    return {**entry, "parameters": {_SIZE: len(data)}}, data
+
+
+def _binary_size(entry: Mapping[str, Any], header: TensorHeader) -> int | None:
+    """The tensor's own count of raw bytes; None where its data stands in the JSON."""
+    parameters = parse_parameters(entry.get("parameters"), what=str(header))
+    if "shared_memory_region" in parameters:
+        raise InputDataError(f"{header}: shared memory does not reach across MQTT: send the data")
+    size = parameters.get(_SIZE)
+    if size is None:
+        return None
+    if "data" in entry:
+        raise InputDataError(f"{header} has both data and {_SIZE}: expected one of them")
+    if type(size) is not int or size < 0:
+        raise InputDataError(f"{header}: {_SIZE} is {show(size)}: expected a count of bytes")
+    return size

@@ -1,0 +1,140 @@
+"""The description of one tensor: name, datatype and shape, checked before any of its data is touched."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from drupelet_shared.engines.base import Array
+from drupelet_shared.errors import InputDatatypeError, InputNameError, InputShapeError, RequestError
+from drupelet_shared.inference.values import Parameter
+from drupelet_shared.tensors import MAX_RANK, Datatype
+
+Kind = Literal["input", "output"]
+
+MAX_NAME_LENGTH = 256
+_MAX_DIMENSION = 2**31 - 1
+_SHOWN_CHARACTERS = 60
+
+# NumPy's kind and size of one element; BYTES is an array of objects or of fixed-size strings.
+_DATATYPES = {
+    ("b", 1): Datatype.BOOL,
+    ("u", 1): Datatype.UINT8,
+    ("u", 2): Datatype.UINT16,
+    ("u", 4): Datatype.UINT32,
+    ("u", 8): Datatype.UINT64,
+    ("i", 1): Datatype.INT8,
+    ("i", 2): Datatype.INT16,
+    ("i", 4): Datatype.INT32,
+    ("i", 8): Datatype.INT64,
+    ("f", 2): Datatype.FP16,
+    ("f", 4): Datatype.FP32,
+    ("f", 8): Datatype.FP64,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorHeader:
+    """What a request or reply says about one tensor before its data."""
+
+    kind: Kind
+    name: str
+    datatype: Datatype
+    shape: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """Elements the shape takes."""
+        return math.prod(self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r}"
+
+
+def datatype_of(array: Array, *, what: str) -> Datatype:
+    """The protocol's datatype of an array.
+
+    Raises:
+        InputDatatypeError: There is none, as for complex numbers.
+    """
+    if array.dtype.kind in "OSU":
+        return Datatype.BYTES
+    datatype = _DATATYPES.get((array.dtype.kind, array.dtype.itemsize))
+    if datatype is None:
+        raise InputDatatypeError(f"{what}: NumPy type {array.dtype} has no datatype in the protocol")
+    return datatype
+
+
+def parse_header(entry: object, *, kind: Kind) -> TensorHeader:
+    """Check the description part of one tensor of a request or reply.
+
+    Raises:
+        RequestError: It is malformed; the subclass says which part.
+    """
+    if not isinstance(entry, dict):
+        raise RequestError(f"{kind} {show(entry)}: expected an object with name, datatype and shape")
+    name = parse_name(entry, kind=kind)
+    return TensorHeader(
+        kind=kind,
+        name=name,
+        datatype=_parse_datatype(entry.get("datatype"), what=f"{kind} {name!r}"),
+        shape=_parse_shape(entry.get("shape"), what=f"{kind} {name!r}"),
+    )
+
+
+def parse_name(entry: Mapping[str, Any], *, kind: Kind) -> str:
+    """The name of a tensor.
+
+    Raises:
+        InputNameError: It is missing, empty, too long or not text.
+    """
+    name = entry.get("name")
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH:
+        raise InputNameError(f"{kind} name {show(name)}: expected 1 to {MAX_NAME_LENGTH} characters")
+    return name
+
+
+def parse_parameters(value: object, *, what: str) -> dict[str, Parameter]:
+    """An optional object of parameters, whose values are text, numbers or booleans.
+
+    Raises:
+        RequestError: It is something else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise RequestError(f"{what}: parameters {show(value)}: expected an object")
+    for name, item in value.items():
+        if not isinstance(item, Parameter):
+            raise RequestError(f"{what}: parameter {show(name)} is {show(item)}: expected text, a number or a boolean")
+    return value
+
+
+def show(value: object) -> str:
+    """A value from outside, short enough for an error message."""
+    # Python refuses to print integers of thousands of digits, which JSON may hold.
+    if isinstance(value, int) and value.bit_length() > 64:  # noqa: PLR2004 - bits of the largest datatype
+        return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, list | dict):
+        return f"{'an array' if isinstance(value, list) else 'an object'} of {len(value)}"
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+
+
+def _parse_datatype(value: object, *, what: str) -> Datatype:
+    if not isinstance(value, str) or value not in set(Datatype):
+        raise InputDatatypeError(f"{what}: datatype {show(value)}: expected one of {', '.join(Datatype)}")
+    return Datatype(value)
+
+
+def _parse_shape(value: object, *, what: str) -> tuple[int, ...]:
+    if not isinstance(value, list):
+        raise InputShapeError(f"{what}: shape {show(value)}: expected an array of integers")
+    if len(value) > MAX_RANK:
+        raise InputShapeError(f"{what}: shape has {len(value)} dimensions: the limit is {MAX_RANK}")
+    for size in value:
+        if type(size) is not int or not 0 <= size <= _MAX_DIMENSION:
+            raise InputShapeError(f"{what}: dimension {show(size)}: expected an integer from 0 to {_MAX_DIMENSION}")
+    return tuple(value)
