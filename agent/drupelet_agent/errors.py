@@ -1,0 +1,85 @@
+"""The agent's own errors; those of packages, engines and requests are in `drupelet_shared.errors`.
+
+DrupeletError
+|-- ConfigError               config_invalid
+|-- StoreError                store_error
+|   |-- StoreBusyError        store_busy
+|   |-- NotInstalledError     not_installed
+|   |-- NoPreviousError       no_previous_release
+|   `-- ReleaseTooOldError    release_too_old
+|-- PlanError                 no_usable_variant
+|   `-- MemoryBudgetError     memory_budget_exceeded
+|-- WorkerError               worker_failed
+|   `-- WorkerTimeoutError    worker_timeout
+`-- BrokerError               broker_unreachable
+"""
+
+from __future__ import annotations
+
+from drupelet_shared.errors import DrupeletError
+
+
+class ConfigError(DrupeletError):
+    """A configuration with faults; the message lists all of them."""
+
+    code = "config_invalid"
+
+
+class StoreError(DrupeletError):
+    """The store on disk cannot do what was asked."""
+
+    code = "store_error"
+
+
+class StoreBusyError(StoreError):
+    """Another process is changing the store."""
+
+    code = "store_busy"
+
+
+class NotInstalledError(StoreError):
+    """No package of that model is installed."""
+
+    code = "not_installed"
+
+
+class NoPreviousError(StoreError):
+    """There is no earlier release to go back to."""
+
+    code = "no_previous_release"
+
+
+class ReleaseTooOldError(StoreError):
+    """A release that is not newer than one this device has already activated."""
+
+    code = "release_too_old"
+
+
+class PlanError(DrupeletError):
+    """No variant of the package can run on this device."""
+
+    code = "no_usable_variant"
+
+
+class MemoryBudgetError(PlanError):
+    """No variant fits in the memory budget."""
+
+    code = "memory_budget_exceeded"
+
+
+class WorkerError(DrupeletError):
+    """A worker process died or spoke out of turn."""
+
+    code = "worker_failed"
+
+
+class WorkerTimeoutError(WorkerError):
+    """A worker process did not answer in time."""
+
+    code = "worker_timeout"
+
+
+class BrokerError(DrupeletError):
+    """The broker cannot be reached or refuses the connection."""
+
+    code = "broker_unreachable"

@@ -1,0 +1,1 @@
+"""The MQTT side: the connection, requests in, replies and announcements out."""

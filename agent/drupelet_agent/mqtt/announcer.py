@@ -1,0 +1,68 @@
+"""What the agent tells without being asked: birth and will, model states, telemetry."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from drupelet_agent import __version__
+from drupelet_agent.mqtt.connection import Publication
+from drupelet_shared.messages import DeviceStatus, DeviceTelemetry, ModelState, ModelTelemetry
+from drupelet_shared.topics import DeviceTopics
+
+
+class Announcer:
+    """Publishes retained states at once and telemetry through a bounded outbox, the oldest dropped first."""
+
+    def __init__(
+        self,
+        topics: DeviceTopics,
+        *,
+        session: str,
+        publish: Callable[[Publication], None],
+        connected: Callable[[], bool],
+        outbox_length: int,
+    ) -> None:
+        self._topics = topics
+        self._session = session
+        self._publish = publish
+        self._connected = connected
+        self._outbox: deque[Publication] = deque(maxlen=outbox_length)
+
+    def announce(self, states: Iterable[ModelState]) -> None:
+        """After each connect: the birth message, every model's state, and the telemetry that waited."""
+        self._publish(status_publication(self._topics, state="online", session=self._session))
+        for state in states:
+            self.model_state(state)
+        while self._outbox:
+            self._publish(self._outbox.popleft())
+
+    def farewell(self) -> None:
+        """Before a disconnect in good order, which sends no will."""
+        self._publish(status_publication(self._topics, state="offline", session=self._session))
+
+    def model_state(self, state: ModelState) -> None:
+        """Say what runs for a model; while there is no connection, `announce` will."""
+        if self._connected():
+            self._publish(Publication(self._topics.model_state(state.model), state.to_bytes(), retain=True))
+
+    def model_telemetry(self, telemetry: ModelTelemetry) -> None:
+        """Publish one model's window."""
+        self._send_or_keep(Publication(self._topics.model_telemetry(telemetry.model), telemetry.to_bytes(), qos=0))
+
+    def device_telemetry(self, telemetry: DeviceTelemetry) -> None:
+        """Publish the device's numbers."""
+        self._send_or_keep(Publication(self._topics.device_telemetry, telemetry.to_bytes(), qos=0))
+
+    def _send_or_keep(self, publication: Publication) -> None:
+        if self._connected():
+            self._publish(publication)
+        else:
+            self._outbox.append(publication)
+
+
+def status_publication(topics: DeviceTopics, *, state: Literal["online", "offline"], session: str) -> Publication:
+    """The birth message or the will; they share `session`, so a late will is told from a newer birth."""
+    status = DeviceStatus(state=state, device=topics.device, session=session, agent_version=__version__)
+    return Publication(topics.status, status.to_bytes(), retain=True)

@@ -1,0 +1,165 @@
+"""Inference requests: an MQTT message becomes a job, its outcome becomes a reply and an acknowledgement."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from paho.mqtt.client import MQTTMessage
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from drupelet_agent.mqtt.connection import Publication
+from drupelet_agent.serving.job import Job, Outcome, refusal
+from drupelet_agent.serving.model import ModelServer
+from drupelet_shared.errors import RequestError, UnknownModelError
+from drupelet_shared.topics import DeviceTopics, InferenceTopic
+from drupelet_shared.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY, JSON_TYPE, peek_id
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyAddress:
+    """Where a reply goes, and what ties it to its request."""
+
+    topic: str
+    correlation: bytes | None
+    qos: int
+
+
+class RequestRouter:
+    """Takes messages of the inference topics; everything runs on the event loop."""
+
+    def __init__(
+        self,
+        topics: DeviceTopics,
+        models: Mapping[str, ModelServer],
+        *,
+        publish: Callable[[Publication], None],
+        acknowledge: Callable[[MQTTMessage], None],
+    ) -> None:
+        self._topics = topics
+        self._models = models
+        self._publish = publish
+        self._acknowledge = acknowledge
+        self._in_work: set[int] = set()
+        self._open = True
+
+    def close(self) -> None:
+        """Take no more requests; those that arrive stay with the broker, unacknowledged, for the next agent."""
+        self._open = False
+
+    def forget_session(self) -> None:
+        """The broker has lost the session: requests in work will be answered, and not acknowledged."""
+        self._in_work.clear()
+
+    def route(self, message: MQTTMessage) -> None:
+        """Submit a request to its model, or answer at once with what is wrong with it."""
+        if not self._open:
+            return
+        addressed = self._topics.parse_infer(message.topic)
+        if addressed is None:
+            log.debug("ignored topic=%s bytes=%d", message.topic, len(message.payload))
+            self._acknowledge(message)
+            return
+        if message.qos > 0:
+            # After a reconnect the broker sends again what was not acknowledged; it is still being worked on.
+            if message.dup and message.mid in self._in_work:
+                return
+            self._in_work.add(message.mid)
+        address = ReplyAddress(
+            topic=self._topics.result(addressed.model),
+            correlation=_property(message, "CorrelationData"),
+            qos=message.qos,
+        )
+
+        def finish(outcome: Outcome) -> None:
+            self._finish(message, address, outcome)
+
+        try:
+            address = self._address(message, address)
+            job = _read_job(message, finish)
+            self._server(addressed).submit(job)
+        except RequestError as error:
+            error.request_id = peek_id(bytes(message.payload))
+            finish(refusal(error))
+
+    def _server(self, addressed: InferenceTopic) -> ModelServer:
+        server = self._models.get(addressed.model)
+        if server is None:
+            active = ", ".join(sorted(self._models)) or "none"
+            raise UnknownModelError(f"model {addressed.model!r} is not active here; active models: {active}")
+        if addressed.version not in {None, server.activation.version}:
+            raise UnknownModelError(
+                f"model {addressed.model!r} version {addressed.version!r} is not active here; "
+                f"the active version is {server.activation.version!r}"
+            )
+        return server
+
+    def _address(self, message: MQTTMessage, default: ReplyAddress) -> ReplyAddress:
+        topic = _property(message, "ResponseTopic")
+        if topic is None:
+            return default
+        if not topic or any(character in topic for character in "+#\0"):
+            raise RequestError(f"Response Topic {topic!r}: expected a topic name without wildcards")
+        if self._topics.parse_infer(topic) is not None:
+            raise RequestError(f"Response Topic {topic!r}: replies cannot be sent to an inference topic")
+        return ReplyAddress(topic=topic, correlation=default.correlation, qos=default.qos)
+
+    def _finish(self, message: MQTTMessage, address: ReplyAddress, outcome: Outcome) -> None:
+        if outcome.payload is not None:
+            self._publish(
+                Publication(
+                    topic=address.topic,
+                    payload=outcome.payload,
+                    qos=min(address.qos, 1),
+                    properties=_reply_properties(address, outcome),
+                )
+            )
+        if message.qos == 0 or message.mid in self._in_work:
+            self._in_work.discard(message.mid)
+            self._acknowledge(message)
+
+
+def _read_job(message: MQTTMessage, finish: Callable[[Outcome], None]) -> Job:
+    now_s = time.monotonic()
+    expiry_s = _property(message, "MessageExpiryInterval")
+    return Job(
+        payload=bytes(message.payload),
+        content_type=_property(message, "ContentType"),
+        header_length=_header_length(message),
+        received_s=now_s,
+        deadline_s=None if expiry_s is None else now_s + expiry_s,
+        finish=finish,
+    )
+
+
+def _header_length(message: MQTTMessage) -> int | None:
+    for name, value in _property(message, "UserProperty") or ():
+        if name == HEADER_LENGTH_PROPERTY:
+            if not (value.isascii() and value.isdigit()):
+                raise RequestError(f"User Property {HEADER_LENGTH_PROPERTY} is {value!r}: expected a number of bytes")
+            return int(value)
+    return None
+
+
+def _property(message: MQTTMessage, name: str) -> Any:  # noqa: ANN401 - paho's properties are dynamic
+    return getattr(message.properties, name, None)
+
+
+def _reply_properties(address: ReplyAddress, outcome: Outcome) -> Properties:
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho leaves it untyped
+    properties.ContentType = outcome.content_type
+    if outcome.content_type == JSON_TYPE:
+        properties.PayloadFormatIndicator = 1
+    if address.correlation is not None:
+        properties.CorrelationData = address.correlation
+    pairs = [(CODE_PROPERTY, outcome.code)]
+    if outcome.header_length is not None:
+        pairs.append((HEADER_LENGTH_PROPERTY, str(outcome.header_length)))
+    properties.UserProperty = pairs
+    return properties

@@ -1,0 +1,1 @@
+"""What the device has, what a model costs, and the plan that follows."""

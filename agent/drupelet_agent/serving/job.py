@@ -1,0 +1,63 @@
+"""A request on its way through the agent, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from drupelet_shared.wire import JSON_TYPE, encode_error
+
+from drupelet_shared.errors import ExpiredError, RequestError
+
+OK = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """How long one request spent in each stage, in milliseconds."""
+
+    queue_ms: float
+    decode_ms: float
+    inference_ms: float
+    encode_ms: float
+    total_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a job: a reply to hand over, or None when the request expired and nobody waits for one."""
+
+    code: str
+    payload: bytes | None
+    content_type: str = JSON_TYPE
+    header_length: int | None = None
+    times: StageTimes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One accepted request; `finish` is called exactly once.
+
+    Attributes:
+        payload: The message's bytes.
+        content_type: As the message gives it; None leaves it to the worker to recognise.
+        header_length: Length of the JSON part of a binary request.
+        received_s: When it arrived, on the monotonic clock.
+        deadline_s: When it expires, on the monotonic clock; None is never.
+        finish: Takes the outcome to whoever asked.
+    """
+
+    payload: bytes
+    content_type: str | None
+    header_length: int | None
+    received_s: float
+    deadline_s: float | None
+    finish: Callable[[Outcome], None]
+
+
+EXPIRED = Outcome(code=ExpiredError.code, payload=None)
+
+
+def refusal(error: RequestError) -> Outcome:
+    """The outcome of a request that gets this error as its answer."""
+    return Outcome(code=error.code, payload=encode_error(error, request_id=error.request_id))

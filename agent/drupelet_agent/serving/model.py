@@ -1,0 +1,143 @@
+"""One active release at work: a bounded queue in front of its supervised workers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+from drupelet_agent.serving.job import EXPIRED, Job, Outcome, refusal
+from drupelet_agent.serving.protocol import WorkerSpec
+from drupelet_agent.serving.supervisor import Supervisor
+from drupelet_agent.store.records import Activation
+from drupelet_shared.errors import ModelUnavailableError, OverloadedError, PayloadSizeError
+
+log = logging.getLogger(__name__)
+
+Health = Literal["starting", "ready", "failed"]
+
+# A model whose workers die this often without one reply in between is not going to recover by waiting in line.
+_DEATHS_TO_FAIL = 3
+
+
+class ModelServer:
+    """Takes jobs for one activation; everything runs on the event loop."""
+
+    def __init__(
+        self,
+        activation: Activation,
+        spec: WorkerSpec,
+        *,
+        queue_length: int,
+        inference_timeout_s: float,
+        on_health: Callable[[ModelServer], None],
+        on_outcome: Callable[[Outcome], None],
+    ) -> None:
+        self.activation = activation
+        self.health: Health = "starting"
+        self.error: str | None = None
+        self._payload_limit_bytes = spec.slot_bytes
+        self._queue: deque[Job] = deque()
+        self._queue_length = queue_length
+        self._on_health = on_health
+        self._on_outcome = on_outcome
+        self._supervisors = [
+            Supervisor(spec, owner=self, inference_timeout_s=inference_timeout_s)
+            for _ in range(activation.plan.instances)
+        ]
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process ids of the workers that run."""
+        return tuple(supervisor.pid for supervisor in self._supervisors if supervisor.pid is not None)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no job waits or is in work."""
+        return not self._queue and all(supervisor.idle for supervisor in self._supervisors)
+
+    def start(self) -> None:
+        """Start the workers; jobs may be submitted at once and wait for them."""
+        for supervisor in self._supervisors:
+            supervisor.start()
+
+    def submit(self, job: Job) -> None:
+        """Take a job, or refuse it at once if the model has failed, the queue is full or the payload too large."""
+        job = self._counted(job)
+        name = self.activation.model
+        if len(job.payload) > self._payload_limit_bytes:
+            limit = self._payload_limit_bytes
+            job.finish(refusal(PayloadSizeError(f"request has {len(job.payload)} bytes: the limit is {limit}")))
+        elif self.health == "failed":
+            job.finish(refusal(ModelUnavailableError(f"model {name!r} cannot run now: {self.error}")))
+        elif len(self._queue) >= self._queue_length:
+            message = f"model {name!r}: {len(self._queue)} requests wait already, the limit is {self._queue_length}"
+            job.finish(refusal(OverloadedError(message)))
+        else:
+            self._queue.append(job)
+            self._dispatch()
+
+    async def drain(self, *, timeout_s: float) -> None:
+        """Wait until every accepted job is answered, for at most this long."""
+        deadline = time.monotonic() + timeout_s
+        # Only at shutdown and hot swap, so not worth an event of its own.
+        while not self.idle and time.monotonic() < deadline:  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.01)
+
+    def stop(self) -> None:
+        """End the workers; jobs that are left are answered with an error."""
+        for supervisor in self._supervisors:
+            supervisor.stop()
+        self._refuse_queue("the model was stopped")
+
+    def worker_ready(self) -> None:
+        """A worker can take jobs; see `Owner`."""
+        self._become("ready", None)
+        self._dispatch()
+
+    def worker_lost(self, error: str, *, unstarted: list[Job], deaths: int) -> None:
+        """A worker is gone; see `Owner`."""
+        self._queue.extendleft(reversed(unstarted))
+        if any(supervisor.has_room or not supervisor.idle for supervisor in self._supervisors):
+            return
+        if deaths >= _DEATHS_TO_FAIL:
+            self._become("failed", error)
+            self._refuse_queue(f"cannot run now: {error}")
+        elif self.health == "ready":
+            self._become("starting", error)
+
+    def room_made(self) -> None:
+        """A worker finished a job; see `Owner`."""
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        while self._queue:
+            supervisor = next((candidate for candidate in self._supervisors if candidate.has_room), None)
+            if supervisor is None:
+                return
+            job = self._queue.popleft()
+            if job.deadline_s is not None and time.monotonic() > job.deadline_s:
+                job.finish(EXPIRED)
+            else:
+                supervisor.assign(job)
+
+    def _counted(self, job: Job) -> Job:
+        def finish(outcome: Outcome) -> None:
+            self._on_outcome(outcome)
+            job.finish(outcome)
+
+        return replace(job, finish=finish)
+
+    def _refuse_queue(self, why: str) -> None:
+        while self._queue:
+            self._queue.popleft().finish(refusal(ModelUnavailableError(f"model {self.activation.model!r}: {why}")))
+
+    def _become(self, health: Health, error: str | None) -> None:
+        if (health, error) != (self.health, self.error):
+            self.health, self.error = health, error
+            log.info("model %s health=%s release=%d", self.activation.model, health, self.activation.release)
+            self._on_health(self)

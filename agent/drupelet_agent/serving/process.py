@@ -1,0 +1,123 @@
+"""A worker process as its parent sees it: started, spoken to, ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from typing import TypeVar
+
+from drupelet_agent.errors import WorkerError, WorkerTimeoutError
+from drupelet_agent.serving.protocol import (
+    MAX_PACKET_BYTES,
+    SLOTS,
+    Failed,
+    Message,
+    WorkerSpec,
+    decode_message,
+    encode_message,
+)
+
+Answer = TypeVar("Answer", bound=Message)
+
+
+class WorkerProcess:
+    """One worker and the channel to it.
+
+    The parent never maps the shared memory but reads and writes it by offset, so payloads do not count as its own.
+    """
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        """Start the process; `receive()` gives `Ready` or `Failed` first."""
+        self._slot_bytes = spec.slot_bytes
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._memory = os.memfd_create("drupelet-slots")
+        try:
+            os.ftruncate(self._memory, SLOTS * spec.slot_bytes)
+            child = replace(spec, socket_fd=theirs.fileno(), memory_fd=self._memory)
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "drupelet_agent.serving.worker", json.dumps(asdict(child))],
+                pass_fds=(child.socket_fd, child.memory_fd),
+                stdin=subprocess.DEVNULL,
+            )
+        except BaseException:
+            self._socket.close()
+            os.close(self._memory)
+            raise
+        finally:
+            theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self._process.pid
+
+    def fileno(self) -> int:
+        """The socket's descriptor, for an event loop."""
+        return self._socket.fileno()
+
+    def send(self, message: Message) -> None:
+        """Send one message.
+
+        Raises:
+            WorkerError: The worker is gone.
+        """
+        try:
+            self._socket.send(encode_message(message))
+        except OSError as error:
+            raise WorkerError(f"worker {self.pid}: {error.strerror}") from error
+
+    def receive(self, *, timeout_s: float | None = None) -> Message:
+        """Wait for the next message.
+
+        Raises:
+            WorkerTimeoutError: None came in time.
+            WorkerError: The worker is gone.
+        """
+        self._socket.settimeout(timeout_s)
+        try:
+            packet = self._socket.recv(MAX_PACKET_BYTES)
+        except TimeoutError as error:
+            raise WorkerTimeoutError(f"worker {self.pid}: no answer within {timeout_s} s") from error
+        except OSError as error:
+            raise WorkerError(f"worker {self.pid}: {error.strerror}") from error
+        if not packet:
+            raise WorkerError(f"worker {self.pid} ended: {self._end()}")
+        return decode_message(packet)
+
+    def expect(self, answer: type[Answer], *, timeout_s: float) -> Answer:
+        """Wait for an answer of one type.
+
+        Raises:
+            WorkerError: It was another one, a `Failed`, or none came; the message says which.
+        """
+        message = self.receive(timeout_s=timeout_s)
+        if isinstance(message, Failed):
+            raise WorkerError(f"{message.message} [{message.code}]")
+        if not isinstance(message, answer):
+            raise WorkerError(f"worker {self.pid}: answered {message.kind!r} where {answer.kind!r} was expected")
+        return message
+
+    def write_payload(self, slot: int, payload: bytes) -> None:
+        """Put a request into a slot; it must fit."""
+        os.pwrite(self._memory, payload, slot * self._slot_bytes)
+
+    def read_payload(self, slot: int, length: int) -> bytes:
+        """Take a reply out of a slot."""
+        return os.pread(self._memory, min(length, self._slot_bytes), slot * self._slot_bytes)
+
+    def close(self) -> None:
+        """End the process now and free the channel."""
+        self._end()
+        self._socket.close()
+        os.close(self._memory)
+
+    def _end(self) -> str:
+        """Make sure the process is gone, and say how it went; one that ended by itself keeps its own status."""
+        self._process.kill()
+        status = self._process.wait()
+        return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"

@@ -1,0 +1,209 @@
+"""Keeps one worker process alive: starts it, hands it jobs, notices death and hangs, restarts it with backoff."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from drupelet_agent.errors import WorkerError
+from drupelet_agent.serving.job import EXPIRED, OK, Job, Outcome, StageTimes, refusal
+from drupelet_agent.serving.process import WorkerProcess
+from drupelet_agent.serving.protocol import SLOTS, Failed, Infer, Ready, Replied, WorkerSpec
+from drupelet_shared.errors import ExpiredError, InferenceFailedError
+
+log = logging.getLogger(__name__)
+
+_START_TIMEOUT_S = 60.0
+_FIRST_BACKOFF_S = 0.1
+_LONGEST_BACKOFF_S = 30.0
+
+
+class Owner(Protocol):
+    """Whom a supervisor serves."""
+
+    def worker_ready(self) -> None:
+        """The worker can take jobs."""
+
+    def worker_lost(self, error: str, *, unstarted: list[Job], deaths: int) -> None:
+        """The worker is gone; `unstarted` jobs were never begun, `deaths` counts those since the last reply."""
+
+    def room_made(self) -> None:
+        """A job was finished, so another can be assigned."""
+
+
+@dataclass(slots=True)
+class _InFlight:
+    slot: int
+    job: Job
+
+
+class Supervisor:
+    """One worker's life; everything runs on the event loop."""
+
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        *,
+        owner: Owner,
+        inference_timeout_s: float,
+        spawn: Callable[[WorkerSpec], WorkerProcess] = WorkerProcess,
+    ) -> None:
+        self._spec = spec
+        self._owner = owner
+        self._inference_timeout_s = inference_timeout_s
+        self._spawn = spawn
+        self._loop = asyncio.get_running_loop()
+        self._worker: WorkerProcess | None = None
+        self._ready = False
+        self._deaths = 0
+        self._in_flight: list[_InFlight] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id, while there is one."""
+        return self._worker.pid if self._worker else None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no job is with the worker."""
+        return not self._in_flight
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a job can be assigned now."""
+        return self._ready and len(self._in_flight) < SLOTS
+
+    def start(self) -> None:
+        """Start the worker process; its owner hears when it is ready or lost."""
+        self._worker = self._spawn(self._spec)
+        self._loop.add_reader(self._worker.fileno(), self._on_packet)
+        self._set_timer(_START_TIMEOUT_S, self._on_hang)
+
+    def stop(self) -> None:
+        """End the worker; jobs still with it are answered with an error."""
+        self._let_go()
+        for entry in self._take_in_flight():
+            entry.job.finish(refusal(InferenceFailedError("the model was stopped while this request was in work")))
+
+    def assign(self, job: Job) -> None:
+        """Hand a job to the worker; only while `has_room`."""
+        assert self._worker is not None
+        slot = next(slot for slot in range(SLOTS) if slot not in {entry.slot for entry in self._in_flight})
+        self._in_flight.append(_InFlight(slot=slot, job=job))
+        if len(self._in_flight) == 1:
+            self._set_timer(self._inference_timeout_s, self._on_hang)
+        try:
+            self._worker.write_payload(slot, job.payload)
+            self._worker.send(
+                Infer(
+                    slot=slot,
+                    length=len(job.payload),
+                    content_type=job.content_type,
+                    header_length=job.header_length,
+                    deadline_s=job.deadline_s,
+                )
+            )
+        except WorkerError as error:
+            # Called from the owner's dispatch loop: let that finish before the owner hears of the loss.
+            self._ready = False
+            self._loop.call_soon(self._lose, str(error))
+
+    def _on_packet(self) -> None:
+        assert self._worker is not None
+        try:
+            message = self._worker.receive()
+        except WorkerError as error:
+            self._lose(str(error))
+            return
+        match message:
+            case Ready():
+                self._become_ready(message)
+            case Replied():
+                self._deaths = 0
+                self._finish(message)
+            case Failed():
+                self._lose(f"{message.message} [{message.code}]")
+            case _:
+                self._lose(f"worker answered {message.kind!r} unasked")
+
+    def _become_ready(self, message: Ready) -> None:
+        log.info("worker ready variant=%s pid=%s load_ms=%.0f", self._spec.variant, self.pid, message.load_ms)
+        self._ready = True
+        self._set_timer(None, self._on_hang)
+        self._owner.worker_ready()
+
+    def _finish(self, reply: Replied) -> None:
+        assert self._worker is not None
+        index = next((index for index, entry in enumerate(self._in_flight) if entry.slot == reply.slot), None)
+        if index is None:
+            self._lose(f"worker answered slot {reply.slot}, which holds no request")
+            return
+        job = self._in_flight.pop(index).job
+        self._set_timer(self._inference_timeout_s if self._in_flight else None, self._on_hang)
+        payload = self._worker.read_payload(reply.slot, reply.length)
+        # The next request goes to the worker before this reply goes out: the worker is the slower of the two.
+        self._owner.room_made()
+        job.finish(_outcome(job, reply, payload))
+
+    def _on_hang(self) -> None:
+        doing = "answer" if self._ready else "load"
+        limit_s = self._inference_timeout_s if self._ready else _START_TIMEOUT_S
+        self._lose(f"worker {self.pid} did not {doing} within {limit_s} s")
+
+    def _lose(self, error: str) -> None:
+        if self._worker is None:
+            return
+        self._let_go()
+        self._deaths += 1
+        backoff_s = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2 ** (self._deaths - 1)) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        log.warning(
+            "worker lost variant=%s deaths=%d retry_s=%.1f: %s", self._spec.variant, self._deaths, backoff_s, error
+        )
+        self._set_timer(backoff_s, self.start)
+        entries = self._take_in_flight()
+        # A worker takes its jobs in order, so only the first can have been its end.
+        self._owner.worker_lost(error, unstarted=[entry.job for entry in entries[1:]], deaths=self._deaths)
+        if entries:
+            entries[0].job.finish(refusal(InferenceFailedError(f"the worker failed on this request: {error}")))
+
+    def _let_go(self) -> None:
+        self._ready = False
+        self._set_timer(None, self._on_hang)
+        if self._worker is not None:
+            self._loop.remove_reader(self._worker.fileno())
+            self._worker.close()
+            self._worker = None
+
+    def _take_in_flight(self) -> list[_InFlight]:
+        entries, self._in_flight = self._in_flight, []
+        return entries
+
+    def _set_timer(self, delay_s: float | None, action: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if delay_s is None else self._loop.call_later(delay_s, action)
+
+
+def _outcome(job: Job, reply: Replied, payload: bytes) -> Outcome:
+    if reply.code == ExpiredError.code:
+        return EXPIRED
+    times = StageTimes(
+        queue_ms=max(0.0, reply.started_s - job.received_s) * 1e3,
+        decode_ms=reply.decode_ms,
+        inference_ms=reply.inference_ms,
+        encode_ms=reply.encode_ms,
+        total_ms=(time.monotonic() - job.received_s) * 1e3,
+    )
+    return Outcome(
+        code=reply.code,
+        payload=payload,
+        content_type=reply.content_type,
+        header_length=reply.header_length,
+        times=times if reply.code == OK else None,
+    )

@@ -1,0 +1,194 @@
+"""The worker process: loads one variant, then decodes, infers and encodes until its parent is gone."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from drupelet_agent.serving.handler import Handled, RequestHandler
+from drupelet_agent.serving.protocol import (
+    MAX_PACKET_BYTES,
+    SLOTS,
+    Benchmark,
+    CheckGolden,
+    Failed,
+    GoldenPassed,
+    Infer,
+    Measured,
+    Message,
+    Ready,
+    Replied,
+    WorkerSpec,
+    decode_message,
+    encode_message,
+)
+from drupelet_shared.engines.benchmark import time_session
+from drupelet_shared.engines.registry import load_engine
+from drupelet_shared.errors import (
+    DrupeletError,
+    ExpiredError,
+    InferenceFailedError,
+    ModelLoadError,
+    PayloadSizeError,
+    RequestError,
+)
+from drupelet_shared.golden import check_golden, load_golden
+from drupelet_shared.inference import Encoded
+from drupelet_shared.manifest import LABELS_PATH, MANIFEST_PATH, Manifest, parse_manifest
+from drupelet_shared.wire import JSON_TYPE, encode_error
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Worker:
+    """One loaded variant and the handlers of what the parent asks."""
+
+    def __init__(self, spec: WorkerSpec, memory: mmap.mmap) -> None:
+        """Load the variant.
+
+        Raises:
+            DrupeletError: The package, the engine or the model file is not usable.
+        """
+        self._memory = memoryview(memory)
+        self._slot_bytes = spec.slot_bytes
+        self._folder = Path(spec.package_folder)
+        self._manifest = parse_manifest((self._folder / MANIFEST_PATH).read_bytes())
+        self._variant = self._manifest.variant(spec.variant)
+        engine = load_engine(self._variant.engine, min_version=self._variant.engine_min_version)
+        self.engine_version = engine.version
+        self._session = engine.load(self._folder / self._variant.path, threads=spec.threads)
+        self._handler = RequestHandler(
+            model_name=self._manifest.name,
+            model_version=self._manifest.version,
+            manifest=self._manifest,
+            labels=_read_labels(self._folder, self._manifest),
+            session=self._session,
+        )
+        self._actions: dict[str, Callable[..., Message]] = {
+            Infer.kind: self._infer,
+            CheckGolden.kind: self._check_golden,
+            Benchmark.kind: self._benchmark,
+        }
+
+    def answer(self, message: Message) -> Message:
+        """Do what a message asks and say what came of it."""
+        try:
+            return self._actions[message.kind](message)
+        except DrupeletError as error:
+            return Failed(code=error.code, message=str(error))
+        except MemoryError:
+            return Failed(code=ModelLoadError.code, message=f"{self._variant.id}: out of memory")
+
+    def _infer(self, message: Infer) -> Replied:
+        started_s = time.monotonic()
+        offset = message.slot * self._slot_bytes
+        payload = self._memory[offset : offset + message.length]
+        code, handled = "ok", None
+        try:
+            if message.deadline_s is not None and started_s > message.deadline_s:
+                raise ExpiredError(f"model {self._manifest.name}: the request expired before its turn")
+            handled = self._handler.handle(
+                payload, content_type=message.content_type, header_length=message.header_length
+            )
+            if len(handled.encoded.payload) > self._slot_bytes:
+                found = len(handled.encoded.payload)
+                raise PayloadSizeError(f"reply has {found} bytes: the limit is {self._slot_bytes}")
+        except RequestError as error:
+            code, handled = error.code, _error_reply(error)
+        except MemoryError:
+            refusal = InferenceFailedError(f"model {self._manifest.name}: out of memory on this request")
+            code, handled = refusal.code, _error_reply(refusal)
+        encoded = handled.encoded
+        self._memory[offset : offset + len(encoded.payload)] = encoded.payload
+        return Replied(
+            slot=message.slot,
+            length=len(encoded.payload),
+            content_type=encoded.content_type,
+            header_length=encoded.header_length,
+            code=code,
+            started_s=started_s,
+            decode_ms=handled.decode_ms,
+            inference_ms=handled.inference_ms,
+            encode_ms=handled.encode_ms,
+        )
+
+    def _check_golden(self, _: CheckGolden) -> GoldenPassed:
+        golden = load_golden(self._folder / self._variant.golden.path)
+        return GoldenPassed(check_golden(self._session, golden, tolerance=self._variant.golden.tolerance))
+
+    def _benchmark(self, message: Benchmark) -> Measured:
+        inputs = load_golden(self._folder / self._variant.golden.path).sample(0)
+        timing = time_session(
+            self._session, inputs, warmup=message.warmup, runs=message.runs, max_seconds=message.max_seconds
+        )
+        return Measured(
+            p50_ms=timing.p50_ms,
+            p95_ms=timing.p95_ms,
+            p99_ms=timing.p99_ms,
+            runs=timing.runs,
+            footprint_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        )
+
+
+def _error_reply(error: RequestError) -> Handled:
+    payload = encode_error(error, request_id=error.request_id)
+    encoded = Encoded(payload=payload, content_type=JSON_TYPE, header_length=None)
+    return Handled(encoded=encoded, decode_ms=0.0, inference_ms=0.0, encode_ms=0.0)
+
+
+def _read_labels(folder: Path, manifest: Manifest) -> tuple[str, ...]:
+    if LABELS_PATH not in {entry.path for entry in manifest.files}:
+        return ()
+    return tuple((folder / LABELS_PATH).read_text(encoding="utf-8").splitlines())
+
+
+def _die_with_parent() -> None:
+    # A parent that is killed cannot tell its workers; the kernel can.
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _limit_memory(limit_bytes: int) -> None:
+    # RLIMIT_DATA counts what is allocated, native code included, and not the files that are mapped.
+    if limit_bytes:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
+
+
+def _serve(channel: socket.socket, worker: Worker) -> None:
+    while packet := channel.recv(MAX_PACKET_BYTES):
+        channel.send(encode_message(worker.answer(decode_message(packet))))
+
+
+def main() -> int:
+    """Run until the parent closes the channel; the one argument is a `WorkerSpec` as JSON."""
+    # The parent decides when a worker ends; Ctrl-C in its terminal reaches the worker too.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_parent()
+    spec = WorkerSpec(**json.loads(sys.argv[1]))
+    _limit_memory(spec.memory_limit_bytes)
+    channel = socket.socket(fileno=spec.socket_fd)
+    memory = mmap.mmap(spec.memory_fd, SLOTS * spec.slot_bytes)
+    os.close(spec.memory_fd)
+    start = time.perf_counter()
+    try:
+        worker = Worker(spec, memory)
+    except (DrupeletError, OSError, MemoryError) as error:
+        code = error.code if isinstance(error, DrupeletError) else ModelLoadError.code
+        channel.send(encode_message(Failed(code=code, message=f"{spec.variant}: {str(error) or 'out of memory'}")))
+        return 1
+    load_ms = (time.perf_counter() - start) * 1e3
+    channel.send(encode_message(Ready(engine_version=worker.engine_version, load_ms=load_ms)))
+    _serve(channel, worker)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Packages on the device's disk: staged, verified, activated, rolled back, collected."""

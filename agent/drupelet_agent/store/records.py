@@ -1,0 +1,38 @@
+"""What the store remembers of each model: the active release, the one before it, the highest ever activated."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from drupelet_shared.messages import Plan
+from drupelet_shared.names import Name, Sha256
+from drupelet_shared.tensors import TensorSpec
+
+
+class _Record(BaseModel):
+    # A store written by a newer agent is read as far as this one understands it.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Activation(_Record):
+    """One release as this device runs it."""
+
+    model: Name
+    version: Name
+    release: Annotated[int, Field(ge=1)]
+    digest: Sha256
+    signed_by: str | None
+    variant: Name
+    plan: Plan
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class ModelRecord(_Record):
+    """The content of `models/<model>.json`."""
+
+    highest_release: Annotated[int, Field(ge=0)] = 0
+    active: Activation | None = None
+    previous: Activation | None = None
