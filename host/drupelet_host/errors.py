@@ -6,6 +6,7 @@ DrupeletError
 |-- ModelError             model_invalid
 |   `-- ExportError        export_failed
 |-- ConstraintError        constraint_not_met
+|-- MemoryLimitError       memory_limit_exceeded
 `-- RemoteError            remote_error
     |-- BrokerError        broker_unreachable
     `-- ReplyTimeoutError  reply_timeout
@@ -44,6 +45,12 @@ class ConstraintError(DrupeletError):
     """The constraints were not reached; the message says how close the best came."""
 
     code = "constraint_not_met"
+
+
+class MemoryLimitError(DrupeletError):
+    """A model that needs more memory than the device's limit; the message has both numbers."""
+
+    code = "memory_limit_exceeded"
 
 
 class RemoteError(DrupeletError):

@@ -21,6 +21,9 @@ from drupelet_shared.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY, JSON_TYP
 
 log = logging.getLogger(__name__)
 
+# No payload is longer than ten digits say.
+_MAX_LENGTH_DIGITS = 10
+
 
 @dataclass(frozen=True, slots=True)
 class ReplyAddress:
@@ -141,8 +144,10 @@ def _read_job(message: MQTTMessage, finish: Callable[[Outcome], None]) -> Job:
 def _header_length(message: MQTTMessage) -> int | None:
     for name, value in _property(message, "UserProperty") or ():
         if name == HEADER_LENGTH_PROPERTY:
-            if not (value.isascii() and value.isdigit()):
-                raise RequestError(f"User Property {HEADER_LENGTH_PROPERTY} is {value!r}: expected a number of bytes")
+            if not (value.isascii() and value.isdigit() and len(value) <= _MAX_LENGTH_DIGITS):
+                raise RequestError(
+                    f"User Property {HEADER_LENGTH_PROPERTY} is {value[:32]!r}: expected a number of bytes"
+                )
             return int(value)
     return None
 

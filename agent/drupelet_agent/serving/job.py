@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from drupelet_shared.wire import JSON_TYPE, encode_error
-
 from drupelet_shared.errors import ExpiredError, RequestError
+from drupelet_shared.wire import JSON_TYPE, encode_error
 
 OK = "ok"
 

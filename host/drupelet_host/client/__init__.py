@@ -1,0 +1,6 @@
+"""The client: inference on a device over MQTT 5."""
+
+from drupelet_host.client.address import BrokerAddress, TlsOptions, parse_broker_url
+from drupelet_host.client.device import DeviceClient
+
+__all__ = ["BrokerAddress", "DeviceClient", "TlsOptions", "parse_broker_url"]

@@ -1,0 +1,88 @@
+"""Where a broker is and how to get in."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from drupelet_shared.errors import InvalidValueError
+
+PASSWORD_VARIABLE = "DRUPELET_PASSWORD"  # noqa: S105 - the variable's name, not a password
+_DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+@dataclass(frozen=True, slots=True)
+class TlsOptions:
+    """TLS to the broker; the system's authorities unless `ca_file`; a client certificate with both other files."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerAddress:
+    """A broker and the account to use there; `tls` None is a plain connection."""
+
+    host: str
+    port: int = 1883
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: TlsOptions | None = None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def parse_broker_url(url: str, *, password: str | None = None, tls: TlsOptions | None = None) -> BrokerAddress:
+    """The address in `mqtt://host:1883` or `mqtts://user@host:8883`.
+
+    Args:
+        url: The URL; the port may be left out.
+        password: The password of the URL's user. It does not stand in the URL, where process lists would show it.
+        tls: Certificates for an `mqtts` URL.
+
+    Raises:
+        InvalidValueError: It is no such URL, or holds a password.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise InvalidValueError(f"broker {url!r}: {error}") from error
+    _check_parts(url, parts)
+    if tls is not None and parts.scheme != "mqtts":
+        raise InvalidValueError(f"broker {url!r}: certificates need an mqtts:// URL")
+    if password is not None and parts.username is None:
+        raise InvalidValueError(f"broker {url!r}: a password needs a user, as in mqtts://user@host")
+    return BrokerAddress(
+        host=parts.hostname or "",
+        port=port or _DEFAULT_PORTS[parts.scheme],
+        username=parts.username,
+        password=password,
+        tls=(tls or TlsOptions()) if parts.scheme == "mqtts" else None,
+    )
+
+
+def read_password(file: Path | None) -> str | None:
+    """The first line of a file, or else the environment variable `DRUPELET_PASSWORD`; None without either.
+
+    Raises:
+        InvalidValueError: The file cannot be read.
+    """
+    if file is None:
+        return os.environ.get(PASSWORD_VARIABLE)
+    try:
+        return file.read_text(encoding="utf-8").partition("\n")[0]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidValueError(f"password file {file}: {error}") from error
+
+
+def _check_parts(url: str, parts: SplitResult) -> None:
+    if parts.password is not None:
+        # The message leaves the URL out, since it holds the password.
+        raise InvalidValueError(f"broker {parts.hostname!r}: put the password in a file or in {PASSWORD_VARIABLE}")
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.path not in {"", "/"}:
+        raise InvalidValueError(f"broker {url!r}: expected mqtt://[user@]host[:port] or mqtts://[user@]host[:port]")

@@ -1,0 +1,164 @@
+"""The MQTT 5 connection: its session survives a reconnect, its subscriptions come back when the session is gone."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+
+from paho.mqtt.client import Client, ConnectFlags, MQTTMessage, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from drupelet_host.client.address import BrokerAddress, TlsOptions
+from drupelet_host.errors import BrokerError
+from drupelet_shared.errors import InvalidValueError, PayloadSizeError
+
+log = logging.getLogger(__name__)
+
+_KEEPALIVE_S = 30
+# How long the broker keeps replies for a client whose connection broke.
+_SESSION_EXPIRY_S = 120
+_MAX_RECONNECT_DELAY_S = 8
+# What topic and properties add to a packet, generously.
+_PACKET_OVERHEAD_BYTES = 2048
+
+MessageHandler = Callable[[MQTTMessage], None]
+
+
+class Connection:
+    """One client of a broker; safe to use from several threads."""
+
+    def __init__(self, broker: BrokerAddress, *, on_message: MessageHandler) -> None:
+        self.client_id = f"drupelet-{secrets.token_hex(8)}"
+        self._broker = broker
+        self._topics: set[str] = set()
+        self._ready = threading.Event()
+        self._refusal: str | None = None
+        self._max_packet_bytes: int | None = None
+        self._on_message = on_message
+        self._client = self._build_client()
+
+    def open(self, topic: str, *, timeout_s: float) -> None:
+        """Connect and subscribe.
+
+        Args:
+            topic: A first subscription, in force when this returns.
+            timeout_s: For all of it.
+
+        Raises:
+            BrokerError: The broker cannot be reached, refuses, or does not answer in time.
+        """
+        self._topics.add(topic)
+        properties = _session_expiry(PacketTypes.CONNECT, _SESSION_EXPIRY_S)
+        try:
+            self._client.connect_timeout = timeout_s
+            self._client.connect(self._broker.host, self._broker.port, keepalive=_KEEPALIVE_S, properties=properties)
+        except (OSError, ValueError) as error:
+            raise BrokerError(f"broker {self._broker}: {error}") from error
+        self._client.loop_start()
+        refusal = self._refusal if self._ready.wait(timeout_s) else f"no answer within {timeout_s:g} s"
+        if refusal is not None:
+            self.close()
+            raise BrokerError(f"broker {self._broker}: {refusal}")
+
+    def close(self) -> None:
+        """Leave; the broker forgets the session."""
+        self._client.disconnect(properties=_session_expiry(PacketTypes.DISCONNECT, 0))
+        self._client.loop_stop()
+
+    def subscribe(self, topic: str) -> None:
+        """Receive a topic's messages, retained ones first; also after a reconnect."""
+        self._topics.add(topic)
+        self._client.subscribe(topic, qos=1)
+
+    def unsubscribe(self, topic: str) -> None:
+        """Receive a topic's messages no longer."""
+        self._topics.discard(topic)
+        self._client.unsubscribe(topic)
+
+    def publish(self, topic: str, payload: bytes, properties: Properties) -> None:
+        """Send with QoS 1, now or when the connection is back.
+
+        Raises:
+            PayloadSizeError: The broker does not take packets of that size; it would close the connection.
+        """
+        limit = self._max_packet_bytes
+        if limit is not None and len(payload) + _PACKET_OVERHEAD_BYTES > limit:
+            raise PayloadSizeError(f"request has {len(payload)} bytes: broker {self._broker} takes packets of {limit}")
+        self._client.publish(topic, payload, qos=1, properties=properties)
+
+    def _build_client(self) -> Client:
+        client = Client(CallbackAPIVersion.VERSION2, client_id=self.client_id, protocol=MQTTv5)
+        client.reconnect_delay_set(min_delay=1, max_delay=_MAX_RECONNECT_DELAY_S)
+        if self._broker.username is not None:
+            client.username_pw_set(self._broker.username, self._broker.password)
+        if self._broker.tls is not None:
+            client.tls_set_context(_tls_context(self._broker.tls))
+        client.on_socket_open = _set_no_delay
+        client.on_connect = self._connected
+        client.on_disconnect = self._disconnected
+        client.on_subscribe = self._subscribed
+        client.on_message = self._received
+        return client
+
+    def _connected(
+        self, client: Client, _: object, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
+    ) -> None:
+        if reason.is_failure:
+            self._refusal = str(reason)
+            self._ready.set()
+            return
+        self._max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
+        log.debug("connected broker=%s session_present=%s", self._broker, flags.session_present)
+        if not flags.session_present:
+            for topic in tuple(self._topics):
+                client.subscribe(topic, qos=1)
+
+    def _disconnected(self, _: Client, __: object, ___: object, reason: ReasonCode, ____: Properties | None) -> None:
+        log.debug("disconnected broker=%s reason=%s", self._broker, reason)
+        if not self._ready.is_set():
+            self._refusal = f"connection closed before it was accepted: {reason}"
+            self._ready.set()
+
+    def _subscribed(self, _: Client, __: object, ___: int, reasons: list[ReasonCode], ____: Properties | None) -> None:
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        if refused and not self._ready.is_set():
+            self._refusal = f"subscription refused: {refused[0]}"
+        self._ready.set()
+
+    def _received(self, _: Client, __: object, message: MQTTMessage) -> None:
+        self._on_message(message)
+
+
+def publish_properties() -> Properties:
+    """Empty properties for a message to publish."""
+    return Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho leaves it untyped
+
+
+def _session_expiry(packet_type: int, seconds: int) -> Properties:
+    properties = Properties(packet_type)  # type: ignore[no-untyped-call] # paho leaves it untyped
+    properties.SessionExpiryInterval = seconds
+    return properties
+
+
+def _set_no_delay(_: Client, __: object, opened: object) -> None:
+    # Small packets otherwise wait up to 40 ms for the acknowledgement of the one before.
+    if isinstance(opened, socket.socket):
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _tls_context(tls: TlsOptions) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+        if tls.cert_file is not None:
+            context.load_cert_chain(tls.cert_file, tls.key_file)
+    except OSError as error:
+        files = ", ".join(str(file) for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
+        raise InvalidValueError(f"certificates {files}: {error}") from error
+    return context

@@ -1,0 +1,66 @@
+"""What `mqtt-contract.md` shows is what the code reads."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from drupelet_shared import messages
+from drupelet_shared.errors import RequestError
+from drupelet_shared.inference import decode_reply, decode_request
+
+DOCUMENT = (Path(__file__).parents[2] / "shared/docs/mqtt-contract.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"^```json (\w+)\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+
+
+def subclasses(error: type[RequestError]) -> set[type[RequestError]]:
+    return {error}.union(*map(subclasses, error.__subclasses__()))
+
+
+def strict(model: type[BaseModel]) -> type[BaseModel]:
+    """The same message, refusing members it does not know."""
+    return type(model.__name__, (model,), {"model_config": {"extra": "forbid"}, "__module__": __name__})
+
+
+def test_the_table_of_errors_lists_every_code() -> None:
+    section = DOCUMENT.partition("## 5. Errors")[2].partition("## 6.")[0]
+    codes = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert sorted(codes) == sorted(error.code for error in subclasses(RequestError))
+
+
+@pytest.mark.parametrize("text", [text for kind, text in EXAMPLES if kind == "request"])
+def test_the_example_requests_are_understood(text: str) -> None:
+    raw = b"\0" * 16 if "binary_data_size" in text else b""
+    payload = text.encode() + raw
+    request = decode_request(
+        memoryview(payload), content_type="application/octet-stream", header_length=len(payload) - len(raw)
+    )
+    assert request.id == "42"
+    assert request.inputs["image"].shape == (1, 1, 2, 2)
+
+
+@pytest.mark.parametrize("text", [text for kind, text in EXAMPLES if kind == "reply"])
+def test_the_example_replies_are_understood(text: str) -> None:
+    reply = decode_reply(memoryview(text.encode()), content_type="application/json", header_length=None)
+    assert reply.model_name == "digits"
+
+
+@pytest.mark.parametrize(("kind", "text"), [example for example in EXAMPLES if example[0] not in {"request", "reply"}])
+def test_the_example_messages_are_those_of_the_code(kind: str, text: str) -> None:
+    model = messages.ErrorReply if kind == "error" else getattr(messages, kind)
+    strict(model).model_validate_json(text)
+
+
+def test_every_kind_of_message_has_an_example() -> None:
+    assert {kind for kind, _ in EXAMPLES} == {
+        "request",
+        "reply",
+        "error",
+        "DeviceStatus",
+        "ModelState",
+        "ModelTelemetry",
+        "DeviceTelemetry",
+    }
