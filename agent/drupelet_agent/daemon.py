@@ -84,13 +84,13 @@ class Daemon:
         log.info("agent stops device=%s", self._config.device)
         self._router.close()
         await self._fleet.stop()
+        self._publish_telemetry()
         if self._connection.connected:
             self._announcer.farewell()
             await self._connection.disconnect()
 
     def _on_connected(self, *, session_present: bool) -> None:
-        if not session_present:
-            self._router.forget_session()
+        self._router.connected(session_present=session_present)
         self._connection.subscribe(*self._topics.infer_filters)
         self._announcer.announce(self._fleet.states())
 
@@ -109,6 +109,9 @@ class Daemon:
     async def _report(self) -> None:
         while True:
             await asyncio.sleep(self._config.telemetry.interval_s)
-            self._announcer.device_telemetry(read_device(self._config.device, self._fleet.pids))
-            for model, server in self._fleet.serving.items():
-                self._announcer.model_telemetry(self._fleet.metrics[model].take(server.activation))
+            self._publish_telemetry()
+
+    def _publish_telemetry(self) -> None:
+        self._announcer.device_telemetry(read_device(self._config.device, self._fleet.pids))
+        for model, server in self._fleet.serving.items():
+            self._announcer.model_telemetry(self._fleet.metrics[model].take(server.activation))

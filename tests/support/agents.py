@@ -37,7 +37,9 @@ def run_agent_command(config: Path, *words: str, check: bool = True) -> subproce
     return result
 
 
-def write_config(folder: Path, broker: Broker, *, extra: str = "", device: str = DEVICE) -> Path:
+def write_config(
+    folder: Path, broker: Broker, *, extra: str = "", device: str = DEVICE, interval_s: float = 0.5
+) -> Path:
     """A configuration for tests: state and trust under `folder`, quick tuning, short windows."""
     path = folder / "agent.toml"
     (folder / "trust").mkdir(exist_ok=True)
@@ -50,7 +52,7 @@ def write_config(folder: Path, broker: Broker, *, extra: str = "", device: str =
         tuning.runs = 10
         tuning.warmup = 1
         tuning.threads = [1]
-        telemetry.interval_s = 0.5
+        telemetry.interval_s = {interval_s}
         {extra}
     """
     path.write_text(text, encoding="utf-8")

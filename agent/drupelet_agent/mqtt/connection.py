@@ -109,9 +109,9 @@ class BrokerConnection:
         """Subscribe with QoS 1."""
         self._client.subscribe([(topic_filter, SubscribeOptions(qos=1)) for topic_filter in filters])
 
-    def acknowledge(self, message: paho.MQTTMessage) -> None:
-        """Tell the broker that a message is dealt with."""
-        self._client.ack(message.mid, message.qos)
+    def acknowledge(self, packet_id: int) -> None:
+        """Tell the broker that a QoS 1 message is dealt with."""
+        self._client.ack(packet_id, 1)
 
     async def disconnect(self) -> None:
         """Flush what waits to be written, for a second at most, and leave in good order (the will is not sent)."""

@@ -12,6 +12,7 @@ from paho.mqtt.client import MQTTMessage
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from drupelet_agent.mqtt.acknowledgements import Acknowledgements
 from drupelet_agent.mqtt.connection import Publication
 from drupelet_agent.serving.job import Job, Outcome, refusal
 from drupelet_agent.serving.model import ModelServer
@@ -43,37 +44,36 @@ class RequestRouter:
         models: Mapping[str, ModelServer],
         *,
         publish: Callable[[Publication], None],
-        acknowledge: Callable[[MQTTMessage], None],
+        acknowledge: Callable[[int], None],
     ) -> None:
         self._topics = topics
         self._models = models
         self._publish = publish
-        self._acknowledge = acknowledge
-        self._in_work: set[int] = set()
+        self._acknowledgements = Acknowledgements(acknowledge)
         self._open = True
 
     def close(self) -> None:
         """Take no more requests; those that arrive stay with the broker, unacknowledged, for the next agent."""
         self._open = False
 
-    def forget_session(self) -> None:
-        """The broker has lost the session: requests in work will be answered, and not acknowledged."""
-        self._in_work.clear()
+    def connected(self, *, session_present: bool) -> None:
+        """After a reconnect the broker sends again what was not acknowledged, or has forgotten it with the session."""
+        if session_present:
+            self._acknowledgements.connection_lost()
+        else:
+            self._acknowledgements.session_lost()
 
     def route(self, message: MQTTMessage) -> None:
         """Submit a request to its model, or answer at once with what is wrong with it."""
         if not self._open:
             return
+        if message.qos > 0 and not self._acknowledgements.is_new(message.mid, duplicate=message.dup):
+            return
         addressed = self._topics.parse_infer(message.topic)
         if addressed is None:
             log.debug("ignored topic=%s bytes=%d", message.topic, len(message.payload))
-            self._acknowledge(message)
+            self._acknowledgements.done(message.mid)
             return
-        if message.qos > 0:
-            # After a reconnect the broker sends again what was not acknowledged; it is still being worked on.
-            if message.dup and message.mid in self._in_work:
-                return
-            self._in_work.add(message.mid)
         address = ReplyAddress(
             topic=self._topics.result(addressed.model),
             correlation=_property(message, "CorrelationData"),
@@ -123,9 +123,8 @@ class RequestRouter:
                     properties=_reply_properties(address, outcome),
                 )
             )
-        if message.qos == 0 or message.mid in self._in_work:
-            self._in_work.discard(message.mid)
-            self._acknowledge(message)
+        if message.qos > 0:
+            self._acknowledgements.done(message.mid)
 
 
 def _read_job(message: MQTTMessage, finish: Callable[[Outcome], None]) -> Job:

@@ -83,6 +83,9 @@ class WorkerProcess:
             packet = self._socket.recv(MAX_PACKET_BYTES)
         except TimeoutError as error:
             raise WorkerTimeoutError(f"worker {self.pid}: no answer within {timeout_s} s") from error
+        except ConnectionResetError:
+            # It ended with packets of ours unread.
+            packet = b""
         except OSError as error:
             raise WorkerError(f"worker {self.pid}: {error.strerror}") from error
         if not packet:
