@@ -1,5 +1,7 @@
 """`python -m drupelet_agent` is the `drupelet-agent` command."""
 
+import sys
+
 from drupelet_agent.cli import main
 
-main()
+sys.exit(main())
