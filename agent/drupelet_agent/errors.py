@@ -68,9 +68,14 @@ class MemoryBudgetError(PlanError):
 
 
 class WorkerError(DrupeletError):
-    """A worker process died or spoke out of turn."""
+    """A worker process died, spoke out of turn, or reported an error.
+
+    Attributes:
+        reported_code: The code of the error that the worker itself reported.
+    """
 
     code = "worker_failed"
+    reported_code: str | None = None
 
 
 class WorkerTimeoutError(WorkerError):

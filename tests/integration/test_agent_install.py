@@ -137,6 +137,9 @@ def test_a_worker_that_outgrows_the_budget_is_stopped_by_the_agent(tmp_path: Pat
     config = write_config(tmp_path, nowhere, extra='limits.memory = "20MB"')
     result = run_agent_command(config, "install", str(make_package(tmp_path, keys)), check=False)
     assert result.returncode == 1
+    assert "the engine of ort-fp32 alone holds" in result.stderr
+    assert "the limit is 20.0 MB" in result.stderr
+    assert "[memory_budget_exceeded]" in result.stderr
     assert stored(tmp_path) == []
 
 

@@ -43,10 +43,11 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a candidate cannot run here."""
+    """Why a candidate cannot run here, and whether that is for want of memory."""
 
     candidate: Candidate
     reason: str
+    out_of_memory: bool = False
 
 
 def memory_budget(snapshot: Snapshot, *, limit_bytes: int | None, share: float, in_use_bytes: int) -> Budget:
@@ -89,7 +90,8 @@ def candidates(
     for variant in variants:
         if variant.peak_memory_bytes > budget.limit_bytes:
             reason = _does_not_fit(variant.peak_memory_bytes, budget)
-            rejected.append(Rejection(candidate=Candidate(variant=variant, threads=threads[0]), reason=reason))
+            candidate = Candidate(variant=variant, threads=threads[0])
+            rejected.append(Rejection(candidate=candidate, reason=reason, out_of_memory=True))
             continue
         tried += [Candidate(variant=variant, threads=count) for count in threads]
     return tried, rejected
@@ -116,7 +118,7 @@ def choose(measurements: Sequence[Measurement], rejections: Sequence[Rejection],
         return best
     too_large = [f"{_name(m.candidate)}: {_does_not_fit(m.footprint_bytes, budget)}" for m in measurements]
     reasons = "; ".join([*too_large, *(f"{_name(r.candidate)}: {r.reason}" for r in rejections)])
-    if too_large or any("budget" in rejection.reason for rejection in rejections):
+    if too_large or any(rejection.out_of_memory for rejection in rejections):
         raise MemoryBudgetError(f"no variant fits in memory: {reasons}")
     raise PlanError(f"no variant runs on this device: {reasons}")
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from drupelet_agent.config import TuningConfig
-from drupelet_agent.errors import WorkerError
+from drupelet_agent.errors import MemoryBudgetError, WorkerError
 from drupelet_agent.resources.planner import Budget, Candidate, Measurement, Rejection
 from drupelet_agent.serving.process import WorkerProcess
 from drupelet_agent.serving.protocol import Benchmark, CheckGolden, GoldenPassed, Measured, Ready, WorkerSpec
@@ -66,7 +66,8 @@ def _measure_one(package_folder: Path, candidate: Candidate, *, budget: Budget, 
             measured = worker.expect(Measured, timeout_s=config.max_seconds + _SLOW_MODEL_S)
     except WorkerError as error:
         log.warning("candidate rejected variant=%s threads=%d: %s", candidate.variant.id, candidate.threads, error)
-        return Rejection(candidate=candidate, reason=str(error))
+        out_of_memory = error.reported_code == MemoryBudgetError.code
+        return Rejection(candidate=candidate, reason=str(error), out_of_memory=out_of_memory)
     return Measurement(
         candidate=candidate,
         timing=Timing(p50_ms=measured.p50_ms, p95_ms=measured.p95_ms, p99_ms=measured.p99_ms, runs=measured.runs),

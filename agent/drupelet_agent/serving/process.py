@@ -42,6 +42,8 @@ class WorkerProcess:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "drupelet_agent.serving.worker", json.dumps(asdict(child))],
                 pass_fds=(child.socket_fd, child.memory_fd),
+                # NumPy's own threads have nothing to do here, and their stacks would count against the memory limit.
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
             )
         except BaseException:
@@ -100,7 +102,9 @@ class WorkerProcess:
         """
         message = self.receive(timeout_s=timeout_s)
         if isinstance(message, Failed):
-            raise WorkerError(f"{message.message} [{message.code}]")
+            reported = WorkerError(message.message)
+            reported.reported_code = message.code
+            raise reported
         if not isinstance(message, answer):
             raise WorkerError(f"worker {self.pid}: answered {message.kind!r} where {answer.kind!r} was expected")
         return message

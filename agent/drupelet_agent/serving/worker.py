@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import mmap
 import os
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from drupelet_agent.errors import MemoryBudgetError
 from drupelet_agent.serving.handler import Handled, RequestHandler
 from drupelet_agent.serving.protocol import (
     MAX_PACKET_BYTES,
@@ -44,9 +46,11 @@ from drupelet_shared.errors import (
 from drupelet_shared.golden import check_golden, load_golden
 from drupelet_shared.inference import Encoded
 from drupelet_shared.manifest import LABELS_PATH, MANIFEST_PATH, Manifest, parse_manifest
+from drupelet_shared.units import format_bytes
 from drupelet_shared.wire import JSON_TYPE, encode_error
 
 _PR_SET_PDEATHSIG = 1
+_STACK_BYTES = 8 * 2**20
 
 
 class Worker:
@@ -59,12 +63,14 @@ class Worker:
             DrupeletError: The package, the engine or the model file is not usable.
         """
         self._memory = memoryview(memory)
+        self._spec = spec
         self._slot_bytes = spec.slot_bytes
         self._folder = Path(spec.package_folder)
         self._manifest = parse_manifest((self._folder / MANIFEST_PATH).read_bytes())
         self._variant = self._manifest.variant(spec.variant)
         engine = load_engine(self._variant.engine, min_version=self._variant.engine_min_version)
         self.engine_version = engine.version
+        _limit_memory(spec)
         self._session = engine.load(self._folder / self._variant.path, threads=spec.threads)
         self._handler = RequestHandler(
             model_name=self._manifest.name,
@@ -85,8 +91,8 @@ class Worker:
             return self._actions[message.kind](message)
         except DrupeletError as error:
             return Failed(code=error.code, message=str(error))
-        except MemoryError:
-            return Failed(code=ModelLoadError.code, message=f"{self._variant.id}: out of memory")
+        except MemoryError as error:
+            return _failure(error, self._spec)
 
     def _infer(self, message: Infer) -> Replied:
         started_s = time.monotonic()
@@ -135,8 +141,18 @@ class Worker:
             p95_ms=timing.p95_ms,
             p99_ms=timing.p99_ms,
             runs=timing.runs,
-            footprint_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            # Not getrusage: its maximum includes what the parent held when it started this process.
+            footprint_bytes=_read_status("VmHWM"),
         )
+
+
+def _failure(error: DrupeletError | OSError | MemoryError, spec: WorkerSpec) -> Failed:
+    if isinstance(error, DrupeletError):
+        return Failed(code=error.code, message=str(error))
+    if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
+        limit = format_bytes(spec.memory_limit_bytes)
+        return Failed(code=MemoryBudgetError.code, message=f"{spec.variant} needs more than the {limit} it is given")
+    return Failed(code=ModelLoadError.code, message=f"{spec.variant}: {error}")
 
 
 def _error_reply(error: RequestError) -> Handled:
@@ -156,10 +172,27 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _limit_memory(limit_bytes: int) -> None:
-    # RLIMIT_DATA counts what is allocated, native code included, and not the files that are mapped.
-    if limit_bytes:
-        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
+def _limit_memory(spec: WorkerSpec) -> None:
+    # RLIMIT_DATA counts what is allocated, native code included, and not the files that are mapped. It also counts the
+    # stacks of the engine's threads whole, of which next to nothing is ever used.
+    if not spec.memory_limit_bytes:
+        return
+    limit_bytes = spec.memory_limit_bytes + spec.threads * _STACK_BYTES
+    held_bytes = _read_status("VmData")
+    if held_bytes > limit_bytes:
+        # Under such a limit not even an error could be reported any more.
+        held, limit = format_bytes(held_bytes), format_bytes(spec.memory_limit_bytes)
+        raise MemoryBudgetError(f"the engine of {spec.variant} alone holds {held}: the limit is {limit}")
+    resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
+
+
+def _read_status(wanted: str) -> int:
+    """A size in bytes from the kernel's account of this process."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        key, _, value = line.partition(":")
+        if key == wanted:
+            return int(value.split()[0]) * 1024
+    return 0
 
 
 def _serve(channel: socket.socket, worker: Worker) -> None:
@@ -173,7 +206,6 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
     spec = WorkerSpec(**json.loads(sys.argv[1]))
-    _limit_memory(spec.memory_limit_bytes)
     channel = socket.socket(fileno=spec.socket_fd)
     memory = mmap.mmap(spec.memory_fd, SLOTS * spec.slot_bytes)
     os.close(spec.memory_fd)
@@ -181,8 +213,7 @@ def main() -> int:
     try:
         worker = Worker(spec, memory)
     except (DrupeletError, OSError, MemoryError) as error:
-        code = error.code if isinstance(error, DrupeletError) else ModelLoadError.code
-        channel.send(encode_message(Failed(code=code, message=f"{spec.variant}: {str(error) or 'out of memory'}")))
+        channel.send(encode_message(_failure(error, spec)))
         return 1
     load_ms = (time.perf_counter() - start) * 1e3
     channel.send(encode_message(Ready(engine_version=worker.engine_version, load_ms=load_ms)))

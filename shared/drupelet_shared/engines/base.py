@@ -35,6 +35,7 @@ class Session(Protocol):
 
         Raises:
             InferenceFailedError: The engine refused or failed.
+            MemoryError: The process may not allocate what the inference needs.
         """
 
 
@@ -58,6 +59,7 @@ class Engine(Protocol):
 
         Raises:
             ModelLoadError: The runtime cannot load the file.
+            MemoryError: The process may not allocate what the model needs.
         """
 
 

@@ -29,6 +29,8 @@ _DATATYPES = {
     "tensor(string)": Datatype.BYTES,
 }
 _ERRORS_ONLY = 3
+# How its arena and the C++ library say it; there is no status code of its own for it.
+_OUT_OF_MEMORY = ("std::bad_alloc", "Failed to allocate memory")
 
 
 class OnnxRuntimeEngine:
@@ -53,6 +55,7 @@ class OnnxRuntimeEngine:
             session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
             return OnnxRuntimeSession(session)
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+            _raise_if_out_of_memory(error)
             raise ModelLoadError(f"{path.name}: ONNX Runtime {self.version} cannot load it: {error}") from error
 
 
@@ -69,6 +72,7 @@ class OnnxRuntimeSession:
         try:
             results = self._session.run(list(outputs), {name: _feed(array) for name, array in inputs.items()})
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+            _raise_if_out_of_memory(error)
             raise InferenceFailedError(f"ONNX Runtime failed: {error}") from error
         return dict(zip(outputs, results, strict=True))
 
@@ -79,6 +83,11 @@ def _feed(array: Array) -> Array:
         return array
     texts = [element.decode() if isinstance(element, bytes) else element for element in array.ravel().tolist()]
     return np.array(texts, dtype=object).reshape(array.shape)
+
+
+def _raise_if_out_of_memory(error: Exception) -> None:
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in _OUT_OF_MEMORY):
+        raise MemoryError(f"ONNX Runtime: {error}") from error
 
 
 def _spec(node: Any) -> TensorSpec:  # noqa: ANN401 - onnxruntime ships no types
