@@ -10,7 +10,7 @@ from rich.console import Console
 
 from drupelet_shared.errors import DrupeletError
 
-# Rich honours NO_COLOR and a terminal that is not one. Results go to standard output, everything else to standard error.
+# Rich honours NO_COLOR and a terminal that is not one. Results go to standard output, all else to standard error.
 console = Console(highlight=False)
 progress_console = Console(stderr=True, highlight=False)
 

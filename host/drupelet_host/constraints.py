@@ -1,0 +1,93 @@
+"""Which variants meet what a person asked for, and how close the others came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from drupelet_host.errors import ConstraintError
+from drupelet_host.evaluation.measurement import Measurement
+from drupelet_host.recipe import Constraints
+from drupelet_shared.units import format_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One constraint against one variant; smaller values are better."""
+
+    constraint: str
+    variant: str
+    wanted: float
+    found: float
+
+    @property
+    def met(self) -> bool:
+        """Whether the value found is within the limit."""
+        return self.found <= self.wanted
+
+
+def check_constraints(
+    constraints: Constraints, measurements: Mapping[str, Measurement], *, reference: Measurement
+) -> tuple[Check, ...]:
+    """Every stated constraint against every variant.
+
+    Args:
+        constraints: What was asked for.
+        measurements: The variants by id.
+        reference: The original, measured beside them.
+    """
+    return tuple(
+        Check(name, variant, wanted, found)
+        for variant, measurement in measurements.items()
+        for name, wanted, found in _values(constraints, measurement, reference)
+        if wanted is not None
+    )
+
+
+def rank_variants(checks: tuple[Check, ...], measurements: Mapping[str, Measurement]) -> tuple[str, ...]:
+    """The variants a package may hold, best first: those that meet everything, then by latency.
+
+    A variant that misses the latency alone stays behind one that meets all: the time is this machine's, and the
+    device measures for itself.
+
+    Raises:
+        ConstraintError: No variant meets all constraints; the message has the wanted and the best value of each.
+    """
+    missed = {variant: {c.constraint for c in checks if c.variant == variant and not c.met} for variant in measurements}
+    if not any(not names for names in missed.values()):
+        raise ConstraintError(_describe_misses(checks, missed))
+    allowed = [variant for variant, names in missed.items() if names <= {"max_latency"}]
+    return tuple(sorted(allowed, key=lambda variant: (len(missed[variant]), measurements[variant].timing.p50_ms)))
+
+
+def _values(
+    constraints: Constraints, found: Measurement, reference: Measurement
+) -> list[tuple[str, float | None, float]]:
+    # A drop is a difference of two ratios of counts: rounding keeps 0.99 - 0.98 within a limit of 0.01.
+    return [
+        ("max_metric_drop", constraints.max_metric_drop, round(reference.metric - found.metric, 9)),
+        ("max_size", constraints.max_size, found.size_bytes),
+        ("max_latency", constraints.max_latency, found.timing.p50_ms / reference.timing.p50_ms),
+        ("memory_limit", constraints.memory_limit, found.peak_memory_bytes),
+    ]
+
+
+def _describe_misses(checks: tuple[Check, ...], missed: Mapping[str, set[str]]) -> str:
+    nearest = min(missed, key=lambda variant: len(missed[variant]))
+    best = [
+        min((check for check in checks if check.constraint == constraint), key=lambda check: check.found)
+        for constraint in dict.fromkeys(check.constraint for check in checks)
+    ]
+    values = "; ".join(_describe_best(check) for check in best)
+    return f"no variant meets all constraints ({nearest} misses {', '.join(sorted(missed[nearest]))}): {values}"
+
+
+def _describe_best(check: Check) -> str:
+    wanted, found = (_show(check.constraint, value) for value in (check.wanted, check.found))
+    return f"{check.constraint} wanted {wanted}, best {found} ({check.variant}): {'met' if check.met else 'missed'}"
+
+
+def _show(constraint: str, value: float) -> str:
+    if constraint in {"max_size", "memory_limit"}:
+        return f"{format_bytes(value)} ({value:.0f} bytes)"
+    return f"{value:.4g}"

@@ -1,0 +1,1 @@
+"""From a PyTorch module to the model files that engines load."""

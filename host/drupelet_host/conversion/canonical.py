@@ -1,0 +1,30 @@
+"""ONNX files that say only what the model is: no paths, no stack traces, the same bytes for the same model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from drupelet_shared.files import write_atomically
+
+PRODUCER = "drupelet"
+
+
+def write_canonical(model: onnx.ModelProto, path: Path) -> None:
+    """Strip what tools leave behind, in place, and write the model."""
+    model.producer_name, model.producer_version, model.doc_string = PRODUCER, "", ""
+    model.graph.name = "main"
+    for holder in _documented(model):
+        holder.doc_string = ""
+        # The exporter keeps the source file and line of every node here.
+        del holder.metadata_props[:]
+    for position, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{position}"
+    write_atomically(path, model.SerializeToString(deterministic=True))
+
+
+def _documented(model: onnx.ModelProto) -> list[Any]:
+    graph = model.graph
+    return [graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info]

@@ -1,0 +1,1 @@
+"""Data as the compiler takes it, and the adapters that read it."""

@@ -1,0 +1,89 @@
+"""Samples in memory: inputs, and labels where there are some."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from drupelet_host.errors import DataError
+
+Inputs = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+_PAIR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Inputs of shape (samples, ...) and one class index for each sample, or no labels at all."""
+
+    inputs: Inputs
+    labels: Labels | None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def subset(self, count: int, *, seed: int) -> Dataset:
+        """At most `count` samples, chosen at random but the same for the same seed."""
+        if count >= len(self):
+            return self
+        chosen = np.sort(np.random.default_rng(seed).choice(len(self), size=count, replace=False))
+        return Dataset(inputs=self.inputs[chosen], labels=None if self.labels is None else self.labels[chosen])
+
+
+def make_dataset(value: Any, *, source: str) -> Dataset:  # noqa: ANN401 - whatever a person's factory returned
+    """Check and convert a Dataset, or (inputs, labels) as arrays or tensors; labels may be None.
+
+    Args:
+        value: The data.
+        source: Where it is from, for messages.
+
+    Raises:
+        DataError: It is something else, is empty, has values that are not finite, or the lengths differ.
+    """
+    if isinstance(value, Dataset):
+        return value
+    if not isinstance(value, (tuple, list)) or len(value) != _PAIR:
+        raise DataError(f"{source}: got a {type(value).__name__}: expected a pair (inputs, labels)")
+    inputs = _to_array(value[0], np.float32, what=f"{source}: inputs")
+    labels = None if value[1] is None else _to_array(value[1], np.int64, what=f"{source}: labels")
+    if len(inputs) == 0:
+        raise DataError(f"{source}: has no samples: expected at least 1")
+    if not np.isfinite(inputs).all():
+        raise DataError(f"{source}: inputs hold NaN or infinity: expected finite numbers")
+    if labels is not None and labels.shape != (len(inputs),):
+        raise DataError(f"{source}: labels have shape {labels.shape}: expected ({len(inputs)},), one for each input")
+    return Dataset(inputs=inputs, labels=labels)
+
+
+def check_fits(dataset: Dataset, *, input_shape: tuple[int, ...], classes: int, source: str) -> None:
+    """Check that the model takes these samples and knows these labels.
+
+    Args:
+        dataset: The samples.
+        input_shape: The model's, batch first.
+        classes: How many scores the model gives.
+        source: Where the data is from, for messages.
+
+    Raises:
+        DataError: A sample's shape or a label is not the model's.
+    """
+    found = dataset.inputs.shape[1:]
+    if found != input_shape[1:]:
+        raise DataError(f"{source}: a sample has shape {list(found)}: the model takes {list(input_shape[1:])}")
+    if dataset.labels is None:
+        return
+    lowest, highest = int(dataset.labels.min()), int(dataset.labels.max())
+    if lowest < 0 or highest >= classes:
+        raise DataError(
+            f"{source}: labels go from {lowest} to {highest}: the model has {classes} classes, 0 to {classes - 1}"
+        )
+
+
+def _to_array(value: Any, dtype: type[np.generic], *, what: str) -> npt.NDArray[Any]:  # noqa: ANN401 - array or tensor
+    try:
+        return np.ascontiguousarray(np.asarray(value), dtype=dtype)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{what}: cannot become an array of {dtype.__name__}: {error}") from error

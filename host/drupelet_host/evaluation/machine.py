@@ -1,0 +1,23 @@
+"""The name of the machine that measured, so that its times are never taken for the device's."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+
+def describe_machine() -> str:
+    """Processor and architecture, for example "Intel(R) Xeon(R) Processor (x86_64)"."""
+    return f"{_processor()} ({platform.machine()})"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.system()
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.system()

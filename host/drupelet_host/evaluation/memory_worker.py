@@ -1,0 +1,30 @@
+"""The process whose memory is measured: load a model, run it, print the peak resident bytes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from drupelet_host.process_memory import read_memory
+from drupelet_shared.engines.base import example_inputs
+from drupelet_shared.engines.registry import load_engine
+
+_RUNS = 3
+
+
+def main() -> None:
+    """Measure the model named on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m drupelet_host.evaluation.memory_worker", description=__doc__)
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--engine", required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    options = parser.parse_args()
+    session = load_engine(options.engine).load(options.path, threads=options.threads)
+    inputs = example_inputs(session.inputs)
+    for _ in range(_RUNS):
+        session.run(inputs, [spec.name for spec in session.outputs])
+    print(read_memory().peak_bytes)  # noqa: T201 - the answer to the parent process
+
+
+if __name__ == "__main__":
+    main()

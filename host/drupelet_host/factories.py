@@ -1,0 +1,89 @@
+"""Callables that recipes name: "package.module:callable" or "file.py:callable"."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from drupelet_shared.errors import DrupeletError
+
+
+@dataclass(frozen=True, slots=True)
+class FactoryRef:
+    """Where a callable is: in a file, or in an importable module."""
+
+    module: str
+    attribute: str
+    file: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.file.name if self.file else self.module}:{self.attribute}"
+
+
+def parse_factory(text: str, *, folder: Path) -> FactoryRef:
+    """Read "package.module:callable" or "file.py:callable".
+
+    Args:
+        text: The reference.
+        folder: What a file is relative to.
+
+    Raises:
+        ValueError: It has another form, or the file is not there.
+    """
+    module, separator, attribute = text.rpartition(":")
+    if not separator or not attribute.isidentifier():
+        raise ValueError("expected 'package.module:callable' or 'file.py:callable'")
+    if not module.endswith(".py"):
+        if not all(part.isidentifier() for part in module.split(".")):
+            raise ValueError(f"{module!r} is neither a module's name nor a file that ends in .py")
+        return FactoryRef(module=module, attribute=attribute)
+    file = (folder / module).resolve()
+    if not file.is_file():
+        raise ValueError(f"there is no file {file}")
+    return FactoryRef(module=file.stem, attribute=attribute, file=file)
+
+
+def load_factory(ref: FactoryRef, *, error: type[DrupeletError]) -> Callable[..., Any]:
+    """Import the module and return the callable.
+
+    Args:
+        ref: Where it is.
+        error: What to raise when it cannot be had: the caller knows whether it is a model or data.
+    """
+    try:
+        module = _import_file(ref.file) if ref.file else importlib.import_module(ref.module)
+    except Exception as cause:  # a person's module may raise anything while it is imported
+        raise error(f"factory {ref}: importing it failed: {type(cause).__name__}: {cause}") from cause
+    found = getattr(module, ref.attribute, None)
+    if not callable(found):
+        names = sorted(name for name, value in vars(module).items() if callable(value) and not name.startswith("_"))
+        raise error(f"factory {ref}: there is no such callable; the module has {', '.join(names) or 'none'}")
+    callable_: Callable[..., Any] = found
+    return callable_
+
+
+def call_factory(ref: FactoryRef, *, error: type[DrupeletError]) -> Any:  # noqa: ANN401 - a factory makes anything
+    """Load the callable and call it without arguments."""
+    factory = load_factory(ref, error=error)
+    try:
+        return factory()
+    except Exception as cause:  # a person's factory may raise anything
+        raise error(f"factory {ref}: calling it failed: {type(cause).__name__}: {cause}") from cause
+
+
+def _import_file(path: Path) -> ModuleType:
+    # Dataclasses and torch.export look a class's module up in sys.modules; the prefix avoids installed names.
+    name = f"_drupelet_recipe_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None, path
+    assert spec.loader is not None, path
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

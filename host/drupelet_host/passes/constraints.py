@@ -1,0 +1,38 @@
+"""The constraints pass: a compile that misses what was asked for ends here, before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+from drupelet_host.constraints import check_constraints, rank_variants
+from drupelet_host.pipeline import PassResult
+from drupelet_host.progress import Observer
+from drupelet_host.recipe import Constraints, Recipe
+from drupelet_host.state import CompileState
+
+
+@dataclass(frozen=True, slots=True)
+class ConstraintsPass:
+    """Checks every variant and ranks those that may go into the package."""
+
+    name: ClassVar[str] = "constraints"
+    config: Constraints
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        """Take [constraints]."""
+        return cls(recipe.constraints)
+
+    def run(self, state: CompileState, *, observer: Observer) -> PassResult:
+        """Check and rank."""
+        assert state.reference is not None, "the evaluate_variants pass comes first"
+        checks = check_constraints(self.config, state.measurements, reference=state.reference)
+        ranking = rank_variants(checks, state.measurements)
+        for check in checks:
+            if not check.met:
+                verdict = "ranked behind; the device measures again" if check.variant in ranking else "left out"
+                values = f"{check.found:.4g}, wanted {check.wanted:.4g}"
+                observer.decided(f"{check.variant} misses {check.constraint} ({values}): {verdict}")
+        found = {f"{check.variant}.{check.constraint}": check.found for check in checks}
+        return PassResult(replace(state, ranking=ranking), found)

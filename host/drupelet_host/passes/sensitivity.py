@@ -1,0 +1,44 @@
+"""The sensitivity pass: a curve for every prunable group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar, Self
+
+from drupelet_host.evaluation.metrics import evaluate_module
+from drupelet_host.pipeline import PassResult
+from drupelet_host.progress import Observer
+from drupelet_host.pruning.groups import Importance
+from drupelet_host.recipe import Recipe, SensitivityConfig
+from drupelet_host.sensitivity import analyze_sensitivity
+from drupelet_host.state import CompileState
+
+
+@dataclass(frozen=True, slots=True)
+class SensitivityPass:
+    """Measures on a part of the validation data; the model is left as it is."""
+
+    name: ClassVar[str] = "sensitivity"
+    config: SensitivityConfig
+    importance: Importance
+    seed: int
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        """Take [sensitivity], and the importance that [prune] will use."""
+        return cls(recipe.sensitivity, recipe.prune.importance, recipe.seed)
+
+    def run(self, state: CompileState, *, observer: Observer) -> PassResult:
+        """Analyze."""
+        subset = state.validation.subset(self.config.samples, seed=self.seed)
+        curves = analyze_sensitivity(
+            state.model,
+            state.example_input,
+            partial(evaluate_module, dataset=subset),
+            ratios=self.config.ratios,
+            importance=self.importance,
+            observer=observer,
+        )
+        metrics = {f"robustness.{name}": curve.robustness for name, curve in curves.items()}
+        return PassResult(replace(state, curves=curves), metrics)

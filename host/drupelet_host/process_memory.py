@@ -1,0 +1,28 @@
+"""The memory of the current process, as Linux counts it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+_FIELDS = {"VmRSS": "resident_bytes", "VmHWM": "peak_bytes", "VmData": "data_bytes"}
+_KIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessMemory:
+    """Resident now, resident at the most, and private writable address space (what RLIMIT_DATA limits)."""
+
+    resident_bytes: int
+    peak_bytes: int
+    data_bytes: int
+
+
+def read_memory() -> ProcessMemory:
+    """Read /proc/self/status (proc(5)); its "kB" are 1024 bytes."""
+    found: dict[str, int] = {}
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        key, _, rest = line.partition(":")
+        if key in _FIELDS:
+            found[_FIELDS[key]] = int(rest.split()[0]) * _KIB
+    return ProcessMemory(**found)

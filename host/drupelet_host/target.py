@@ -1,0 +1,46 @@
+"""The devices a model can be compiled for, and what the compiler needs to know of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drupelet_shared.errors import InvalidValueError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetDevice:
+    """One kind of device.
+
+    Attributes:
+        name: What recipes and manifests call it.
+        architecture: As `uname -m` says it there.
+        cores: How many there are.
+        channel_multiple: Layer widths its kernels like are multiples of this.
+        engine_min_version: The oldest ONNX Runtime that packages for it may ask for.
+    """
+
+    name: str
+    architecture: str
+    cores: int
+    channel_multiple: int
+    engine_min_version: str
+
+
+# A NEON register holds 4 floats and the GEMM kernels of both runtimes work on tiles of 8 output channels.
+TARGETS = {
+    "raspberry_pi_4": TargetDevice(
+        name="raspberry_pi_4", architecture="aarch64", cores=4, channel_multiple=8, engine_min_version="1.20"
+    ),
+}
+DEFAULT_TARGET = "raspberry_pi_4"
+
+
+def find_target(name: str) -> TargetDevice:
+    """The device of that name.
+
+    Raises:
+        InvalidValueError: There is none.
+    """
+    if name not in TARGETS:
+        raise InvalidValueError(f"device {name!r}: expected one of {', '.join(sorted(TARGETS))}")
+    return TARGETS[name]

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "host" / "examples"
+
+
+def run(script: str, *arguments: str, folder: Path) -> str:
+    command = [sys.executable, script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_digits_recipe_gives_a_model_four_times_smaller_and_twice_as_fast(tmp_path: Path) -> None:
+    folder = tmp_path / "digits"
+    shutil.copytree(EXAMPLES / "digits", folder, ignore=shutil.ignore_patterns("__pycache__", "build", "*.pt"))
+    run("train.py", folder=folder)
+    result = json.loads(run("-m", "drupelet_host", "compile", "recipe.toml", "--json", "--quiet", folder=folder))
+    original, best = result["models"]["original"], result["models"][result["ranking"][0]]
+    assert original["metric"] > 0.97
+    assert best["metric"] >= original["metric"] - 0.01
+    assert best["size_bytes"] * 4 <= original["size_bytes"]
+    assert best["p50_ms"] * 2 <= original["p50_ms"]
+
+
+@pytest.mark.slow
+def test_the_resnet18_workflow_runs(tmp_path: Path) -> None:
+    folder = tmp_path / "resnet18"
+    shutil.copytree(EXAMPLES / "resnet18", folder, ignore=shutil.ignore_patterns("__pycache__", "*.onnx"))
+    text = run("workflow.py", "--samples", "96", "--epochs", "1", folder=folder)
+    assert "top-1 in ONNX Runtime, int8" in text
+    # 11.2 million float32 weights: the pruned and quantized file must be far below a quarter.
+    assert (folder / "resnet18-int8.onnx").stat().st_size < 11_200_000

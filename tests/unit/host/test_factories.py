@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from drupelet_host.errors import DataError, ModelError
+from drupelet_host.factories import call_factory, load_factory, parse_factory
+from drupelet_host.model_source import check_runs, load_model, load_weights
+from drupelet_host.recipe import ModelSection, load_recipe
+from support.tiny_project import INPUT_SHAPE, trained, write_project
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_project(tmp_path_factory.mktemp("factories"))
+
+
+def section(recipe: Path, **changes: object) -> ModelSection:
+    values = load_recipe(recipe).model.model_dump()
+    if isinstance(factory := changes.get("factory"), str):
+        changes["factory"] = parse_factory(factory, folder=recipe.parent)
+    return ModelSection.model_validate({**values, **changes}, context={"folder": recipe.parent})
+
+
+def test_an_importable_module_gives_its_callable() -> None:
+    assert load_factory(parse_factory("pathlib:Path", folder=Path()), error=ModelError) is Path
+
+
+def test_a_callable_that_is_missing_is_named_with_those_there_are(recipe: Path) -> None:
+    ref = parse_factory("model.py:make", folder=recipe.parent)
+    with pytest.raises(ModelError, match=r"model\.py:make: there is no such callable; the module has TinyNet, build"):
+        load_factory(ref, error=ModelError)
+
+
+def test_a_module_that_fails_to_import_is_the_callers_kind_of_error() -> None:
+    with pytest.raises(DataError, match="importing it failed: ModuleNotFoundError"):
+        load_factory(parse_factory("no_such_module:x", folder=Path()), error=DataError)
+
+
+def test_a_factory_that_fails_says_how(recipe: Path) -> None:
+    (recipe.parent / "broken.py").write_text("def build():\n    return 1 / 0\n", encoding="utf-8")
+    with pytest.raises(ModelError, match="calling it failed: ZeroDivisionError: division by zero"):
+        call_factory(parse_factory("broken.py:build", folder=recipe.parent), error=ModelError)
+
+
+def test_the_model_of_a_recipe_has_its_weights(recipe: Path) -> None:
+    model = load_model(load_recipe(recipe).model)
+    assert not model.training
+    assert trained().evaluate(model) == trained().evaluate(trained().model)
+
+
+def test_a_factory_that_makes_no_module_is_refused(recipe: Path) -> None:
+    with pytest.raises(ModelError, match=r"returned a str: expected a torch\.nn\.Module"):
+        load_model(section(recipe, factory="model.py:not_a_model"))
+
+
+def test_weights_of_another_model_are_refused(recipe: Path) -> None:
+    with pytest.raises(ModelError, match=r"recipe\.toml do not fit the model"):
+        load_weights(trained().model, recipe)
+
+
+def test_an_input_shape_that_the_model_does_not_take_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"does not take an input of shape \[1, 3, 8, 8\]"):
+        check_runs(trained().model, (1, 3, 8, 8))
+    assert check_runs(trained().model, INPUT_SHAPE) == (1, 4)
