@@ -30,7 +30,7 @@ wheel-check: $(VENV)/.dev  ## Build sdist and wheel; run the agent from the whee
 	$(BIN)/python .ci/check_wheel.py
 
 bench-spine: $(VENV)/.dev  ## Measure the numbers of the whole path; JSON on standard output
-	$(BIN)/python tests/benchmarks/bench_spine.py
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.bench_spine
 
 clean:  ## Remove everything that was built
 	rm -rf $(VENV) dist .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 import numpy as np  # noqa: E402 - the tests' helpers are found only now
 
-from drupelet_host.client import DeviceClient  # noqa: E402
+from drupelet_host.client import BrokerAddress, DeviceClient  # noqa: E402
 from support.agents import DEVICE, listener, write_config  # noqa: E402
 from support.brokers import embedded_broker  # noqa: E402
 from support.served_packages import LABELS, make_keys, make_package  # noqa: E402
@@ -74,7 +74,7 @@ def serve_one_request(python: Path, folder: Path) -> str:
             try:
                 heard.wait_for(heard.topics.model_state("digits"), health="ready")
                 image = np.full((1, 1, 8, 8), 0.5, np.float32)
-                with DeviceClient(DEVICE, host=broker.host, port=broker.port) as client:
+                with DeviceClient(DEVICE, broker=BrokerAddress(broker.host, broker.port)) as client:
                     reply = client.infer("digits", {"image": image}, timeout_s=10)
             finally:
                 process.terminate()
