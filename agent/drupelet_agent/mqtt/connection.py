@@ -7,6 +7,7 @@ import logging
 import random
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -64,6 +65,8 @@ class BrokerConnection:
     ) -> None:
         self._config = config
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._reading = False
         self._on_connected = on_connected
         self._connack: asyncio.Future[tuple[ReasonCode, bool]] | None = None
         self._lost = asyncio.Event()
@@ -104,14 +107,17 @@ class BrokerConnection:
             retain=publication.retain,
             properties=publication.properties,
         )
+        self._flush()
 
     def subscribe(self, *filters: str) -> None:
         """Subscribe with QoS 1."""
         self._client.subscribe([(topic_filter, SubscribeOptions(qos=1)) for topic_filter in filters])
+        self._flush()
 
     def acknowledge(self, packet_id: int) -> None:
         """Tell the broker that a QoS 1 message is dealt with."""
         self._client.ack(packet_id, 1)
+        self._flush()
 
     async def disconnect(self) -> None:
         """Flush what waits to be written, for a second at most, and leave in good order (the will is not sent)."""
@@ -193,6 +199,7 @@ class BrokerConnection:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
             self._client.loop_misc()
+            self._flush()
 
     def _handle_connect(
         self, _client: object, _userdata: object, flags: paho.ConnectFlags, reason: ReasonCode, _properties: object
@@ -223,23 +230,34 @@ class BrokerConnection:
         self._loop.remove_reader(sock)
         self._loop.remove_writer(sock)
 
-    def _handle_register_write(self, _client: object, _userdata: object, sock: paho.SocketLike) -> None:
-        self._loop.call_soon_threadsafe(self._start_writing, sock)
+    def _handle_register_write(self, _client: object, _userdata: object, _sock: object) -> None:
+        # What is queued on the loop's thread is written by whoever queued it, without another turn of the loop.
+        if threading.get_ident() != self._thread:
+            self._loop.call_soon_threadsafe(self._flush)
 
     def _handle_unregister_write(self, _client: object, _userdata: object, sock: paho.SocketLike) -> None:
         self._loop.remove_writer(sock)
 
-    def _start_writing(self, sock: paho.SocketLike) -> None:
-        if self._client.socket() is sock and self._client.want_write():
-            self._client.loop_write()
-            if self._client.want_write():
-                self._loop.add_writer(sock, self._client.loop_write)
+    def _flush(self) -> None:
+        """Write what is queued; what the socket does not take now follows when it can."""
+        # Inside of a callback of paho's, its locks are held: `_on_readable` comes back here.
+        if self._reading or not self._client.want_write():
+            return
+        self._client.loop_write()
+        sock = self._client.socket()
+        if sock is not None and self._client.want_write():
+            self._loop.add_writer(sock, self._client.loop_write)
 
     def _on_readable(self, sock: paho.SocketLike) -> None:
-        code = self._client.loop_read()
-        # TLS may hold decrypted bytes that no longer make the descriptor readable.
-        while code == MQTTErrorCode.MQTT_ERR_SUCCESS and isinstance(sock, ssl.SSLSocket) and sock.pending():
+        self._reading = True
+        try:
             code = self._client.loop_read()
+            # TLS may hold decrypted bytes that no longer make the descriptor readable.
+            while code == MQTTErrorCode.MQTT_ERR_SUCCESS and isinstance(sock, ssl.SSLSocket) and sock.pending():
+                code = self._client.loop_read()
+        finally:
+            self._reading = False
+        self._flush()
 
 
 def _announce_nothing(*, session_present: bool) -> None:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from paho.mqtt.client import MQTTMessage
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from drupelet_agent.mqtt.acknowledgements import Acknowledgements
 from drupelet_agent.mqtt.connection import Publication
+from drupelet_agent.mqtt.properties import ReplyProperties
 from drupelet_agent.serving.job import Job, Outcome, refusal
 from drupelet_agent.serving.model import ModelServer
 from drupelet_shared.errors import RequestError, UnknownModelError
@@ -156,14 +156,12 @@ def _property(message: MQTTMessage, name: str) -> Any:  # noqa: ANN401 - paho's 
 
 
 def _reply_properties(address: ReplyAddress, outcome: Outcome) -> Properties:
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho leaves it untyped
-    properties.ContentType = outcome.content_type
-    if outcome.content_type == JSON_TYPE:
-        properties.PayloadFormatIndicator = 1
-    if address.correlation is not None:
-        properties.CorrelationData = address.correlation
     pairs = [(CODE_PROPERTY, outcome.code)]
     if outcome.header_length is not None:
         pairs.append((HEADER_LENGTH_PROPERTY, str(outcome.header_length)))
-    properties.UserProperty = pairs
-    return properties
+    return ReplyProperties(
+        content_type=outcome.content_type,
+        is_text=outcome.content_type == JSON_TYPE,
+        correlation=address.correlation,
+        user_properties=pairs,
+    )

@@ -1,0 +1,46 @@
+"""What the numbers were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from support.brokers import find_mosquitto
+
+_PACKAGES = ("drupelet", "paho-mqtt", "onnxruntime", "numpy", "pydantic")
+
+
+def read_machine() -> dict[str, object]:
+    """The processor, its cores, the interpreter and the versions of what takes part."""
+    return {
+        "cpu": _cpu_model(),
+        "architecture": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_average_at_start": round(os.getloadavg()[0], 2),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "mosquitto": _mosquitto_version(),
+        "packages": {package: version(package) for package in _PACKAGES},
+    }
+
+
+def _cpu_model() -> str:
+    # x86 names the model of each core, Arm boards the board at the end.
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in {"model name", "Model"}:
+            return value.strip()
+    return platform.processor() or "unknown"
+
+
+def _mosquitto_version() -> str | None:
+    binary = find_mosquitto()
+    if binary is None:
+        return None
+    # `-h` prints the version first and exits with 3.
+    result = subprocess.run([binary, "-h"], capture_output=True, text=True, timeout=10, check=False)
+    return result.stdout.partition("\n")[0].strip()

@@ -1,0 +1,93 @@
+"""What each measurement runs on: mosquitto, the installed model and the agent as its own process."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.spine_model import MODEL, make_spine_package
+from drupelet_shared.topics import DeviceTopics
+from support.agents import listener, run_agent_command
+from support.brokers import Broker, mosquitto_broker
+
+TELEMETRY_INTERVAL_S = 1.0
+_DEVICE = "bench"
+_STOP_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A broker and an agent's configuration with the model active."""
+
+    broker: Broker
+    config: Path
+    topics: DeviceTopics
+
+    @property
+    def infer_topic(self) -> str:
+        """Where requests for the model go."""
+        return self.topics.infer(MODEL)
+
+
+@contextmanager
+def open_stage(folder: Path) -> Iterator[Stage]:
+    """Start a broker and install the model; the agent does not run yet."""
+    folder.mkdir()
+    package, public_key = make_spine_package(folder)
+    with mosquitto_broker(folder) as broker:
+        config = _write_config(folder, broker, public_key)
+        run_agent_command(config, "install", str(package))
+        yield Stage(broker=broker, config=config, topics=DeviceTopics(_DEVICE))
+
+
+@contextmanager
+def start_agent(stage: Stage, *, python: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the agent and do not wait for it; it ends in good order, or is killed.
+
+    Args:
+        stage: What it runs on.
+        python: The interpreter of another environment; this one's by default.
+    """
+    command = [str(python or sys.executable), "-m", "drupelet_agent", "--config", str(stage.config), "run"]
+    log = stage.config.with_name("agent.log")
+    with log.open("ab") as output, subprocess.Popen(command, stderr=output) as process:
+        try:
+            yield process
+            process.terminate()
+            process.wait(timeout=_STOP_TIMEOUT_S)
+        finally:
+            process.kill()
+
+
+@contextmanager
+def serving_agent(stage: Stage, *, python: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the agent and wait until its model is ready; once a stage, since the ready state is retained."""
+    with start_agent(stage, python=python) as process:
+        with listener(stage.broker, device=_DEVICE) as heard:
+            heard.wait_for(stage.topics.model_state(MODEL), health="ready")
+        yield process
+
+
+def _write_config(folder: Path, broker: Broker, public_key: Path) -> Path:
+    trust = folder / "trust"
+    trust.mkdir()
+    shutil.copy(public_key, trust)
+    path = folder / "agent.toml"
+    # One thread: the engine has nothing to do, and the cores are wanted by the path that is measured.
+    text = f"""
+        device = "{_DEVICE}"
+        state_dir = "state"
+        trust.folder = "trust"
+        broker.host = "{broker.host}"
+        broker.port = {broker.port}
+        tuning.runs = 10
+        tuning.threads = [1]
+        telemetry.interval_s = {TELEMETRY_INTERVAL_S}
+    """
+    path.write_text(text, encoding="utf-8")
+    return path
