@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from drupelet_agent.serving.images import image_to_tensor
 from drupelet_shared.errors import ImageError
+from drupelet_shared.images import image_to_tensor
 from drupelet_shared.manifest import ImagePreprocessing
 from drupelet_shared.tensors import Datatype
 

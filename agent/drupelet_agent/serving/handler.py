@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drupelet_agent.serving.classify import labelled_top_k
-from drupelet_agent.serving.images import image_to_tensor
 from drupelet_shared.engines.base import Array, Session
 from drupelet_shared.errors import ImageError, InputNameError, RequestError
+from drupelet_shared.images import image_to_tensor
 from drupelet_shared.inference import (
     Encoded,
     InferenceReply,

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from drupelet_host.data.dataset import Inputs, Labels
 from drupelet_host.errors import DataError
+from drupelet_shared.errors import ImageError
+from drupelet_shared.images import image_to_tensor
 from drupelet_shared.manifest import ImagePreprocessing
+from drupelet_shared.tensors import Datatype
 
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
-_PIXEL_MAX = 255.0
 
 
 def read_image_folder(
@@ -41,29 +42,13 @@ def read_image_folder(
 
 
 def read_image(path: Path, preprocessing: ImagePreprocessing) -> Inputs:
-    """One image as the model's input, without the batch dimension.
+    """One image as the device will see it, without the batch dimension.
 
     Raises:
         DataError: It cannot be decoded.
     """
     try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened).convert("L" if preprocessing.color == "gray" else "RGB")
-            image = _resize(image, preprocessing)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        pixels: Inputs = image_to_tensor(path.read_bytes(), preprocessing, Datatype.FP32)[0]
+    except (OSError, ImageError) as error:
         raise DataError(f"{path.parent.name}/{path.name}: cannot be decoded: {error}") from error
-    pixels = np.asarray(image, dtype=np.float32).reshape(preprocessing.height, preprocessing.width, -1) / _PIXEL_MAX
-    if preprocessing.color == "bgr":
-        pixels = pixels[:, :, ::-1]
-    mean, std = (np.array(values, dtype=np.float32) for values in (preprocessing.mean, preprocessing.std))
-    pixels = (pixels - mean) / std
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1) if preprocessing.layout == "NCHW" else pixels)
-
-
-def _resize(image: Image.Image, preprocessing: ImagePreprocessing) -> Image.Image:
-    size = (preprocessing.width, preprocessing.height)
-    if preprocessing.resize == "crop":
-        return ImageOps.fit(image, size, Image.Resampling.BILINEAR)
-    if preprocessing.resize == "letterbox":
-        return ImageOps.pad(image, size, Image.Resampling.BILINEAR)
-    return image.resize(size, Image.Resampling.BILINEAR)
+    return pixels

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from drupelet_agent.serving.images import MAX_PIXELS, image_to_tensor
 from drupelet_shared.errors import ImageError
+from drupelet_shared.images import MAX_PIXELS, image_to_tensor
 from drupelet_shared.manifest import ImagePreprocessing
 from drupelet_shared.tensors import Datatype
 
