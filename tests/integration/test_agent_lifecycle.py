@@ -241,6 +241,19 @@ class TestBrokerThatComesAndGoes:
                         assert ask.ask(site.topics.infer("digits"), REQUEST).user_properties["code"] == "ok"
 
 
+def test_a_retained_request_is_not_answered_at_every_start(site: Site, broker: Broker) -> None:
+    config = site.configure(broker)
+    site.install(config)
+    with site.listener(broker) as heard:
+        heard.client.publish(site.topics.infer("digits"), REQUEST, qos=1, retain=True).wait_for_publish(5)
+        with running_agent(config) as agent, asker(broker) as ask:
+            heard.wait_for(site.topics.model_state("digits"), health="ready")
+            assert ask.ask(site.topics.infer("digits"), REQUEST).user_properties["code"] == "ok"
+            assert agent.stop() == 0
+        assert heard.wait_for(site.topics.status, state="offline")
+        assert site.topics.result("digits") not in heard.latest
+
+
 def test_a_refusal_reaches_the_clients_caller_with_its_code(site: Site, broker: Broker) -> None:
     config = site.configure(broker)
     site.install(config)

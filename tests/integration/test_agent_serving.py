@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import queue
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 from PIL import Image
 
 from drupelet_shared.messages import DeviceStatus, DeviceTelemetry, ModelState, ModelTelemetry
@@ -111,6 +115,26 @@ class TestAnswers:
     def test_a_request_without_response_topic_is_answered_on_the_result_topic(self, served: Served) -> None:
         served.heard.client.publish(TOPICS.infer("digits"), json_request().replace(b"r1", b"r2"), qos=1)
         assert served.heard.wait_for(TOPICS.result("digits"), id="r2")["model_name"] == "digits"
+
+    def test_an_mqtt_3_client_is_answered_by_its_id_and_may_send_images(self, served: Served) -> None:
+        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
+        answers: queue.Queue[bytes] = queue.Queue()
+        subscribed = threading.Event()
+        client.on_message = lambda _client, _data, message: answers.put(message.payload)
+        client.on_subscribe = lambda *_: subscribed.set()
+        client.connect(served.broker.host, served.broker.port_311)
+        client.loop_start()
+        try:
+            client.subscribe(TOPICS.result("digits"), qos=1)
+            assert subscribed.wait(10)
+            for payload in (json_request(), png()):
+                client.publish(TOPICS.infer("digits"), payload, qos=1)
+            by_tensor, by_image = (json.loads(answers.get(timeout=10)) for _ in range(2))
+        finally:
+            client.disconnect()
+            client.loop_stop()
+        assert by_tensor["id"] == "r1"
+        assert [output["name"] for output in by_image["outputs"]] == ["labels", "scores", "indices"]
 
     def test_qos_0_requests_are_answered(self, ask: Asker) -> None:
         assert ask.ask(TOPICS.infer("digits"), json_request(), qos=0).json["id"] == "r1"

@@ -110,8 +110,9 @@ class BrokerConnection:
         self._flush()
 
     def subscribe(self, *filters: str) -> None:
-        """Subscribe with QoS 1."""
-        self._client.subscribe([(topic_filter, SubscribeOptions(qos=1)) for topic_filter in filters])
+        """Subscribe with QoS 1 to what is sent from now on; retained messages are not wanted."""
+        options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+        self._client.subscribe([(topic_filter, options) for topic_filter in filters])
         self._flush()
 
     def acknowledge(self, packet_id: int) -> None:

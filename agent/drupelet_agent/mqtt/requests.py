@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from paho.mqtt.client import MQTTMessage
@@ -28,11 +28,12 @@ _MAX_LENGTH_DIGITS = 10
 
 @dataclass(frozen=True, slots=True)
 class ReplyAddress:
-    """Where a reply goes, and what ties it to its request."""
+    """Where a reply goes, what ties it to its request, and whether its reader knows properties as MQTT 5 does."""
 
     topic: str
     correlation: bytes | None
     qos: int
+    takes_properties: bool = True
 
 
 class RequestRouter:
@@ -70,7 +71,8 @@ class RequestRouter:
         if message.qos > 0 and not self._acknowledgements.is_new(message.mid, duplicate=message.dup):
             return
         addressed = self._topics.parse_infer(message.topic)
-        if addressed is None:
+        # A retained request would come back at every start; not every broker knows how to hold them back.
+        if addressed is None or message.retain:
             log.debug("ignored topic=%s bytes=%d", message.topic, len(message.payload))
             self._acknowledgements.done(message.mid)
             return
@@ -106,7 +108,7 @@ class RequestRouter:
     def _address(self, message: MQTTMessage, default: ReplyAddress) -> ReplyAddress:
         topic = _property(message, "ResponseTopic")
         if topic is None:
-            return default
+            return replace(default, takes_properties=_has_properties(message))
         if not topic or any(character in topic for character in "+#\0"):
             raise RequestError(f"Response Topic {topic!r}: expected a topic name without wildcards")
         if self._topics.parse_infer(topic) is not None:
@@ -151,11 +153,18 @@ def _header_length(message: MQTTMessage) -> int | None:
     return None
 
 
+def _has_properties(message: MQTTMessage) -> bool:
+    return message.properties is not None and not message.properties.isEmpty()
+
+
 def _property(message: MQTTMessage, name: str) -> Any:  # noqa: ANN401 - paho's properties are dynamic
     return getattr(message.properties, name, None)
 
 
-def _reply_properties(address: ReplyAddress, outcome: Outcome) -> Properties:
+def _reply_properties(address: ReplyAddress, outcome: Outcome) -> Properties | None:
+    if not address.takes_properties and outcome.header_length is None:
+        # Some brokers fail to strip them for a subscriber of MQTT 3.1.1: rumqttd 0.20 drops that connection.
+        return None
     pairs = [(CODE_PROPERTY, outcome.code)]
     if outcome.header_length is not None:
         pairs.append((HEADER_LENGTH_PROPERTY, str(outcome.header_length)))
