@@ -154,7 +154,7 @@ def _header_length(message: MQTTMessage) -> int | None:
 
 
 def _has_properties(message: MQTTMessage) -> bool:
-    return message.properties is not None and not message.properties.isEmpty()
+    return message.properties is not None and not message.properties.isEmpty()  # type: ignore[no-untyped-call] # as above
 
 
 def _property(message: MQTTMessage, name: str) -> Any:  # noqa: ANN401 - paho's properties are dynamic
