@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from drupelet_agent.config import LimitsConfig
+from drupelet_agent.errors import StoreError
 from drupelet_agent.reconciler import Replace, Start, Step, Stop, describe, reconcile
 from drupelet_agent.serving.model import ModelServer
 from drupelet_agent.serving.protocol import WorkerSpec
@@ -34,6 +35,8 @@ class Fleet:
         self._arriving: dict[str, ModelServer] = {}
         self._metrics: dict[str, ModelMetrics] = {}
         self._leaving: set[asyncio.Task[None]] = set()
+        # Why a model runs an earlier release than the one that was installed last.
+        self._rolled_back: dict[str, str] = {}
 
     @property
     def serving(self) -> Mapping[str, ModelServer]:
@@ -53,7 +56,7 @@ class Fleet:
 
     def states(self) -> list[ModelState]:
         """What to announce of each model."""
-        return [_state(server) for server in self._serving.values()]
+        return [self._state(server) for server in self._serving.values()]
 
     def follow_store(self) -> None:
         """Take the steps from what is served to what the store says is active."""
@@ -77,13 +80,16 @@ class Fleet:
                 server = self._make_server(activation)
                 self._serving[activation.model] = server
                 server.start()
-                self._on_state(_state(server))
+                self._on_state(self._state(server))
             case Replace(activation):
                 earlier = self._arriving.pop(activation.model, None)
                 if earlier is not None:
                     earlier.stop()
-                if self._serving[activation.model].activation == activation:
+                serving = self._serving[activation.model].activation
+                if serving == activation:
                     return
+                if activation.release > serving.release:
+                    self._rolled_back.pop(activation.model, None)
                 server = self._make_server(activation)
                 self._arriving[activation.model] = server
                 server.start()
@@ -92,7 +98,7 @@ class Fleet:
                 if arriving is not None:
                     arriving.stop()
                 server = self._serving.pop(model)
-                self._on_state(_state(server).model_copy(update={"health": "removed"}))
+                self._on_state(self._state(server).model_copy(update={"health": "removed"}))
                 self._retire(server)
 
     def _make_server(self, activation: Activation) -> ModelServer:
@@ -124,7 +130,9 @@ class Fleet:
                 old, self._serving[model] = self._serving[model], server
                 self._retire(old)
         if self._serving.get(model) is server:
-            self._on_state(_state(server))
+            self._on_state(self._state(server))
+            if server.health == "failed":
+                self._roll_back(server)
         else:
             log.error(
                 "release %d of %s cannot start and the old one serves on: %s",
@@ -132,6 +140,39 @@ class Fleet:
                 model,
                 server.error,
             )
+
+    def _roll_back(self, server: ModelServer) -> None:
+        """Go back to the release before one whose workers keep dying; the store's change is then followed as any."""
+        failed = server.activation
+        try:
+            with self._store.lock():
+                record = self._store.record(failed.model)
+                # Only ever back: a release that was rolled back to and fails too has nothing behind it.
+                if record.active != failed or record.previous is None or record.previous.release >= failed.release:
+                    return
+                previous = self._store.roll_back(failed.model)
+        except StoreError as error:
+            log.warning("release %d of %s fails and cannot be rolled back: %s", failed.release, failed.model, error)
+            return
+        why = f"rolled back from release {failed.release}, whose workers keep failing: {server.error}"
+        self._rolled_back[failed.model] = why
+        log.warning("model %s runs release %d again: %s", failed.model, previous.release, why)
+
+    def _state(self, server: ModelServer) -> ModelState:
+        activation = server.activation
+        return ModelState(
+            model=activation.model,
+            version=activation.version,
+            release=activation.release,
+            digest=activation.digest,
+            health=server.health,
+            variant=activation.variant,
+            plan=activation.plan,
+            inputs=activation.inputs,
+            outputs=activation.outputs,
+            error=server.error or self._rolled_back.get(activation.model),
+            code=ModelUnavailableError.code if server.health == "failed" else None,
+        )
 
     def _retire(self, server: ModelServer) -> None:
         async def drain_and_stop() -> None:
@@ -141,20 +182,3 @@ class Fleet:
         task = asyncio.create_task(drain_and_stop())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
-
-
-def _state(server: ModelServer) -> ModelState:
-    activation = server.activation
-    return ModelState(
-        model=activation.model,
-        version=activation.version,
-        release=activation.release,
-        digest=activation.digest,
-        health=server.health,
-        variant=activation.variant,
-        plan=activation.plan,
-        inputs=activation.inputs,
-        outputs=activation.outputs,
-        error=server.error,
-        code=ModelUnavailableError.code if server.health == "failed" else None,
-    )

@@ -213,6 +213,33 @@ def test_a_new_release_takes_over_without_a_request_lost_and_rolls_back(site: Si
     assert changes == ["1.0.0", "2.0.0", "1.0.0"]
 
 
+def test_a_release_whose_workers_keep_dying_is_rolled_back_by_itself(site: Site, broker: Broker) -> None:
+    config = site.configure(broker)
+    site.install(config, release=1)
+    site.install(config, release=2)
+    with site.listener(broker) as heard, running_agent(config) as agent, asker(broker) as ask:
+        heard.wait_for(site.topics.model_state("digits"), release=2, health="ready")
+        for _ in range(3):
+            _kill_next_worker(agent.process.pid)
+        state = heard.wait_for(site.topics.model_state("digits"), release=1, health="ready")
+        assert "rolled back from release 2, whose workers keep failing" in state["error"]
+        assert ask.ask(site.topics.infer("digits"), REQUEST).json["model_version"] == "1.0.0"
+    active = json.loads(run_agent_command(config, "list", "--json").stdout)["digits"]["active"]
+    assert active["release"] == 1
+
+
+def _kill_next_worker(agent_pid: int) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        workers = psutil.Process(agent_pid).children()
+        if workers:
+            workers[0].kill()
+            workers[0].wait(5)
+            return
+        time.sleep(0.02)
+    raise AssertionError("no worker was started")
+
+
 @pytest.mark.mosquitto
 @pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed: apt install mosquitto")
 class TestBrokerThatComesAndGoes:
