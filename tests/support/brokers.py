@@ -16,7 +16,7 @@ from typing import Literal
 from drupelet_host.demo_broker import LOOPBACK, demo_broker, free_port
 
 _START_TIMEOUT_S = 10.0
-_MAX_PACKET_BYTES = 32 * 2**20
+_SHIPPED_SETTINGS = Path(__file__).resolve().parents[2] / "deploy/mosquitto/drupelet.conf"
 # Debian installs daemons where an ordinary user's PATH does not look.
 _SEARCH_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -50,7 +50,7 @@ def embedded_broker() -> Iterator[Broker]:
 
 @contextmanager
 def mosquitto_broker(folder: Path, *, port: int | None = None, settings: Sequence[str] = ()) -> Iterator[Broker]:
-    """Debian's mosquitto.
+    """Debian's mosquitto, with the settings that the project ships for it.
 
     Args:
         folder: Where its configuration and log go.
@@ -62,8 +62,7 @@ def mosquitto_broker(folder: Path, *, port: int | None = None, settings: Sequenc
     port = port or free_port()
     lines = [
         "per_listener_settings false",
-        "set_tcp_nodelay true",
-        f"max_packet_size {_MAX_PACKET_BYTES}",
+        _SHIPPED_SETTINGS.read_text(encoding="utf-8"),
         "persistence false",
         # Started by root it would become another user, who cannot read a test's folder.
         f"user {getpass.getuser()}",
