@@ -91,6 +91,8 @@ class AgentConfig(_Section):
     device: Name = Field(default_factory=socket.gethostname, pattern=NAME_PATTERN, validate_default=True)
     state_dir: Path = Path("/var/lib/drupelet")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    # Describe the device and its sensors to Home Assistant's MQTT discovery.
+    home_assistant: bool = False
     broker: BrokerConfig = BrokerConfig()
     trust: TrustConfig = TrustConfig()
     limits: LimitsConfig = LimitsConfig()

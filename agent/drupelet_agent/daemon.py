@@ -11,11 +11,14 @@ from paho.mqtt.client import MQTTMessage
 
 from drupelet_agent.config import AgentConfig
 from drupelet_agent.fleet import Fleet
+from drupelet_agent.mqtt import home_assistant
 from drupelet_agent.mqtt.announcer import Announcer, status_publication
 from drupelet_agent.mqtt.connection import BrokerConnection
 from drupelet_agent.mqtt.requests import RequestRouter
+from drupelet_agent.resources.probe import take_snapshot
 from drupelet_agent.store.store import Store
 from drupelet_agent.telemetry.device import read_device
+from drupelet_shared.messages import ModelState
 from drupelet_shared.topics import DeviceTopics
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,7 @@ class Daemon:
 
     def __init__(self, config: AgentConfig) -> None:
         self._config = config
+        self._board = take_snapshot().cpu_model
         self._store = Store(config.state_dir)
         self._topics = DeviceTopics(config.device, prefix=config.broker.prefix)
         session = uuid.uuid4().hex
@@ -49,7 +53,7 @@ class Daemon:
             connected=lambda: self._connection.connected,
             outbox_length=config.telemetry.outbox_length,
         )
-        self._fleet = Fleet(self._store, config.limits, on_state=self._announcer.model_state)
+        self._fleet = Fleet(self._store, config.limits, on_state=self._on_state)
         self._router = RequestRouter(
             self._topics,
             self._fleet.serving,
@@ -92,9 +96,28 @@ class Daemon:
     def _on_connected(self, *, session_present: bool) -> None:
         self._router.connected(session_present=session_present)
         self._connection.subscribe(*self._topics.infer_filters)
+        if self._config.home_assistant:
+            self._connection.subscribe(home_assistant.STATUS_TOPIC)
+        self._announce()
+
+    def _announce(self) -> None:
         self._announcer.announce(self._fleet.states())
+        self._describe()
+
+    def _on_state(self, state: ModelState) -> None:
+        self._announcer.model_state(state)
+        self._describe()
+
+    def _describe(self) -> None:
+        """Tell Home Assistant which sensors there are, whenever that may have changed."""
+        if self._config.home_assistant and self._connection.connected:
+            models = sorted(self._fleet.serving)
+            self._connection.publish(home_assistant.discovery(self._topics, models=models, board=self._board))
 
     def _on_message(self, message: MQTTMessage) -> None:
+        # Home Assistant forgets what it was told before its own start.
+        if message.topic == home_assistant.STATUS_TOPIC and message.payload == home_assistant.BIRTH:
+            self._announce()
         self._router.route(message)
 
     async def _follow_store(self) -> None:

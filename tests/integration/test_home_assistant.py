@@ -1,0 +1,101 @@
+"""Home Assistant's MQTT discovery, as a Home Assistant on the same broker would meet it."""
+
+from __future__ import annotations
+
+import json
+import queue
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jinja2 import Environment, StrictUndefined
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from drupelet_shared.topics import DeviceTopics
+from support.agents import listener, run_agent_command, running_agent, write_config
+from support.brokers import Broker
+from support.served_packages import make_keys, make_package
+
+
+@pytest.fixture
+def topics() -> DeviceTopics:
+    return DeviceTopics(f"pi.{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def config(tmp_path: Path, broker: Broker, topics: DeviceTopics) -> Path:
+    path = write_config(tmp_path, broker, device=topics.device, extra="home_assistant = true")
+    keys = make_keys(tmp_path)
+    shutil.copy(keys.public, tmp_path / "trust")
+    run_agent_command(path, "install", str(make_package(tmp_path, keys)))
+    return path
+
+
+@pytest.fixture
+def discovered(broker: Broker) -> Iterator[queue.Queue[paho.MQTTMessage]]:
+    """What arrives under Home Assistant's discovery prefix."""
+    messages: queue.Queue[paho.MQTTMessage] = queue.Queue()
+    subscribed = threading.Event()
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    client.on_message = lambda _client, _data, message: messages.put(message)
+    client.on_subscribe = lambda *_: subscribed.set()
+    client.on_connect = lambda *_: client.subscribe("homeassistant/device/#", qos=1)
+    client.connect(broker.host, broker.port)
+    client.loop_start()
+    assert subscribed.wait(10)
+    yield messages
+    client.disconnect()
+    client.loop_stop()
+
+
+def next_of(messages: queue.Queue[paho.MQTTMessage], device: str) -> tuple[str, dict[str, Any]]:
+    while True:
+        message = messages.get(timeout=20)
+        document = json.loads(message.payload)
+        if document["device"]["name"] == device:
+            return message.topic, document
+
+
+def test_device_and_sensors_are_described_by_the_topics_they_report_on(
+    broker: Broker, topics: DeviceTopics, config: Path, discovered: queue.Queue[paho.MQTTMessage]
+) -> None:
+    with listener(broker, device=topics.device) as heard, running_agent(config):
+        heard.wait_for(topics.model_state("digits"), health="ready")
+        topic, document = next_of(discovered, topics.device)
+        while "digits_latency_p50" not in document["components"]:
+            topic, document = next_of(discovered, topics.device)
+        payloads = {path: heard.wait_for(path) for path in (topics.device_telemetry, topics.model_telemetry("digits"))}
+    # Only letters, digits, '_' and '-' may stand in a discovery topic.
+    assert topic == f"homeassistant/device/drupelet_{topics.device.replace('.', '_')}/config"
+    (availability,) = document["availability"]
+    assert availability["topic"] == topics.status
+    templates = Environment(autoescape=False, undefined=StrictUndefined)
+    for key, component in document["components"].items():
+        assert component["platform"] == "sensor"
+        assert component["state_topic"] in payloads, key
+        # The template reads what the agent really published.
+        value = payloads[component["state_topic"]]
+        templates.from_string(component["value_template"]).render(value_json=value)
+    unique = {component["unique_id"] for component in document["components"].values()}
+    assert len(unique) == len(document["components"]) == 7
+
+
+def test_everything_is_announced_again_when_home_assistant_starts(
+    broker: Broker, topics: DeviceTopics, config: Path, discovered: queue.Queue[paho.MQTTMessage]
+) -> None:
+    with listener(broker, device=topics.device) as heard, running_agent(config):
+        heard.wait_for(topics.model_state("digits"), health="ready")
+        next_of(discovered, topics.device)
+        while not heard.messages.empty() or not discovered.empty():
+            heard.messages.queue.clear()
+            discovered.queue.clear()
+        heard.latest.clear()
+        heard.client.publish("homeassistant/status", "online", qos=1)
+        next_of(discovered, topics.device)
+        heard.wait_for(topics.status, state="online")
+        heard.wait_for(topics.model_state("digits"), health="ready")
