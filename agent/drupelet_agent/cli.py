@@ -1,4 +1,4 @@
-"""The `drupelet-agent` command: run, install, list, rollback, doctor.
+"""The `drupelet-agent` command: run, install, list, plan, rollback, doctor.
 
 Each command imports what it needs when it runs, so that `run` stays small.
 """
@@ -18,6 +18,7 @@ from drupelet_agent.config import DEFAULT_CONFIG_PATH, AgentConfig, load_config
 from drupelet_agent.store.records import Activation
 from drupelet_agent.store.store import Store
 from drupelet_shared.errors import DrupeletError
+from drupelet_shared.units import format_bytes
 
 # 0 done; 1 refused or failed; 2 wrong usage (argparse's own); 130 interrupted.
 EXIT_OK = 0
@@ -68,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_json(install)
     listing = _add(commands, "list", _list, help_text="show the installed models", example="drupelet-agent list --json")
     _add_json(listing)
+    plan = _add(
+        commands, "plan", _plan, help_text="show how a model runs here, and why", example="drupelet-agent plan digits"
+    )
+    plan.add_argument("model", help="the model's name")
+    _add_json(plan)
     rollback = _add(
         commands,
         "rollback",
@@ -141,6 +147,19 @@ def _list(config: AgentConfig, arguments: argparse.Namespace) -> int:
             print(_describe(record.active))
         if record.previous is not None:
             print(f"  before: {record.previous.version} release {record.previous.release}")
+    return EXIT_OK
+
+
+def _plan(config: AgentConfig, arguments: argparse.Namespace) -> int:
+    activation = Store(config.state_dir).require_active(arguments.model)
+    plan = activation.plan
+    if arguments.json:
+        print(plan.model_dump_json(indent=2))
+        return EXIT_OK
+    print(_describe(activation))
+    print(f"  engine {plan.engine}, {plan.instances} instance(s) of {plan.threads} thread(s), p50 {plan.p50_ms:.2f} ms")
+    print(f"  holds {format_bytes(plan.footprint_bytes)} of the {format_bytes(plan.memory_budget_bytes)} it may")
+    print(f"  {plan.reason}")
     return EXIT_OK
 
 

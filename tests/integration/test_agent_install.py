@@ -53,6 +53,15 @@ def test_an_installed_package_is_listed_with_what_was_measured(tmp_path: Path, k
     assert "digits 1.0.0 release 1: ort-fp32" in run_agent_command(config, "list").stdout
 
 
+def test_the_plan_of_a_model_and_its_reason_can_be_read(tmp_path: Path, keys: Keys, config: Path) -> None:
+    run_agent_command(config, "install", str(make_package(tmp_path, keys)))
+    text = run_agent_command(config, "plan", "digits").stdout
+    assert "1 instance(s) of 1 thread(s)" in text
+    assert "lowest p99 of those that fit" in text
+    assert json.loads(run_agent_command(config, "plan", "digits", "--json").stdout)["threads"] == 1
+    assert "[not_installed]" in run_agent_command(config, "plan", "faces", check=False).stderr
+
+
 def truncate(package: Path) -> None:
     package.write_bytes(package.read_bytes()[:-200])
 

@@ -105,6 +105,18 @@ class Store:
         records = {model: self.record(model) for model in self.models()}
         return {model: record.active for model, record in records.items() if record.active is not None}
 
+    def require_active(self, model: str) -> Activation:
+        """The active release of a model.
+
+        Raises:
+            NotInstalledError: There is none.
+        """
+        active = self.record(model).active
+        if active is None:
+            installed = ", ".join(self.models()) or "none"
+            raise NotInstalledError(f"model {model!r} is not installed; installed: {installed}")
+        return active
+
     def fingerprint(self) -> frozenset[tuple[str, int, int]]:
         """A value that changes whenever a record does; cheap enough to look at twice a second."""
         stats = ((entry.name, entry.stat()) for entry in os.scandir(self._models) if entry.name.endswith(".json"))
@@ -148,14 +160,10 @@ class Store:
             NotInstalledError: There is no such model.
             NoPreviousError: There is no release before the active one.
         """
-        record = self.record(model)
-        if record.active is None:
-            raise NotInstalledError(
-                f"model {model!r} is not installed; installed: {', '.join(self.models()) or 'none'}"
-            )
+        active, record = self.require_active(model), self.record(model)
         if record.previous is None or not self.package_folder(record.previous.digest).is_dir():
-            raise NoPreviousError(f"model {model!r} has no release before {record.active.release}")
-        self._write(model, record.model_copy(update={"active": record.previous, "previous": record.active}))
+            raise NoPreviousError(f"model {model!r} has no release before {active.release}")
+        self._write(model, record.model_copy(update={"active": record.previous, "previous": active}))
         return record.previous
 
     def collect(self) -> None:
