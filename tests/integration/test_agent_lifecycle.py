@@ -21,10 +21,12 @@ import pytest
 
 from drupelet_host.client import BrokerAddress, DeviceClient
 from drupelet_host.errors import RemoteError
+from drupelet_shared.inference import InferenceRequest, encode_request
 from drupelet_shared.topics import DeviceTopics
 from support.agents import Listener, listener, run_agent_command, running_agent, write_config
 from support.asking import asker
 from support.brokers import LOOPBACK, Broker, find_mosquitto, free_port, mosquitto_broker
+from support.proxy import proxy
 from support.served_packages import Keys, make_keys, make_package, slow_model
 
 REQUEST = json.dumps(
@@ -254,6 +256,24 @@ class TestBrokerThatComesAndGoes:
             with mosquitto_broker(site.folder, port=port) as broker, site.listener(broker) as heard:
                 heard.wait_for(site.topics.status, state="online")
                 heard.wait_for(site.topics.model_state("digits"), health="ready")
+
+    def test_every_request_is_answered_while_the_agents_connection_is_cut_again_and_again(
+        self, site: Site, mosquitto: Broker
+    ) -> None:
+        with proxy(mosquitto) as between:
+            config = site.configure(between.broker)
+            site.install(config)
+            with site.listener(mosquitto) as heard, running_agent(config), site.client(mosquitto) as client:
+                heard.wait_for(site.topics.model_state("digits"), health="ready")
+                answers = []
+                for number in range(12):
+                    encoded = encode_request(InferenceRequest(inputs={"image": IMAGE * number}), binary=True)
+                    answers += [client.submit("digits", encoded, timeout_s=60) for _ in range(25)]
+                    time.sleep(0.3)
+                    between.cut()
+                results = [answer.result() for answer in answers]
+        assert len(results) == 300
+        assert between.cuts >= 6
 
     def test_a_broker_that_lost_everything_is_told_again_and_requests_are_answered(self, site: Site) -> None:
         port = free_port()

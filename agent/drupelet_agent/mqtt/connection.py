@@ -181,7 +181,6 @@ class BrokerConnection:
         if reason.is_failure:
             raise BrokerError(f"{where} refuses the connection: {reason}")
         log.info("connected to %s session_present=%s", where, session_present)
-        self._on_connected(session_present=session_present)
 
     def _dial(self) -> None:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho leaves it untyped
@@ -205,13 +204,19 @@ class BrokerConnection:
     def _handle_connect(
         self, _client: object, _userdata: object, flags: paho.ConnectFlags, reason: ReasonCode, _properties: object
     ) -> None:
+        if not reason.is_failure:
+            # Before anything that follows the CONNACK in the same read: messages of the session are sent again at once.
+            self._on_connected(session_present=flags.session_present)
         if self._connack is not None and not self._connack.done():
             self._connack.set_result((reason, flags.session_present))
 
     def _handle_disconnect(
         self, _client: object, _userdata: object, _flags: object, reason: ReasonCode, _properties: object
     ) -> None:
-        self._loop.call_soon_threadsafe(self._mark_lost, reason)
+        if threading.get_ident() == self._thread:
+            self._mark_lost(reason)
+        else:
+            self._loop.call_soon_threadsafe(self._mark_lost, reason)
 
     def _mark_lost(self, reason: ReasonCode) -> None:
         if self._connack is not None and not self._connack.done():
