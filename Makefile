@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint format wheel-check bench-spine clean
+.PHONY: help demo test test-litert lint format wheel-check bench-spine clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -15,6 +15,9 @@ demo: $(VENV)/.demo  ## Train, compile, pack, serve and measure a small network 
 
 test: $(VENV)/.dev  ## Run the test suite
 	$(BIN)/python -m pytest
+
+test-litert: $(VENV)/litert/.dev  ## Run the tests that convert to LiteRT, in an environment of their own (2 GB)
+	$(VENV)/litert/bin/python -m pytest -p no:anyio tests/unit/host/test_litert_conversion.py tests/integration/test_compile_litert.py
 
 lint: $(VENV)/.dev  ## Run ruff, mypy and import-linter
 	$(BIN)/ruff format --check .
@@ -43,10 +46,18 @@ $(VENV)/bin/python:
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing the demo's environment into $(VENV) (torch is large; a minute or more)"
 	$(PIP) install --upgrade 'pip>=25.1'
-	$(PIP) install --constraint constraints.txt --editable '.[host,agent,demo]'
+	$(PIP) install --constraint constraints.txt --editable '.[host,agent,demo,litert]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "installing the development tools into $(VENV)"
-	$(PIP) install --constraint constraints.txt --editable '.[host,agent,demo]' --group test --group lint --group build
+	$(PIP) install --constraint constraints.txt --editable '.[host,agent,demo,litert]' --group test --group lint --group build
+	@touch $@
+
+# The converter holds typing_extensions below 4.13, and with it pydantic: it cannot share an environment with the pins above.
+$(VENV)/litert/.dev: pyproject.toml constraints.txt constraints-litert.txt | $(VENV)/bin/python
+	@echo "installing LiteRT's converter into $(VENV)/litert (2 GB; two minutes or more)"
+	$(BIN)/python -m venv $(VENV)/litert
+	$(VENV)/litert/bin/python -m pip --quiet install --upgrade 'pip>=25.1'
+	$(VENV)/litert/bin/python -m pip --quiet install --constraint constraints-litert.txt --editable '.[host,agent,litert-convert]' --group test-litert
 	@touch $@

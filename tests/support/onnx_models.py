@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,12 @@ def write_add_model(path: Path, *, value: float = 1.0, weight_count: int = 1) ->
     return _write(path, nodes, [numpy_helper.from_array(weights, "weights")])
 
 
+def write_row_model(path: Path) -> Path:
+    """`output = input + 1` over any number of rows of 3."""
+    nodes = [helper.make_node("Add", ["input", "one"], ["output"])]
+    return _write(path, nodes, [numpy_helper.from_array(np.ones(1, np.float32), "one")], shape=["rows", 3])
+
+
 def write_expanding_model(path: Path, *, count: int) -> Path:
     """A small file that needs `count` float32 values while it runs: `output = max(exp(expand(input)))`."""
     nodes = [
@@ -31,8 +38,14 @@ def write_expanding_model(path: Path, *, count: int) -> Path:
     return _write(path, nodes, [shape])
 
 
-def _write(path: Path, nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto]) -> Path:
-    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1]) for name in ("input", "output")]
+def _write(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    initializers: list[onnx.TensorProto],
+    *,
+    shape: Sequence[int | str] = (1, 1),
+) -> Path:
+    tensors = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("input", "output")]
     graph = helper.make_graph(nodes, "main", tensors[:1], tensors[1:], initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     path.write_bytes(model.SerializeToString())

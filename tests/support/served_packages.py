@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,12 +15,15 @@ from drupelet_host.packaging.keys import generate_key_pair, load_private_key
 from drupelet_shared.engines.base import Array
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.golden import GoldenVectors, record_golden
-from drupelet_shared.manifest import Classification, Golden, ImagePreprocessing, Latency, Target, Variant
+from drupelet_shared.manifest import Classification, EngineName, Golden, ImagePreprocessing, Latency, Target, Variant
 from drupelet_shared.tensors import Datatype, TensorSpec
+from support.tflite_models import write_linear_tflite
 
 LABELS = tuple(f"digit {number}" for number in range(10))
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 VARIANT = "ort-fp32"
+LITERT_VARIANT = "litert-fp32"
+_ENGINES: dict[str, EngineName] = {".onnx": "onnxruntime", ".tflite": "litert"}
 
 
 @dataclass(frozen=True)
@@ -79,22 +83,12 @@ def make_package(
     model: bytes | None = None,
     golden_error: float = 0.0,
     peak_memory_bytes: int = 0,
+    variants: Sequence[str] = (VARIANT,),
 ) -> Path:
     """Build a package in `folder`; `golden_error` is added to the recorded outputs to break the golden check."""
-    model = model or linear_model()
-    golden = _record(folder, model, error=golden_error)
-    variant = Variant(
-        id=VARIANT,
-        engine="onnxruntime",
-        engine_min_version="1.20",
-        precision="fp32",
-        path=f"variants/{VARIANT}/model.onnx",
-        size_bytes=len(model),
-        peak_memory_bytes=peak_memory_bytes,
-        metrics={"top1": 0.1},
-        latency=Latency(p50_ms=0.1, p99_ms=0.2, threads=1, machine="test"),
-        golden=Golden(path=f"golden/{VARIANT}.npz", samples=golden.samples, tolerance=1e-4),
-    )
+    models = {name: _write_model(folder, name, model or linear_model()) for name in variants}
+    golden = {name: _record(path, error=golden_error) for name, path in models.items()}
+    described = tuple(_variant(name, path, peak_memory_bytes=peak_memory_bytes) for name, path in models.items())
     description = PackageDescription(
         name=name,
         version=f"{release}.0.0",
@@ -106,21 +100,41 @@ def make_package(
         preprocessing=ImagePreprocessing(input="image", color="gray", height=8, width=8),
         postprocessing=Classification(output="scores", top_k=3),
         target=Target(device="raspberry_pi_4", architecture="aarch64"),
-        variants=(variant,),
+        variants=described,
     )
-    files: dict[str, bytes | Path] = {
-        variant.path: model,
-        variant.golden.path: golden.to_bytes(),
-        "labels.txt": "\n".join(LABELS).encode() + b"\n",
-    }
+    files: dict[str, bytes | Path] = {"labels.txt": "\n".join(LABELS).encode() + b"\n"}
+    for variant in described:
+        files[variant.path] = models[variant.id]
+        files[variant.golden.path] = golden[variant.id].to_bytes()
     key = load_private_key(keys.private) if keys else None
     return build_package(folder, description, files, signing_key=key).path
 
 
-def _record(folder: Path, model: bytes, *, error: float) -> GoldenVectors:
+def _write_model(folder: Path, variant: str, model: bytes) -> Path:
+    if variant == LITERT_VARIANT:
+        return write_linear_tflite(folder / "model.tflite", linear_weights())
     path = folder / "model.onnx"
     path.write_bytes(model)
-    session = load_engine("onnxruntime").load(path, threads=1)
+    return path
+
+
+def _variant(name: str, model: Path, *, peak_memory_bytes: int) -> Variant:
+    return Variant(
+        id=name,
+        engine=_ENGINES[model.suffix],
+        engine_min_version="1.20",
+        precision="fp32",
+        path=f"variants/{name}/{model.name}",
+        size_bytes=model.stat().st_size,
+        peak_memory_bytes=peak_memory_bytes,
+        metrics={"top1": 0.1},
+        latency=Latency(p50_ms=0.1, p99_ms=0.2, threads=1, machine="test"),
+        golden=Golden(path=f"golden/{name}.npz", samples=1, tolerance=1e-4),
+    )
+
+
+def _record(model: Path, *, error: float) -> GoldenVectors:
+    session = load_engine(_ENGINES[model.suffix]).load(model, threads=1)
     golden = record_golden(session, [{"image": np.linspace(0, 1, 64, dtype=np.float32).reshape(1, 1, 8, 8)}])
     return GoldenVectors(
         inputs=golden.inputs,

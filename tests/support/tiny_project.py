@@ -84,6 +84,10 @@ def wrong_labels():
 
 def no_labels():
     return validation()[0], None
+
+
+def unlabelled():
+    return train()[0], None
 '''
 
 RECIPE_SOURCE = """

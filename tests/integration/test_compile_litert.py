@@ -1,0 +1,58 @@
+"""A compile for both engines."""
+
+from __future__ import annotations
+
+import importlib.util
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from drupelet_host import compile_recipe
+from drupelet_host.errors import ExportError
+from drupelet_host.recipe import Recipe, parse_recipe
+from drupelet_shared.engines.registry import load_engine
+from drupelet_shared.golden import check_golden, load_golden
+from drupelet_shared.package import unpack_package
+from fakes.observer import RecordingObserver
+from support.tiny_project import RECIPE_SOURCE, write_project
+
+INSTALLED = importlib.util.find_spec("litert_torch") is not None
+
+
+def recipe(folder: Path, *engines: str) -> Recipe:
+    document = {**tomllib.loads(RECIPE_SOURCE), "export": {"engines": list(engines)}}
+    return parse_recipe(document, folder=write_project(folder).parent)
+
+
+@pytest.mark.skipif(not INSTALLED, reason="litert-torch is not installed: make test-litert")
+def test_variants_of_both_engines_are_measured_ranked_and_packed(tmp_path: Path) -> None:
+    state = compile_recipe(recipe(tmp_path / "project", "onnxruntime", "litert"))
+    assert state.package is not None
+    package = unpack_package(state.package, tmp_path / "unpacked", trusted_keys=None)
+    variants = {variant.id: variant for variant in package.manifest.variants}
+    assert set(variants) == {"ort-fp32", "ort-static-wi8-ai8", "litert-fp32", "litert-static-wi8-ai8"}
+    times = [variant.latency.p50_ms for variant in package.manifest.variants]
+    assert times == sorted(times)
+    for variant in variants.values():
+        assert variant.engine == ("litert" if variant.id.startswith("litert") else "onnxruntime")
+        session = load_engine(variant.engine).load(package.folder / variant.path, threads=1)
+        assert session.inputs == package.manifest.inputs
+        assert session.outputs == package.manifest.outputs
+        golden = load_golden(package.folder / variant.golden.path)
+        assert check_golden(session, golden, tolerance=variant.golden.tolerance) == 0.0
+        assert variant.metrics["top1"] > 0.85
+
+
+@pytest.mark.skipif(not INSTALLED, reason="litert-torch is not installed: make test-litert")
+def test_a_compile_for_litert_alone_packs_no_onnx_file(tmp_path: Path) -> None:
+    state = compile_recipe(recipe(tmp_path / "project", "litert"))
+    assert set(state.artifacts) == {"litert-fp32", "litert-static-wi8-ai8"}
+
+
+@pytest.mark.skipif(INSTALLED, reason="litert-torch is installed")
+def test_a_missing_converter_is_found_before_the_work_starts(tmp_path: Path) -> None:
+    observer = RecordingObserver()
+    with pytest.raises(ExportError, match="litert_torch not installed"):
+        compile_recipe(recipe(tmp_path / "project", "litert"), observer=observer)
+    assert observer.passes == []

@@ -1,0 +1,187 @@
+"""LiteRT files made by hand from the format's own schema, so that the adapter's tests need no converter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ai_edge_litert.schema_py_generated as schema
+import flatbuffers
+import numpy as np
+
+from drupelet_shared.engines.base import Array
+
+_TENSOR_TYPES = {"float32": schema.TensorType.FLOAT32, "int32": schema.TensorType.INT32}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor: a constant if it has values; -1 in the shape is a variable dimension."""
+
+    name: str
+    shape: tuple[int, ...]
+    values: Array | None = None
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator over tensors by name."""
+
+    code: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    options_type: int = schema.BuiltinOptions.NONE
+    options: object = None
+
+
+def write_linear_tflite(path: Path, weights: Array, *, signature: bool = True) -> Path:
+    """`image` FP32 (1, 1, 8, 8) to `scores` FP32 (1, 10): `scores = flatten(image) @ weights`."""
+    inputs, outputs = weights.shape
+    operators = [
+        Operator(schema.BuiltinOperator.RESHAPE, ("image", "flat_shape"), ("flat",)),
+        Operator(
+            schema.BuiltinOperator.FULLY_CONNECTED,
+            ("flat", "weights"),
+            ("scores",),
+            schema.BuiltinOptions.FullyConnectedOptions,
+            schema.FullyConnectedOptionsT(),
+        ),
+    ]
+    tensors = [
+        Tensor("image", (1, 1, 8, 8)),
+        Tensor("flat_shape", (2,), np.array([1, inputs], np.int32)),
+        Tensor("flat", (1, inputs)),
+        Tensor("weights", (outputs, inputs), np.ascontiguousarray(weights.T)),
+        Tensor("scores", (1, outputs)),
+    ]
+    return _write(path, tensors, operators, inputs=["image"], outputs=["scores"], signatures=int(signature))
+
+
+def write_add_tflite(path: Path, *, shape: tuple[int, ...] = (1, 1), value: float = 1.0, signatures: int = 1) -> Path:
+    """`output = input + value`; a shape with -1 takes any size there."""
+    add = Operator(
+        schema.BuiltinOperator.ADD,
+        ("input", "value"),
+        ("output",),
+        schema.BuiltinOptions.AddOptions,
+        schema.AddOptionsT(),
+    )
+    tensors = [
+        Tensor("input", shape),
+        Tensor("value", (1,), np.array([value], np.float32)),
+        Tensor("output", shape),
+    ]
+    return _write(path, tensors, [add], inputs=["input"], outputs=["output"], signatures=signatures)
+
+
+def write_expanding_tflite(path: Path, *, count: int) -> Path:
+    """A small file that needs `count` float32 values while it runs: `output = max(exp(expand(input)))`."""
+    operators = [
+        Operator(schema.BuiltinOperator.BROADCAST_TO, ("input", "shape"), ("wide",)),
+        Operator(
+            schema.BuiltinOperator.EXP, ("wide",), ("raised",), schema.BuiltinOptions.ExpOptions, schema.ExpOptionsT()
+        ),
+        Operator(
+            schema.BuiltinOperator.REDUCE_MAX,
+            ("raised", "axes"),
+            ("output",),
+            schema.BuiltinOptions.ReducerOptions,
+            _keeping_dimensions(),
+        ),
+    ]
+    tensors = [
+        Tensor("input", (1, 1)),
+        Tensor("shape", (2,), np.array([count, 1], np.int32)),
+        Tensor("wide", (count, 1)),
+        Tensor("raised", (count, 1)),
+        Tensor("axes", (2,), np.array([0, 1], np.int32)),
+        Tensor("output", (1, 1)),
+    ]
+    return _write(path, tensors, operators, inputs=["input"], outputs=["output"], signatures=1)
+
+
+def _keeping_dimensions() -> schema.ReducerOptionsT:
+    options = schema.ReducerOptionsT()
+    options.keepDims = True
+    return options
+
+
+def _write(
+    path: Path,
+    tensors: Sequence[Tensor],
+    operators: Sequence[Operator],
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    signatures: int,
+) -> Path:
+    indices = {tensor.name: index for index, tensor in enumerate(tensors)}
+    model = schema.ModelT()
+    model.version = 3
+    # Buffer 0 is the empty one that tensors without values share.
+    model.buffers = [schema.BufferT(), *(_buffer(tensor) for tensor in tensors)]
+    model.operatorCodes = [_operator_code(operator.code) for operator in operators]
+    graph = schema.SubGraphT()
+    graph.tensors = [_tensor(tensor, buffer=index + 1) for index, tensor in enumerate(tensors)]
+    graph.inputs = [indices[name] for name in inputs]
+    graph.outputs = [indices[name] for name in outputs]
+    graph.operators = [_operator(operator, indices, code=code) for code, operator in enumerate(operators)]
+    model.subgraphs = [graph]
+    model.signatureDefs = [_signature(number, indices, inputs, outputs) for number in range(signatures)]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(bytes(builder.Output()))
+    return path
+
+
+def _buffer(tensor: Tensor) -> schema.BufferT:
+    buffer = schema.BufferT()
+    if tensor.values is not None:
+        buffer.data = np.frombuffer(tensor.values.tobytes(), np.uint8)
+    return buffer
+
+
+def _tensor(tensor: Tensor, *, buffer: int) -> schema.TensorT:
+    made = schema.TensorT()
+    made.name = tensor.name.encode()
+    made.shape = [abs(size) for size in tensor.shape]
+    made.shapeSignature = list(tensor.shape)
+    made.type = _TENSOR_TYPES["float32" if tensor.values is None else str(tensor.values.dtype)]
+    made.buffer = buffer
+    return made
+
+
+def _operator_code(code: int) -> schema.OperatorCodeT:
+    made = schema.OperatorCodeT()
+    made.builtinCode = code
+    # Readers from before code 127 look here; a code that does not fit says so.
+    made.deprecatedBuiltinCode = min(code, 127)
+    made.version = 2 if code == schema.BuiltinOperator.BROADCAST_TO else 1
+    return made
+
+
+def _operator(operator: Operator, indices: Mapping[str, int], *, code: int) -> schema.OperatorT:
+    made = schema.OperatorT()
+    made.opcodeIndex = code
+    made.inputs = [indices[name] for name in operator.inputs]
+    made.outputs = [indices[name] for name in operator.outputs]
+    made.builtinOptionsType, made.builtinOptions = operator.options_type, operator.options
+    return made
+
+
+def _signature(
+    number: int, indices: Mapping[str, int], inputs: Sequence[str], outputs: Sequence[str]
+) -> schema.SignatureDefT:
+    made = schema.SignatureDefT()
+    made.signatureKey = f"signature_{number}".encode()
+    made.subgraphIndex = 0
+    made.inputs = [_mapped(name, indices) for name in inputs]
+    made.outputs = [_mapped(name, indices) for name in outputs]
+    return made
+
+
+def _mapped(name: str, indices: Mapping[str, int]) -> schema.TensorMapT:
+    made = schema.TensorMapT()
+    made.name, made.tensorIndex = name.encode(), indices[name]
+    return made
