@@ -9,7 +9,7 @@ from drupelet_host.data.dataset import Dataset, check_fits
 from drupelet_host.data.sources import load_source
 from drupelet_host.errors import DataError, ModelError
 from drupelet_host.model_source import check_runs, load_model
-from drupelet_host.passes import PASSES, make_pass
+from drupelet_host.passes import make_pass, passes_of
 from drupelet_host.pipeline import Pipeline
 from drupelet_host.progress import SILENT, Observer
 from drupelet_host.recipe import Recipe
@@ -37,7 +37,7 @@ def compile_recipe(recipe: Recipe, *, observer: Observer = SILENT) -> CompileSta
     model = load_model(recipe.model)
     classes = _count_classes(recipe, check_runs(model, recipe.model.input_shape))
     train, validation = _load_data(recipe, classes)
-    pipeline = Pipeline([make_pass(name, recipe) for name in PASSES], observer=observer)
+    pipeline = Pipeline([make_pass(name, recipe) for name in passes_of(recipe)], observer=observer)
     with tempfile.TemporaryDirectory(prefix="drupelet-compile-") as folder:
         return pipeline.run(
             CompileState(workspace=Path(folder), original=model, model=model, train=train, validation=validation)

@@ -14,7 +14,12 @@ DrupeletError
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from drupelet_shared.errors import DrupeletError
+
+if TYPE_CHECKING:
+    from drupelet_host.frontier import Candidate
 
 
 class RecipeError(DrupeletError):
@@ -42,9 +47,17 @@ class ExportError(ModelError):
 
 
 class ConstraintError(DrupeletError):
-    """The constraints were not reached; the message says how close the best came."""
+    """The constraints were not reached; the message says how close the best came.
+
+    Attributes:
+        frontier: What the search judged, where there was a search.
+    """
 
     code = "constraint_not_met"
+
+    def __init__(self, message: str, *, frontier: tuple[Candidate, ...] = ()) -> None:
+        super().__init__(message)
+        self.frontier = frontier
 
 
 class MemoryLimitError(DrupeletError):

@@ -21,7 +21,7 @@ from drupelet_host.errors import RecipeError
 from drupelet_host.recipe_faults import describe_recipe_faults
 from drupelet_host.recipe_sources import DataSource, ExistingFile, Factory, Section, existing_file, recipe_folder
 from drupelet_host.target import DEFAULT_TARGET, TARGETS
-from drupelet_shared.manifest import ImagePreprocessing
+from drupelet_shared.manifest import EngineName, ImagePreprocessing
 from drupelet_shared.names import Name
 from drupelet_shared.units import ByteSize
 
@@ -140,18 +140,23 @@ class PruneConfig(Section):
     """[prune]: how much of each layer goes, and in how many steps.
 
     Attributes:
-        prune_ratio: The fraction of channels to remove from a layer of average robustness.
-        iterations: Steps to get there.
+        prune_ratio: The fraction of channels to remove from a layer of average robustness; without it the compiler
+            searches for what the constraints allow.
+        iterations: Steps to get to that ratio.
+        max_trials: Most candidates that a search makes.
         layers: Factors on the ratio by name pattern (`fnmatch`); 0 leaves a layer alone. They override the policy.
-        importance: The norm that says which channels go first.
-        max_step_drop: What a step may cost after recovery; `constraints.max_metric_drop` if not given.
+        importance: Which channels go first: by a norm of their weights, by their share in the loss, or whichever of l2
+            and taylor keeps more of the metric at the middle sensitivity ratio.
+        max_step_drop: What a step may cost after recovery (in a search, after quantization too);
+            `constraints.max_metric_drop` if not given.
         recovery: The fine-tuning after each step.
     """
 
-    prune_ratio: Ratio = 0.5
+    prune_ratio: Ratio | None = None
     iterations: Annotated[int, Field(ge=1, le=50)] = 4
+    max_trials: Annotated[int, Field(ge=1, le=200)] = 12
     layers: dict[str, Annotated[float, Field(ge=0, le=2)]] = Field(default_factory=dict)
-    importance: Literal["l1", "l2"] = "l2"
+    importance: Literal["auto", "l1", "l2", "taylor"] = "auto"
     max_step_drop: Share | None = None
     recovery: RecoveryConfig = RecoveryConfig()
 
@@ -161,6 +166,12 @@ class QuantizeConfig(Section):
 
     samples: Annotated[int, Field(gt=0)] = 128
     method: Literal["minmax", "entropy", "percentile"] = "minmax"
+
+
+class ExportSection(Section):
+    """[export]: the engines that variants are made for."""
+
+    engines: Annotated[tuple[EngineName, ...], Field(min_length=1)] = ("onnxruntime",)
 
 
 class OutputSection(Section):
@@ -181,6 +192,7 @@ class Recipe(Section):
     sensitivity: SensitivityConfig = SensitivityConfig()
     prune: PruneConfig = PruneConfig()
     quantize: QuantizeConfig = QuantizeConfig()
+    export: ExportSection = ExportSection()
     image: Annotated[ImagePreprocessing, BeforeValidator(_with_input)] | None = None
     output: OutputSection
 

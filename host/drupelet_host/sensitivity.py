@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
 
+from drupelet_host.data.dataset import Dataset
 from drupelet_host.errors import ModelError
 from drupelet_host.progress import SILENT, Observer
-from drupelet_host.pruning.groups import Importance, PrunableGroup, find_groups, remove_channels
+from drupelet_host.pruning.groups import Importance, find_groups
+from drupelet_host.pruning.importance import prune_least_important
 from drupelet_host.pruning.recovery import Evaluate
 
 DEFAULT_RATIOS = (0.25, 0.5, 0.75)
@@ -45,6 +48,7 @@ def analyze_sensitivity(
     *,
     ratios: Sequence[float] = DEFAULT_RATIOS,
     importance: Importance = "l2",
+    samples: Dataset | None = None,
     observer: Observer = SILENT,
 ) -> dict[str, SensitivityCurve]:
     """Measure every prunable group at every ratio, each time on a fresh copy; the model is left as it is.
@@ -54,7 +58,8 @@ def analyze_sensitivity(
         example_input: An input it takes, batch first.
         evaluate: Gives a model's metric, higher is better.
         ratios: The fractions of channels to remove, each above 0 and below 1.
-        importance: The norm that says which channels go first.
+        importance: What says which channels go first.
+        samples: Labelled training samples; only the importance "taylor" needs them.
         observer: Is told how far it is.
 
     Raises:
@@ -65,29 +70,15 @@ def analyze_sensitivity(
         raise ModelError(f"ratios {list(ratios)}: expected at least one, each above 0 and below 1")
     groups = find_groups(model, example_input)
     baseline = evaluate(copy.deepcopy(model))
+    prune = partial(prune_least_important, importance=importance, samples=samples)
     total = len(groups) * len(ratios)
     curves = {}
     for position, group in enumerate(groups):
         points = [(0.0, baseline)]
         for number, ratio in enumerate(sorted(ratios), start=1):
-            points.append(
-                (ratio, _metric_at(model, example_input, evaluate, group, ratio=ratio, importance=importance))
-            )
+            trial = copy.deepcopy(model).requires_grad_(requires_grad=True)
+            prune(trial, example_input, {group.name: min(group.channels - 1, round(group.channels * ratio))})
+            points.append((ratio, evaluate(trial)))
             observer.progressed(f"{group.name} at {ratio:.0%}", done=position * len(ratios) + number, total=total)
         curves[group.name] = SensitivityCurve(group.name, group.channels, tuple(points))
     return curves
-
-
-def _metric_at(
-    model: nn.Module,
-    example_input: torch.Tensor,
-    evaluate: Evaluate,
-    group: PrunableGroup,
-    *,
-    ratio: float,
-    importance: Importance,
-) -> float:
-    trial = copy.deepcopy(model).requires_grad_(requires_grad=True)
-    count = min(group.channels - 1, round(group.channels * ratio))
-    remove_channels(trial, example_input, {group.name: count}, importance=importance)
-    return evaluate(trial)

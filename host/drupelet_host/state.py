@@ -13,6 +13,7 @@ from torch import nn
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.lineage import digest_file, digest_module
+from drupelet_host.pruning.groups import Importance
 from drupelet_host.pruning.progressive import PruningResult
 from drupelet_host.sensitivity import SensitivityCurve
 from drupelet_shared.manifest import LineageRecord
@@ -39,6 +40,7 @@ class CompileState:
         original_file: The original as a model file.
         original_cost: Counted before anything was done.
         reference: The original measured in the engine, last beside the variants.
+        importance: What says which channels go first.
         curves: Sensitivity by group.
         pruning: What pruning did.
         artifacts: The pruned model's files by variant id.
@@ -56,6 +58,7 @@ class CompileState:
     original_file: Path | None = None
     original_cost: CostCount | None = None
     reference: Measurement | None = None
+    importance: Importance = "l2"
     curves: Mapping[str, SensitivityCurve] = field(default_factory=dict)
     pruning: PruningResult | None = None
     artifacts: Mapping[str, Path] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drupelet_shared.errors import InvalidValueError
@@ -16,20 +17,24 @@ class TargetDevice:
         architecture: As `uname -m` says it there.
         cores: How many there are.
         channel_multiple: Layer widths its kernels like are multiples of this.
-        engine_min_version: The oldest ONNX Runtime that packages for it may ask for.
+        engine_min_versions: By engine, the oldest version that packages for it may ask for.
     """
 
     name: str
     architecture: str
     cores: int
     channel_multiple: int
-    engine_min_version: str
+    engine_min_versions: Mapping[str, str]
 
 
 # A NEON register holds 4 floats and the GEMM kernels of both runtimes work on tiles of 8 output channels.
 TARGETS = {
     "raspberry_pi_4": TargetDevice(
-        name="raspberry_pi_4", architecture="aarch64", cores=4, channel_multiple=8, engine_min_version="1.20"
+        name="raspberry_pi_4",
+        architecture="aarch64",
+        cores=4,
+        channel_multiple=8,
+        engine_min_versions={"onnxruntime": "1.20", "litert": "2.0"},
     ),
 }
 DEFAULT_TARGET = "raspberry_pi_4"

@@ -98,6 +98,7 @@ def test_the_lineage_leads_from_the_original_to_the_variants(compiled: Compiled)
     records = compiled.manifest.lineage
     assert [record.name for record in records] == [
         "evaluate",
+        "importance",
         "sensitivity",
         "prune",
         "export_onnx",
@@ -106,8 +107,8 @@ def test_the_lineage_leads_from_the_original_to_the_variants(compiled: Compiled)
         "constraints",
     ]
     assert all(later.parent == earlier.digest for earlier, later in pairwise(records))
-    assert records[2].parameters["prune_ratio"] == 0.5
-    assert records[2].metrics["parameters"] < records[0].metrics["parameters"]
+    assert records[3].parameters["prune_ratio"] == 0.5
+    assert records[3].metrics["parameters"] < records[0].metrics["parameters"]
 
 
 def test_the_report_is_in_the_package_and_beside_it(compiled: Compiled) -> None:

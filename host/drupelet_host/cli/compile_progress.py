@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from drupelet_host.cli.output import progress_console
 from drupelet_host.progress import SILENT, Observer
@@ -18,7 +18,8 @@ def show_progress(*, quiet: bool) -> Iterator[Observer]:
         yield SILENT
         return
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[what]}"))
-    with Progress(*columns, TimeElapsedColumn(), console=progress_console) as progress:
+    times = (TimeElapsedColumn(), TextColumn("left at most"), TimeRemainingColumn())
+    with Progress(*columns, *times, console=progress_console) as progress:
         yield _ProgressBars(progress)
 
 

@@ -12,10 +12,12 @@ from drupelet_host.evaluation.memory import measure_peak_memory
 from drupelet_host.evaluation.metrics import evaluate_session
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.engines.timing import Timing
+from drupelet_shared.manifest import EngineName
 
 ENGINE = "onnxruntime"
 # One thread: the same on every machine that compiles, and the case that scales to several models on one device.
 THREADS = 1
+_ENGINES: dict[str, EngineName] = {".onnx": "onnxruntime", ".tflite": "litert"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,13 @@ class Measurement:
     peak_memory_bytes: int
 
 
+def engine_of(path: Path) -> EngineName:
+    """The name of the engine that loads a model file."""
+    return _ENGINES[path.suffix]
+
+
 def measure_models(paths: Mapping[str, Path], validation: Dataset) -> dict[str, Measurement]:
-    """Load the models side by side, measure each over the whole validation data, and time them in turns.
+    """Load each model in its engine, measure it over the whole validation data, and time all of them in turns.
 
     Args:
         paths: The model files by name.
@@ -39,8 +46,7 @@ def measure_models(paths: Mapping[str, Path], validation: Dataset) -> dict[str, 
     Raises:
         EngineError: A model does not load or run.
     """
-    engine = load_engine(ENGINE)
-    sessions = {name: engine.load(path, threads=THREADS) for name, path in paths.items()}
+    sessions = {name: load_engine(engine_of(path)).load(path, threads=THREADS) for name, path in paths.items()}
     timings = compare_latency(sessions)
     return {
         name: Measurement(
@@ -48,7 +54,7 @@ def measure_models(paths: Mapping[str, Path], validation: Dataset) -> dict[str, 
             size_bytes=path.stat().st_size,
             metric=evaluate_session(sessions[name], validation),
             timing=timings[name],
-            peak_memory_bytes=measure_peak_memory(path, engine=ENGINE, threads=THREADS),
+            peak_memory_bytes=measure_peak_memory(path, engine=engine_of(path), threads=THREADS),
         )
         for name, path in paths.items()
     }

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from drupelet_host.constraints import check_constraints, rank_variants
+from drupelet_host.errors import ConstraintError
+from drupelet_host.frontier import describe_frontier
 from drupelet_host.pipeline import PassResult
 from drupelet_host.progress import Observer
 from drupelet_host.recipe import Constraints, Recipe
@@ -28,11 +30,17 @@ class ConstraintsPass:
         """Check and rank."""
         assert state.reference is not None, "the evaluate_variants pass comes first"
         checks = check_constraints(self.config, state.measurements, reference=state.reference)
-        ranking = rank_variants(checks, state.measurements)
+        try:
+            ranking = rank_variants(checks, state.measurements)
+        except ConstraintError as error:
+            candidates = state.pruning.candidates if state.pruning else ()
+            if not candidates:
+                raise
+            raise ConstraintError(f"{error}; {describe_frontier(candidates)}", frontier=candidates) from error
         for check in checks:
             if not check.met:
                 verdict = "ranked behind; the device measures again" if check.variant in ranking else "left out"
                 values = f"{check.found:.4g}, wanted {check.wanted:.4g}"
                 observer.decided(f"{check.variant} misses {check.constraint} ({values}): {verdict}")
-        found = {f"{check.variant}.{check.constraint}": check.found for check in checks}
+        found = {f"{check.variant}.{check.constraint}": float(check.found) for check in checks}
         return PassResult(replace(state, ranking=ranking), found)

@@ -7,7 +7,8 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from drupelet_host.conversion.export import EXPORT_TOLERANCE, export_onnx
+from drupelet_host.conversion.agreement import EXPORT_TOLERANCE
+from drupelet_host.conversion.export import export_onnx
 from drupelet_host.pipeline import PassResult
 from drupelet_host.progress import Observer
 from drupelet_host.recipe import Recipe

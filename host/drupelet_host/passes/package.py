@@ -12,11 +12,13 @@ from pydantic import BaseModel, ConfigDict
 
 from drupelet_host.creation_time import creation_time
 from drupelet_host.evaluation.machine import describe_machine
-from drupelet_host.evaluation.measurement import ENGINE, THREADS, Measurement
+from drupelet_host.evaluation.measurement import THREADS, Measurement, engine_of
 from drupelet_host.evaluation.metrics import METRIC
 from drupelet_host.packaging.builder import PackageDescription, build_package
 from drupelet_host.packaging.keys import load_private_key
+from drupelet_host.passes.export_litert import LITERT_FLOAT_VARIANT
 from drupelet_host.passes.export_onnx import FLOAT_VARIANT
+from drupelet_host.passes.quantize_litert import LITERT_INT8_VARIANT
 from drupelet_host.passes.quantize_static import INT8_VARIANT
 from drupelet_host.pipeline import PassResult
 from drupelet_host.progress import Observer
@@ -33,10 +35,16 @@ from drupelet_shared.manifest import LABELS_PATH, Classification, Golden, Latenc
 
 _GOLDEN_SAMPLES = 4
 _TOP_K = 5
-_PRECISION = {FLOAT_VARIANT: "fp32", INT8_VARIANT: "static-wi8-ai8"}
+_FLOAT, _INT8 = "fp32", "static-wi8-ai8"
+_PRECISION = {
+    FLOAT_VARIANT: _FLOAT,
+    INT8_VARIANT: _INT8,
+    LITERT_FLOAT_VARIANT: _FLOAT,
+    LITERT_INT8_VARIANT: _INT8,
+}
 # Float kernels of two processors differ in the last bits. In int8 a value on the edge of a step may round either way,
 # and a few such steps add up by the last layer.
-_GOLDEN_TOLERANCE = {FLOAT_VARIANT: 1e-3, INT8_VARIANT: 0.05}
+_GOLDEN_TOLERANCE = {_FLOAT: 1e-3, _INT8: 0.05}
 
 
 class PackageConfig(BaseModel):
@@ -68,13 +76,12 @@ class PackagePass:
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Build and sign."""
-        engine = load_engine(ENGINE)
-        sessions = {name: engine.load(state.artifacts[name], threads=THREADS) for name in state.ranking}
+        sessions = {name: _load(state.artifacts[name]) for name in state.ranking}
         created = creation_time()
         report = build_report(state, self.recipe, created=created)
         report_json, report_html = report.to_bytes(), render_html(report).encode()
         files: dict[str, bytes | Path] = {"report.json": report_json, "report.html": report_html}
-        files |= {_model_path(name): state.artifacts[name] for name in state.ranking}
+        files |= {_model_path(name, state.artifacts[name]): state.artifacts[name] for name in state.ranking}
         files |= {_golden_path(name): self._golden(session, state) for name, session in sessions.items()}
         if self.recipe.model.labels:
             files[LABELS_PATH] = "".join(f"{label}\n" for label in self.recipe.model.labels).encode()
@@ -107,18 +114,20 @@ class PackagePass:
         )
 
     def _variant(self, name: str, measured: Measurement) -> Variant:
-        timing = measured.timing
+        timing, engine = measured.timing, engine_of(measured.path)
         return Variant(
             id=name,
-            engine=ENGINE,
-            engine_min_version=self.target.engine_min_version,
+            engine=engine,
+            engine_min_version=self.target.engine_min_versions[engine],
             precision=_PRECISION[name],
-            path=_model_path(name),
+            path=_model_path(name, measured.path),
             size_bytes=measured.size_bytes,
             peak_memory_bytes=measured.peak_memory_bytes,
             metrics={METRIC: measured.metric},
             latency=Latency(p50_ms=timing.p50_ms, p99_ms=timing.p99_ms, threads=THREADS, machine=describe_machine()),
-            golden=Golden(path=_golden_path(name), samples=_GOLDEN_SAMPLES, tolerance=_GOLDEN_TOLERANCE[name]),
+            golden=Golden(
+                path=_golden_path(name), samples=_GOLDEN_SAMPLES, tolerance=_GOLDEN_TOLERANCE[_PRECISION[name]]
+            ),
         )
 
     def _golden(self, session: Session, state: CompileState) -> bytes:
@@ -129,8 +138,12 @@ class PackagePass:
         return record_golden(session, samples).to_bytes()
 
 
-def _model_path(variant: str) -> str:
-    return f"variants/{variant}/model.onnx"
+def _load(path: Path) -> Session:
+    return load_engine(engine_of(path)).load(path, threads=THREADS)
+
+
+def _model_path(variant: str, file: Path) -> str:
+    return f"variants/{variant}/model{file.suffix}"
 
 
 def _golden_path(variant: str) -> str:

@@ -1,4 +1,4 @@
-"""The prune pass: progressive structured pruning with recovery."""
+"""The prune pass: to a fixed ratio, or as far as a search finds that the constraints ask for."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from typing import ClassVar, Self
 
 from drupelet_host.evaluation.cost import count_macs, count_parameters
 from drupelet_host.evaluation.metrics import evaluate_module
+from drupelet_host.judging import CandidateJudge
+from drupelet_host.passes.export_onnx import FLOAT_VARIANT
+from drupelet_host.passes.quantize_static import INT8_VARIANT
 from drupelet_host.pipeline import PassResult
 from drupelet_host.progress import Observer
-from drupelet_host.pruning.progressive import StructuredPruner, progressive_pruning
-from drupelet_host.recipe import PruneConfig, Recipe
+from drupelet_host.pruning.groups import Importance
+from drupelet_host.pruning.progressive import PruningResult, StructuredPruner, progressive_pruning
+from drupelet_host.pruning.savings import CostWeights
+from drupelet_host.pruning.search import SearchSettings, search_pruning
+from drupelet_host.recipe import Constraints, PruneConfig, QuantizeConfig, Recipe
 from drupelet_host.state import CompileState
 from drupelet_host.target import find_target
 
@@ -19,27 +25,53 @@ from drupelet_host.target import find_target
 _DEFAULT_DROP = 0.01
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PrunePass:
     """Prunes a copy of the model; the original stays the teacher."""
 
     name: ClassVar[str] = "prune"
     config: PruneConfig
+    constraints: Constraints
+    quantize: QuantizeConfig
+    input_shape: tuple[int, ...]
     channel_multiple: int
+    drop_is_stated: bool
     seed: int
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
         """Take [prune]; the limit of a step is the constraint's unless it has its own."""
-        limits = (recipe.prune.max_step_drop, recipe.constraints.max_metric_drop, _DEFAULT_DROP)
-        drop = next(limit for limit in limits if limit is not None)
-        config = recipe.prune.model_copy(update={"max_step_drop": drop})
-        return cls(config, find_target(recipe.target.device).channel_multiple, recipe.seed)
+        stated = [
+            limit for limit in (recipe.prune.max_step_drop, recipe.constraints.max_metric_drop) if limit is not None
+        ]
+        return cls(
+            config=recipe.prune.model_copy(update={"max_step_drop": [*stated, _DEFAULT_DROP][0]}),
+            constraints=recipe.constraints,
+            quantize=recipe.quantize,
+            input_shape=recipe.model.input_shape,
+            channel_multiple=find_target(recipe.target.device).channel_multiple,
+            drop_is_stated=bool(stated),
+            seed=recipe.seed,
+        )
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Prune and recover."""
+        prune = self._search if self.config.prune_ratio is None else self._prune_to_ratio
+        result = prune(state, observer)
+        kept = [step.kept for step in result.steps] + [candidate.kept for candidate in result.candidates[1:]]
+        metrics = {
+            "metric": result.metric,
+            "parameters": float(count_parameters(result.model)),
+            "macs": float(count_macs(result.model, state.example_input)),
+            "steps_kept": float(sum(kept)),
+            "steps_taken_back": float(len(kept) - sum(kept)),
+        }
+        return PassResult(replace(state, model=result.model, pruning=result), metrics)
+
+    def _prune_to_ratio(self, state: CompileState, observer: Observer) -> PruningResult:
+        assert self.config.prune_ratio is not None, "run looks"
         assert self.config.max_step_drop is not None, "from_recipe sets it"
-        result = progressive_pruning(
+        return progressive_pruning(
             state.model,
             state.train,
             partial(evaluate_module, dataset=state.validation),
@@ -47,7 +79,7 @@ class PrunePass:
                 prune_ratio=self.config.prune_ratio,
                 iterations=self.config.iterations,
                 layers=self.config.layers,
-                importance=self.config.importance,
+                importance=state.importance,
                 channel_multiple=self.channel_multiple,
             ),
             sensitivity=state.curves,
@@ -56,11 +88,54 @@ class PrunePass:
             seed=self.seed,
             observer=observer,
         )
-        metrics = {
-            "metric": result.metric,
-            "parameters": float(count_parameters(result.model)),
-            "macs": float(count_macs(result.model, state.example_input)),
-            "steps_kept": float(sum(step.kept for step in result.steps)),
-            "steps_taken_back": float(sum(not step.kept for step in result.steps)),
-        }
-        return PassResult(replace(state, model=result.model, pruning=result), metrics)
+
+    def _search(self, state: CompileState, observer: Observer) -> PruningResult:
+        assert state.reference is not None, "the evaluate pass comes first"
+        return search_pruning(
+            state.model,
+            state.train,
+            partial(evaluate_module, dataset=state.validation),
+            self._judge(state),
+            baseline=state.reference.metric,
+            curves=state.curves,
+            settings=self._settings(state.importance),
+            observer=observer,
+        )
+
+    def _judge(self, state: CompileState) -> CandidateJudge:
+        assert state.original_file is not None, "the evaluate pass comes first"
+        assert state.reference is not None, "the evaluate pass comes first"
+        return CandidateJudge(
+            original_file=state.original_file,
+            reference=state.reference,
+            constraints=self.constraints,
+            validation=state.validation,
+            calibration=state.train.subset(self.quantize.samples, seed=self.seed).inputs,
+            method=self.quantize.method,
+            input_shape=self.input_shape,
+            variants=(FLOAT_VARIANT, INT8_VARIANT),
+        )
+
+    def _settings(self, importance: Importance) -> SearchSettings:
+        assert self.config.max_step_drop is not None, "from_recipe sets it"
+        return SearchSettings(
+            variants=(INT8_VARIANT, FLOAT_VARIANT),
+            max_metric_drop=self.config.max_step_drop,
+            drop_is_stated=self.drop_is_stated,
+            max_trials=self.config.max_trials,
+            layers=self.config.layers,
+            importance=importance,
+            channel_multiple=self.channel_multiple,
+            weights=weigh_costs(self.constraints),
+            recovery=self.config.recovery,
+            seed=self.seed,
+        )
+
+
+def weigh_costs(constraints: Constraints) -> CostWeights:
+    """What a search saves: parameters for a size, multiply-accumulates for a latency, half and half otherwise."""
+    if constraints.max_size is not None and constraints.max_latency is None:
+        return CostWeights(parameters=1.0, macs=0.0)
+    if constraints.max_latency is not None and constraints.max_size is None:
+        return CostWeights(parameters=0.0, macs=1.0)
+    return CostWeights()

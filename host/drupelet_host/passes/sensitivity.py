@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 from drupelet_host.evaluation.metrics import evaluate_module
 from drupelet_host.pipeline import PassResult
 from drupelet_host.progress import Observer
-from drupelet_host.pruning.groups import Importance
+from drupelet_host.pruning.importance import label_samples
 from drupelet_host.recipe import Recipe, SensitivityConfig
 from drupelet_host.sensitivity import analyze_sensitivity
 from drupelet_host.state import CompileState
@@ -21,13 +21,12 @@ class SensitivityPass:
 
     name: ClassVar[str] = "sensitivity"
     config: SensitivityConfig
-    importance: Importance
     seed: int
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take [sensitivity], and the importance that [prune] will use."""
-        return cls(recipe.sensitivity, recipe.prune.importance, recipe.seed)
+        """Take [sensitivity]."""
+        return cls(recipe.sensitivity, recipe.seed)
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Analyze."""
@@ -37,7 +36,8 @@ class SensitivityPass:
             state.example_input,
             partial(evaluate_module, dataset=subset),
             ratios=self.config.ratios,
-            importance=self.importance,
+            importance=state.importance,
+            samples=label_samples(state.original, state.train),
             observer=observer,
         )
         metrics = {f"robustness.{name}": curve.robustness for name, curve in curves.items()}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from drupelet_host.sensitivity import SensitivityCurve
+if TYPE_CHECKING:
+    from drupelet_host.sensitivity import SensitivityCurve
 
 MAX_RATIO = 0.9
 MIN_CHANNELS = 8

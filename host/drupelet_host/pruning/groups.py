@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -14,8 +15,13 @@ from torch import nn
 
 from drupelet_host.errors import ModelError
 
-Importance = Literal["l1", "l2"]
+Importance = Literal["l1", "l2", "taylor"]
 Role = Literal["first", "inner", "last"]
+_ESTIMATES = {
+    "l1": partial(torch_pruning.importance.GroupMagnitudeImportance, p=1),
+    "l2": partial(torch_pruning.importance.GroupMagnitudeImportance, p=2),
+    "taylor": torch_pruning.importance.GroupTaylorImportance,
+}
 _LAYERS = (nn.modules.conv._ConvNd, nn.Linear)  # noqa: SLF001 - torch has no public name for "any convolution"
 
 
@@ -70,13 +76,14 @@ def remove_channels(
         model: The model; it is left in evaluation mode.
         example_input: An input it takes.
         removals: How many channels go, by the name of the group.
-        importance: The norm of a channel's weights, over the whole group.
+        importance: The norm of a channel's weights, over the whole group, or the product of weights and gradients,
+            which the parameters must then hold.
 
     Raises:
         ModelError: A group is not there, or would lose all its channels.
     """
     graph = _dependency_graph(model, example_input)
-    estimate = torch_pruning.importance.GroupMagnitudeImportance(p=1 if importance == "l1" else 2)
+    estimate = _ESTIMATES[importance]()
     for name, count in removals.items():
         root = _find_layer(model, name)
         channels = int(graph.get_out_channels(root))

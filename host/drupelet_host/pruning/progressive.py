@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from drupelet_host.data.dataset import make_dataset
+from drupelet_host.data.dataset import Dataset, make_dataset
 from drupelet_host.errors import ModelError
 from drupelet_host.evaluation.cost import count_parameters
+from drupelet_host.frontier import Candidate
 from drupelet_host.progress import SILENT, Observer
 from drupelet_host.pruning.allocation import allocate_ratios
-from drupelet_host.pruning.groups import Importance, PrunableGroup, find_groups, remove_channels
+from drupelet_host.pruning.groups import Importance, PrunableGroup, find_groups
+from drupelet_host.pruning.importance import label_samples, prune_least_important
 from drupelet_host.pruning.plan import PruningPlan, Target
 from drupelet_host.pruning.policy import layer_factors
 from drupelet_host.pruning.recovery import Evaluate, Lessons, prepare_lessons, recover
@@ -30,7 +32,7 @@ class StructuredPruner:
         prune_ratio: The fraction of channels to remove from a layer of average robustness, 0 to 1.
         iterations: Steps to get there.
         layers: Factors on the ratio by name pattern; they override the layer policy.
-        importance: The norm that says which channels go first.
+        importance: What says which channels go first.
         channel_multiple: Layer widths stay multiples of this.
     """
 
@@ -67,13 +69,23 @@ class PruningStep:
 
 @dataclass(frozen=True, slots=True)
 class PruningResult:
-    """The pruned model, the channels of each group before and after, and how it came to it."""
+    """The pruned model, the channels of each group before and after, and how it came to it.
+
+    Attributes:
+        model: The pruned model.
+        metric: What it reaches; after a search that of the variant that was judged.
+        baseline: The original's.
+        channels: Before and after, by group.
+        steps: Those towards a fixed ratio.
+        candidates: Those of a search.
+    """
 
     model: nn.Module
     metric: float
     baseline: float
     channels: Mapping[str, tuple[int, int]]
     steps: tuple[PruningStep, ...]
+    candidates: tuple[Candidate, ...] = ()
 
 
 def progressive_pruning(
@@ -112,6 +124,7 @@ def progressive_pruning(
         example_input=torch.from_numpy(dataset.inputs[:1]),
         evaluate=evaluate,
         lessons=prepare_lessons(copy.deepcopy(model), dataset),
+        samples=label_samples(model, dataset),
         pruner=pruner or StructuredPruner(),
         recovery=recovery or RecoveryConfig(),
         seed=seed,
@@ -136,6 +149,7 @@ class _Run:
     example_input: torch.Tensor
     evaluate: Evaluate
     lessons: Lessons
+    samples: Dataset
     pruner: StructuredPruner
     recovery: RecoveryConfig
     seed: int
@@ -168,7 +182,9 @@ class _Run:
     def _attempt(self, position: _Position, target: Target, *, enough: float, number: int) -> _Position:
         model = copy.deepcopy(position.model).requires_grad_(requires_grad=True)
         removals = {name: position.channels[name] - count for name, count in target.channels.items()}
-        remove_channels(model, self.example_input, removals, importance=self.pruner.importance)
+        prune_least_important(
+            model, self.example_input, removals, importance=self.pruner.importance, samples=self.samples
+        )
         epochs, total = self.recovery.epochs, self.pruner.iterations * self.recovery.epochs
 
         def tell(epoch: int, metric: float) -> None:

@@ -10,7 +10,7 @@ from drupelet_host.evaluation.machine import describe_machine
 from drupelet_host.evaluation.measurement import THREADS, Measurement
 from drupelet_host.evaluation.metrics import METRIC
 from drupelet_host.recipe import Recipe
-from drupelet_host.report.document import CheckRow, CurveRow, GroupRow, ModelRow, Report, StepRow
+from drupelet_host.report.document import CandidateRow, CheckRow, CurveRow, GroupRow, ModelRow, Report, StepRow
 from drupelet_host.state import CompileState
 
 
@@ -39,6 +39,7 @@ def build_report(state: CompileState, recipe: Recipe, *, created: datetime) -> R
         sensitivity=tuple(CurveRow(group=name, points=curve.points) for name, curve in state.curves.items()),
         groups=_group_rows(state),
         steps=_step_rows(state),
+        frontier=_candidate_rows(state),
         lineage=state.lineage,
     )
 
@@ -71,3 +72,22 @@ def _group_rows(state: CompileState) -> tuple[GroupRow, ...]:
 def _step_rows(state: CompileState) -> tuple[StepRow, ...]:
     steps = state.pruning.steps if state.pruning else ()
     return tuple(StepRow(fraction=s.fraction, parameters=s.parameters, metric=s.metric, kept=s.kept) for s in steps)
+
+
+def _candidate_rows(state: CompileState) -> tuple[CandidateRow, ...]:
+    candidates = state.pruning.candidates if state.pruning else ()
+    return tuple(
+        CandidateRow(
+            candidate=candidate.number,
+            variant=variant,
+            metric=found.metric,
+            size_bytes=found.size_bytes,
+            p50_ms=found.timing.p50_ms,
+            parameters=candidate.parameters,
+            macs=candidate.macs,
+            kept=candidate.kept,
+            reason=candidate.reason,
+        )
+        for candidate in candidates
+        for variant, found in candidate.measurements.items()
+    )

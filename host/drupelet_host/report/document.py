@@ -59,6 +59,20 @@ class StepRow(_Model):
     kept: bool
 
 
+class CandidateRow(_Model):
+    """One variant of one candidate of a search; candidate 0 is the unpruned model."""
+
+    candidate: int
+    variant: str
+    metric: float
+    size_bytes: int
+    p50_ms: float
+    parameters: int
+    macs: int
+    kept: bool
+    reason: str
+
+
 class Report(_Model):
     """Everything a person needs to judge a compile; times are those of `machine`, not of the device."""
 
@@ -82,6 +96,7 @@ class Report(_Model):
     sensitivity: tuple[CurveRow, ...]
     groups: tuple[GroupRow, ...]
     steps: tuple[StepRow, ...]
+    frontier: tuple[CandidateRow, ...]
     lineage: tuple[LineageRecord, ...]
 
     def to_bytes(self) -> bytes:

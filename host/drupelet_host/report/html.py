@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from drupelet_host.report.document import CurveRow, Report
+from drupelet_host.report.frontier_chart import draw_frontier
 from drupelet_shared.units import format_bytes
 
 _WIDTH, _HEIGHT, _MARGIN = 220, 110, 8
@@ -34,7 +35,8 @@ def render_html(report: Report) -> str:
     ceiling = max((metric for curve in report.sensitivity for _, metric in curve.points), default=1.0)
     charts = [_chart(curve, lowest=floor, highest=ceiling) for curve in report.sensitivity]
     template = environment.get_template("report.html.j2")
-    return template.render(report=report, charts=charts, width=_WIDTH, height=_HEIGHT) + "\n"
+    frontier = draw_frontier(report.frontier)
+    return template.render(report=report, charts=charts, frontier=frontier, width=_WIDTH, height=_HEIGHT) + "\n"
 
 
 def _chart(curve: CurveRow, *, lowest: float, highest: float) -> _Chart:

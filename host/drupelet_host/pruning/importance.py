@@ -1,0 +1,109 @@
+"""Which channels go first: by the size of their weights, or by what the loss says they are worth."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from drupelet_host.data.dataset import Dataset, Labels
+from drupelet_host.errors import ModelError
+from drupelet_host.pruning.allocation import channels_to_keep
+from drupelet_host.pruning.batchnorm import reestimate_statistics
+from drupelet_host.pruning.groups import Importance, PrunableGroup, find_groups, remove_channels
+from drupelet_host.pruning.recovery import Evaluate
+
+_SAMPLES = 256
+_BATCH = 64
+
+
+def prune_least_important(
+    model: nn.Module,
+    example_input: torch.Tensor,
+    removals: Mapping[str, int],
+    *,
+    importance: Importance,
+    samples: Dataset | None,
+) -> None:
+    """Remove the least important channels, in place.
+
+    Args:
+        model: The model; its parameters take gradients.
+        example_input: An input it takes.
+        removals: How many channels go, by the name of the group.
+        importance: "taylor" is the first-order change of the loss (Molchanov et al., "Importance Estimation for Neural
+            Network Pruning", 2019), the others are norms.
+        samples: From `label_samples`; only "taylor" looks at them.
+
+    Raises:
+        ModelError: A group is not there or would lose all its channels, or there are no samples where some are needed.
+    """
+    if importance == "taylor":
+        if samples is None or samples.labels is None:
+            raise ModelError("importance 'taylor' needs samples with labels: there are none")
+        _accumulate_gradients(model, samples, samples.labels)
+    remove_channels(model, example_input, removals, importance=importance)
+    model.zero_grad(set_to_none=True)
+
+
+def label_samples(model: nn.Module, train: Dataset) -> Dataset:
+    """A few training samples with their labels, or with the original's own answers where there are none."""
+    inputs = train.inputs[:_SAMPLES]
+    if train.labels is not None:
+        return Dataset(inputs, train.labels[:_SAMPLES])
+    with torch.inference_mode():
+        return Dataset(inputs, copy.deepcopy(model).eval()(torch.from_numpy(inputs)).argmax(dim=1).numpy())
+
+
+def compare_importances(
+    model: nn.Module,
+    train: Dataset,
+    evaluate: Evaluate,
+    *,
+    ratio: float,
+    candidates: Sequence[Importance],
+    channel_multiple: int,
+) -> dict[Importance, float]:
+    """The metric with every group pruned at `ratio` by each importance, batch norms re-estimated, not fine-tuned.
+
+    Args:
+        model: The model; it is left as it is.
+        train: What Taylor scores and batch norms are estimated on.
+        evaluate: Gives a model's metric, higher is better.
+        ratio: The fraction of channels to remove.
+        candidates: What is compared.
+        channel_multiple: Layer widths stay multiples of this.
+
+    Raises:
+        ModelError: The model cannot be traced.
+    """
+    example_input = torch.from_numpy(train.inputs[:1])
+    removals = _removals(find_groups(model, example_input), ratio=ratio, multiple=channel_multiple)
+    samples = label_samples(model, train)
+    found = {}
+    for importance in candidates:
+        trial = copy.deepcopy(model).requires_grad_(requires_grad=True)
+        prune_least_important(trial, example_input, removals, importance=importance, samples=samples)
+        reestimate_statistics(trial, train.inputs)
+        found[importance] = evaluate(trial)
+    return found
+
+
+def _removals(groups: tuple[PrunableGroup, ...], *, ratio: float, multiple: int) -> dict[str, int]:
+    return {
+        group.name: group.channels - channels_to_keep(group.channels, ratio=ratio, multiple=multiple)
+        for group in groups
+    }
+
+
+def _accumulate_gradients(model: nn.Module, samples: Dataset, labels: Labels) -> None:
+    model.eval()
+    model.zero_grad(set_to_none=True)
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        for start in range(0, len(samples), _BATCH):
+            scores = model(torch.from_numpy(samples.inputs[start : start + _BATCH]))
+            loss = functional.cross_entropy(scores, torch.from_numpy(labels[start : start + _BATCH]))
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped

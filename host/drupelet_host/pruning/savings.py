@@ -1,0 +1,46 @@
+"""What a channel of each group costs in the model as it is now."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from drupelet_host.evaluation.cost import count_macs, count_parameters
+from drupelet_host.pruning.groups import remove_channels
+
+
+@dataclass(frozen=True, slots=True)
+class CostWeights:
+    """How much a share of the parameters (size) and of the multiply-accumulates (latency) counts; they add up to 1."""
+
+    parameters: float = 0.5
+    macs: float = 0.5
+
+
+def channel_savings(
+    model: nn.Module, example_input: torch.Tensor, channels: Mapping[str, int], *, weights: CostWeights
+) -> dict[str, float]:
+    """The share of the model's cost that goes with one channel of each group, counted on smaller copies.
+
+    Args:
+        model: The model; it is left as it is.
+        example_input: An input it takes.
+        channels: How many channels each group has now.
+        weights: What counts as cost.
+    """
+    parameters, macs = count_parameters(model), count_macs(model, example_input)
+    savings = {}
+    for name, count in channels.items():
+        removed = min(max(1, count // 2), count - 1)
+        if removed == 0:
+            continue
+        trial = copy.deepcopy(model).requires_grad_(requires_grad=True)
+        remove_channels(trial, example_input, {name: removed}, importance="l2")
+        saved_parameters = 1 - count_parameters(trial) / parameters
+        saved_macs = 1 - count_macs(trial, example_input) / macs
+        savings[name] = (weights.parameters * saved_parameters + weights.macs * saved_macs) / removed
+    return savings

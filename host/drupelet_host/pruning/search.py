@@ -1,0 +1,300 @@
+"""The search for how far each group is pruned, where constraints are stated and no ratio."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import torch
+from torch import nn
+
+from drupelet_host.data.dataset import Dataset
+from drupelet_host.evaluation.cost import count_macs, count_parameters
+from drupelet_host.frontier import Candidate
+from drupelet_host.judging import Verdict
+from drupelet_host.progress import Observer
+from drupelet_host.pruning.choice import Prospects, next_width
+from drupelet_host.pruning.groups import Importance, find_groups
+from drupelet_host.pruning.importance import label_samples, prune_least_important
+from drupelet_host.pruning.policy import layer_factors
+from drupelet_host.pruning.progressive import PruningResult
+from drupelet_host.pruning.recovery import Evaluate, Lessons, prepare_lessons, recover
+from drupelet_host.pruning.savings import CostWeights, channel_savings
+from drupelet_host.recipe import RecoveryConfig
+from drupelet_host.sensitivity import SensitivityCurve, analyze_sensitivity
+
+_FIRST_STRIDE = 0.4
+_SMALLEST_STRIDE = 0.05
+# Aims a little beyond the constraint: the estimate of what a step saves is linear, the truth is not.
+_OVERSHOOT = 1.15
+# The curves are measured again once this much of the cost they were measured at is gone.
+_STALE_SHARE = 0.5
+_RENEWED_RATIOS = (0.5,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """How the search goes about it.
+
+    Attributes:
+        variants: What is judged, by preference: the first whose unpruned metric is within the limit.
+        max_metric_drop: What the judged variant may lose; a fraction.
+        drop_is_stated: Whether a person asked for that limit; one that nobody asked for gives way to a cost that
+            somebody did.
+        max_trials: Most candidates that are made.
+        layers: Factors by name pattern; they override the layer policy.
+        importance: What says which channels go first.
+        channel_multiple: Layer widths stay multiples of this.
+        weights: What counts as cost.
+        recovery: The fine-tuning of each candidate.
+        seed: For the order of the training samples.
+    """
+
+    variants: tuple[str, ...]
+    max_metric_drop: float
+    drop_is_stated: bool = True
+    max_trials: int = 12
+    layers: Mapping[str, float] = field(default_factory=dict)
+    importance: Importance = "l2"
+    channel_multiple: int = 8
+    weights: CostWeights = field(default_factory=CostWeights)
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
+    seed: int = 0
+
+
+def search_pruning(
+    model: nn.Module,
+    train: Dataset,
+    evaluate: Evaluate,
+    judge: Callable[[nn.Module], Verdict],
+    *,
+    baseline: float,
+    curves: Mapping[str, SensitivityCurve],
+    settings: SearchSettings,
+    observer: Observer,
+) -> PruningResult:
+    """Prune a copy step by step until the constraints are met or, without any on cost, until the metric is spent.
+
+    A step removes the channels that save most for the loss the curves predict, is fine-tuned, exported, quantized
+    and measured. It stays if the quantized model keeps the metric; else it is taken back and half of it is tried. The
+    same seed gives the same weights, unless a latency is constrained: times are never the same twice.
+
+    Args:
+        model: The original; it is left as it is.
+        train: What recovers.
+        evaluate: Gives a module's metric during recovery, higher is better.
+        judge: Measures a candidate as it would ship.
+        baseline: The original's metric in the engine.
+        curves: Sensitivity by group.
+        settings: Limits and means.
+        observer: Is told why each step was kept or taken back.
+
+    Raises:
+        ExportError: A candidate cannot be exported or quantized.
+        ModelError: The model cannot be traced.
+    """
+    search = _Search(
+        original=copy.deepcopy(model).eval(),
+        train=train,
+        lessons=prepare_lessons(copy.deepcopy(model), train),
+        samples=label_samples(model, train),
+        evaluate=evaluate,
+        judge=judge,
+        baseline=baseline,
+        settings=settings,
+        observer=observer,
+    )
+    return search.run(curves)
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """A model the search has been at, and what it measured."""
+
+    model: nn.Module
+    channels: Mapping[str, int]
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """How the next step is chosen.
+
+    Attributes:
+        stride: The share of the cost it removes.
+        drop: What the metric may lose.
+        blocked: Groups whose next block could not be recovered.
+        curves: Sensitivity, renewed on the way.
+        curves_at: The parameters and MACs of the model they were measured on.
+    """
+
+    stride: float
+    drop: float
+    blocked: frozenset[str]
+    curves: Mapping[str, SensitivityCurve]
+    curves_at: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Search:
+    original: nn.Module
+    train: Dataset
+    lessons: Lessons
+    samples: Dataset
+    evaluate: Evaluate
+    judge: Callable[[nn.Module], Verdict]
+    baseline: float
+    settings: SearchSettings
+    observer: Observer
+
+    @property
+    def example_input(self) -> torch.Tensor:
+        return torch.from_numpy(self.train.inputs[:1])
+
+    def run(self, curves: Mapping[str, SensitivityCurve]) -> PruningResult:
+        groups = find_groups(self.original, self.example_input)
+        factors = layer_factors(groups, self.settings.layers)
+        before = {group.name: group.channels for group in groups}
+        position = _Position(copy.deepcopy(self.original), before, self.judge(self.original))
+        course = _Course(_FIRST_STRIDE, self.settings.max_metric_drop, frozenset(), curves, self._cost(self.original))
+        variant = self._choose_variant(position.verdict, drop=course.drop)
+        candidates = [self._candidate(0, position, kept=True, reason=f"unpruned; steps are judged as {variant}")]
+        self._tell(candidates[-1], variant)
+        while len(candidates) <= self.settings.max_trials and position.verdict.excess != 0:
+            channels = self._next_channels(position, course, factors)
+            if channels is None:
+                if not self._may_relax(position, course):
+                    break
+                course = replace(course, drop=2 * course.drop, stride=_FIRST_STRIDE, blocked=frozenset())
+                self.observer.decided(f"no max_metric_drop was stated: going on with a limit of {course.drop:.4g}")
+                continue
+            attempt = self._attempt(position, channels, number=len(candidates))
+            kept, reason = self._decide(attempt.verdict.measurements[variant].metric, course)
+            candidates.append(self._candidate(len(candidates), attempt, kept=kept, reason=reason))
+            self._tell(candidates[-1], variant)
+            course = self._renewed(course, attempt) if kept else self._narrowed(course, position, attempt)
+            position = attempt if kept else position
+        self._say_why_it_ended(position, trials=len(candidates) - 1)
+        return PruningResult(
+            model=position.model,
+            metric=position.verdict.measurements[variant].metric,
+            baseline=self.baseline,
+            channels={name: (count, position.channels[name]) for name, count in before.items()},
+            steps=(),
+            candidates=tuple(candidates),
+        )
+
+    def _choose_variant(self, verdict: Verdict, *, drop: float) -> str:
+        lowest = self._lowest(drop)
+        good = [name for name in self.settings.variants if verdict.measurements[name].metric >= lowest]
+        return good[0] if good else self.settings.variants[-1]
+
+    def _lowest(self, drop: float) -> float:
+        # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
+        return round(self.baseline - drop, 9)
+
+    def _next_channels(
+        self, position: _Position, course: _Course, factors: Mapping[str, float]
+    ) -> dict[str, int] | None:
+        if course.stride < _SMALLEST_STRIDE:
+            return None
+        savings = channel_savings(position.model, self.example_input, position.channels, weights=self.settings.weights)
+        prospects = Prospects(
+            savings={name: saving for name, saving in savings.items() if name not in course.blocked},
+            curves=course.curves,
+            factors=factors,
+            multiple=self.settings.channel_multiple,
+        )
+        excess = position.verdict.excess
+        goal = course.stride if excess is None else min(course.stride, excess * _OVERSHOOT)
+        chosen = prospects.choose(position.channels, goal=goal)
+        return None if chosen == position.channels else chosen
+
+    def _may_relax(self, position: _Position, course: _Course) -> bool:
+        if self.settings.drop_is_stated or position.verdict.excess is None or course.drop >= self.baseline:
+            return False
+        # With nothing left to remove, no limit helps.
+        multiple = self.settings.channel_multiple
+        return any(next_width(count, multiple=multiple) < count for count in position.channels.values())
+
+    def _attempt(self, position: _Position, channels: Mapping[str, int], *, number: int) -> _Position:
+        model = copy.deepcopy(position.model).requires_grad_(requires_grad=True)
+        removals = {name: position.channels[name] - count for name, count in channels.items()}
+        prune_least_important(
+            model, self.example_input, removals, importance=self.settings.importance, samples=self.samples
+        )
+        recover(
+            model,
+            self.lessons,
+            self.evaluate,
+            config=self.settings.recovery,
+            seed=self.settings.seed + number,
+            enough=self.baseline,
+            on_epoch=partial(self._progressed, number),
+        )
+        return _Position(model, channels, self.judge(model))
+
+    def _progressed(self, number: int, epoch: int, metric: float) -> None:
+        epochs, trials = self.settings.recovery.epochs, self.settings.max_trials
+        what = f"candidate {number} of at most {trials}, epoch {epoch} of at most {epochs}: metric {metric:.4f}"
+        self.observer.progressed(what, done=(number - 1) * epochs + epoch, total=trials * epochs)
+
+    def _decide(self, metric: float, course: _Course) -> tuple[bool, str]:
+        lowest = self._lowest(course.drop)
+        if metric >= lowest:
+            return True, f"kept: metric {metric:.4f}, at least {lowest:.4f}"
+        return False, f"taken back: metric {metric:.4f} after recovery, below {lowest:.4f}"
+
+    def _renewed(self, course: _Course, attempt: _Position) -> _Course:
+        cost = self._cost(attempt.model)
+        if all(now > then * _STALE_SHARE for now, then in zip(cost, course.curves_at, strict=True)):
+            return course
+        curves = analyze_sensitivity(
+            attempt.model,
+            self.example_input,
+            self.evaluate,
+            ratios=_RENEWED_RATIOS,
+            importance=self.settings.importance,
+            samples=self.samples,
+        )
+        self.observer.decided("the model has halved: measured its sensitivity again")
+        return replace(course, curves=curves, curves_at=cost, blocked=frozenset())
+
+    def _narrowed(self, course: _Course, position: _Position, attempt: _Position) -> _Course:
+        moved = [name for name, count in attempt.channels.items() if count < position.channels[name]]
+        multiple = self.settings.channel_multiple
+        if len(moved) == 1 and attempt.channels[moved[0]] == next_width(position.channels[moved[0]], multiple=multiple):
+            # One block cannot be halved: the other groups may still have some to give.
+            return replace(course, blocked=course.blocked | {moved[0]})
+        excess = position.verdict.excess
+        return replace(course, stride=min(course.stride, excess or course.stride) / 2)
+
+    def _cost(self, model: nn.Module) -> tuple[int, int]:
+        return count_parameters(model), count_macs(model, self.example_input)
+
+    def _candidate(self, number: int, position: _Position, *, kept: bool, reason: str) -> Candidate:
+        parameters, macs = self._cost(position.model)
+        return Candidate(
+            number=number,
+            measurements=position.verdict.measurements,
+            parameters=parameters,
+            macs=macs,
+            kept=kept,
+            reason=reason,
+        )
+
+    def _tell(self, candidate: Candidate, variant: str) -> None:
+        found = candidate.measurements[variant]
+        what = f"candidate {candidate.number}: {candidate.parameters} parameters, {found.size_bytes} bytes as {variant}"
+        self.observer.decided(f"{what}: {candidate.reason}")
+
+    def _say_why_it_ended(self, position: _Position, *, trials: int) -> None:
+        if position.verdict.excess == 0:
+            reason = "the constraints are met"
+        elif trials >= self.settings.max_trials:
+            reason = f"{trials} candidates were made, which is max_trials"
+        else:
+            reason = "no further step keeps the metric"
+        self.observer.decided(f"the search ends: {reason}")
