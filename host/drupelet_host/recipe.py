@@ -92,7 +92,7 @@ class Constraints(Section):
     Attributes:
         max_metric_drop: A fraction, not a percentage: 0.01 is one point.
         max_size: Of the model file.
-        max_latency: The p50 as a ratio to the original's, both in the same engine at one thread on this machine.
+        max_latency: The p50 as a ratio to the original's in ONNX Runtime, both at one thread on this machine.
         memory_limit: Peak resident memory of a process that loads and runs the model.
     """
 

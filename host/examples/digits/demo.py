@@ -241,7 +241,8 @@ def judge(
 
 def print_tables(compiled: dict[str, Any], windows: list[ModelTelemetry], answers: dict[str, Answers]) -> None:
     """Before and after, what came over MQTT, and what the agent said of itself."""
-    table = Table(title="in ONNX Runtime on this machine, one thread (not a Pi's times)", title_justify="left")
+    console.print("in ONNX Runtime on this machine, one thread; these are not a Pi's times")
+    table = Table()
     for heading in ("model", "size", "top-1", "p50 ms", "p99 ms"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     models = compiled["models"]
@@ -267,7 +268,8 @@ def print_tables(compiled: dict[str, Any], windows: list[ModelTelemetry], answer
 
 def print_stages(window: ModelTelemetry) -> None:
     """One window's latency by stage."""
-    table = Table(title=f"reported by the agent over MQTT: {window.variant}, its busiest window", title_justify="left")
+    console.print(f"its busiest window, {window.variant}, with up to {IN_FLIGHT} requests waiting for each other:")
+    table = Table()
     for heading in ("stage", "count", "p50 ms", "p99 ms", "max ms"):
         table.add_column(heading, justify="left" if heading == "stage" else "right")
     for stage in ("queue", "decode", "inference", "encode", "total"):
