@@ -15,7 +15,7 @@ from drupelet_agent.mqtt import home_assistant
 from drupelet_agent.mqtt.announcer import Announcer, status_publication
 from drupelet_agent.mqtt.connection import BrokerConnection
 from drupelet_agent.mqtt.requests import RequestRouter
-from drupelet_agent.resources.probe import take_snapshot
+from drupelet_agent.resources.probe import cpu_model
 from drupelet_agent.store.store import Store
 from drupelet_agent.telemetry.device import read_device
 from drupelet_shared.messages import ModelState
@@ -33,7 +33,6 @@ class Daemon:
 
     def __init__(self, config: AgentConfig) -> None:
         self._config = config
-        self._board = take_snapshot().cpu_model
         self._store = Store(config.state_dir)
         self._topics = DeviceTopics(config.device, prefix=config.broker.prefix)
         session = uuid.uuid4().hex
@@ -112,7 +111,7 @@ class Daemon:
         """Tell Home Assistant which sensors there are, whenever that may have changed."""
         if self._config.home_assistant and self._connection.connected:
             models = sorted(self._fleet.serving)
-            self._connection.publish(home_assistant.discovery(self._topics, models=models, board=self._board))
+            self._connection.publish(home_assistant.discovery(self._topics, models=models, board=cpu_model()))
 
     def _on_message(self, message: MQTTMessage) -> None:
         # Home Assistant forgets what it was told before its own start.

@@ -51,8 +51,7 @@ class Fleet:
     @property
     def pids(self) -> list[int]:
         """The process ids of all workers."""
-        servers = [*self._serving.values(), *self._arriving.values()]
-        return [pid for server in servers for pid in server.pids]
+        return [pid for server in self._servers() for pid in server.pids]
 
     def states(self) -> list[ModelState]:
         """What to announce of each model."""
@@ -67,11 +66,14 @@ class Fleet:
 
     async def stop(self) -> None:
         """Let every server finish what it has accepted, then end all workers."""
-        servers = [*self._serving.values(), *self._arriving.values()]
+        servers = self._servers()
         await asyncio.gather(*(server.drain(timeout_s=_DRAIN_S) for server in servers))
         for server in servers:
             server.stop()
         await asyncio.gather(*self._leaving)
+
+    def _servers(self) -> list[ModelServer]:
+        return [*self._serving.values(), *self._arriving.values()]
 
     def _take(self, step: Step) -> None:
         match step:
@@ -82,9 +84,7 @@ class Fleet:
                 server.start()
                 self._on_state(self._state(server))
             case Replace(activation):
-                earlier = self._arriving.pop(activation.model, None)
-                if earlier is not None:
-                    earlier.stop()
+                self._give_up_arriving(activation.model)
                 serving = self._serving[activation.model].activation
                 if serving == activation:
                     return
@@ -94,12 +94,15 @@ class Fleet:
                 self._arriving[activation.model] = server
                 server.start()
             case Stop(model):
-                arriving = self._arriving.pop(model, None)
-                if arriving is not None:
-                    arriving.stop()
+                self._give_up_arriving(model)
                 server = self._serving.pop(model)
                 self._on_state(self._state(server).model_copy(update={"health": "removed"}))
                 self._retire(server)
+
+    def _give_up_arriving(self, model: str) -> None:
+        arriving = self._arriving.pop(model, None)
+        if arriving is not None:
+            arriving.stop()
 
     def _make_server(self, activation: Activation) -> ModelServer:
         model = activation.model

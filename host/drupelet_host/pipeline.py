@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 from pydantic import BaseModel
@@ -20,6 +21,12 @@ class PassResult:
 
     state: CompileState
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def add_variant(state: CompileState, variant: str, path: Path) -> PassResult:
+    """The result of a pass that made one more variant's file."""
+    artifacts = {**state.artifacts, variant: path}
+    return PassResult(replace(state, artifacts=artifacts), {"size_bytes": float(path.stat().st_size)})
 
 
 class Pass(Protocol):

@@ -9,11 +9,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Literal
 
-from drupelet_host.process_memory import read_memory
 from drupelet_host.runtime_messages import Failure, Ready, Result
 from drupelet_shared.engines.base import Engine, Session
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.errors import DrupeletError
+from drupelet_shared.process_memory import read_memory
 from drupelet_shared.units import format_bytes
 
 # Address space that costs no memory until it is used, but which RLIMIT_DATA counts: a stack for each pool thread.

@@ -6,7 +6,6 @@ import io
 import json
 import queue
 import struct
-import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import MQTTProtocolVersion
 from PIL import Image
 
 from drupelet_shared.messages import DeviceStatus, DeviceTelemetry, ModelState, ModelTelemetry
@@ -24,6 +23,7 @@ from support.agents import DEVICE, Listener, RunningAgent, listener, run_agent_c
 from support.asking import Asker, asker
 from support.brokers import Broker
 from support.served_packages import LABELS, linear_weights, make_keys, make_package
+from support.subscriber import subscriber
 
 PIXELS = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
 TENSOR = (PIXELS / np.float32(255)).astype(np.float32).reshape(1, 1, 8, 8)
@@ -117,22 +117,12 @@ class TestAnswers:
         assert served.heard.wait_for(TOPICS.result("digits"), id="r2")["model_name"] == "digits"
 
     def test_an_mqtt_3_client_is_answered_by_its_id_and_may_send_images(self, served: Served) -> None:
-        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv311)
-        answers: queue.Queue[bytes] = queue.Queue()
-        subscribed = threading.Event()
-        client.on_message = lambda _client, _data, message: answers.put(message.payload)
-        client.on_subscribe = lambda *_: subscribed.set()
-        client.connect(served.broker.host, served.broker.port_311)
-        client.loop_start()
-        try:
-            client.subscribe(TOPICS.result("digits"), qos=1)
-            assert subscribed.wait(10)
+        answers: queue.Queue[paho.MQTTMessage] = queue.Queue()
+        old = MQTTProtocolVersion.MQTTv311
+        with subscriber(served.broker, TOPICS.result("digits"), answers.put, protocol=old) as client:
             for payload in (json_request(), png()):
                 client.publish(TOPICS.infer("digits"), payload, qos=1)
-            by_tensor, by_image = (json.loads(answers.get(timeout=10)) for _ in range(2))
-        finally:
-            client.disconnect()
-            client.loop_stop()
+            by_tensor, by_image = (json.loads(answers.get(timeout=10).payload) for _ in range(2))
         assert by_tensor["id"] == "r1"
         assert [output["name"] for output in by_image["outputs"]] == ["labels", "scores", "indices"]
 

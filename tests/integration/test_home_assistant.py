@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import queue
 import shutil
-import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +13,12 @@ from typing import Any
 import pytest
 from jinja2 import Environment, StrictUndefined
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 
 from drupelet_shared.topics import DeviceTopics
 from support.agents import listener, run_agent_command, running_agent, write_config
 from support.brokers import Broker
 from support.served_packages import make_keys, make_package
+from support.subscriber import subscriber
 
 
 @pytest.fixture
@@ -40,17 +39,8 @@ def config(tmp_path: Path, broker: Broker, topics: DeviceTopics) -> Path:
 def discovered(broker: Broker) -> Iterator[queue.Queue[paho.MQTTMessage]]:
     """What arrives under Home Assistant's discovery prefix."""
     messages: queue.Queue[paho.MQTTMessage] = queue.Queue()
-    subscribed = threading.Event()
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-    client.on_message = lambda _client, _data, message: messages.put(message)
-    client.on_subscribe = lambda *_: subscribed.set()
-    client.on_connect = lambda *_: client.subscribe("homeassistant/device/#", qos=1)
-    client.connect(broker.host, broker.port)
-    client.loop_start()
-    assert subscribed.wait(10)
-    yield messages
-    client.disconnect()
-    client.loop_stop()
+    with subscriber(broker, "homeassistant/device/#", messages.put):
+        yield messages
 
 
 def next_of(messages: queue.Queue[paho.MQTTMessage], device: str) -> tuple[str, dict[str, Any]]:

@@ -7,7 +7,6 @@ import queue
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 
 from drupelet_shared.topics import DeviceTopics
 from support.brokers import Broker
+from support.subscriber import subscriber
 
 DEVICE = "pi-test"
 _PATIENCE_S = 20.0
@@ -91,19 +90,8 @@ def listener(broker: Broker, *, device: str = DEVICE) -> Iterator[Listener]:
     """Record what a device publishes."""
     topics = DeviceTopics(device)
     messages: queue.Queue[paho.MQTTMessage] = queue.Queue()
-    subscribed = threading.Event()
-    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
-    client.on_connect = lambda *_: client.subscribe(f"{topics.base}/#", qos=1)
-    client.on_subscribe = lambda *_: subscribed.set()
-    client.on_message = lambda _client, _userdata, message: messages.put(message)
-    client.connect(broker.host, broker.port)
-    client.loop_start()
-    try:
-        assert subscribed.wait(_PATIENCE_S)
+    with subscriber(broker, f"{topics.base}/#", messages.put) as client:
         yield Listener(client=client, topics=topics, messages=messages)
-    finally:
-        client.disconnect()
-        client.loop_stop()
 
 
 @dataclass

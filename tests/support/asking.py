@@ -5,18 +5,17 @@ from __future__ import annotations
 import itertools
 import json
 import queue
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from support.brokers import Broker
+from support.subscriber import subscriber
 
 _PATIENCE_S = 20.0
 
@@ -87,20 +86,13 @@ class Asker:
 def asker(broker: Broker, *, name: str = "asker") -> Iterator[Asker]:
     """A connected requester."""
     replies: queue.Queue[Reply] = queue.Queue()
-    subscribed = threading.Event()
     reply_topic = f"tests/{name}/replies"
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=f"test-{name}", protocol=paho.MQTTv5)
-    client.on_connect = lambda *_: client.subscribe(reply_topic, qos=1)
-    client.on_subscribe = lambda *_: subscribed.set()
-    client.on_message = lambda _client, _userdata, message: replies.put(_read(message))
-    client.connect(broker.host, broker.port)
-    client.loop_start()
-    try:
-        assert subscribed.wait(_PATIENCE_S)
+
+    def receive(message: paho.MQTTMessage) -> None:
+        replies.put(_read(message))
+
+    with subscriber(broker, reply_topic, receive, client_id=f"test-{name}") as client:
         yield Asker(client=client, reply_topic=reply_topic, replies=replies)
-    finally:
-        client.disconnect()
-        client.loop_stop()
 
 
 def _read(message: paho.MQTTMessage) -> Reply:

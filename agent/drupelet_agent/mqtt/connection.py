@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import socket
 import ssl
 import threading
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from drupelet_agent.config import BrokerConfig
 from drupelet_agent.errors import BrokerError, ConfigError
+from drupelet_shared.transport import make_tls_context, set_no_delay
 
 log = logging.getLogger(__name__)
 
@@ -153,10 +153,10 @@ class BrokerConnection:
                 secret = config.password_file.read_text(encoding="utf-8").strip() if config.password_file else None
                 client.username_pw_set(config.username, secret)
             if config.tls is not None:
-                context = ssl.create_default_context(cafile=config.tls.ca_file and str(config.tls.ca_file))
-                if config.tls.cert_file and config.tls.key_file:
-                    context.load_cert_chain(config.tls.cert_file, config.tls.key_file)
-                client.tls_set_context(context)
+                tls = config.tls
+                client.tls_set_context(
+                    make_tls_context(ca_file=tls.ca_file, cert_file=tls.cert_file, key_file=tls.key_file)
+                )
         except OSError as error:
             raise ConfigError(f"broker credentials: {error}") from error
 
@@ -226,9 +226,7 @@ class BrokerConnection:
     # Sockets open on the dialling thread; the event loop is told in its own.
 
     def _handle_socket_open(self, _client: object, _userdata: object, sock: paho.SocketLike) -> None:
-        # Without it, small packets wait some 40 ms for each other's acknowledgement.
-        if isinstance(sock, socket.socket):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        set_no_delay(sock)
         self._loop.call_soon_threadsafe(self._loop.add_reader, sock, self._on_readable, sock)
 
     def _handle_socket_close(self, _client: object, _userdata: object, sock: paho.SocketLike) -> None:

@@ -26,13 +26,25 @@ def take_snapshot(*, root: Path = Path("/")) -> Snapshot:
     memory = psutil.virtual_memory()
     limit = _cgroup_memory_limit(root)
     return Snapshot(
-        cpu_model=_cpu_model(root),
+        cpu_model=cpu_model(root=root),
         cores=_usable_cores(root),
         memory_total_bytes=min(memory.total, limit),
         memory_available_bytes=min(memory.available, limit),
         temperature_celsius=_temperature(),
         throttled=_throttled(root),
     )
+
+
+def cpu_model(*, root: Path = Path("/")) -> str:
+    """What the board, or else the processor, calls itself."""
+    board = _read(root / "proc/device-tree/model").rstrip("\0")
+    if board:
+        return board
+    for line in _read(root / "proc/cpuinfo").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in {"Model", "model name"}:
+            return value.strip()
+    return platform.machine()
 
 
 def cpu_percent() -> float:
@@ -92,17 +104,6 @@ def _cgroup_folders(root: Path, controller: str) -> list[Path]:
         group = base / path.lstrip("/")
         folders += [group, *(parent for parent in group.parents if parent.is_relative_to(base))]
     return folders
-
-
-def _cpu_model(root: Path) -> str:
-    board = _read(root / "proc/device-tree/model").rstrip("\0")
-    if board:
-        return board
-    for line in _read(root / "proc/cpuinfo").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() in {"Model", "model name"}:
-            return value.strip()
-    return platform.machine()
 
 
 def _temperature() -> float | None:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from drupelet_shared.errors import ExpiredError, RequestError
 from drupelet_shared.wire import JSON_TYPE, encode_error
 
-OK = "ok"
-
 
 @dataclass(frozen=True, slots=True)
 class StageTimes:

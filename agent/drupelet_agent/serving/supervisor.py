@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from drupelet_agent.errors import WorkerError
-from drupelet_agent.serving.job import EXPIRED, OK, Job, Outcome, StageTimes, refusal
+from drupelet_agent.serving.job import EXPIRED, Job, Outcome, StageTimes, refusal
 from drupelet_agent.serving.process import WorkerProcess
 from drupelet_agent.serving.protocol import SLOTS, Failed, Infer, Ready, Replied, WorkerSpec
 from drupelet_shared.errors import ExpiredError, InferenceFailedError
+from drupelet_shared.wire import OK_CODE
 
 log = logging.getLogger(__name__)
 
@@ -205,5 +206,5 @@ def _outcome(job: Job, reply: Replied, payload: bytes) -> Outcome:
         payload=payload,
         content_type=reply.content_type,
         header_length=reply.header_length,
-        times=times if reply.code == OK else None,
+        times=times if reply.code == OK_CODE else None,
     )

@@ -46,8 +46,9 @@ from drupelet_shared.errors import (
 from drupelet_shared.golden import check_golden, load_golden
 from drupelet_shared.inference import Encoded
 from drupelet_shared.manifest import LABELS_PATH, MANIFEST_PATH, Manifest, parse_manifest
+from drupelet_shared.process_memory import read_memory
 from drupelet_shared.units import format_bytes
-from drupelet_shared.wire import JSON_TYPE, encode_error
+from drupelet_shared.wire import JSON_TYPE, OK_CODE, encode_error
 
 _PR_SET_PDEATHSIG = 1
 _STACK_BYTES = 8 * 2**20
@@ -98,7 +99,7 @@ class Worker:
         started_s = time.monotonic()
         offset = message.slot * self._slot_bytes
         payload = self._memory[offset : offset + message.length]
-        code, handled = "ok", None
+        code = OK_CODE
         try:
             if message.deadline_s is not None and started_s > message.deadline_s:
                 raise ExpiredError(f"model {self._manifest.name}: the request expired before its turn")
@@ -142,7 +143,7 @@ class Worker:
             p99_ms=timing.p99_ms,
             runs=timing.runs,
             # Not getrusage: its maximum includes what the parent held when it started this process.
-            footprint_bytes=_read_status("VmHWM"),
+            footprint_bytes=read_memory().peak_bytes,
         )
 
 
@@ -178,21 +179,12 @@ def _limit_memory(spec: WorkerSpec) -> None:
     if not spec.memory_limit_bytes:
         return
     limit_bytes = spec.memory_limit_bytes + spec.threads * _STACK_BYTES
-    held_bytes = _read_status("VmData")
+    held_bytes = read_memory().data_bytes
     if held_bytes > limit_bytes:
         # Under such a limit not even an error could be reported any more.
         held, limit = format_bytes(held_bytes), format_bytes(spec.memory_limit_bytes)
         raise MemoryBudgetError(f"the engine of {spec.variant} alone holds {held}: the limit is {limit}")
     resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
-
-
-def _read_status(wanted: str) -> int:
-    """A size in bytes from the kernel's account of this process."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        key, _, value = line.partition(":")
-        if key == wanted:
-            return int(value.split()[0]) * 1024
-    return 0
 
 
 def _serve(channel: socket.socket, worker: Worker) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import socket
 import ssl
 import threading
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from drupelet_host.client.address import BrokerAddress, TlsOptions
 from drupelet_host.errors import BrokerError
 from drupelet_shared.errors import InvalidValueError, PayloadSizeError
+from drupelet_shared.transport import make_tls_context, set_no_delay
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class Connection:
             client.username_pw_set(self._broker.username, self._broker.password)
         if self._broker.tls is not None:
             client.tls_set_context(_tls_context(self._broker.tls))
-        client.on_socket_open = _set_no_delay
+        client.on_socket_open = lambda _client, _userdata, opened: set_no_delay(opened)
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_subscribe = self._subscribed
@@ -147,18 +147,9 @@ def _session_expiry(packet_type: int, seconds: int) -> Properties:
     return properties
 
 
-def _set_no_delay(_: Client, __: object, opened: object) -> None:
-    # Small packets otherwise wait up to 40 ms for the acknowledgement of the one before.
-    if isinstance(opened, socket.socket):
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
 def _tls_context(tls: TlsOptions) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-        if tls.cert_file is not None:
-            context.load_cert_chain(tls.cert_file, tls.key_file)
+        return make_tls_context(ca_file=tls.ca_file, cert_file=tls.cert_file, key_file=tls.key_file)
     except OSError as error:
         files = ", ".join(str(file) for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
         raise InvalidValueError(f"certificates {files}: {error}") from error
-    return context

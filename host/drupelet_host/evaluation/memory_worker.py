@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from drupelet_host.process_memory import read_memory
 from drupelet_shared.engines.base import example_inputs
 from drupelet_shared.engines.registry import load_engine
+from drupelet_shared.process_memory import read_memory
 
 _RUNS = 3
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from drupelet_host.conversion.litert import export_litert, require_litert
 from drupelet_host.passes.export_onnx import ExportConfig
-from drupelet_host.pipeline import PassResult
+from drupelet_host.pipeline import PassResult, add_variant
 from drupelet_host.progress import Observer
 from drupelet_host.recipe import Recipe
 from drupelet_host.state import CompileState
@@ -33,5 +33,4 @@ class ExportLitertPass:
         path = state.workspace / f"{LITERT_FLOAT_VARIANT}.tflite"
         export_litert(state.model, self.config.input_shape, path, tolerance=self.config.tolerance)
         observer.progressed(f"exported {LITERT_FLOAT_VARIANT}", done=1, total=1)
-        artifacts = {**state.artifacts, LITERT_FLOAT_VARIANT: path}
-        return PassResult(replace(state, artifacts=artifacts), {"size_bytes": float(path.stat().st_size)})
+        return add_variant(state, LITERT_FLOAT_VARIANT, path)

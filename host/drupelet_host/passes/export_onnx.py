@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from drupelet_host.conversion.agreement import EXPORT_TOLERANCE
 from drupelet_host.conversion.export import export_onnx
-from drupelet_host.pipeline import PassResult
+from drupelet_host.pipeline import PassResult, add_variant
 from drupelet_host.progress import Observer
 from drupelet_host.recipe import Recipe
 from drupelet_host.state import CompileState
@@ -43,5 +43,4 @@ class ExportOnnxPass:
         path = state.workspace / f"{FLOAT_VARIANT}.onnx"
         export_onnx(state.model, self.config.input_shape, path, tolerance=self.config.tolerance)
         observer.progressed(f"exported {FLOAT_VARIANT}", done=1, total=1)
-        artifacts = {**state.artifacts, FLOAT_VARIANT: path}
-        return PassResult(replace(state, artifacts=artifacts), {"size_bytes": float(path.stat().st_size)})
+        return add_variant(state, FLOAT_VARIANT, path)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from drupelet_host.conversion.litert import quantize_litert
 from drupelet_host.passes.export_litert import LITERT_FLOAT_VARIANT
-from drupelet_host.pipeline import PassResult
+from drupelet_host.pipeline import PassResult, add_variant
 from drupelet_host.progress import Observer
 from drupelet_host.recipe import QuantizeConfig, Recipe
 from drupelet_host.state import CompileState
@@ -35,5 +35,4 @@ class QuantizeLitertPass:
         samples = state.train.subset(self.config.samples, seed=self.seed)
         quantize_litert(state.artifacts[LITERT_FLOAT_VARIANT], path, calibration=samples.inputs)
         observer.progressed(f"quantized {LITERT_INT8_VARIANT}", done=1, total=1)
-        artifacts = {**state.artifacts, LITERT_INT8_VARIANT: path}
-        return PassResult(replace(state, artifacts=artifacts), {"size_bytes": float(path.stat().st_size)})
+        return add_variant(state, LITERT_INT8_VARIANT, path)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from drupelet_host.conversion.quantize import quantize_int8
 from drupelet_host.passes.export_onnx import FLOAT_VARIANT
-from drupelet_host.pipeline import PassResult
+from drupelet_host.pipeline import PassResult, add_variant
 from drupelet_host.progress import Observer
 from drupelet_host.recipe import QuantizeConfig, Recipe
 from drupelet_host.state import CompileState
@@ -35,5 +35,4 @@ class QuantizeStaticPass:
         samples = state.train.subset(self.config.samples, seed=self.seed)
         quantize_int8(state.artifacts[FLOAT_VARIANT], path, calibration=samples.inputs, method=self.config.method)
         observer.progressed(f"quantized {INT8_VARIANT}", done=1, total=1)
-        artifacts = {**state.artifacts, INT8_VARIANT: path}
-        return PassResult(replace(state, artifacts=artifacts), {"size_bytes": float(path.stat().st_size)})
+        return add_variant(state, INT8_VARIANT, path)

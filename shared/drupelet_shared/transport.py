@@ -1,0 +1,30 @@
+"""What both MQTT clients do to their sockets: TLS as it was configured, and no waiting for small packets."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from pathlib import Path
+
+
+def make_tls_context(*, ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
+    """A context that checks the broker's certificate, and shows ours if there is one.
+
+    Args:
+        ca_file: Who signs the broker's certificate; the system's authorities by default.
+        cert_file: The client certificate.
+        key_file: Its key.
+
+    Raises:
+        OSError: A file cannot be read or holds something else.
+    """
+    context = ssl.create_default_context(cafile=ca_file)
+    if cert_file is not None:
+        context.load_cert_chain(cert_file, key_file)
+    return context
+
+
+def set_no_delay(opened: object) -> None:
+    """Set TCP_NODELAY: small packets otherwise wait some 40 ms for the acknowledgement of the one before."""
+    if isinstance(opened, socket.socket):
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
