@@ -15,6 +15,7 @@ The workflow in Python, with names loaded when they are used:
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from drupelet_host.recipe import load_recipe
     from drupelet_host.runtime import Runtime
     from drupelet_host.sensitivity import analyze_sensitivity
+
+# Its adapter says why; some of the compiler's modules import the runtime without the adapter.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 _EXPORTS = {
     "EdgeConverter": "drupelet_host.converter",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,26 +11,27 @@ from torch import nn
 
 from drupelet_host.errors import ModelError
 from drupelet_host.factories import call_factory
+from drupelet_host.module_outputs import name_outputs
 from drupelet_host.recipe import ModelSection
 
 
 def load_model(section: ModelSection) -> nn.Module:
-    """Call the factory, load the weights, and run the model once.
+    """Call the factory and load the weights.
 
     Returns:
         The module, in evaluation mode on the CPU.
 
     Raises:
-        ModelError: The factory makes no module, the weights do not fit it, or it does not take the input shape.
+        ModelError: The factory makes no module, or the weights do not fit it.
     """
+    assert section.factory is not None, "the recipe has a factory or a file"
     model = call_factory(section.factory, error=ModelError)
     if not isinstance(model, nn.Module):
         raise ModelError(f"factory {section.factory}: it returned a {type(model).__name__}: expected a torch.nn.Module")
     model = model.cpu()
     if section.weights is not None:
         load_weights(model, section.weights)
-    check_runs(model.eval(), section.input_shape)
-    return model
+    return model.eval()
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -46,17 +48,17 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise ModelError(f"weights {path.name} do not fit the model: {error}") from error
 
 
-def check_runs(model: nn.Module, input_shape: tuple[int, ...]) -> torch.Size:
-    """Run the model on zeros of the input shape; its output's shape.
+def check_runs(
+    model: nn.Module, input_shape: tuple[int, ...], *, names: Sequence[str] = ()
+) -> dict[str, tuple[int, ...]]:
+    """Run the model on zeros of the input shape; the shapes of its outputs by name.
 
     Raises:
-        ModelError: It fails, or does not return one tensor.
+        ModelError: It fails, or does not return tensors, or not as many as there are names.
     """
     try:
         with torch.inference_mode():
-            output = model(torch.zeros(input_shape))
+            returned = model(torch.zeros(input_shape))
     except Exception as error:  # a person's module may raise anything
         raise ModelError(f"model does not take an input of shape {list(input_shape)}: {error}") from error
-    if not isinstance(output, torch.Tensor):
-        raise ModelError(f"model returns a {type(output).__name__}: expected one tensor")
-    return output.shape
+    return {name: tuple(tensor.shape) for name, tensor in name_outputs(returned, names=names).items()}

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from pydantic import BaseModel
 
+from drupelet_host.cache import PassCache
 from drupelet_host.lineage import record_pass
+from drupelet_host.pass_result import PassResult
 from drupelet_host.progress import SILENT, Observer
 from drupelet_host.state import CompileState
-
-
-@dataclass(frozen=True, slots=True)
-class PassResult:
-    """The state after a pass, and what it measured."""
-
-    state: CompileState
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-
-def add_variant(state: CompileState, variant: str, path: Path) -> PassResult:
-    """The result of a pass that made one more variant's file."""
-    artifacts = {**state.artifacts, variant: path}
-    return PassResult(replace(state, artifacts=artifacts), {"size_bytes": float(path.stat().st_size)})
 
 
 class Pass(Protocol):
@@ -49,24 +36,39 @@ class Pass(Protocol):
 
 
 class Pipeline:
-    """Runs passes one after another."""
+    """Runs passes one after another, or takes what an earlier run of the same passes left in the cache."""
 
-    def __init__(self, passes: Sequence[Pass], *, observer: Observer = SILENT) -> None:
+    def __init__(
+        self,
+        passes: Sequence[Pass],
+        *,
+        observer: Observer = SILENT,
+        cache: PassCache | None = None,
+        uncached: frozenset[str] = frozenset(),
+    ) -> None:
         self._passes = tuple(passes)
         self._observer = observer
+        self._cache = cache
+        self._uncached = uncached
 
-    def run(self, state: CompileState) -> CompileState:
+    def run(self, state: CompileState, *, start: str = "") -> CompileState:
         """Run every pass; the result's lineage has one record for each.
+
+        Args:
+            state: What the first pass works on.
+            start: The digest of all that it depends on, for the cache.
 
         Raises:
             DrupeletError: A pass cannot do its work; those after it do not run.
         """
-        parent = None
+        parent, key = None, start
         for position, step in enumerate(self._passes, start=1):
             self._observer.pass_started(step.name, position=position, count=len(self._passes))
-            start = time.perf_counter()
-            result = step.run(state, observer=self._observer)
-            seconds = time.perf_counter() - start
+            if self._cache is None or step.name in self._uncached:
+                result, seconds = self._run(step, state)
+            else:
+                key = self._cache.key(step, key)
+                result, seconds = self._resume(step, state, self._cache, key)
             digest = result.state.digest()
             record = record_pass(
                 step.name, step.config, metrics=result.metrics, seconds=seconds, parent=parent, digest=digest
@@ -75,3 +77,17 @@ class Pipeline:
             parent = digest
             self._observer.pass_finished(step.name, seconds=seconds, metrics=result.metrics)
         return state
+
+    def _run(self, step: Pass, state: CompileState) -> tuple[PassResult, float]:
+        start = time.perf_counter()
+        result = step.run(state, observer=self._observer)
+        return result, time.perf_counter() - start
+
+    def _resume(self, step: Pass, state: CompileState, cache: PassCache, key: str) -> tuple[PassResult, float]:
+        found = cache.load(key, state)
+        if found is not None:
+            self._observer.decided(f"{step.name} was done before with the same input: taken from the cache")
+            return found
+        result, seconds = self._run(step, replace(state, workspace=cache.workspace(key)))
+        cache.store(key, state, result, seconds=seconds)
+        return result, seconds

@@ -26,9 +26,11 @@ from drupelet_shared.names import Name
 from drupelet_shared.units import ByteSize
 
 INPUT_NAME, OUTPUT_NAME = "input", "output"
+CLASSIFICATION = "classification"
 
 Ratio = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+InputShape = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=2, max_length=8)]
 
 
 def _in_recipe_folder(path: Path, info: ValidationInfo) -> Path:
@@ -40,15 +42,28 @@ def _with_input(value: object) -> object:
 
 
 class ModelSection(Section):
-    """[model]: what is compiled. `input_shape` is the whole input's, batch first, and the batch is 1."""
+    """[model]: what is compiled, a PyTorch module or a file.
+
+    Attributes:
+        factory: Makes the module.
+        weights: A state_dict for it.
+        input_shape: The module's whole input's, batch first, and the batch is 1.
+        outputs: What the module's outputs are called, in its order.
+        file: An ONNX file (`.onnx`) or a `torch.export` program (`.pt2`), instead of a factory.
+        task: "classification" turns one output of shape (1, classes) into labels; any other name is for whoever
+            reads the manifest.
+        labels: One for each class: a list, or a file with one a line.
+    """
 
     name: Name
     version: Name
     release: Annotated[int, Field(ge=1)]
-    factory: Factory
+    factory: Factory | None = None
     weights: ExistingFile | None = None
-    task: Literal["classification"] = "classification"
-    input_shape: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=2, max_length=8)]
+    input_shape: InputShape | None = None
+    outputs: tuple[Name, ...] = ()
+    file: ExistingFile | None = None
+    task: Name = CLASSIFICATION
     labels: tuple[str, ...] = ()
 
     @field_validator("labels", mode="before")
@@ -60,10 +75,41 @@ class ModelSection(Section):
 
     @field_validator("input_shape")
     @classmethod
-    def _one_at_a_time(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if value[0] != 1:
+    def _one_at_a_time(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and value[0] != 1:
             raise ValueError("the first number is the batch, which is 1 on the device")
         return value
+
+    @field_validator("file")
+    @classmethod
+    def _known_format(cls, value: Path | None) -> Path | None:
+        if value is not None and value.suffix not in {".onnx", ".pt2"}:
+            raise ValueError("expected a .onnx or a .pt2 file")
+        return value
+
+    @model_validator(mode="after")
+    def _module_or_file(self) -> Self:
+        if (self.factory is None) == (self.file is None):
+            raise ValueError("expected either a factory (a PyTorch module) or a file (.onnx, .pt2)")
+        if self.factory is not None and self.input_shape is None:
+            raise ValueError("a factory needs input_shape, for example [1, 3, 224, 224]")
+        given = [name for name in ("weights", "input_shape", "outputs") if getattr(self, name)]
+        if self.file is not None and given:
+            raise ValueError(f"{', '.join(given)}: only a factory takes them; the file says it itself")
+        return self
+
+
+class EvaluationSection(Section):
+    """[evaluation]: what a model is worth.
+
+    Attributes:
+        metric: "top1" needs labels; "agreement" is how often the highest score is where the original's is; "fidelity"
+            is how near all outputs are to the original's; "file.py:function" is one of your own, called with the
+            outputs of all samples (dictionaries of arrays) and the labels. "auto" is the first of these three that the
+            data and the model allow.
+    """
+
+    metric: Literal["auto", "top1", "agreement", "fidelity"] | Factory = "auto"
 
 
 class DataSection(Section):
@@ -92,7 +138,7 @@ class Constraints(Section):
     Attributes:
         max_metric_drop: A fraction, not a percentage: 0.01 is one point.
         max_size: Of the model file.
-        max_latency: The p50 as a ratio to the original's in ONNX Runtime, both at one thread on this machine.
+        max_latency: The p50 as a ratio to the original's in the same engine, both at one thread on this machine.
         memory_limit: Peak resident memory of a process that loads and runs the model.
     """
 
@@ -120,9 +166,10 @@ class RecoveryConfig(Section):
     """[prune.recovery]: the fine-tuning after each step.
 
     Attributes:
-        epochs: Most passes over the training data; it ends earlier when the metric is back.
-        learning_rate: The highest of the schedule.
-        batch_size: Samples a step.
+        epochs: Most passes over the training data at the original's cost; a cheaper model gets up to eight times as
+            many. It ends earlier when the metric is back.
+        learning_rate: The highest of the schedule, for 64 samples a step; more samples take a larger one in proportion.
+        batch_size: Samples a step; without it 64 to 256, by how many samples there are.
         schedule: How the learning rate falls.
         temperature: Softens the original's outputs (Hinton et al., 2015).
         distillation_weight: 1 learns from the original alone, 0 from the labels alone.
@@ -130,7 +177,7 @@ class RecoveryConfig(Section):
 
     epochs: Annotated[int, Field(ge=0, le=1000)] = 4
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-3
-    batch_size: Annotated[int, Field(gt=1)] = 64
+    batch_size: Annotated[int, Field(gt=1)] | None = None
     schedule: Literal["cosine", "one-cycle"] = "one-cycle"
     temperature: Annotated[float, Field(gt=0, le=100)] = 4.0
     distillation_weight: Share = 0.7
@@ -147,6 +194,8 @@ class PruneConfig(Section):
         layers: Factors on the ratio by name pattern (`fnmatch`); 0 leaves a layer alone. They override the policy.
         importance: Which channels go first: by a norm of their weights, by their share in the loss, or whichever of l2
             and taylor keeps more of the metric at the middle sensitivity ratio.
+        sparsity: The fraction of the remaining weights that is set to zero (L1, unstructured). It makes the package
+            smaller, since archives compress zeros, and nothing faster.
         max_step_drop: What a step may cost after recovery (in a search, after quantization too);
             `constraints.max_metric_drop` if not given.
         recovery: The fine-tuning after each step.
@@ -157,15 +206,29 @@ class PruneConfig(Section):
     max_trials: Annotated[int, Field(ge=1, le=200)] = 12
     layers: dict[str, Annotated[float, Field(ge=0, le=2)]] = Field(default_factory=dict)
     importance: Literal["auto", "l1", "l2", "taylor"] = "auto"
+    sparsity: Ratio = 0.0
     max_step_drop: Share | None = None
     recovery: RecoveryConfig = RecoveryConfig()
 
 
 class QuantizeConfig(Section):
-    """[quantize]: static int8, calibrated with `samples` training samples."""
+    """[quantize]: which smaller variants are made for ONNX Runtime, and how.
+
+    Attributes:
+        samples: Training samples that show the activations' ranges.
+        method: How a range comes from what was seen; "auto" tries all, with and without bias correction, and keeps
+            what scores best.
+        variants: "static" is int8 weights and activations, "mixed" leaves the layers in float that cost most or are not
+            faster in int8, "dynamic" is int8 weights alone, "float16" stores weights as float16.
+        keep_float: Layers that stay in float, by `fnmatch` pattern on their first output in the ONNX file.
+        trial_samples: Validation samples that choose between methods and between layers.
+    """
 
     samples: Annotated[int, Field(gt=0)] = 128
-    method: Literal["minmax", "entropy", "percentile"] = "minmax"
+    method: Literal["auto", "minmax", "entropy", "percentile", "mse"] = "auto"
+    variants: tuple[Literal["static", "mixed", "dynamic", "float16"], ...] = ("static", "mixed", "dynamic", "float16")
+    keep_float: tuple[str, ...] = ()
+    trial_samples: Annotated[int, Field(gt=0)] = 2048
 
 
 class ExportSection(Section):
@@ -187,6 +250,7 @@ class Recipe(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     model: ModelSection
     data: DataSection
+    evaluation: EvaluationSection = EvaluationSection()
     target: TargetSection = TargetSection()
     constraints: Constraints = Constraints()
     sensitivity: SensitivityConfig = SensitivityConfig()
@@ -197,8 +261,16 @@ class Recipe(Section):
     output: OutputSection
 
     @model_validator(mode="after")
+    def _passes_fit_together(self) -> Self:
+        if self.model.file is not None and "litert" in self.export.engines:
+            raise ValueError("export.engines has 'litert': a file is compiled for onnxruntime alone; use a factory")
+        if "mixed" in self.quantize.variants and "static" not in self.quantize.variants:
+            raise ValueError("quantize.variants has 'mixed' without 'static', which it starts from")
+        return self
+
+    @model_validator(mode="after")
     def _image_fits_input(self) -> Self:
-        if self.image is None:
+        if self.image is None or self.model.input_shape is None:
             return self
         plane = (self.image.height, self.image.width)
         shape = (self.image.channels, *plane) if self.image.layout == "NCHW" else (*plane, self.image.channels)

@@ -77,7 +77,7 @@ def analyze_sensitivity(
         points = [(0.0, baseline)]
         for number, ratio in enumerate(sorted(ratios), start=1):
             trial = copy.deepcopy(model).requires_grad_(requires_grad=True)
-            prune(trial, example_input, {group.name: min(group.channels - 1, round(group.channels * ratio))})
+            prune(trial, example_input, {group.name: group.removable(round(group.channels * ratio))})
             points.append((ratio, evaluate(trial)))
             observer.progressed(f"{group.name} at {ratio:.0%}", done=position * len(ratios) + number, total=total)
         curves[group.name] = SensitivityCurve(group.name, group.channels, tuple(points))

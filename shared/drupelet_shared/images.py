@@ -63,7 +63,11 @@ def _prepare(image: Image.Image, preprocessing: ImagePreprocessing) -> Image.Ima
     sideways = image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS
     width, height = reversed(size) if sideways else size
     image.draft(mode, (width * _DRAFT_MARGIN, height * _DRAFT_MARGIN))
-    upright = _to_8_bits(ImageOps.exif_transpose(image)).convert(mode)
+    # Each of these would copy the whole image where there is nothing to do.
+    ImageOps.exif_transpose(image, in_place=True)
+    upright = _to_8_bits(image)
+    if upright.mode != mode:
+        upright = upright.convert(mode)
     if preprocessing.resize == "crop":
         return ImageOps.fit(upright, size, _FILTER)
     if preprocessing.resize == "letterbox":

@@ -1,4 +1,4 @@
-"""The memory of the current process, as Linux counts it."""
+"""The memory of a process, as Linux counts it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class ProcessMemory:
     data_bytes: int
 
 
-def read_memory() -> ProcessMemory:
-    """Read /proc/self/status (proc(5)); its "kB" are 1024 bytes."""
+def read_memory(*, pid: int | None = None) -> ProcessMemory:
+    """Read /proc/PID/status (proc(5)) of a process, this one by default; its "kB" are 1024 bytes."""
     found: dict[str, int] = {}
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+    for line in Path(f"/proc/{pid or 'self'}/status").read_text(encoding="ascii").splitlines():
         key, _, rest = line.partition(":")
         if key in _FIELDS:
             found[_FIELDS[key]] = int(rest.split()[0]) * _KIB

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
@@ -62,3 +63,10 @@ def shape_matches(shape: Sequence[int], spec: Sequence[int]) -> bool:
     return len(shape) == len(spec) and all(
         size == wanted or (wanted == VARIABLE and size >= 0) for size, wanted in zip(shape, spec, strict=True)
     )
+
+
+def count_values(specs: Sequence[TensorSpec]) -> int | None:
+    """How many values tensors of these shapes have together; None where a dimension is variable or text counts."""
+    if any(VARIABLE in spec.shape or spec.datatype is Datatype.BYTES for spec in specs):
+        return None
+    return sum(math.prod(spec.shape) for spec in specs)

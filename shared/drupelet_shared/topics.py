@@ -39,6 +39,16 @@ class DeviceTopics:
         """CPU, memory and temperature of the device."""
         return f"{self.base}/telemetry/device"
 
+    @property
+    def event(self) -> str:
+        """Limits that were crossed."""
+        return f"{self.base}/event"
+
+    @property
+    def echo(self) -> str:
+        """Where `drupelet-agent doctor` sends itself a few messages."""
+        return f"{self.base}/echo"
+
     def infer(self, model: str, version: str | None = None) -> str:
         """Where requests for a model are sent."""
         check_name(model, what="model")

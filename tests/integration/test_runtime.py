@@ -107,9 +107,12 @@ def test_unknown_keys_are_refused_with_those_that_are_allowed() -> None:
 
 
 def test_peak_memory_grows_with_what_the_model_uses(tmp_path: Path) -> None:
-    small = measure_peak_memory(write_expanding_model(tmp_path / "a.onnx", count=1), engine="onnxruntime", threads=1)
+    feed = {"input": ONE}
+    small = measure_peak_memory(
+        write_expanding_model(tmp_path / "a.onnx", count=1), feed, engine="onnxruntime", threads=1
+    )
     large = measure_peak_memory(
-        write_expanding_model(tmp_path / "b.onnx", count=30 * MEGABYTE), engine="onnxruntime", threads=1
+        write_expanding_model(tmp_path / "b.onnx", count=30 * MEGABYTE), feed, engine="onnxruntime", threads=1
     )
     assert large - small > 100 * MEGABYTE
 
@@ -117,4 +120,4 @@ def test_peak_memory_grows_with_what_the_model_uses(tmp_path: Path) -> None:
 def test_a_model_whose_memory_cannot_be_measured_is_an_engine_error(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a model")
     with pytest.raises(EngineError, match=r"model\.onnx: measuring its memory ended with status 1"):
-        measure_peak_memory(tmp_path / "model.onnx", engine="onnxruntime", threads=1)
+        measure_peak_memory(tmp_path / "model.onnx", {"input": ONE}, engine="onnxruntime", threads=1)

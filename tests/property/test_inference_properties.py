@@ -16,7 +16,6 @@ from drupelet_shared.inference import (
     InferenceReply,
     InferenceRequest,
     RequestedOutput,
-    datatype_of,
     decode_reply,
     decode_request,
     encode_reply,
@@ -24,6 +23,7 @@ from drupelet_shared.inference import (
 )
 from drupelet_shared.tensors import NUMPY_DTYPE, Datatype
 from drupelet_shared.wire import CONTENT_TYPES, parse_content_type, peek_id, sniff_content_type
+from support.tensors import same_tensors
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
@@ -48,24 +48,10 @@ JSON_TENSORS = st.dictionaries(
 )
 
 
-def same(left: dict[str, np.ndarray], right: dict[str, np.ndarray]) -> bool:
-    return list(left) == list(right) and all(
-        datatype_of(array, what=name) == datatype_of(right[name], what=name)
-        and array.shape == right[name].shape
-        # Bytes tell a NaN from itself; objects have no bytes worth comparing.
-        and (
-            array.tolist() == right[name].tolist()
-            if array.dtype == object
-            else array.tobytes() == right[name].tobytes()
-        )
-        for name, array in left.items()
-    )
-
-
 def check_round_trip(request: InferenceRequest, *, binary: bool) -> None:
     body = encode_request(request, binary=binary)
     decoded = decode_request(memoryview(body.payload), content_type=body.content_type, header_length=body.header_length)
-    assert same(request.inputs, decoded.inputs)
+    assert same_tensors(request.inputs, decoded.inputs)
     assert (decoded.id, decoded.outputs, decoded.binary_output) == (request.id, request.outputs, request.binary_output)
 
 
@@ -99,7 +85,7 @@ def test_a_reply_comes_back_as_it_was(outputs: dict[str, np.ndarray], binary: li
     decoded = decode_reply(
         memoryview(encoded.payload), content_type=encoded.content_type, header_length=encoded.header_length
     )
-    assert same(outputs, decoded.outputs)
+    assert same_tensors(outputs, decoded.outputs)
 
 
 @given(request_id=NAMES, inputs=JSON_TENSORS)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import queue
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +44,7 @@ class Asker:
     client: paho.Client
     reply_topic: str
     replies: queue.Queue[Reply]
+    subscribed: threading.Event = field(default_factory=threading.Event)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def send(
@@ -81,18 +83,34 @@ class Asker:
         assert reply.correlation == correlation
         return reply
 
+    def collect(self, count: int, *, linger_s: float = 0.3, timeout_s: float = _PATIENCE_S) -> list[Reply]:
+        """As many replies, and those that come on top of them within the time that is lingered."""
+        found = [self.next_reply(timeout_s=timeout_s) for _ in range(count)]
+        with suppress(queue.Empty):
+            while True:
+                found.append(self.next_reply(timeout_s=linger_s))
+        return found
+
 
 @contextmanager
-def asker(broker: Broker, *, name: str = "asker") -> Iterator[Asker]:
-    """A connected requester."""
+def asker(broker: Broker, *, name: str = "asker", session_expiry_s: int = 0) -> Iterator[Asker]:
+    """A connected requester; `subscribed` is set after each connect, once replies can arrive."""
+    subscribed = threading.Event()
     replies: queue.Queue[Reply] = queue.Queue()
     reply_topic = f"tests/{name}/replies"
 
     def receive(message: paho.MQTTMessage) -> None:
         replies.put(_read(message))
 
-    with subscriber(broker, reply_topic, receive, client_id=f"test-{name}") as client:
-        yield Asker(client=client, reply_topic=reply_topic, replies=replies)
+    with subscriber(
+        broker,
+        reply_topic,
+        receive,
+        client_id=f"test-{name}",
+        session_expiry_s=session_expiry_s,
+        on_subscribed=subscribed.set,
+    ) as client:
+        yield Asker(client=client, reply_topic=reply_topic, replies=replies, subscribed=subscribed)
 
 
 def _read(message: paho.MQTTMessage) -> Reply:

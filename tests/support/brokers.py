@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -49,13 +50,16 @@ def embedded_broker() -> Iterator[Broker]:
 
 
 @contextmanager
-def mosquitto_broker(folder: Path, *, port: int | None = None, settings: Sequence[str] = ()) -> Iterator[Broker]:
+def mosquitto_broker(
+    folder: Path, *, port: int | None = None, settings: Sequence[str] = (), end: signal.Signals = signal.SIGKILL
+) -> Iterator[Broker]:
     """Debian's mosquitto, with the settings that the project ships for it.
 
     Args:
         folder: Where its configuration and log go.
         port: The port; a free one by default.
         settings: Lines of mosquitto.conf that come after, and so apply to, the listener.
+        end: How it is ended; SIGTERM lets it write down what it keeps.
     """
     binary = find_mosquitto()
     assert binary is not None, "mosquitto is not installed"
@@ -63,7 +67,7 @@ def mosquitto_broker(folder: Path, *, port: int | None = None, settings: Sequenc
     lines = [
         "per_listener_settings false",
         _SHIPPED_SETTINGS.read_text(encoding="utf-8"),
-        "persistence false",
+        *(() if any(line.startswith("persistence ") for line in settings) else ("persistence false",)),
         # Started by root it would become another user, who cannot read a test's folder.
         f"user {getpass.getuser()}",
         f"listener {port} {LOOPBACK}",
@@ -81,7 +85,7 @@ def mosquitto_broker(folder: Path, *, port: int | None = None, settings: Sequenc
             _wait_until_listening(process, port, log_path)
             yield Broker(host=LOOPBACK, port=port, port_311=port, kind="mosquitto")
         finally:
-            process.kill()
+            process.send_signal(end)
 
 
 def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,6 +74,27 @@ def slow_model(*, products: int, size: int = 512) -> bytes:
     return _onnx_file(nodes, weights)
 
 
+def greedy_model() -> bytes:
+    """The same interface, but an inference allocates 4 bytes times a million times the image's brightest pixel."""
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["linear"]),
+        helper.make_node("ReduceMax", ["flat"], ["brightest"], axes=[1], keepdims=0),
+        helper.make_node("Mul", ["brightest", "million"], ["count"]),
+        helper.make_node("Cast", ["count"], ["shape"], to=TensorProto.INT64),
+        helper.make_node("Expand", ["tiny", "shape"], ["wide"]),
+        helper.make_node("Exp", ["wide"], ["raised"]),
+        helper.make_node("ReduceMax", ["raised"], ["one"], keepdims=0),
+        helper.make_node("Mul", ["linear", "one"], ["scores"]),
+    ]
+    weights = {
+        "weights": linear_weights(),
+        "million": np.array(1e6, np.float32),
+        "tiny": np.zeros(1, np.float32),
+    }
+    return _onnx_file(nodes, weights)
+
+
 def make_package(
     folder: Path,
     keys: Keys | None,
@@ -84,9 +105,10 @@ def make_package(
     golden_error: float = 0.0,
     peak_memory_bytes: int = 0,
     variants: Sequence[str] = (VARIANT,),
+    write_tflite: Callable[[Path, Array], Path] = write_linear_tflite,
 ) -> Path:
     """Build a package in `folder`; `golden_error` is added to the recorded outputs to break the golden check."""
-    models = {name: _write_model(folder, name, model or linear_model()) for name in variants}
+    models = {name: _write_model(folder, name, model or linear_model(), write_tflite) for name in variants}
     golden = {name: _record(path, error=golden_error) for name, path in models.items()}
     described = tuple(_variant(name, path, peak_memory_bytes=peak_memory_bytes) for name, path in models.items())
     description = PackageDescription(
@@ -110,9 +132,9 @@ def make_package(
     return build_package(folder, description, files, signing_key=key).path
 
 
-def _write_model(folder: Path, variant: str, model: bytes) -> Path:
+def _write_model(folder: Path, variant: str, model: bytes, write_tflite: Callable[[Path, Array], Path]) -> Path:
     if variant == LITERT_VARIANT:
-        return write_linear_tflite(folder / "model.tflite", linear_weights())
+        return write_tflite(folder / "model.tflite", linear_weights())
     path = folder / "model.onnx"
     path.write_bytes(model)
     return path

@@ -22,6 +22,7 @@ class Tensor:
     name: str
     shape: tuple[int, ...]
     values: Array | None = None
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,48 @@ def write_expanding_tflite(path: Path, *, count: int) -> Path:
     return _write(path, tensors, operators, inputs=["input"], outputs=["output"], signatures=1)
 
 
+def write_greedy_tflite(path: Path, weights: Array) -> Path:
+    """The linear classifier, but an inference allocates 4 bytes times a million times the image's brightest pixel."""
+    inputs, outputs = weights.shape
+    code, options = schema.BuiltinOperator, schema.BuiltinOptions
+    operators = [
+        Operator(code.RESHAPE, ("image", "flat_shape"), ("flat",)),
+        Operator(
+            code.FULLY_CONNECTED,
+            ("flat", "weights"),
+            ("linear",),
+            options.FullyConnectedOptions,
+            schema.FullyConnectedOptionsT(),
+        ),
+        Operator(code.REDUCE_MAX, ("flat", "second"), ("brightest",), options.ReducerOptions, schema.ReducerOptionsT()),
+        Operator(code.MUL, ("brightest", "million"), ("count",), options.MulOptions, schema.MulOptionsT()),
+        Operator(code.CAST, ("count",), ("shape",), options.CastOptions, schema.CastOptionsT()),
+        Operator(code.FILL, ("shape", "zero"), ("wide",), options.FillOptions, schema.FillOptionsT()),
+        Operator(code.EXP, ("wide",), ("raised",), options.ExpOptions, schema.ExpOptionsT()),
+        Operator(code.REDUCE_MAX, ("raised", "first"), ("one",), options.ReducerOptions, _keeping_dimensions()),
+        Operator(code.MUL, ("linear", "one"), ("scores",), options.MulOptions, schema.MulOptionsT()),
+    ]
+    tensors = [
+        Tensor("image", (1, 1, 8, 8)),
+        Tensor("flat_shape", (2,), np.array([1, inputs], np.int32)),
+        Tensor("flat", (1, inputs)),
+        Tensor("weights", (outputs, inputs), np.ascontiguousarray(weights.T)),
+        Tensor("linear", (1, outputs)),
+        Tensor("first", (1,), np.array([0], np.int32)),
+        Tensor("second", (1,), np.array([1], np.int32)),
+        Tensor("brightest", (1,)),
+        Tensor("million", (1,), np.array([1e6], np.float32)),
+        Tensor("count", (1,)),
+        Tensor("shape", (1,), dtype="int32"),
+        Tensor("zero", (), np.array(0, np.float32)),
+        Tensor("wide", (-1,)),
+        Tensor("raised", (-1,)),
+        Tensor("one", (1,)),
+        Tensor("scores", (1, outputs)),
+    ]
+    return _write(path, tensors, operators, inputs=["image"], outputs=["scores"], signatures=1)
+
+
 def _keeping_dimensions() -> schema.ReducerOptionsT:
     options = schema.ReducerOptionsT()
     options.keepDims = True
@@ -147,7 +190,7 @@ def _tensor(tensor: Tensor, *, buffer: int) -> schema.TensorT:
     made.name = tensor.name.encode()
     made.shape = [abs(size) for size in tensor.shape]
     made.shapeSignature = list(tensor.shape)
-    made.type = _TENSOR_TYPES["float32" if tensor.values is None else str(tensor.values.dtype)]
+    made.type = _TENSOR_TYPES[tensor.dtype if tensor.values is None else str(tensor.values.dtype)]
     made.buffer = buffer
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +14,10 @@ from torch import nn
 from torch.nn import functional
 
 from drupelet_host.data.dataset import Dataset
-from drupelet_host.evaluation.metrics import evaluate_module
+from drupelet_host.data.samples import Samples, split_dataset
+from drupelet_host.evaluation.metrics import TOP1
+from drupelet_host.evaluation.scoring import evaluate_module
+from drupelet_host.state import CompileState, Training
 
 INPUT_SHAPE = (1, 1, 8, 8)
 CLASSES = 4
@@ -166,6 +170,24 @@ def write_project(folder: Path) -> Path:
     recipe = folder / "recipe.toml"
     recipe.write_text(RECIPE_SOURCE, encoding="utf-8")
     return recipe
+
+
+def start_state(workspace: Path, model: nn.Module, *, train: Dataset, validation: Dataset) -> CompileState:
+    """What the first pass of a compile works on."""
+    training = Training(
+        original=copy.deepcopy(model), model=model, train=train, validation=validation, output_names=("output",)
+    )
+    return CompileState(
+        workspace=workspace,
+        samples=split_dataset(validation, input_name="input"),
+        calibration=split_dataset(train, input_name="input"),
+        metric=TOP1,
+        training=training,
+    )
+
+
+def validation_samples() -> Samples:
+    return split_dataset(trained().validation, input_name="input")
 
 
 def samples(count: int = 1) -> np.ndarray:

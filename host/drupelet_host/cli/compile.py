@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
+from drupelet_host.cli.folders import default_cache
 from drupelet_host.cli.output import console, print_json
 from drupelet_shared.units import format_bytes
 
@@ -19,12 +20,18 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Folder for the package.")
+@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Folder that keeps finished passes.")
+@click.option("--no-cache", is_flag=True, help="Do every pass anew and keep nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def compile_command(recipe: Path, output: Path | None, *, as_json: bool, quiet: bool) -> None:
+def compile_command(
+    recipe: Path, output: Path | None, cache: Path | None, *, no_cache: bool, as_json: bool, quiet: bool
+) -> None:
     """Prune, quantize, measure and pack the model that RECIPE describes.
 
-    Exit code 3 says that a constraint was not met; nothing is written then.
+    Finished passes are kept for two weeks, by default in $XDG_CACHE_HOME/drupelet/compile: a compile that was ended
+    goes on from there, and a changed recipe repeats only what depends on the change. Exit code 3 says that a constraint
+    was not met; nothing is written then.
 
     Example: drupelet compile recipe.toml --output build
     """
@@ -39,7 +46,7 @@ def compile_command(recipe: Path, output: Path | None, *, as_json: bool, quiet: 
     from drupelet_host.compiler import compile_recipe  # noqa: PLC0415 - as above
 
     with show_progress(quiet=quiet) as observer:
-        state = compile_recipe(loaded, observer=observer)
+        state = compile_recipe(loaded, observer=observer, cache=None if no_cache else cache or default_cache())
     if as_json:
         print_json(_as_json(state))
     else:
@@ -47,7 +54,6 @@ def compile_command(recipe: Path, output: Path | None, *, as_json: bool, quiet: 
 
 
 def _rows(state: CompileState) -> dict[str, Measurement]:
-    assert state.reference is not None, "a finished compile has measured the original"
     return {"original": state.reference, **{name: state.measurements[name] for name in state.ranking}}
 
 
@@ -68,12 +74,12 @@ def _as_json(state: CompileState) -> dict[str, Any]:
 def _print_result(state: CompileState) -> None:
     assert state.package is not None, "the package pass comes last"
     table = Table(title="times on this machine, one thread; the device measures its own", title_justify="left")
-    for heading in ("model", "top-1", "size", "p50", "p99", "peak memory"):
+    for heading in ("model", state.metric.name, "size", "p50", "p99", "peak memory"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     for name, measured in _rows(state).items():
         timing = measured.timing
         times = (f"{timing.p50_ms:.3f} ms", f"{timing.p99_ms:.3f} ms")
-        size, memory = format_bytes(measured.size_bytes), format_bytes(measured.peak_memory_bytes)
+        size, memory = format_bytes(measured.size_bytes), format_bytes(measured.peak_memory_bytes or 0)
         table.add_row(name, f"{measured.metric:.4f}", size, *times, memory)
     console.print(table)
     console.print(f"package: {state.package} ({format_bytes(state.package.stat().st_size)})", soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from torch import nn
 
 from drupelet_host.errors import ExportError
-from drupelet_host.recipe import INPUT_NAME, OUTPUT_NAME
+from drupelet_host.module_outputs import name_outputs
+from drupelet_host.recipe import INPUT_NAME
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.errors import EngineError, RequestError
 
@@ -19,7 +21,13 @@ _CHECK_SAMPLES = 3
 
 
 def check_against_pytorch(
-    model: nn.Module, input_shape: tuple[int, ...], path: Path, *, engine: str, tolerance: float
+    model: nn.Module,
+    input_shape: tuple[int, ...],
+    path: Path,
+    *,
+    engine: str,
+    output_names: Sequence[str],
+    tolerance: float,
 ) -> None:
     """Run both on a few random inputs.
 
@@ -28,7 +36,8 @@ def check_against_pytorch(
         input_shape: The input's, batch first.
         path: The exported file.
         engine: The engine that loads it.
-        tolerance: The largest difference allowed, as a fraction of the largest output.
+        output_names: What its outputs are called, in the module's order.
+        tolerance: The largest difference allowed, as a fraction of an output's largest value.
 
     Raises:
         ExportError: The file does not run, or its outputs differ by more.
@@ -38,10 +47,11 @@ def check_against_pytorch(
         session = load_engine(engine).load(path, threads=1)
         for _ in range(_CHECK_SAMPLES):
             sample = random.standard_normal(input_shape, dtype=np.float32)
-            found = session.run({INPUT_NAME: sample}, [OUTPUT_NAME])[OUTPUT_NAME]
+            found = session.run({INPUT_NAME: sample}, output_names)
             with torch.inference_mode():
-                expected = model(torch.from_numpy(sample)).numpy()
-            _compare(found, expected, path=path, tolerance=tolerance)
+                expected = name_outputs(model(torch.from_numpy(sample)), names=output_names)
+            for name, tensor in expected.items():
+                _compare(found[name], tensor.numpy(), path=path, tolerance=tolerance)
     except (EngineError, RequestError) as error:
         raise ExportError(f"{path.name}: the exported model does not run: {error}") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 
 def export_onnx(
-    model: nn.Module, input_shape: tuple[int, ...], path: Path, *, tolerance: float = EXPORT_TOLERANCE
+    model: nn.Module,
+    input_shape: tuple[int, ...],
+    path: Path,
+    *,
+    output_names: Sequence[str] = (OUTPUT_NAME,),
+    tolerance: float = EXPORT_TOLERANCE,
 ) -> None:
     """Write the model as one ONNX file for inputs of exactly this shape; the same model gives the same bytes.
 
@@ -30,6 +35,7 @@ def export_onnx(
         model: The module; it is left in evaluation mode.
         input_shape: The input's, batch first; the device runs one sample at a time.
         path: The file.
+        output_names: What its outputs are called, in its order.
         tolerance: The largest difference from PyTorch allowed, as a fraction of the largest output.
 
     Raises:
@@ -37,26 +43,28 @@ def export_onnx(
     """
     model.eval()
     try:
-        with _quiet_exporter():
+        with quiet_exporter():
             program = torch.onnx.export(
                 model,
                 (torch.zeros(input_shape),),
                 dynamo=True,
                 input_names=[INPUT_NAME],
-                output_names=[OUTPUT_NAME],
+                output_names=list(output_names),
                 external_data=False,
                 verbose=False,
             )
     except Exception as error:  # the exporter's exceptions share no base class
-        raise ExportError(f"{path.name}: torch.onnx cannot export the model: {_first_line(error)}") from error
+        raise ExportError(f"{path.name}: torch.onnx cannot export the model: {first_line(error)}") from error
     assert program is not None, "dynamo=True always returns a program"
     proto: onnx.ModelProto = program.model_proto
     write_canonical(proto, path)
-    check_against_pytorch(model, input_shape, path, engine="onnxruntime", tolerance=tolerance)
+    check_against_pytorch(
+        model, input_shape, path, engine="onnxruntime", output_names=output_names, tolerance=tolerance
+    )
 
 
 @contextmanager
-def _quiet_exporter() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Keep what the exporter says about its own inside (deprecations, optional packages) from the person compiling."""
     log = logging.getLogger("torch.onnx")
     level = log.level
@@ -69,5 +77,6 @@ def _quiet_exporter() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an exception says, without the pages that exporters add."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import nn
 from drupelet_host.conversion.agreement import EXPORT_TOLERANCE, check_against_pytorch
 from drupelet_host.data.dataset import Inputs
 from drupelet_host.errors import DataError, ExportError
+from drupelet_host.module_outputs import name_outputs
 from drupelet_host.recipe import INPUT_NAME, OUTPUT_NAME
 from drupelet_shared.files import write_atomically
 
@@ -38,7 +40,12 @@ def require_litert() -> None:
 
 
 def export_litert(
-    model: nn.Module, input_shape: tuple[int, ...], path: Path, *, tolerance: float = EXPORT_TOLERANCE
+    model: nn.Module,
+    input_shape: tuple[int, ...],
+    path: Path,
+    *,
+    output_names: Sequence[str] = (OUTPUT_NAME,),
+    tolerance: float = EXPORT_TOLERANCE,
 ) -> None:
     """Write the model as one `.tflite` file; all that `export_onnx` says of arguments, bytes and errors holds here."""
     model.eval()
@@ -48,13 +55,15 @@ def export_litert(
             with warnings.catch_warnings():
                 # Deprecations inside PyTorch are not the business of whoever compiles.
                 warnings.simplefilter("ignore")
-                program = torch.export.export(_Named(model).eval(), (), {INPUT_NAME: torch.zeros(input_shape)})
+                program = torch.export.export(
+                    _Named(model, output_names).eval(), (), {INPUT_NAME: torch.zeros(input_shape)}
+                )
                 torch.export.save(program, program_path)
         except Exception as error:  # the exporter's exceptions share no base class
             raise ExportError(f"{path.name}: torch.export cannot trace the model: {_last_line(str(error))}") from error
         _run_worker("export", program_path, raw, what=path.name)
         write_atomically(path, raw.read_bytes())
-    check_against_pytorch(model, input_shape, path, engine="litert", tolerance=tolerance)
+    check_against_pytorch(model, input_shape, path, engine="litert", output_names=output_names, tolerance=tolerance)
 
 
 def quantize_litert(source: Path, path: Path, *, calibration: Inputs) -> None:
@@ -81,15 +90,16 @@ def quantize_litert(source: Path, path: Path, *, calibration: Inputs) -> None:
 
 
 class _Named(nn.Module):
-    """The model with the names that every variant's input and output have; the converter takes them from here."""
+    """The model with the names that every variant's input and outputs have; the converter takes them from here."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, output_names: Sequence[str]) -> None:
         super().__init__()
         self.model = model
+        self.output_names = list(output_names)
 
     def forward(self, input: torch.Tensor) -> dict[str, torch.Tensor]:  # noqa: A002 - the tensor's name, INPUT_NAME
-        """The model's output by name."""
-        return {OUTPUT_NAME: self.model(input)}
+        """The model's outputs by name."""
+        return name_outputs(self.model(input), names=self.output_names)
 
 
 def _run_worker(command: str, *paths: Path, what: str) -> None:

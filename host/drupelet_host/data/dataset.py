@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,17 @@ _PAIR = 2
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Inputs of shape (samples, ...) and one class index for each sample, or no labels at all."""
+    """Samples stacked along a first axis, as a module is trained and measured on them.
+
+    Attributes:
+        inputs: Of shape (samples, ...).
+        labels: One class index for each sample, or no labels at all.
+        answers: The original's outputs by name, of shape (samples, ...), where a metric compares with them.
+    """
 
     inputs: Inputs
     labels: Labels | None
+    answers: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -30,7 +38,11 @@ class Dataset:
         if count >= len(self):
             return self
         chosen = np.sort(np.random.default_rng(seed).choice(len(self), size=count, replace=False))
-        return Dataset(inputs=self.inputs[chosen], labels=None if self.labels is None else self.labels[chosen])
+        return Dataset(
+            inputs=self.inputs[chosen],
+            labels=None if self.labels is None else self.labels[chosen],
+            answers={name: values[chosen] for name, values in self.answers.items()},
+        )
 
 
 def make_dataset(value: Any, *, source: str) -> Dataset:  # noqa: ANN401 - whatever a person's factory returned
@@ -48,23 +60,32 @@ def make_dataset(value: Any, *, source: str) -> Dataset:  # noqa: ANN401 - whate
     if not isinstance(value, (tuple, list)) or len(value) != _PAIR:
         raise DataError(f"{source}: got a {type(value).__name__}: expected a pair (inputs, labels)")
     inputs = _to_array(value[0], np.float32, what=f"{source}: inputs")
-    labels = None if value[1] is None else _to_array(value[1], np.int64, what=f"{source}: labels")
     if len(inputs) == 0:
         raise DataError(f"{source}: has no samples: expected at least 1")
     if not np.isfinite(inputs).all():
         raise DataError(f"{source}: inputs hold NaN or infinity: expected finite numbers")
-    if labels is not None and labels.shape != (len(inputs),):
-        raise DataError(f"{source}: labels have shape {labels.shape}: expected ({len(inputs)},), one for each input")
-    return Dataset(inputs=inputs, labels=labels)
+    return Dataset(inputs, None if value[1] is None else make_labels(value[1], count=len(inputs), source=source))
 
 
-def check_fits(dataset: Dataset, *, input_shape: tuple[int, ...], classes: int, source: str) -> None:
+def make_labels(value: Any, *, count: int, source: str) -> Labels:  # noqa: ANN401 - whatever a person's factory returned
+    """Check and convert one class index for each of `count` samples.
+
+    Raises:
+        DataError: They are no integers, or not as many.
+    """
+    labels: Labels = _to_array(value, np.int64, what=f"{source}: labels")
+    if labels.shape != (count,):
+        raise DataError(f"{source}: labels have shape {labels.shape}: expected ({count},), one for each input")
+    return labels
+
+
+def check_fits(dataset: Dataset, *, input_shape: tuple[int, ...], classes: int | None, source: str) -> None:
     """Check that the model takes these samples and knows these labels.
 
     Args:
         dataset: The samples.
         input_shape: The model's, batch first.
-        classes: How many scores the model gives.
+        classes: How many scores the model gives; None where labels are no class indices.
         source: Where the data is from, for messages.
 
     Raises:
@@ -73,9 +94,17 @@ def check_fits(dataset: Dataset, *, input_shape: tuple[int, ...], classes: int, 
     found = dataset.inputs.shape[1:]
     if found != input_shape[1:]:
         raise DataError(f"{source}: a sample has shape {list(found)}: the model takes {list(input_shape[1:])}")
-    if dataset.labels is None:
-        return
-    lowest, highest = int(dataset.labels.min()), int(dataset.labels.max())
+    if dataset.labels is not None and classes is not None:
+        check_labels(dataset.labels, classes=classes, source=source)
+
+
+def check_labels(labels: Labels, *, classes: int, source: str) -> None:
+    """Check that every label is one of the model's classes.
+
+    Raises:
+        DataError: One is not.
+    """
+    lowest, highest = int(labels.min()), int(labels.max())
     if lowest < 0 or highest >= classes:
         raise DataError(
             f"{source}: labels go from {lowest} to {highest}: the model has {classes} classes, 0 to {classes - 1}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from drupelet_host.data.dataset import Dataset, make_dataset
 from drupelet_host.data.image_folder import read_image_folder
 from drupelet_host.data.readers import read_idx_pair, read_npz
 from drupelet_host.errors import DataError
 from drupelet_host.factories import call_factory
-from drupelet_host.recipe_sources import DataSource, FactorySource, IdxSource, NpzSource
+from drupelet_host.recipe_sources import DataSource, FactorySource, FolderSource, IdxSource, NpzSource
 from drupelet_shared.manifest import ImagePreprocessing
 
 
@@ -23,13 +25,31 @@ def load_source(source: DataSource, *, image: ImagePreprocessing | None, labels:
     Raises:
         DataError: The data cannot be read.
     """
-    if isinstance(source, FactorySource):
-        return make_dataset(call_factory(source.factory, error=DataError), source=f"{what} data {source.factory}")
-    if isinstance(source, NpzSource):
-        return make_dataset(read_npz(source.path), source=f"{what} data {source.path.name}")
-    if isinstance(source, IdxSource):
-        return make_dataset(read_idx_pair(source.images, source.labels), source=f"{what} data {source.images.name}")
-    if image is None:
-        raise DataError(f"{what} data {source.path.name}: a folder of images needs an [image] section in the recipe")
-    pair = read_image_folder(source.path, image, labels=labels)
-    return make_dataset(pair, source=f"{what} data {source.path.name}")
+    return make_dataset(read_source(source, image=image, labels=labels, what=what), source=_name(source, what=what))
+
+
+def read_source(source: DataSource, *, image: ImagePreprocessing | None, labels: tuple[str, ...], what: str) -> Any:  # noqa: ANN401 - a factory makes anything
+    """What a source holds, unchecked; the arguments are those of `load_source`.
+
+    Raises:
+        DataError: The data cannot be read.
+    """
+    match source:
+        case FactorySource(factory=factory):
+            return call_factory(factory, error=DataError)
+        case NpzSource(path=path):
+            return read_npz(path)
+        case IdxSource():
+            return read_idx_pair(source.images, source.labels)
+        case FolderSource(path=path):
+            if image is None:
+                raise DataError(f"{what} data {path.name}: a folder of images needs an [image] section in the recipe")
+            return read_image_folder(path, image, labels=labels)
+
+
+def _name(source: DataSource, *, what: str) -> str:
+    match source:
+        case FactorySource(factory=factory):
+            return f"{what} data {factory}"
+        case IdxSource(images=path) | NpzSource(path=path) | FolderSource(path=path):
+            return f"{what} data {path.name}"

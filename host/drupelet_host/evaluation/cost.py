@@ -1,12 +1,22 @@
-"""What a PyTorch module costs by counting: parameters and multiply-accumulates."""
+"""What a model costs by counting: parameters and multiply-accumulates."""
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
+import onnx
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 _FLOPS_PER_MAC = 2
+_FLOATS = {
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.BFLOAT16,
+    onnx.TensorProto.DOUBLE,
+}
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -20,3 +30,9 @@ def count_macs(model: nn.Module, example_input: torch.Tensor) -> int:
     with torch.no_grad(), counter:
         model(example_input)
     return int(counter.get_total_flops()) // _FLOPS_PER_MAC
+
+
+def count_file_parameters(path: Path) -> int:
+    """How many floating-point numbers an ONNX file carries as weights."""
+    graph = onnx.load(path).graph
+    return sum(math.prod(tensor.dims) for tensor in graph.initializer if tensor.data_type in _FLOATS)

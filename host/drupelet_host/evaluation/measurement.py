@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from drupelet_host.data.dataset import Dataset
-from drupelet_host.evaluation.latency import compare_latency
+from drupelet_host.data.samples import Samples
+from drupelet_host.evaluation.latency import THOROUGH, Effort, compare_latency
 from drupelet_host.evaluation.memory import measure_peak_memory
-from drupelet_host.evaluation.metrics import evaluate_session
+from drupelet_host.evaluation.metrics import Metric
+from drupelet_host.evaluation.scoring import evaluate_session
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.engines.timing import Timing
 from drupelet_shared.manifest import EngineName
 
-ENGINE = "onnxruntime"
 # One thread: the same on every machine that compiles, and the case that scales to several models on one device.
 THREADS = 1
 _ENGINES: dict[str, EngineName] = {".onnx": "onnxruntime", ".tflite": "litert"}
@@ -22,13 +22,13 @@ _ENGINES: dict[str, EngineName] = {".onnx": "onnxruntime", ".tflite": "litert"}
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One model file in its engine, on this machine."""
+    """One model file in its engine, on this machine; the peak memory is None where nobody asked for it."""
 
     path: Path
     size_bytes: int
     metric: float
     timing: Timing
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
 
 
 def engine_of(path: Path) -> EngineName:
@@ -36,25 +36,35 @@ def engine_of(path: Path) -> EngineName:
     return _ENGINES[path.suffix]
 
 
-def measure_models(paths: Mapping[str, Path], validation: Dataset) -> dict[str, Measurement]:
-    """Load each model in its engine, measure it over the whole validation data, and time all of them in turns.
+def measure_models(
+    paths: Mapping[str, Path], samples: Samples, metric: Metric, *, effort: Effort = THOROUGH, memory: bool = True
+) -> dict[str, Measurement]:
+    """Load each model in its engine, measure it over all samples, and time all of them in turns.
 
     Args:
         paths: The model files by name.
-        validation: Labelled samples.
+        samples: What the metric is measured on; the first one is timed.
+        metric: Scores the answers.
+        effort: How long each is timed.
+        memory: Whether the peak memory is measured too, in a process for each model.
 
     Raises:
         EngineError: A model does not load or run.
+        DataError: The samples are not what the metric needs.
     """
     sessions = {name: load_engine(engine_of(path)).load(path, threads=THREADS) for name, path in paths.items()}
-    timings = compare_latency(sessions)
+    timings = compare_latency(sessions, samples.feeds[0], effort=effort)
     return {
         name: Measurement(
             path=path,
             size_bytes=path.stat().st_size,
-            metric=evaluate_session(sessions[name], validation),
+            metric=evaluate_session(sessions[name], samples, metric),
             timing=timings[name],
-            peak_memory_bytes=measure_peak_memory(path, engine=engine_of(path), threads=THREADS),
+            peak_memory_bytes=_peak_memory(path, samples) if memory else None,
         )
         for name, path in paths.items()
     }
+
+
+def _peak_memory(path: Path, samples: Samples) -> int:
+    return measure_peak_memory(path, samples.feeds[0], engine=engine_of(path), threads=THREADS)

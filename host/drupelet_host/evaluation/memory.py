@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import numpy as np
+
+from drupelet_shared.engines.base import Tensors
 from drupelet_shared.errors import EngineError
 
 _TIMEOUT_S = 120.0
 
 
-def measure_peak_memory(path: Path, *, engine: str, threads: int) -> int:
+def measure_peak_memory(path: Path, feed: Tensors, *, engine: str, threads: int) -> int:
     """Peak resident bytes of a process that loads the model and runs it, interpreter and runtime included.
 
     Args:
         path: The model file.
+        feed: The inputs of one inference by name.
         engine: The engine that loads it.
         threads: How many threads one inference uses.
 
     Raises:
         EngineError: The process failed.
     """
-    command = [sys.executable, "-m", "drupelet_host.evaluation.memory_worker", str(path)]
+    with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
+        inputs = Path(folder) / "feed.npz"
+        np.savez(inputs, allow_pickle=False, **dict(feed))
+        return _run_worker(path, inputs, engine=engine, threads=threads)
+
+
+def _run_worker(path: Path, inputs: Path, *, engine: str, threads: int) -> int:
+    command = [sys.executable, "-m", "drupelet_host.evaluation.memory_worker", str(path), str(inputs)]
     command += ["--engine", engine, "--threads", str(threads)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from drupelet_host.constraints import check_constraints, rank_variants
+from drupelet_host.dominance import drop_idle
 from drupelet_host.errors import ConstraintError
 from drupelet_host.frontier import describe_frontier
-from drupelet_host.pipeline import PassResult
+from drupelet_host.pass_result import PassResult
 from drupelet_host.progress import Observer
 from drupelet_host.recipe import Constraints, Recipe
 from drupelet_host.state import CompileState
@@ -28,17 +29,16 @@ class ConstraintsPass:
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Check and rank."""
-        assert state.reference is not None, "the evaluate_variants pass comes first"
-        checks = check_constraints(self.config, state.measurements, reference=state.reference)
+        checks = check_constraints(self.config, state.measurements, references=state.references)
         try:
-            ranking = rank_variants(checks, state.measurements)
+            ranking = drop_idle(rank_variants(checks, state.measurements), state.measurements, observer=observer)
         except ConstraintError as error:
             candidates = state.pruning.candidates if state.pruning else ()
             if not candidates:
                 raise
             raise ConstraintError(f"{error}; {describe_frontier(candidates)}", frontier=candidates) from error
         for check in checks:
-            if not check.met:
+            if not check.met and (check.variant in ranking or check.constraint != "max_latency"):
                 verdict = "ranked behind; the device measures again" if check.variant in ranking else "left out"
                 values = f"{check.found:.4g}, wanted {check.wanted:.4g}"
                 observer.decided(f"{check.variant} misses {check.constraint} ({values}): {verdict}")

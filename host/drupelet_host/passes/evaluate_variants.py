@@ -1,4 +1,4 @@
-"""The second evaluate pass: every variant in the engine, beside the original."""
+"""The second evaluate pass: every variant in its engine, beside the original."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from drupelet_host.evaluation.measurement import measure_models
-from drupelet_host.passes.evaluate import ORIGINAL, EvaluateConfig, describe_measurement
-from drupelet_host.pipeline import PassResult
+from drupelet_host.pass_result import PassResult
+from drupelet_host.passes.evaluate import EvaluateConfig, describe_measurement, describe_originals, name_original
 from drupelet_host.progress import Observer
 from drupelet_host.recipe import Recipe
 from drupelet_host.state import CompileState
@@ -23,17 +23,16 @@ class EvaluateVariantsPass:
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
         """Measure as the first evaluation did."""
-        return cls(EvaluateConfig(input_shape=recipe.model.input_shape))
+        return cls(EvaluateConfig.from_recipe(recipe))
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Measure."""
-        assert state.original_file is not None, "the evaluate pass comes first"
-        measured = measure_models({ORIGINAL: state.original_file, **state.artifacts}, state.validation)
+        originals = {name_original(engine): path for engine, path in state.originals.items()}
+        measured = measure_models({**originals, **state.artifacts}, state.samples, state.metric)
         observer.progressed("measured every variant", done=1, total=1)
+        references = {engine: measured[name_original(engine)] for engine in state.originals}
         variants = {name: measured[name] for name in state.artifacts}
-        metrics = {
-            f"{name}.{key}": value
-            for name, measurement in measured.items()
-            for key, value in describe_measurement(measurement).items()
-        }
-        return PassResult(replace(state, reference=measured[ORIGINAL], measurements=variants), metrics)
+        metrics = describe_originals(references)
+        for name, measurement in variants.items():
+            metrics |= {f"{name}.{key}": value for key, value in describe_measurement(measurement).items()}
+        return PassResult(replace(state, references=references, measurements=variants), metrics)

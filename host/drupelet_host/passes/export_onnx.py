@@ -9,12 +9,11 @@ from pydantic import BaseModel, ConfigDict
 
 from drupelet_host.conversion.agreement import EXPORT_TOLERANCE
 from drupelet_host.conversion.export import export_onnx
-from drupelet_host.pipeline import PassResult, add_variant
+from drupelet_host.pass_result import PassResult, add_variant
 from drupelet_host.progress import Observer
 from drupelet_host.recipe import Recipe
 from drupelet_host.state import CompileState
-
-FLOAT_VARIANT = "ort-fp32"
+from drupelet_host.variants import FLOAT
 
 
 class ExportConfig(BaseModel):
@@ -24,6 +23,12 @@ class ExportConfig(BaseModel):
 
     input_shape: tuple[int, ...]
     tolerance: float = EXPORT_TOLERANCE
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        """Take the input shape from [model]."""
+        assert recipe.model.input_shape is not None, "only a module is exported"
+        return cls(input_shape=recipe.model.input_shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +41,17 @@ class ExportOnnxPass:
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
         """Take the input shape from [model]."""
-        return cls(ExportConfig(input_shape=recipe.model.input_shape))
+        return cls(ExportConfig.from_recipe(recipe))
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Export."""
-        path = state.workspace / f"{FLOAT_VARIANT}.onnx"
-        export_onnx(state.model, self.config.input_shape, path, tolerance=self.config.tolerance)
-        observer.progressed(f"exported {FLOAT_VARIANT}", done=1, total=1)
-        return add_variant(state, FLOAT_VARIANT, path)
+        training, path = state.require_training(), state.workspace / f"{FLOAT}.onnx"
+        export_onnx(
+            training.model,
+            self.config.input_shape,
+            path,
+            output_names=training.output_names,
+            tolerance=self.config.tolerance,
+        )
+        observer.progressed(f"exported {FLOAT}", done=1, total=1)
+        return add_variant(state, FLOAT, path)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from drupelet_host.evaluation.metrics import evaluate_module
-from drupelet_host.pipeline import PassResult
+from drupelet_host.pass_result import PassResult
 from drupelet_host.progress import Observer
 from drupelet_host.pruning.groups import Importance
 from drupelet_host.pruning.importance import compare_importances
@@ -56,10 +54,11 @@ class ImportancePass:
         """Compare."""
         if self.config.importance != "auto":
             return PassResult(replace(state, importance=self.config.importance))
+        training = state.require_training()
         found = compare_importances(
-            state.model,
-            state.train,
-            partial(evaluate_module, dataset=state.validation.subset(self.config.samples, seed=self.seed)),
+            training.model,
+            training.train,
+            training.evaluator(state.metric, samples=self.config.samples, seed=self.seed),
             ratio=self.config.ratio,
             candidates=_CANDIDATES,
             channel_multiple=self.config.channel_multiple,

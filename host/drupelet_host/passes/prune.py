@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar, Self
 
 from drupelet_host.evaluation.cost import count_macs, count_parameters
-from drupelet_host.evaluation.metrics import evaluate_module
-from drupelet_host.judging import CandidateJudge
-from drupelet_host.passes.export_onnx import FLOAT_VARIANT
-from drupelet_host.passes.quantize_static import INT8_VARIANT
-from drupelet_host.pipeline import PassResult
+from drupelet_host.judging import make_judge
+from drupelet_host.pass_result import PassResult
+from drupelet_host.passes.mix_precision import DEFAULT_DROP
 from drupelet_host.progress import Observer
-from drupelet_host.pruning.groups import Importance
+from drupelet_host.pruning.groups import Importance, find_structure
 from drupelet_host.pruning.progressive import PruningResult, StructuredPruner, progressive_pruning
 from drupelet_host.pruning.savings import CostWeights
 from drupelet_host.pruning.search import SearchSettings, search_pruning
 from drupelet_host.recipe import Constraints, PruneConfig, QuantizeConfig, Recipe
-from drupelet_host.state import CompileState
+from drupelet_host.state import CompileState, CostCount
 from drupelet_host.target import find_target
-
-# A person who states no accuracy constraint has still not asked for a model that stopped working.
-_DEFAULT_DROP = 0.01
+from drupelet_host.variants import FLOAT, STATIC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +39,9 @@ class PrunePass:
         stated = [
             limit for limit in (recipe.prune.max_step_drop, recipe.constraints.max_metric_drop) if limit is not None
         ]
+        assert recipe.model.input_shape is not None, "only a module is pruned"
         return cls(
-            config=recipe.prune.model_copy(update={"max_step_drop": [*stated, _DEFAULT_DROP][0]}),
+            config=recipe.prune.model_copy(update={"max_step_drop": [*stated, DEFAULT_DROP][0]}),
             constraints=recipe.constraints,
             quantize=recipe.quantize,
             input_shape=recipe.model.input_shape,
@@ -56,25 +52,32 @@ class PrunePass:
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Prune and recover."""
+        training = state.require_training()
+        unpruned = find_structure(training.model, training.example_input).unpruned
+        for layer, reason in unpruned.items():
+            observer.decided(f"{layer} is not pruned: {reason}")
         prune = self._search if self.config.prune_ratio is None else self._prune_to_ratio
         result = prune(state, observer)
         kept = [step.kept for step in result.steps] + [candidate.kept for candidate in result.candidates[1:]]
+        cost = CostCount(count_parameters(result.model), count_macs(result.model, training.example_input))
         metrics = {
             "metric": result.metric,
-            "parameters": float(count_parameters(result.model)),
-            "macs": float(count_macs(result.model, state.example_input)),
+            "parameters": float(cost.parameters),
+            "macs": float(cost.macs or 0),
             "steps_kept": float(sum(kept)),
             "steps_taken_back": float(len(kept) - sum(kept)),
         }
-        return PassResult(replace(state, model=result.model, pruning=result), metrics)
+        training = replace(training, model=result.model)
+        return PassResult(replace(state, training=training, pruning=result, unpruned=unpruned, cost=cost), metrics)
 
     def _prune_to_ratio(self, state: CompileState, observer: Observer) -> PruningResult:
         assert self.config.prune_ratio is not None, "run looks"
         assert self.config.max_step_drop is not None, "from_recipe sets it"
+        training = state.require_training()
         return progressive_pruning(
-            state.model,
-            state.train,
-            partial(evaluate_module, dataset=state.validation),
+            training.model,
+            training.train,
+            training.evaluator(state.metric),
             pruner=StructuredPruner(
                 prune_ratio=self.config.prune_ratio,
                 iterations=self.config.iterations,
@@ -90,36 +93,22 @@ class PrunePass:
         )
 
     def _search(self, state: CompileState, observer: Observer) -> PruningResult:
-        assert state.reference is not None, "the evaluate pass comes first"
+        training = state.require_training()
         return search_pruning(
-            state.model,
-            state.train,
-            partial(evaluate_module, dataset=state.validation),
-            self._judge(state),
+            training.model,
+            training.train,
+            training.evaluator(state.metric),
+            make_judge(state, constraints=self.constraints, quantize=self.quantize, input_shape=self.input_shape),
             baseline=state.reference.metric,
             curves=state.curves,
             settings=self._settings(state.importance),
             observer=observer,
         )
 
-    def _judge(self, state: CompileState) -> CandidateJudge:
-        assert state.original_file is not None, "the evaluate pass comes first"
-        assert state.reference is not None, "the evaluate pass comes first"
-        return CandidateJudge(
-            original_file=state.original_file,
-            reference=state.reference,
-            constraints=self.constraints,
-            validation=state.validation,
-            calibration=state.train.subset(self.quantize.samples, seed=self.seed).inputs,
-            method=self.quantize.method,
-            input_shape=self.input_shape,
-            variants=(FLOAT_VARIANT, INT8_VARIANT),
-        )
-
     def _settings(self, importance: Importance) -> SearchSettings:
         assert self.config.max_step_drop is not None, "from_recipe sets it"
         return SearchSettings(
-            variants=(INT8_VARIANT, FLOAT_VARIANT),
+            variants=(STATIC, FLOAT),
             max_metric_drop=self.config.max_step_drop,
             drop_is_stated=self.drop_is_stated,
             max_trials=self.config.max_trials,

@@ -5,34 +5,41 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from drupelet_host.conversion.litert import quantize_litert
-from drupelet_host.passes.export_litert import LITERT_FLOAT_VARIANT
-from drupelet_host.pipeline import PassResult, add_variant
-from drupelet_host.progress import Observer
-from drupelet_host.recipe import QuantizeConfig, Recipe
-from drupelet_host.state import CompileState
+import numpy as np
+from pydantic import BaseModel, ConfigDict
 
-# Weights int8, activations int8.
-LITERT_INT8_VARIANT = "litert-static-wi8-ai8"
+from drupelet_host.conversion.litert import quantize_litert
+from drupelet_host.pass_result import PassResult, add_variant
+from drupelet_host.progress import Observer
+from drupelet_host.recipe import INPUT_NAME, Recipe
+from drupelet_host.state import CompileState
+from drupelet_host.variants import LITERT_FLOAT, LITERT_STATIC
+
+
+class QuantizeLitertConfig(BaseModel):
+    """How many samples calibrate."""
+
+    model_config = ConfigDict(frozen=True)
+
+    samples: int
 
 
 @dataclass(frozen=True, slots=True)
 class QuantizeLitertPass:
-    """Calibrates on the training samples that the ONNX variant is calibrated on; the method is always minmax."""
+    """Calibrates on the samples that the ONNX variants are calibrated on; ranges are the extremes that were seen."""
 
     name: ClassVar[str] = "quantize_litert"
-    config: QuantizeConfig
-    seed: int
+    config: QuantizeLitertConfig
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take the samples from [quantize]."""
-        return cls(recipe.quantize.model_copy(update={"method": "minmax"}), recipe.seed)
+        """Take the number of samples from [quantize]."""
+        return cls(QuantizeLitertConfig(samples=recipe.quantize.samples))
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Quantize."""
-        path = state.workspace / f"{LITERT_INT8_VARIANT}.tflite"
-        samples = state.train.subset(self.config.samples, seed=self.seed)
-        quantize_litert(state.artifacts[LITERT_FLOAT_VARIANT], path, calibration=samples.inputs)
-        observer.progressed(f"quantized {LITERT_INT8_VARIANT}", done=1, total=1)
-        return add_variant(state, LITERT_INT8_VARIANT, path)
+        path = state.workspace / f"{LITERT_STATIC}.tflite"
+        calibration = np.concatenate([feed[INPUT_NAME] for feed in state.calibration.feeds])
+        quantize_litert(state.artifacts[LITERT_FLOAT], path, calibration=calibration)
+        observer.progressed(f"quantized {LITERT_STATIC}", done=1, total=1)
+        return add_variant(state, LITERT_STATIC, path)

@@ -1,19 +1,24 @@
-"""The quantize pass: the float file as static int8."""
+"""The quantize pass: the float file as static int8, calibrated by what scores best."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import ClassVar, Self
 
-from drupelet_host.conversion.quantize import quantize_int8
-from drupelet_host.passes.export_onnx import FLOAT_VARIANT
-from drupelet_host.pipeline import PassResult, add_variant
+from drupelet_host.errors import ExportError
+from drupelet_host.evaluation.measurement import THREADS
+from drupelet_host.evaluation.scoring import evaluate_session
+from drupelet_host.pass_result import PassResult, add_variant
 from drupelet_host.progress import Observer
+from drupelet_host.quantization.choice import MethodChoice, choose_method
+from drupelet_host.quantization.ranges import METHODS
+from drupelet_host.quantization.static import Calibrated, StaticSettings, calibrate, write_static
 from drupelet_host.recipe import QuantizeConfig, Recipe
 from drupelet_host.state import CompileState
-
-# Weights int8, activations int8.
-INT8_VARIANT = "ort-static-wi8-ai8"
+from drupelet_host.variants import FLOAT, STATIC
+from drupelet_shared.engines.registry import load_engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +35,61 @@ class QuantizeStaticPass:
         return cls(recipe.quantize, recipe.seed)
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
-        """Quantize."""
-        path = state.workspace / f"{INT8_VARIANT}.onnx"
-        samples = state.train.subset(self.config.samples, seed=self.seed)
-        quantize_int8(state.artifacts[FLOAT_VARIANT], path, calibration=samples.inputs, method=self.config.method)
-        observer.progressed(f"quantized {INT8_VARIANT}", done=1, total=1)
-        return add_variant(state, INT8_VARIANT, path)
+        """Choose and quantize; a model that cannot be int8 goes without."""
+        path = state.workspace / f"{STATIC}.onnx"
+        try:
+            calibrated = calibrate(state.artifacts[FLOAT], calibration=state.calibration.feeds)
+            choice = self._choose(calibrated, state)
+            write_static(calibrated, path, settings=choice.settings)
+        except ExportError as error:
+            observer.decided(f"no {STATIC}: {error}")
+            return PassResult(state)
+        for scored in choice.scores:
+            observer.decided(
+                f"calibration by {describe_method(scored.method, bias=scored.bias_correction)}: {scored.score:.4f}"
+            )
+        chosen = choice.settings
+        observer.decided(f"calibrated by {describe_method(chosen.method, bias=chosen.bias_correction)}")
+        metrics = {
+            describe_method(scored.method, bias=scored.bias_correction): scored.score for scored in choice.scores
+        }
+        result = add_variant(replace(state, static=choice), STATIC, path)
+        return PassResult(result.state, {**result.metrics, **metrics})
+
+    def _choose(self, calibrated: Calibrated, state: CompileState) -> MethodChoice:
+        keep = match_layers(calibrated, self.config.keep_float)
+        if self.config.method != "auto":
+            return MethodChoice(StaticSettings(self.config.method, keep), ())
+        judge = FileJudge(state, self.config.trial_samples, self.seed)
+        return choose_method(calibrated, judge=judge, methods=METHODS, keep_float=keep)
+
+
+class FileJudge:
+    """Scores a model file on a part of the validation data."""
+
+    def __init__(self, state: CompileState, count: int, seed: int) -> None:
+        self._samples = state.samples.subset(count, seed=seed)
+        self._metric = state.metric
+
+    def __call__(self, path: Path) -> float:
+        """The metric of the file in ONNX Runtime."""
+        session = load_engine("onnxruntime").load(path, threads=THREADS)
+        return evaluate_session(session, self._samples, self._metric)
+
+
+def match_layers(calibrated: Calibrated, patterns: tuple[str, ...]) -> frozenset[str]:
+    """The layers whose names match one of the patterns.
+
+    Raises:
+        ExportError: A pattern matches none.
+    """
+    names = [layer.name for layer in calibrated.layers]
+    idle = [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
+    if idle:
+        raise ExportError(f"quantize.keep_float: {', '.join(idle)} match none of the layers {', '.join(names)}")
+    return frozenset(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
+
+
+def describe_method(method: str, *, bias: bool) -> str:
+    """A way to calibrate in a few words."""
+    return f"{method}+bias" if bias else method

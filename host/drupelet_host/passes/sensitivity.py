@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar, Self
 
-from drupelet_host.evaluation.metrics import evaluate_module
-from drupelet_host.pipeline import PassResult
+from drupelet_host.pass_result import PassResult
 from drupelet_host.progress import Observer
 from drupelet_host.pruning.importance import label_samples
 from drupelet_host.recipe import Recipe, SensitivityConfig
@@ -30,14 +28,14 @@ class SensitivityPass:
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Analyze."""
-        subset = state.validation.subset(self.config.samples, seed=self.seed)
+        training = state.require_training()
         curves = analyze_sensitivity(
-            state.model,
-            state.example_input,
-            partial(evaluate_module, dataset=subset),
+            training.model,
+            training.example_input,
+            training.evaluator(state.metric, samples=self.config.samples, seed=self.seed),
             ratios=self.config.ratios,
             importance=state.importance,
-            samples=label_samples(state.original, state.train),
+            samples=label_samples(training.original, training.train),
             observer=observer,
         )
         metrics = {f"robustness.{name}": curve.robustness for name, curve in curves.items()}

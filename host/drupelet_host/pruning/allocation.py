@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -31,13 +32,15 @@ def allocate_ratios(
     return {name: min(MAX_RATIO, prune_ratio * factor * relative[name]) for name, factor in factors.items()}
 
 
-def channels_to_keep(channels: int, *, ratio: float, multiple: int) -> int:
+def channels_to_keep(channels: int, *, ratio: float, multiple: int, minimum: int = MIN_CHANNELS) -> int:
     """How many channels stay: the nearest multiple, at least 8 and at most all of them.
 
     Args:
         channels: How many there are in the original.
         ratio: The fraction to remove.
-        multiple: What the target's kernels like.
+        multiple: What the target's kernels like and the group's layers need: the least common multiple of both.
+        minimum: The fewest that the group's layers need.
     """
     rounded = round(channels * (1 - ratio) / multiple) * multiple
-    return min(channels, max(MIN_CHANNELS, rounded))
+    lowest = math.ceil(max(MIN_CHANNELS, minimum) / multiple) * multiple
+    return min(channels, max(lowest, rounded))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 import numpy as np
 
 from drupelet_host.pruning.allocation import MIN_CHANNELS
+from drupelet_host.pruning.groups import PrunableGroup
 from drupelet_host.sensitivity import SensitivityCurve
 
 # Below the resolution of a curve on 512 samples: groups that seem to cost nothing are ranked by what they save.
@@ -24,12 +25,14 @@ class Prospects:
         curves: Sensitivity by group; the ratios are of the curve's own number of channels.
         factors: The layer policy: at 0.5 a loss counts twice, at 0 the group is left alone.
         multiple: Widths stay multiples of this.
+        groups: The groups as they were found, for how many channels they can lose at once; others lose any number.
     """
 
     savings: Mapping[str, float]
     curves: Mapping[str, SensitivityCurve]
     factors: Mapping[str, float]
     multiple: int
+    groups: Mapping[str, PrunableGroup] = field(default_factory=dict)
 
     def choose(self, channels: Mapping[str, int], *, goal: float) -> dict[str, int]:
         """The channels of each group after a step that saves about `goal`, a share of the model's cost.
@@ -43,26 +46,36 @@ class Prospects:
             if not scores:
                 break
             name = max(scores, key=lambda name: scores[name])
-            narrower = next_width(chosen[name], multiple=self.multiple)
+            narrower = self._next_width(name, chosen[name])
             saved += (chosen[name] - narrower) * self.savings[name]
             chosen[name] = narrower
         return chosen
 
     def _can_shrink(self, name: str, count: int) -> bool:
         allowed = name in self.savings and self.factors[name] > 0
-        return allowed and next_width(count, multiple=self.multiple) < count
+        return allowed and self._next_width(name, count) < count
+
+    def _next_width(self, name: str, count: int) -> int:
+        return next_width(count, multiple=self.multiple, group=self.groups.get(name))
 
     def _score(self, name: str, count: int) -> float:
-        narrower = next_width(count, multiple=self.multiple)
+        narrower = self._next_width(name, count)
         curve = self.curves.get(name)
         loss = predicted_loss(curve, narrower) - predicted_loss(curve, count) if curve else 0.0
         return (count - narrower) * self.savings[name] * self.factors[name] / (loss + _LOSS_FLOOR)
 
 
-def next_width(count: int, *, multiple: int) -> int:
-    """The widest layer below `count` channels whose width is a multiple, at least 8; `count` if there is none."""
-    narrower = (count - 1) // multiple * multiple
-    return narrower if narrower >= MIN_CHANNELS else count
+def next_width(count: int, *, multiple: int, group: PrunableGroup | None = None) -> int:
+    """The widest layer below `count` channels whose width is a multiple, at least 8; `count` if there is none.
+
+    Args:
+        count: How wide it is.
+        multiple: What the target's kernels like.
+        group: What it belongs to, where its channels can only go several at a time or some must stay.
+    """
+    step, minimum = (group.multiple, max(MIN_CHANNELS, group.minimum)) if group else (1, MIN_CHANNELS)
+    narrower = (width for width in range(count - step, minimum - 1, -step) if width % multiple == 0)
+    return next(narrower, count)
 
 
 def predicted_loss(curve: SensitivityCurve, count: int) -> float:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-import torch_pruning
 from torch import nn
 
 from drupelet_host.errors import ModelError
+from drupelet_host.pruning.candidates import Candidate, find_candidate, find_sound
+from drupelet_host.pruning.loosening import loosen_attention
+from drupelet_host.pruning.slices import Importance, Slice, cut_slices
+from drupelet_host.pruning.tracing import Trace, called_layers
 
-Importance = Literal["l1", "l2", "taylor"]
+__all__ = ["Importance", "PrunableGroup", "Role", "Structure", "find_groups", "find_structure", "remove_channels"]
+
 Role = Literal["first", "inner", "last"]
-_ESTIMATES = {
-    "l1": partial(torch_pruning.importance.GroupMagnitudeImportance, p=1),
-    "l2": partial(torch_pruning.importance.GroupMagnitudeImportance, p=2),
-    "taylor": torch_pruning.importance.GroupTaylorImportance,
-}
-_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)  # noqa: SLF001 - torch has no public name for "any convolution"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,45 +28,70 @@ class PrunableGroup:
     Attributes:
         name: The layer at its root; it stays the same as the model shrinks.
         channels: How many output channels that layer has.
-        members: Every convolution and linear layer that gets narrower with it.
+        members: Every convolution, linear and recurrent layer that gets narrower with it.
         role: "first" holds the first layer's outputs, "last" feeds the last layer.
+        multiple: Only multiples of this many channels can go: grouped convolutions, group norms, the heads of attention
+            and the two directions of recurrent layers must lose as many from each of their parts.
+        minimum: The fewest channels that must stay.
     """
 
     name: str
     channels: int
     members: tuple[str, ...]
     role: Role
+    multiple: int = 1
+    minimum: int = 1
+
+    def removable(self, wanted: int) -> int:
+        """The largest number of channels that can go, of `wanted` at most."""
+        return max(0, min(wanted, self.channels - self.minimum)) // self.multiple * self.multiple
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What of a model can be pruned.
+
+    Attributes:
+        groups: The groups that can be pruned without changing the shape of any output.
+        unpruned: Why not, in words, for every layer with weights that is in none of them.
+    """
+
+    groups: tuple[PrunableGroup, ...]
+    unpruned: Mapping[str, str]
 
 
 def find_groups(model: nn.Module, example_input: torch.Tensor) -> tuple[PrunableGroup, ...]:
-    """The groups that can be pruned without changing the shape of the model's output; the model is left as it is.
+    """The groups of `find_structure`."""
+    return find_structure(model, example_input).groups
 
-    Layers with channels in several groups (grouped convolutions, group norms) are left out: their groups would have to
-    shrink alike.
+
+def find_structure(model: nn.Module, example_input: torch.Tensor) -> Structure:
+    """What can be pruned and why the rest cannot; the model is left as it is.
+
+    A group is taken only if a copy of the model that has lost half of it still runs, keeps its outputs' shapes, and
+    computes what the whole model computes with those channels at zero. The same model gives the same groups in the
+    same order.
 
     Raises:
         ModelError: The model's dependencies cannot be traced.
     """
-    trial = _copy_for_tracing(model)
-    first, last = _first_and_last_layer(trial, example_input)
-    names = {module: name for name, module in trial.named_modules()}
-    graph = _dependency_graph(trial, example_input)
-    found = []
-    for group in graph.get_all_groups():
-        members = [item.dep.target.module for item in group if item.dep.target.module in names]
-        if any(_splits_channels(module) for module in members):
-            continue
-        layers = tuple(dict.fromkeys(names[module] for module in members if isinstance(module, _LAYERS)))
-        root = group[0].dep.target.module
-        role: Role = "first" if names[first] in layers else "last" if names[last] in layers else "inner"
-        found.append(PrunableGroup(names[root], int(graph.get_out_channels(root)), layers, role))
-    return tuple(group for group in found if _keeps_output(model, example_input, group))
+    loose = copy.deepcopy(model).eval()
+    loosen_attention(loose, example_input)
+    called = called_layers(loose, example_input)
+    if not called:
+        raise ModelError("the model has no convolution, linear or recurrent layer: there is nothing to prune")
+    trace = Trace(loose, example_input)
+    candidates, faults = find_sound(loose, trace, example_input)
+    groups = tuple(_describe(candidate, trace, first=called[0], last=called[-1]) for candidate in candidates)
+    return Structure(groups, _explain(trace, groups=groups, faults=faults))
 
 
 def remove_channels(
     model: nn.Module, example_input: torch.Tensor, removals: Mapping[str, int], *, importance: Importance
 ) -> None:
     """Remove the least important channels, in place: the model's layers really get smaller.
+
+    Attention gives way to attention with an inner width of its own, see `loosen_attention`.
 
     Args:
         model: The model; it is left in evaluation mode.
@@ -80,80 +101,55 @@ def remove_channels(
             which the parameters must then hold.
 
     Raises:
-        ModelError: A group is not there, or would lose all its channels.
+        ModelError: A group is not there, or has not that many channels to lose; no layer has lost any then.
     """
-    graph = _dependency_graph(model, example_input)
-    estimate = _ESTIMATES[importance]()
-    for name, count in removals.items():
-        root = _find_layer(model, name)
-        channels = int(graph.get_out_channels(root))
-        if not 0 <= count < channels:
-            raise ModelError(f"group {name!r} has {channels} channels: {count} of them cannot be removed")
-        if count == 0:
-            continue
-        prune = graph.get_pruner_of_module(root).prune_out_channels
-        scores = estimate(graph.get_pruning_group(root, prune, list(range(channels))))
-        # A stable sort: equal scores must give the same choice on every run.
-        lowest = torch.argsort(scores, stable=True)[:count]
-        graph.get_pruning_group(root, prune, sorted(lowest.tolist())).prune()
+    loosen_attention(model.eval(), example_input)
+    trace = Trace(model, example_input)
+    cut_slices(model, [piece for item in removals.items() for piece in choose_slices(model, trace, *item, importance)])
 
 
-def _copy_for_tracing(model: nn.Module) -> nn.Module:
-    return copy.deepcopy(model).eval().requires_grad_(requires_grad=True)
+def choose_slices(model: nn.Module, trace: Trace, name: str, count: int, importance: Importance) -> tuple[Slice, ...]:
+    """The weights that go with the `count` least important channels of a group.
+
+    Args:
+        model: The model, its attention loosened.
+        trace: Its dependencies.
+        name: The group's.
+        count: How many channels go.
+        importance: As in `remove_channels`.
+
+    Raises:
+        ModelError: The group is not there, or has not that many channels to lose.
+    """
+    root = trace.root(name)
+    channels = trace.channels(root)
+    if not 0 <= count < channels:
+        raise ModelError(f"group {name!r} has {channels} channels: {count} of them cannot be removed")
+    if count == 0:
+        return ()
+    candidate = find_candidate(model, trace, root, trace.coupling(root, range(channels)))
+    if isinstance(candidate, str):
+        raise ModelError(f"group {name!r} cannot be pruned: {candidate}")
+    blocks = candidate.blocks
+    if count % blocks.count or channels - count < blocks.minimum:
+        limits = f"a multiple of {blocks.count}, and {blocks.minimum} must stay"
+        raise ModelError(f"group {name!r} has {channels} channels: {count} of them cannot be removed, only {limits}")
+    return trace.coupling(root, candidate.choose(model, count, importance=importance)).slices
 
 
-def _dependency_graph(model: nn.Module, example_input: torch.Tensor) -> Any:  # noqa: ANN401 - torch-pruning has no types
-    # The graph follows grad_fn, so it needs gradients even where the caller has switched them off.
-    try:
-        with torch.inference_mode(mode=False), torch.enable_grad():
-            return torch_pruning.DependencyGraph().build_dependency(model.eval(), example_input.clone())
-    except Exception as error:  # torch-pruning raises bare exceptions
-        raise ModelError(f"the model's layers cannot be traced for pruning: {error}") from error
+def _describe(candidate: Candidate, trace: Trace, *, first: str, last: str) -> PrunableGroup:
+    layers = [piece.layer for piece in candidate.slices if piece.layer in trace.layers]
+    role: Role = "first" if first in layers else "last" if last in layers else "inner"
+    members = tuple(dict.fromkeys(trace.public[layer] for layer in layers))
+    blocks = candidate.blocks
+    return PrunableGroup(candidate.name, candidate.channels, members, role, blocks.count, blocks.minimum)
 
 
-def _find_layer(model: nn.Module, name: str) -> nn.Module:
-    try:
-        return model.get_submodule(name)
-    except AttributeError as error:
-        raise ModelError(f"group {name!r}: the model has no such layer") from error
-
-
-def _splits_channels(module: nn.Module) -> bool:
-    if isinstance(module, nn.modules.conv._ConvNd):  # noqa: SLF001 - as above
-        depthwise = module.groups == module.in_channels == module.out_channels
-        return module.groups > 1 and not depthwise
-    return isinstance(module, (nn.GroupNorm, nn.MultiheadAttention))
-
-
-def _first_and_last_layer(model: nn.Module, example_input: torch.Tensor) -> tuple[nn.Module, nn.Module]:
-    seen: list[nn.Module] = []
-    with _hooked(model, seen), torch.no_grad():
-        model(example_input)
-    if not seen:
-        raise ModelError("the model has no convolution and no linear layer: there is nothing to prune")
-    return seen[0], seen[-1]
-
-
-@contextmanager
-def _hooked(model: nn.Module, seen: list[nn.Module]) -> Iterator[None]:
-    layers = [module for module in model.modules() if isinstance(module, _LAYERS)]
-    hooks = [layer.register_forward_hook(lambda module, _args, _output: seen.append(module)) for layer in layers]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _keeps_output(model: nn.Module, example_input: torch.Tensor, group: PrunableGroup) -> bool:
-    """Whether the model still runs, and its output has the same shape, with one channel less."""
-    if group.channels < 2:  # noqa: PLR2004 - one channel must stay
-        return False
-    trial = _copy_for_tracing(model)
-    with torch.no_grad():
-        expected = trial(example_input).shape
-        remove_channels(trial, example_input, {group.name: 1}, importance="l2")
-        try:
-            return bool(trial(example_input).shape == expected)
-        except RuntimeError:  # shapes that no longer fit: the graph missed a dependency
-            return False
+def _explain(trace: Trace, *, groups: tuple[PrunableGroup, ...], faults: Mapping[str, str]) -> dict[str, str]:
+    pruned = {member for group in groups for member in group.members}
+    reasons = {}
+    for layer in trace.layers:
+        name = trace.public[layer]
+        if name not in pruned:
+            reasons[name] = faults.get(layer, "its outputs do not lead to the model's, as far as Torch-Pruning can see")
+    return reasons

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from drupelet_host.data.dataset import Dataset, Labels
+from drupelet_host.data.dataset import Dataset
 from drupelet_host.errors import ModelError
+from drupelet_host.module_outputs import name_outputs
 from drupelet_host.pruning.allocation import channels_to_keep
 from drupelet_host.pruning.batchnorm import reestimate_statistics
+from drupelet_host.pruning.distillation import Outputs, is_scores
 from drupelet_host.pruning.groups import Importance, PrunableGroup, find_groups, remove_channels
 from drupelet_host.pruning.recovery import Evaluate
 
@@ -42,20 +45,24 @@ def prune_least_important(
         ModelError: A group is not there or would lose all its channels, or there are no samples where some are needed.
     """
     if importance == "taylor":
-        if samples is None or samples.labels is None:
-            raise ModelError("importance 'taylor' needs samples with labels: there are none")
-        _accumulate_gradients(model, samples, samples.labels)
+        if samples is None:
+            raise ModelError("importance 'taylor' needs samples: there are none")
+        _accumulate_gradients(model, samples)
     remove_channels(model, example_input, removals, importance=importance)
     model.zero_grad(set_to_none=True)
 
 
 def label_samples(model: nn.Module, train: Dataset) -> Dataset:
-    """A few training samples with their labels, or with the original's own answers where there are none."""
+    """A few training samples with their labels; without any, with what a classifier answers itself, or with none."""
     inputs = train.inputs[:_SAMPLES]
     if train.labels is not None:
         return Dataset(inputs, train.labels[:_SAMPLES])
     with torch.inference_mode():
-        return Dataset(inputs, copy.deepcopy(model).eval()(torch.from_numpy(inputs)).argmax(dim=1).numpy())
+        outputs = name_outputs(copy.deepcopy(model).eval()(torch.from_numpy(inputs)))
+    if not is_scores(outputs):
+        return Dataset(inputs, None)
+    (scores,) = outputs.values()
+    return Dataset(inputs, scores.argmax(dim=1).numpy())
 
 
 def compare_importances(
@@ -93,17 +100,28 @@ def compare_importances(
 
 
 def _removals(groups: tuple[PrunableGroup, ...], *, ratio: float, multiple: int) -> dict[str, int]:
-    return {
-        group.name: group.channels - channels_to_keep(group.channels, ratio=ratio, multiple=multiple)
+    kept = {
+        group.name: channels_to_keep(
+            group.channels, ratio=ratio, multiple=math.lcm(multiple, group.multiple), minimum=group.minimum
+        )
         for group in groups
     }
+    return {group.name: group.channels - kept[group.name] for group in groups}
 
 
-def _accumulate_gradients(model: nn.Module, samples: Dataset, labels: Labels) -> None:
+def _accumulate_gradients(model: nn.Module, samples: Dataset) -> None:
     model.eval()
     model.zero_grad(set_to_none=True)
     with torch.inference_mode(mode=False), torch.enable_grad():
         for start in range(0, len(samples), _BATCH):
-            scores = model(torch.from_numpy(samples.inputs[start : start + _BATCH]))
-            loss = functional.cross_entropy(scores, torch.from_numpy(labels[start : start + _BATCH]))
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            outputs = name_outputs(model(torch.from_numpy(samples.inputs[start : start + _BATCH])))
+            labels = None if samples.labels is None else torch.from_numpy(samples.labels[start : start + _BATCH])
+            _worth(outputs, labels).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+
+
+def _worth(outputs: Outputs, labels: torch.Tensor | None) -> torch.Tensor:
+    """What a channel's share is counted in: a classifier's loss, or the mean square of outputs that are no scores."""
+    if labels is not None and is_scores(outputs):
+        (scores,) = outputs.values()
+        return functional.cross_entropy(scores, labels)
+    return torch.stack([tensor.square().mean() for tensor in outputs.values() if tensor.is_floating_point()]).sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -32,11 +33,7 @@ class PruningPlan:
         """The channels of each group when `fraction` of its ratio is gone; at 0 they are the original's."""
         if fraction == 0:
             return {group.name: group.channels for group in self.groups}
-        multiple = self.channel_multiple
-        return {
-            group.name: channels_to_keep(group.channels, ratio=self.ratios[group.name] * fraction, multiple=multiple)
-            for group in self.groups
-        }
+        return {group.name: self._keep(group, self.ratios[group.name] * fraction) for group in self.groups}
 
     def next_target(
         self, fraction: float, *, stride: float, current: Mapping[str, int], failed: Mapping[str, int]
@@ -61,3 +58,7 @@ class PruningPlan:
             else:
                 return Target(ahead, stride, channels)
         return None
+
+    def _keep(self, group: PrunableGroup, ratio: float) -> int:
+        multiple = math.lcm(self.channel_multiple, group.multiple)
+        return channels_to_keep(group.channels, ratio=ratio, multiple=multiple, minimum=group.minimum)

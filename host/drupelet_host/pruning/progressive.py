@@ -19,7 +19,7 @@ from drupelet_host.pruning.groups import Importance, PrunableGroup, find_groups
 from drupelet_host.pruning.importance import label_samples, prune_least_important
 from drupelet_host.pruning.plan import PruningPlan, Target
 from drupelet_host.pruning.policy import layer_factors
-from drupelet_host.pruning.recovery import Evaluate, Lessons, prepare_lessons, recover
+from drupelet_host.pruning.recovery import Evaluate, Lessons, count_passes, prepare_lessons, recover
 from drupelet_host.recipe import RecoveryConfig
 from drupelet_host.sensitivity import SensitivityCurve
 
@@ -185,15 +185,21 @@ class _Run:
         prune_least_important(
             model, self.example_input, removals, importance=self.pruner.importance, samples=self.samples
         )
-        epochs, total = self.recovery.epochs, self.pruner.iterations * self.recovery.epochs
+        passes = count_passes(model, self.lessons, self.recovery)
 
         def tell(epoch: int, metric: float) -> None:
-            what = f"step {number + 1}, epoch {epoch} of at most {epochs}: metric {metric:.4f}"
-            self.observer.progressed(what, done=number * epochs + epoch, total=total)
+            what = f"step {number + 1}, epoch {epoch} of at most {passes}: metric {metric:.4f}"
+            self.observer.progressed(what, done=number * passes + epoch, total=self.pruner.iterations * passes)
 
-        seed = self.seed + number
         metric = recover(
-            model, self.lessons, self.evaluate, config=self.recovery, seed=seed, enough=enough, on_epoch=tell
+            model,
+            self.lessons,
+            self.evaluate,
+            config=self.recovery,
+            seed=self.seed + number,
+            enough=enough,
+            passes=passes,
+            on_epoch=tell,
         )
         return _Position(fraction=target.fraction, model=model, metric=metric, channels=target.channels)
 

@@ -10,7 +10,10 @@ import torch
 from torch import nn
 
 from drupelet_host.evaluation.cost import count_macs, count_parameters
-from drupelet_host.pruning.groups import remove_channels
+from drupelet_host.pruning.candidates import find_candidate
+from drupelet_host.pruning.loosening import loosen_attention
+from drupelet_host.pruning.slices import cut_slices
+from drupelet_host.pruning.tracing import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,19 @@ def channel_savings(
         channels: How many channels each group has now.
         weights: What counts as cost.
     """
-    parameters, macs = count_parameters(model), count_macs(model, example_input)
+    loose = copy.deepcopy(model).eval()
+    loosen_attention(loose, example_input)
+    trace = Trace(loose, example_input)
+    parameters, macs = count_parameters(loose), count_macs(loose, example_input)
     savings = {}
     for name, count in channels.items():
-        removed = min(max(1, count // 2), count - 1)
-        if removed == 0:
+        root = trace.root(name)
+        candidate = find_candidate(loose, trace, root, trace.coupling(root, range(count)))
+        removed = 0 if isinstance(candidate, str) else candidate.half
+        if removed == 0 or isinstance(candidate, str):
             continue
-        trial = copy.deepcopy(model).requires_grad_(requires_grad=True)
-        remove_channels(trial, example_input, {name: removed}, importance="l2")
+        trial = copy.deepcopy(loose)
+        cut_slices(trial, trace.coupling(root, candidate.choose(loose, removed, importance="l2")).slices)
         saved_parameters = 1 - count_parameters(trial) / parameters
         saved_macs = 1 - count_macs(trial, example_input) / macs
         savings[name] = (weights.parameters * saved_parameters + weights.macs * saved_macs) / removed

@@ -16,18 +16,25 @@ from drupelet_host.frontier import Candidate
 from drupelet_host.judging import Verdict
 from drupelet_host.progress import Observer
 from drupelet_host.pruning.choice import Prospects, next_width
-from drupelet_host.pruning.groups import Importance, find_groups
+from drupelet_host.pruning.groups import Importance, PrunableGroup, find_groups
 from drupelet_host.pruning.importance import label_samples, prune_least_important
 from drupelet_host.pruning.policy import layer_factors
 from drupelet_host.pruning.progressive import PruningResult
-from drupelet_host.pruning.recovery import Evaluate, Lessons, prepare_lessons, recover
-from drupelet_host.pruning.savings import CostWeights, channel_savings
+from drupelet_host.pruning.recovery import Evaluate, Lessons, count_passes, prepare_lessons, recover
+from drupelet_host.pruning.savings import CostWeights
+from drupelet_host.pruning.steps import plan_step
+from drupelet_host.pruning.taps import trim_dead_taps
 from drupelet_host.recipe import RecoveryConfig
 from drupelet_host.sensitivity import SensitivityCurve, analyze_sensitivity
 
-_FIRST_STRIDE = 0.4
-_SMALLEST_STRIDE = 0.05
-# Aims a little beyond the constraint: the estimate of what a step saves is linear, the truth is not.
+# A smaller model is cheaper to recover, so the way down is short: what one large step breaks, a long recovery mends.
+_FIRST_STRIDE = 0.85
+# A constraint is worth small steps at the end; without one, what a smaller step saves is not worth its recovery.
+_SMALLEST_STRIDE, _SMALLEST_FREE_STRIDE = 0.08, 0.2
+# A candidate that misses the limit by less than this share of what may be lost is recovered once more, more gently.
+_NEAR_MISS = 0.5
+_GENTLER = 0.5
+# Aims a little beyond the constraint: the cost that is counted is not quite the one that is measured.
 _OVERSHOOT = 1.15
 # The curves are measured again once this much of the cost they were measured at is gone.
 _STALE_SHARE = 0.5
@@ -77,13 +84,15 @@ def search_pruning(
 ) -> PruningResult:
     """Prune a copy step by step until the constraints are met or, without any on cost, until the metric is spent.
 
-    A step removes the channels that save most for the loss the curves predict, is fine-tuned, exported, quantized
-    and measured. It stays if the quantized model keeps the metric; else it is taken back and half of it is tried. The
-    same seed gives the same weights, unless a latency is constrained: times are never the same twice.
+    It starts from a copy without the kernel taps that see only padding, which computes the same. A step removes the
+    channels that save most for the loss the curves predict, is fine-tuned, exported, quantized and measured; one that
+    misses by little is fine-tuned once more. It stays if the quantized model keeps the metric; else it is taken
+    back and half of it is tried. The same seed gives the same weights, unless a latency is constrained: times are never
+    the same twice.
 
     Args:
         model: The original; it is left as it is.
-        train: What recovers.
+        train: What recovers; the result is for inputs of exactly its shape.
         evaluate: Gives a module's metric during recovery, higher is better.
         judge: Measures a candidate as it would ship.
         baseline: The original's metric in the engine.
@@ -154,27 +163,29 @@ class _Search:
         return torch.from_numpy(self.train.inputs[:1])
 
     def run(self, curves: Mapping[str, SensitivityCurve]) -> PruningResult:
-        groups = find_groups(self.original, self.example_input)
-        factors = layer_factors(groups, self.settings.layers)
-        before = {group.name: group.channels for group in groups}
-        position = _Position(copy.deepcopy(self.original), before, self.judge(self.original))
+        groups = {group.name: group for group in find_groups(self.original, self.example_input)}
+        before = {name: group.channels for name, group in groups.items()}
+        start = self._without_dead_taps()
+        position = _Position(start, before, self.judge(start))
         course = _Course(_FIRST_STRIDE, self.settings.max_metric_drop, frozenset(), curves, self._cost(self.original))
         variant = self._choose_variant(position.verdict, drop=course.drop)
         candidates = [self._candidate(0, position, kept=True, reason=f"unpruned; steps are judged as {variant}")]
         self._tell(candidates[-1], variant)
         while len(candidates) <= self.settings.max_trials and position.verdict.excess != 0:
-            channels = self._next_channels(position, course, factors)
+            channels = self._next_channels(position, course, groups)
             if channels is None:
-                if not self._may_relax(position, course):
+                if not self._may_relax(position, course, groups):
                     break
                 course = replace(course, drop=2 * course.drop, stride=_FIRST_STRIDE, blocked=frozenset())
                 self.observer.decided(f"no max_metric_drop was stated: going on with a limit of {course.drop:.4g}")
                 continue
             attempt = self._attempt(position, channels, number=len(candidates))
+            if self._misses_narrowly(attempt.verdict.measurements[variant].metric, course):
+                attempt = self._attempt_again(attempt, number=len(candidates))
             kept, reason = self._decide(attempt.verdict.measurements[variant].metric, course)
             candidates.append(self._candidate(len(candidates), attempt, kept=kept, reason=reason))
             self._tell(candidates[-1], variant)
-            course = self._renewed(course, attempt) if kept else self._narrowed(course, position, attempt)
+            course = self._renewed(course, attempt) if kept else self._narrowed(course, position, attempt, groups)
             position = attempt if kept else position
         self._say_why_it_ended(position, trials=len(candidates) - 1)
         return PruningResult(
@@ -195,29 +206,44 @@ class _Search:
         # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
         return round(self.baseline - drop, 9)
 
+    def _without_dead_taps(self) -> nn.Module:
+        model = copy.deepcopy(self.original)
+        removed = trim_dead_taps(model, self.example_input)
+        if removed:
+            self.observer.decided(f"cut {removed} weights of kernels that see only padding: the outputs stay the same")
+        return model
+
     def _next_channels(
-        self, position: _Position, course: _Course, factors: Mapping[str, float]
+        self, position: _Position, course: _Course, groups: Mapping[str, PrunableGroup]
     ) -> dict[str, int] | None:
-        if course.stride < _SMALLEST_STRIDE:
+        if course.stride < (_SMALLEST_FREE_STRIDE if position.verdict.excess is None else _SMALLEST_STRIDE):
             return None
-        savings = channel_savings(position.model, self.example_input, position.channels, weights=self.settings.weights)
-        prospects = Prospects(
-            savings={name: saving for name, saving in savings.items() if name not in course.blocked},
-            curves=course.curves,
-            factors=factors,
-            multiple=self.settings.channel_multiple,
-        )
         excess = position.verdict.excess
-        goal = course.stride if excess is None else min(course.stride, excess * _OVERSHOOT)
-        chosen = prospects.choose(position.channels, goal=goal)
+        chosen = plan_step(
+            position.model,
+            self.example_input,
+            position.channels,
+            goal=course.stride if excess is None else min(course.stride, excess * _OVERSHOOT),
+            prospects=Prospects(
+                savings={},
+                curves=course.curves,
+                factors=layer_factors(list(groups.values()), self.settings.layers),
+                multiple=self.settings.channel_multiple,
+                groups=groups,
+            ),
+            weights=self.settings.weights,
+            blocked=course.blocked,
+        )
         return None if chosen == position.channels else chosen
 
-    def _may_relax(self, position: _Position, course: _Course) -> bool:
+    def _may_relax(self, position: _Position, course: _Course, groups: Mapping[str, PrunableGroup]) -> bool:
         if self.settings.drop_is_stated or position.verdict.excess is None or course.drop >= self.baseline:
             return False
         # With nothing left to remove, no limit helps.
-        multiple = self.settings.channel_multiple
-        return any(next_width(count, multiple=multiple) < count for count in position.channels.values())
+        return any(self._next_width(count, groups[name]) < count for name, count in position.channels.items())
+
+    def _next_width(self, count: int, group: PrunableGroup) -> int:
+        return next_width(count, multiple=self.settings.channel_multiple, group=group)
 
     def _attempt(self, position: _Position, channels: Mapping[str, int], *, number: int) -> _Position:
         model = copy.deepcopy(position.model).requires_grad_(requires_grad=True)
@@ -225,21 +251,39 @@ class _Search:
         prune_least_important(
             model, self.example_input, removals, importance=self.settings.importance, samples=self.samples
         )
+        return self._recovered(model, channels, number=number, recovery=self.settings.recovery)
+
+    def _attempt_again(self, attempt: _Position, *, number: int) -> _Position:
+        self.observer.decided(f"candidate {number} misses narrowly: recovering it once more")
+        model = copy.deepcopy(attempt.model).requires_grad_(requires_grad=True)
+        recovery = self.settings.recovery
+        gentler = recovery.model_copy(update={"learning_rate": recovery.learning_rate * _GENTLER})
+        return self._recovered(model, attempt.channels, number=number, recovery=gentler)
+
+    def _recovered(
+        self, model: nn.Module, channels: Mapping[str, int], *, number: int, recovery: RecoveryConfig
+    ) -> _Position:
+        passes = count_passes(model, self.lessons, recovery)
         recover(
             model,
             self.lessons,
             self.evaluate,
-            config=self.settings.recovery,
+            config=recovery,
             seed=self.settings.seed + number,
             enough=self.baseline,
-            on_epoch=partial(self._progressed, number),
+            passes=passes,
+            on_epoch=partial(self._progressed, number, passes),
         )
         return _Position(model, channels, self.judge(model))
 
-    def _progressed(self, number: int, epoch: int, metric: float) -> None:
-        epochs, trials = self.settings.recovery.epochs, self.settings.max_trials
-        what = f"candidate {number} of at most {trials}, epoch {epoch} of at most {epochs}: metric {metric:.4f}"
-        self.observer.progressed(what, done=(number - 1) * epochs + epoch, total=trials * epochs)
+    def _progressed(self, number: int, passes: int, epoch: int, metric: float) -> None:
+        trials = self.settings.max_trials
+        what = f"candidate {number} of at most {trials}, epoch {epoch} of at most {passes}: metric {metric:.4f}"
+        self.observer.progressed(what, done=(number - 1) * passes + epoch, total=trials * passes)
+
+    def _misses_narrowly(self, metric: float, course: _Course) -> bool:
+        lowest = self._lowest(course.drop)
+        return self.settings.recovery.epochs > 0 and lowest - _NEAR_MISS * course.drop <= metric < lowest
 
     def _decide(self, metric: float, course: _Course) -> tuple[bool, str]:
         lowest = self._lowest(course.drop)
@@ -262,10 +306,13 @@ class _Search:
         self.observer.decided("the model has halved: measured its sensitivity again")
         return replace(course, curves=curves, curves_at=cost, blocked=frozenset())
 
-    def _narrowed(self, course: _Course, position: _Position, attempt: _Position) -> _Course:
+    def _narrowed(
+        self, course: _Course, position: _Position, attempt: _Position, groups: Mapping[str, PrunableGroup]
+    ) -> _Course:
         moved = [name for name, count in attempt.channels.items() if count < position.channels[name]]
-        multiple = self.settings.channel_multiple
-        if len(moved) == 1 and attempt.channels[moved[0]] == next_width(position.channels[moved[0]], multiple=multiple):
+        if len(moved) == 1 and attempt.channels[moved[0]] == self._next_width(
+            position.channels[moved[0]], groups[moved[0]]
+        ):
             # One block cannot be halved: the other groups may still have some to give.
             return replace(course, blocked=course.blocked | {moved[0]})
         excess = position.verdict.excess

@@ -15,14 +15,15 @@ class _Model(BaseModel):
 
 
 class ModelRow(_Model):
-    """One model file, measured on the host."""
+    """One model file in its engine, measured on the host; the peak memory is None where nobody asked for it."""
 
     name: str
+    engine: str
     metric: float
     size_bytes: int
     p50_ms: float
     p99_ms: float
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
 
 
 class CheckRow(_Model):
@@ -36,9 +37,10 @@ class CheckRow(_Model):
 
 
 class CurveRow(_Model):
-    """One group's sensitivity: (pruning ratio, metric) from ratio 0 up."""
+    """One group's sensitivity: (pruning ratio, metric) from ratio 0 up, and the mean metric kept (1 costs nothing)."""
 
     group: str
+    robustness: float
     points: tuple[tuple[float, float], ...]
 
 
@@ -48,6 +50,18 @@ class GroupRow(_Model):
     group: str
     channels_before: int
     channels_after: int
+
+    @property
+    def ratio(self) -> float:
+        """The fraction of channels that was removed."""
+        return 1 - self.channels_after / self.channels_before
+
+
+class UnprunableRow(_Model):
+    """A layer whose channels cannot be removed, and why."""
+
+    layer: str
+    reason: str
 
 
 class StepRow(_Model):
@@ -60,7 +74,7 @@ class StepRow(_Model):
 
 
 class CandidateRow(_Model):
-    """One variant of one candidate of a search; candidate 0 is the unpruned model."""
+    """One variant of one candidate of a search; candidate 0 is the unpruned model, and one row is the chosen one."""
 
     candidate: int
     variant: str
@@ -70,11 +84,50 @@ class CandidateRow(_Model):
     parameters: int
     macs: int
     kept: bool
+    chosen: bool = False
     reason: str
 
 
+class CalibrationRow(_Model):
+    """One way to find the ranges of int8, and the report's metric of the model that was quantized so."""
+
+    method: str
+    score: float
+    chosen: bool
+    reason: str = ""
+
+
+class PrecisionRow(_Model):
+    """The precision of one layer in the int8 variant.
+
+    Attributes:
+        layer: Its name.
+        precision: What it computes in, such as "int8" or "float".
+        loss: What the metric loses when this layer alone is int8; None where it was not measured.
+        float_ms: The layer's time in float on the report's machine; None where it was not measured.
+        int8_ms: The same in int8.
+        reason: Why it got this precision.
+    """
+
+    layer: str
+    precision: str
+    loss: float | None = None
+    float_ms: float | None = None
+    int8_ms: float | None = None
+    reason: str = ""
+
+
 class Report(_Model):
-    """Everything a person needs to judge a compile; times are those of `machine`, not of the device."""
+    """Everything a person needs to judge a compile; times are those of `machine`, not of the device.
+
+    Attributes:
+        samples: How many validation samples the metric was measured on.
+        macs_before: Multiply-accumulates of one inference; None where only a training framework could count them.
+        macs_after: The same of the compiled model.
+        originals: The model as it came, in each engine that it was measured in.
+        packaged: The variants in the package, best first.
+        notes: What a reader must know to not misread the numbers, one sentence each.
+    """
 
     name: str
     version: str
@@ -82,22 +135,45 @@ class Report(_Model):
     created: datetime
     task: str
     metric: str
+    samples: int
     device: str
     machine: str
     threads: int
     parameters_before: int
     parameters_after: int
-    macs_before: int
-    macs_after: int
-    original: ModelRow
+    macs_before: int | None
+    macs_after: int | None
+    originals: tuple[ModelRow, ...]
     variants: tuple[ModelRow, ...]
     packaged: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     checks: tuple[CheckRow, ...]
     sensitivity: tuple[CurveRow, ...]
     groups: tuple[GroupRow, ...]
+    unprunable: tuple[UnprunableRow, ...] = ()
     steps: tuple[StepRow, ...]
     frontier: tuple[CandidateRow, ...]
+    calibration: tuple[CalibrationRow, ...] = ()
+    precisions: tuple[PrecisionRow, ...] = ()
     lineage: tuple[LineageRecord, ...]
+
+    @property
+    def best(self) -> ModelRow:
+        """The variant that the package ranks first."""
+        return next(row for row in self.variants if row.name == self.packaged[0])
+
+    @property
+    def original(self) -> ModelRow:
+        """What every variant's metric and size are compared with."""
+        return self.originals[0]
+
+    def original_of(self, row: ModelRow) -> ModelRow:
+        """What a row's latency and memory are compared with: the original in the same engine, where it ran there."""
+        return next((original for original in self.originals if original.engine == row.engine), self.original)
+
+    def limit(self, constraint: str) -> float | None:
+        """What was asked of every variant, in the unit of `CheckRow.wanted`; None where nothing was."""
+        return next((check.wanted for check in self.checks if check.constraint == constraint), None)
 
     def to_bytes(self) -> bytes:
         """The JSON document, keys sorted."""

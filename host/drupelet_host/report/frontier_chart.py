@@ -1,52 +1,113 @@
-"""The candidates of a search as dots: metric against size."""
+"""The candidates of a search as two charts: the metric against size, and against latency."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from drupelet_host.report.document import CandidateRow
+from drupelet_host.report.document import CandidateRow, Report
+from drupelet_host.report.quantities import MetricStyle, format_ms, tick_bytes, tick_count, tick_ms
+from drupelet_host.report.scatter import Limit, Point, Scatter, draw_scatter
 from drupelet_shared.units import format_bytes
-
-_WIDTH, _HEIGHT, _MARGIN = 560, 220, 12
 
 
 @dataclass(frozen=True, slots=True)
-class Dot:
-    """One variant of one candidate, in pixels from the upper left corner."""
+class Frontier:
+    """The two charts."""
 
-    x: float
-    y: float
-    kept: bool
-    title: str
+    by_size: Scatter
+    by_latency: Scatter
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FrontierChart:
-    """The dots and their scale: sizes from 0, metrics from the lowest found to the highest."""
-
-    dots: tuple[Dot, ...]
-    largest_bytes: int
-    lowest: float
-    highest: float
-    width: int = _WIDTH
-    height: int = _HEIGHT
-
-
-def draw_frontier(rows: Sequence[CandidateRow]) -> FrontierChart:
-    """Place every row; without rows the chart is empty."""
-    largest = max((row.size_bytes for row in rows), default=1)
-    lowest = min((row.metric for row in rows), default=0.0)
-    highest = max((row.metric for row in rows), default=1.0)
-    span = (highest - lowest) or 1.0
-    plot_width, plot_height = _WIDTH - 2 * _MARGIN, _HEIGHT - 2 * _MARGIN
-    dots = tuple(
-        Dot(
-            x=round(_MARGIN + row.size_bytes / largest * plot_width, 1),
-            y=round(_MARGIN + (highest - row.metric) / span * plot_height, 1),
-            kept=row.kept,
-            title=f"candidate {row.candidate} as {row.variant}: {row.metric:.4f}, {format_bytes(row.size_bytes)}",
-        )
-        for row in rows
+def draw_frontier(report: Report) -> Frontier | None:
+    """Both charts, with the limits that were asked for; None without a search."""
+    if not report.frontier:
+        return None
+    metric, size, latency_ratio = MetricStyle.of(report.metric), report.limit("max_size"), report.limit("max_latency")
+    size_limit = None if size is None else Limit(size, f"at most {format_bytes(size)}")
+    latency_ms = None if latency_ratio is None else latency_ratio * report.original_of(report.best).p50_ms
+    latency_limit = None if latency_ms is None else Limit(latency_ms, f"at most {format_ms(latency_ms)}")
+    return Frontier(
+        by_size=draw_scatter(
+            _points(report, lambda row: row.size_bytes),
+            x_label="size",
+            y_label=metric.label,
+            x_tick=tick_bytes,
+            y_tick=metric.tick,
+            x_limit=size_limit,
+            y_limit=_metric_limit(report, metric),
+        ),
+        by_latency=draw_scatter(
+            _points(report, lambda row: row.p50_ms),
+            x_label="p50 latency",
+            y_label=metric.label,
+            x_tick=tick_ms,
+            y_tick=metric.tick,
+            x_limit=latency_limit,
+            y_limit=_metric_limit(report, metric),
+        ),
     )
-    return FrontierChart(dots=dots, largest_bytes=largest, lowest=lowest, highest=highest)
+
+
+def draw_steps(report: Report) -> Scatter | None:
+    """The steps towards a fixed ratio, the metric against parameters; None where there were none."""
+    if not report.steps:
+        return None
+    metric = MetricStyle.of(report.metric)
+    kept = [number for number, step in enumerate(report.steps, start=1) if step.kept]
+    points = [
+        Point(
+            cost=step.parameters,
+            metric=step.metric,
+            series="step",
+            is_kept=step.kept,
+            is_chosen=kept[-1:] == [number],
+            label=f"step {number}",
+            title=f"step {number}, {_decision(is_kept=step.kept)}: {metric.show(step.metric)}",
+        )
+        for number, step in enumerate(report.steps, start=1)
+    ]
+    return draw_scatter(
+        points,
+        x_label="parameters",
+        y_label=metric.label,
+        x_tick=tick_count,
+        y_tick=metric.tick,
+        y_limit=_metric_limit(report, metric),
+    )
+
+
+def _points(report: Report, cost: Callable[[CandidateRow], float]) -> list[Point]:
+    metric = MetricStyle.of(report.metric)
+    return [
+        Point(
+            cost=cost(row),
+            metric=row.metric,
+            series=row.variant,
+            is_kept=row.kept,
+            is_chosen=row.chosen,
+            label=str(row.candidate),
+            title=_title(row, metric),
+        )
+        for row in report.frontier
+    ]
+
+
+def _title(row: CandidateRow, metric: MetricStyle) -> str:
+    chosen = ", chosen" if row.chosen else ""
+    return (
+        f"candidate {row.candidate} as {row.variant}, {_decision(is_kept=row.kept)}{chosen}: {metric.show(row.metric)},"
+        f" {format_bytes(row.size_bytes)}, {format_ms(row.p50_ms)} on the compiling machine"
+    )
+
+
+def _decision(*, is_kept: bool) -> str:
+    return "kept" if is_kept else "taken back"
+
+
+def _metric_limit(report: Report, metric: MetricStyle) -> Limit | None:
+    drop = report.limit("max_metric_drop")
+    if drop is None:
+        return None
+    lowest = report.original.metric - drop
+    return Limit(lowest, f"at least {metric.show(lowest)}")

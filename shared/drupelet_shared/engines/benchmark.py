@@ -16,15 +16,18 @@ def time_session(session: Session, inputs: Tensors, *, warmup: int, runs: int, m
         inputs: One input set, used for every run.
         warmup: Runs that are not counted, first.
         runs: Runs that are counted.
-        max_seconds: Stop counting when this much time has passed (at least one run is counted).
+        max_seconds: Most time for each of the two; at least one run is made of each.
     """
     outputs = [spec.name for spec in session.outputs]
-    for _ in range(warmup):
-        session.run(inputs, outputs)
-    times_ms: list[float] = []
-    deadline = time.perf_counter() + max_seconds
-    while not times_ms or (len(times_ms) < runs and time.perf_counter() < deadline):
-        start = time.perf_counter_ns()
-        session.run(inputs, outputs)
-        times_ms.append((time.perf_counter_ns() - start) / 1e6)
-    return summarize(times_ms)
+
+    def repeat(count: int) -> list[float]:
+        times_ms: list[float] = []
+        deadline = time.perf_counter() + max_seconds
+        while not times_ms or (len(times_ms) < count and time.perf_counter() < deadline):
+            start = time.perf_counter_ns()
+            session.run(inputs, outputs)
+            times_ms.append((time.perf_counter_ns() - start) / 1e6)
+        return times_ms
+
+    repeat(warmup)
+    return summarize(repeat(runs))

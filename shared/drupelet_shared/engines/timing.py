@@ -8,22 +8,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Percentiles of single inferences, in milliseconds."""
+    """Percentiles and mean of single inferences, in milliseconds."""
 
     p50_ms: float
     p95_ms: float
     p99_ms: float
     runs: int
+    mean_ms: float
 
 
 def summarize(times_ms: Sequence[float]) -> Timing:
-    """The percentiles (nearest rank) of at least one measured time."""
+    """The percentiles (nearest rank) and the mean of at least one measured time."""
     ordered = sorted(times_ms)
     return Timing(
         p50_ms=percentile(ordered, 0.50),
         p95_ms=percentile(ordered, 0.95),
         p99_ms=percentile(ordered, 0.99),
         runs=len(ordered),
+        mean_ms=sum(ordered) / len(ordered),
     )
 
 

@@ -1,5 +1,6 @@
 """Open Inference Protocol v2 requests and replies, with Triton's binary tensor extension."""
 
+from drupelet_shared.inference.body import MAX_VALUES
 from drupelet_shared.inference.checks import check_inputs
 from drupelet_shared.inference.header import datatype_of
 from drupelet_shared.inference.reply import decode_reply, encode_reply
@@ -7,6 +8,7 @@ from drupelet_shared.inference.request import decode_request, encode_request
 from drupelet_shared.inference.values import Encoded, InferenceReply, InferenceRequest, RequestedOutput
 
 __all__ = [
+    "MAX_VALUES",
     "Encoded",
     "InferenceReply",
     "InferenceRequest",

@@ -18,15 +18,27 @@ from drupelet_shared.wire import BINARY_TYPE, HEADER_LENGTH_PROPERTY, JSON_TYPE,
 _SIZE = "binary_data_size"
 # The raw bytes then start where every datatype is aligned, and the reader needs no copy.
 _ALIGNMENT_BYTES = 64
+# A parsed value takes some 35 bytes and an array or object 75, whatever little it took in the JSON. Beside the tensors'
+# own values there are names, shapes and parameters.
+MAX_VALUES = 4 * 2**20
+_OTHER_VALUES = 10_000
+_MOST_CONTAINERS = 2**20
 
 
 def split_body(
-    payload: memoryview, *, content_type: str, header_length: int | None
+    payload: memoryview, *, content_type: str, header_length: int | None, max_values: int = MAX_VALUES
 ) -> tuple[dict[str, Any], memoryview]:
     """Parse the JSON object and return it with the bytes behind it.
 
+    Args:
+        payload: The body.
+        content_type: `application/json` or `application/octet-stream`, with or without parameters.
+        header_length: Bytes of JSON at the start; None if all of it is JSON.
+        max_values: Values that tensors may have in the JSON; with many more it is refused before it is parsed.
+
     Raises:
         ContentTypeError: The content type holds no tensors.
+        InputDataError: The JSON holds too many values.
         RequestError: The lengths contradict each other, or the JSON is not one object.
     """
     media_type = parse_content_type(content_type)
@@ -41,13 +53,25 @@ def split_body(
         )
     if not 0 < header_length <= len(payload):
         raise RequestError(f"{HEADER_LENGTH_PROPERTY} is {header_length}: the payload has {len(payload)} bytes")
+    text = bytes(payload[:header_length])
+    _check_cost(text, max_values=max_values)
     try:
-        document = from_json(bytes(payload[:header_length]), cache_strings="keys")
+        document = from_json(text, cache_strings="keys")
     except ValueError as error:
         raise RequestError(f"the {header_length} bytes of JSON are malformed: {error}") from error
     if not isinstance(document, dict):
         raise RequestError(f"the JSON is {show(document)}: expected an object")
     return document, payload[header_length:]
+
+
+def _check_cost(text: bytes, *, max_values: int) -> None:
+    """Bound what parsing allocates by what can be counted without it: every value but the first follows a comma."""
+    values, containers = text.count(b","), text.count(b"[") + text.count(b"{")
+    if values > max_values + _OTHER_VALUES:
+        raise InputDataError(f"the JSON holds about {values} values: the limit is {max_values} and some more")
+    limit = min(max_values + _OTHER_VALUES, _MOST_CONTAINERS)
+    if containers > limit:
+        raise InputDataError(f"the JSON holds about {containers} arrays and objects: the limit is {limit}")
 
 
 def join_body(document: dict[str, Any], chunks: list[memoryview]) -> Encoded:

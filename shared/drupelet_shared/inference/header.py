@@ -16,6 +16,8 @@ Kind = Literal["input", "output"]
 
 MAX_NAME_LENGTH = 256
 _MAX_DIMENSION = 2**31 - 1
+# MQTT carries 256 MiB at most. NumPy refuses larger shapes with an error of its own, even those of no elements at all.
+_MAX_ELEMENTS = 2**31 - 1
 _SHOWN_CHARACTERS = 60
 
 # NumPy's kind and size of one element; BYTES is an array of objects or of fixed-size strings.
@@ -137,4 +139,8 @@ def _parse_shape(value: object, *, what: str) -> tuple[int, ...]:
     for size in value:
         if type(size) is not int or not 0 <= size <= _MAX_DIMENSION:
             raise InputShapeError(f"{what}: dimension {show(size)}: expected an integer from 0 to {_MAX_DIMENSION}")
+    # A dimension of zero does not make the others harmless.
+    elements = math.prod(size or 1 for size in value)
+    if elements > _MAX_ELEMENTS:
+        raise InputShapeError(f"{what}: shape {value} spans {elements} elements: the limit is {_MAX_ELEMENTS}")
     return tuple(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from drupelet_shared.errors import InputDataError, InputNameError, RequestError
-from drupelet_shared.inference.body import decode_tensors, encode_tensor, join_body, split_body
+from drupelet_shared.inference.body import MAX_VALUES, decode_tensors, encode_tensor, join_body, split_body
 from drupelet_shared.inference.header import parse_name, parse_parameters, show
 from drupelet_shared.inference.values import Encoded, InferenceRequest, RequestedOutput
 from drupelet_shared.wire import MAX_ID_LENGTH
@@ -13,18 +13,21 @@ from drupelet_shared.wire import MAX_ID_LENGTH
 _BINARY_OUTPUT = "binary_data_output"
 
 
-def decode_request(payload: memoryview, *, content_type: str, header_length: int | None) -> InferenceRequest:
+def decode_request(
+    payload: memoryview, *, content_type: str, header_length: int | None, max_values: int = MAX_VALUES
+) -> InferenceRequest:
     """Read a request; raw tensors become views of `payload`, which must outlive them.
 
     Args:
         payload: The body.
         content_type: `application/json` or `application/octet-stream`, with or without parameters.
         header_length: Bytes of JSON at the start; None if all of it is JSON.
+        max_values: Values that tensors may have in the JSON; with many more it is refused before it is parsed.
 
     Raises:
         RequestError: It is malformed; once the request's id has been read, the error carries it.
     """
-    document, tail = split_body(payload, content_type=content_type, header_length=header_length)
+    document, tail = split_body(payload, content_type=content_type, header_length=header_length, max_values=max_values)
     request_id = parse_id(document)
     try:
         parameters = parse_parameters(document.get("parameters"), what="request")

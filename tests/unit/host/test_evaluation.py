@@ -3,6 +3,7 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,9 +11,9 @@ from torch import nn
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.errors import DataError
 from drupelet_host.evaluation.cost import count_macs, count_parameters
-from drupelet_host.evaluation.latency import compare_latency
+from drupelet_host.evaluation.latency import BRIEF, compare_latency
 from drupelet_host.evaluation.machine import describe_machine
-from drupelet_host.evaluation.metrics import evaluate_module
+from drupelet_host.evaluation.scoring import evaluate_module
 from drupelet_shared.engines.registry import load_engine
 from support.onnx_models import write_add_model, write_expanding_model
 from support.tiny_project import trained
@@ -43,7 +44,7 @@ def test_models_timed_in_turns_show_which_is_slower(tmp_path: Path) -> None:
         "fast": engine.load(write_add_model(tmp_path / "fast.onnx"), threads=1),
         "slow": engine.load(write_expanding_model(tmp_path / "slow.onnx", count=500_000), threads=1),
     }
-    timings = compare_latency(sessions, seconds=0.05)
+    timings = compare_latency(sessions, {"input": np.ones((1, 1), np.float32)}, effort=BRIEF)
     assert timings["slow"].p50_ms > 5 * timings["fast"].p50_ms
     assert timings["slow"].p50_ms <= timings["slow"].p99_ms
 

@@ -63,4 +63,4 @@ def test_weights_of_another_model_are_refused(recipe: Path) -> None:
 def test_an_input_shape_that_the_model_does_not_take_is_refused() -> None:
     with pytest.raises(ModelError, match=r"does not take an input of shape \[1, 3, 8, 8\]"):
         check_runs(trained().model, (1, 3, 8, 8))
-    assert check_runs(trained().model, INPUT_SHAPE) == (1, 4)
+    assert check_runs(trained().model, INPUT_SHAPE) == {"output": (1, 4)}

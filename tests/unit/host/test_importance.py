@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,13 +10,12 @@ from torch import nn
 
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.errors import ModelError
-from drupelet_host.evaluation.metrics import evaluate_module
+from drupelet_host.evaluation.scoring import evaluate_module
 from drupelet_host.lineage import digest_module
 from drupelet_host.passes.importance import ImportanceConfig, ImportancePass
 from drupelet_host.pruning.importance import compare_importances, label_samples, prune_least_important
-from drupelet_host.state import CompileState
 from fakes.observer import RecordingObserver
-from support.tiny_project import INPUT_SHAPE, trained
+from support.tiny_project import INPUT_SHAPE, start_state, trained
 
 EXAMPLE = torch.zeros(1, 16)
 
@@ -49,7 +49,7 @@ def test_pruning_leaves_no_gradients_behind() -> None:
 
 
 def test_taylor_without_samples_is_refused() -> None:
-    with pytest.raises(ModelError, match="'taylor' needs samples with labels"):
+    with pytest.raises(ModelError, match="importance 'taylor' needs samples"):
         prune_least_important(misleading()[0], EXAMPLE, {"0": 8}, importance="taylor", samples=None)
 
 
@@ -74,7 +74,7 @@ def test_a_comparison_leaves_the_model_as_it_is() -> None:
 def run_pass(model: nn.Module, data: Dataset, importance: str) -> tuple[str, dict[str, float], RecordingObserver]:
     observer = RecordingObserver()
     config = ImportanceConfig(importance=importance, ratio=0.5, samples=512, channel_multiple=8)
-    state = CompileState(workspace=None, original=copy.deepcopy(model), model=model, train=data, validation=data)
+    state = start_state(Path(), model, train=data, validation=data)
     result = ImportancePass(config, 0).run(state, observer=observer)
     return result.state.importance, dict(result.metrics), observer
 

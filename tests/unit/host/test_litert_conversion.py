@@ -9,9 +9,9 @@ from torch import nn
 
 from drupelet_host.conversion.litert import export_litert, quantize_litert, require_litert
 from drupelet_host.errors import DataError, ExportError
-from drupelet_host.evaluation.metrics import evaluate_session
+from drupelet_host.evaluation.scoring import evaluate_session
 from drupelet_shared.engines.registry import load_engine
-from support.tiny_project import INPUT_SHAPE, trained
+from support.tiny_project import INPUT_SHAPE, trained, validation_samples
 
 INSTALLED = importlib.util.find_spec("litert_torch") is not None
 needs_converter = pytest.mark.skipif(not INSTALLED, reason="litert-torch is not installed: make test-litert")
@@ -46,7 +46,7 @@ def float_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @needs_converter
 def test_the_exported_litert_model_scores_what_pytorch_scores(float_model: Path) -> None:
     session = load_engine("litert").load(float_model, threads=1)
-    assert evaluate_session(session, trained().validation) == trained().evaluate(trained().model)
+    assert evaluate_session(session, validation_samples()) == trained().evaluate(trained().model)
     assert [(spec.name, spec.shape) for spec in session.inputs] == [("input", INPUT_SHAPE)]
     assert [(spec.name, spec.shape) for spec in session.outputs] == [("output", (1, 4))]
 
@@ -70,7 +70,7 @@ def test_the_quantized_litert_model_is_smaller_agrees_and_takes_floats(float_mod
     path = tmp_path / "int8.tflite"
     quantize_litert(float_model, path, calibration=trained().train.inputs[:64])
     session = load_engine("litert").load(path, threads=1)
-    assert evaluate_session(session, trained().validation) >= trained().evaluate(trained().model) - 0.05
+    assert evaluate_session(session, validation_samples()) >= trained().evaluate(trained().model) - 0.05
     assert path.stat().st_size < float_model.stat().st_size / 2
     assert session.inputs == load_engine("litert").load(float_model, threads=1).inputs
 

@@ -10,12 +10,13 @@ from pydantic import BaseModel
 from drupelet_host.creation_time import creation_time
 from drupelet_host.errors import ModelError
 from drupelet_host.lineage import digest_module
-from drupelet_host.pipeline import PassResult, Pipeline
+from drupelet_host.pass_result import PassResult
+from drupelet_host.pipeline import Pipeline
 from drupelet_host.progress import Observer
 from drupelet_host.state import CompileState
 from drupelet_shared.errors import InvalidValueError
 from fakes.observer import RecordingObserver
-from support.tiny_project import trained
+from support.tiny_project import start_state, trained
 
 
 class Settings(BaseModel):
@@ -48,9 +49,7 @@ class FailingPass:
 
 def state(workspace: Path) -> CompileState:
     tiny = trained()
-    return CompileState(
-        workspace=workspace, original=tiny.model, model=tiny.model, train=tiny.train, validation=tiny.validation
-    )
+    return start_state(workspace, tiny.model, train=tiny.train, validation=tiny.validation)
 
 
 def test_passes_run_in_order_and_each_leaves_a_record(tmp_path: Path) -> None:

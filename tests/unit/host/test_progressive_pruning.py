@@ -9,8 +9,8 @@ from drupelet_host.errors import DataError, ModelError
 from drupelet_host.evaluation.cost import count_macs, count_parameters
 from drupelet_host.lineage import digest_module
 from drupelet_host.pruning.batchnorm import reestimate_statistics
+from drupelet_host.pruning.distillation import distillation_loss
 from drupelet_host.pruning.progressive import PruningResult, StructuredPruner, progressive_pruning
-from drupelet_host.pruning.recovery import distillation_loss
 from drupelet_host.recipe import RecoveryConfig
 from drupelet_host.sensitivity import analyze_sensitivity
 from fakes.observer import RecordingObserver

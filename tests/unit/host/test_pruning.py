@@ -69,13 +69,29 @@ def test_the_least_important_channels_go_first() -> None:
     assert model[0].weight[:, 0].tolist() == [5.0, 3.0]
 
 
-def test_layers_with_split_channels_are_left_out_and_the_rest_still_fits() -> None:
+def test_every_group_of_a_convolution_loses_as_many_channels() -> None:
     model = Grouped().eval()
-    names = {group.name for group in find_groups(model, EXAMPLE)}
-    assert names
-    assert not names & {"stem", "grouped", "depthwise"}
-    remove_channels(model, EXAMPLE, dict.fromkeys(names, 8), importance="l2")
+    groups = {group.name: group for group in find_groups(model, EXAMPLE)}
+    assert {name: (group.multiple, group.minimum) for name, group in groups.items()} == {
+        "left": (1, 1),
+        "right": (1, 1),
+        "depthwise": (4, 8),
+        "stem": (4, 4),
+    }
+    remove_channels(model, EXAMPLE, {"left": 3, "right": 5, "depthwise": 8, "stem": 4}, importance="l2")
+    assert (model.grouped.in_channels, model.grouped.out_channels, model.grouped.groups) == (12, 8, 4)
+    assert model.grouped.weight.shape == (8, 3, 3, 3)
     assert model(EXAMPLE).shape == (1, 4)
+
+
+def test_a_number_of_channels_that_does_not_fit_the_groups_is_refused_and_nothing_is_removed() -> None:
+    model = Grouped().eval()
+    before = digest_module(model)
+    with pytest.raises(ModelError, match="group 'stem' has 16 channels: 6 of them cannot be removed, only a multiple"):
+        remove_channels(model, EXAMPLE, {"left": 4, "stem": 6}, importance="l2")
+    with pytest.raises(ModelError, match="12 of them cannot be removed, only a multiple of 4, and 8 must stay"):
+        remove_channels(model, EXAMPLE, {"depthwise": 12}, importance="l2")
+    assert digest_module(model) == before
 
 
 def test_a_group_cannot_lose_all_its_channels() -> None:
@@ -127,3 +143,16 @@ def test_a_group_whose_metric_falls_further_is_pruned_less() -> None:
 )
 def test_channels_stay_a_multiple_of_eight_and_at_least_eight(channels: int, ratio: float, expected: int) -> None:
     assert channels_to_keep(channels, ratio=ratio, multiple=8) == expected
+
+
+@pytest.mark.parametrize(
+    ("channels", "ratio", "expected"), [(192, 0.5, 96), (192, 0.45, 96), (192, 0.99, 48), (36, 0.3, 36)]
+)
+def test_channels_stay_what_the_groups_layers_need(channels: int, ratio: float, expected: int) -> None:
+    assert channels_to_keep(channels, ratio=ratio, multiple=24, minimum=40) == expected
+
+
+@pytest.mark.parametrize(("wanted", "expected"), [(0, 0), (3, 0), (4, 4), (11, 8), (16, 8), (99, 8)])
+def test_a_group_gives_whole_multiples_and_keeps_its_minimum(wanted: int, expected: int) -> None:
+    group = PrunableGroup("grouped", 16, ("grouped",), "inner", multiple=4, minimum=8)
+    assert group.removable(wanted) == expected

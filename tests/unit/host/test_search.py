@@ -13,9 +13,11 @@ from drupelet_host.frontier import Candidate, best_points, describe_frontier
 from drupelet_host.judging import Verdict
 from drupelet_host.lineage import digest_module
 from drupelet_host.pruning.choice import Prospects, next_width, predicted_loss
+from drupelet_host.pruning.groups import PrunableGroup, find_groups, remove_channels
 from drupelet_host.pruning.progressive import PruningResult
 from drupelet_host.pruning.savings import CostWeights, channel_savings
 from drupelet_host.pruning.search import SearchSettings, search_pruning
+from drupelet_host.pruning.steps import plan_step
 from drupelet_host.recipe import RecoveryConfig
 from drupelet_host.sensitivity import SensitivityCurve
 from drupelet_shared.engines.timing import Timing
@@ -27,7 +29,7 @@ FLOAT, INT8 = "float", "int8"
 
 
 def measurement(metric: float, size_bytes: int) -> Measurement:
-    timing = Timing(p50_ms=1.0, p95_ms=1.0, p99_ms=1.0, runs=1)
+    timing = Timing(p50_ms=1.0, p95_ms=1.0, p99_ms=1.0, runs=1, mean_ms=1.0)
     return Measurement(Path("model.onnx"), size_bytes, metric, timing, 1)
 
 
@@ -119,7 +121,7 @@ def test_after_a_step_that_was_taken_back_half_of_it_is_tried() -> None:
 
 def test_a_search_makes_no_more_candidates_than_allowed() -> None:
     observer = RecordingObserver()
-    result = search(Judge(wanted=1), observer=observer, max_trials=2)
+    result = search(Judge(smallest=original_size()), observer=observer, max_trials=2)
     assert len(result.candidates) == 1 + 2
     assert observer.decisions[-1] == "the search ends: 2 candidates were made, which is max_trials"
 
@@ -218,3 +220,67 @@ def test_the_best_points_are_those_that_no_other_beats() -> None:
     assert [point.candidate for point in best_points(candidates)] == [2, 0]
     text = describe_frontier(candidates)
     assert text.startswith("3 candidates were judged, the best: candidate 2 as int8: metric 0.9800, 200 B")
+
+
+def test_a_search_starts_from_a_copy_without_dead_taps() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 8, 8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.Flatten(), nn.Linear(8, 4))
+    tiny, judge, observer = trained(), Judge(wanted=10**9), RecordingObserver()
+    result = search_pruning(
+        model.eval(),
+        tiny.train,
+        tiny.evaluate,
+        judge,
+        baseline=1.0,
+        curves={},
+        settings=SearchSettings(variants=(INT8, FLOAT), max_metric_drop=0.01),
+        observer=observer,
+    )
+    assert count_parameters(model) - judge.judged[0] == 8 * 8 * 8
+    assert result.model.get_submodule("2").weight.shape == (8, 8, 1, 1)
+    assert "cut 512 weights of kernels that see only padding: the outputs stay the same" in observer.decisions
+
+
+def test_a_candidate_that_misses_narrowly_is_recovered_once_more() -> None:
+    class Second(Judge):
+        """A metric just below the limit at the first look at a size, above it at the second."""
+
+        def __call__(self, model: nn.Module) -> Verdict:
+            verdict = super().__call__(model)
+            size = self.judged[-1]
+            metric = 0.987 if size < original_size() and self.judged.count(size) == 1 else 1.0
+            return Verdict(dict.fromkeys((FLOAT, INT8), measurement(metric, size)), verdict.excess)
+
+    judge, observer = Second(wanted=original_size() // 2), RecordingObserver()
+    result = search(judge, observer=observer, recovery=RecoveryConfig(epochs=1))
+    assert result.candidates[1].kept
+    assert judge.judged[1] == judge.judged[2]
+    assert "candidate 1 misses narrowly: recovering it once more" in observer.decisions
+
+
+def test_a_group_that_loses_several_channels_at_once_does_so_in_a_step() -> None:
+    group = PrunableGroup("a", 48, ("a",), "inner", multiple=12, minimum=12)
+    assert [next_width(count, multiple=8, group=group) for count in (48, 24)] == [24, 24]
+    assert prospects(groups={"a": group}).choose({"a": 48}, goal=0.01) == {"a": 24}
+
+
+def test_a_step_saves_what_was_asked_for_counted_on_the_smaller_model() -> None:
+    tiny = trained()
+    channels = {group.name: group.channels for group in find_groups(tiny.model, EXAMPLE)}
+    weights = CostWeights(parameters=1.0, macs=0.0)
+    given = Prospects(savings={}, curves={}, factors=dict.fromkeys(channels, 1.0), multiple=4)
+    chosen = plan_step(tiny.model, EXAMPLE, channels, goal=0.5, prospects=given, weights=weights)
+    smaller = copy.deepcopy(tiny.model).requires_grad_(requires_grad=True)
+    remove_channels(smaller, EXAMPLE, {name: channels[name] - chosen[name] for name in channels}, importance="l2")
+    assert 0.35 * original_size() < count_parameters(smaller) <= 0.5 * original_size()
+
+
+def test_a_step_leaves_blocked_groups_alone() -> None:
+    tiny = trained()
+    channels = {group.name: group.channels for group in find_groups(tiny.model, EXAMPLE)}
+    given = Prospects(savings={}, curves={}, factors=dict.fromkeys(channels, 1.0), multiple=4)
+    chosen = plan_step(
+        tiny.model, EXAMPLE, channels, goal=0.9, prospects=given, weights=CostWeights(), blocked=["conv1"]
+    )
+    assert chosen["conv1"] == channels["conv1"]
+    assert chosen != channels

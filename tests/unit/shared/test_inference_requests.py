@@ -17,6 +17,7 @@ from drupelet_shared.errors import (
     RequestError,
 )
 from drupelet_shared.inference import InferenceRequest, RequestedOutput, decode_request, encode_request
+from drupelet_shared.tensors import Datatype, TensorSpec, count_values
 
 JSON = "application/json"
 BINARY = "application/octet-stream"
@@ -104,7 +105,7 @@ def test_json_values_are_exact_in_every_kind_of_datatype(datatype: str, data: li
         ({"datatype": "BYTES", "data": ["a", 2]}, r"data holds 2 at element 1: BYTES takes text"),
         ({"shape": [2, 2], "data": [[1, 2], [3]]}, r"data nests an array of 1 where shape \[2, 2\] takes 2"),
         ({"shape": [2, 2], "data": [[1, 2], 3]}, r"data nests 3 where"),
-        ({"shape": [2**31 - 1] * 8}, r"data has 2 elements: shape"),
+        ({"shape": [2**16, 2**14]}, r"data has 2 elements: shape"),
         ({"parameters": {"shared_memory_region": "r"}}, r"shared memory does not reach across MQTT"),
         ({"parameters": {"binary_data_size": 8}}, r"both data and binary_data_size"),
     ],
@@ -128,6 +129,8 @@ def test_json_data_that_does_not_fit_is_refused(tensor: dict[str, Any], message:
         ({"shape": [True]}, InputShapeError, "dimension True"),
         ({"shape": [10**4000]}, InputShapeError, "an integer of 13288 bits"),
         ({"shape": [1] * 9}, InputShapeError, "shape has 9 dimensions: the limit is 8"),
+        ({"shape": [2**31 - 1] * 8}, InputShapeError, r"spans \d{70,} elements: the limit is 2147483647"),
+        ({"shape": [0, 2**31 - 1, 2**31 - 1], "data": []}, InputShapeError, "elements: the limit is 2147483647"),
         ({"parameters": []}, RequestError, "input 'x': parameters an array of 0"),
         ({"parameters": {"k": [1]}}, RequestError, "parameter 'k' is an array of 1"),
     ],
@@ -209,7 +212,7 @@ def test_raw_tensors_at_odd_offsets_are_aligned() -> None:
         (raw(size=-8), bytes(8), r"binary_data_size is -8: expected a count of bytes"),
         (raw(size=8.0), bytes(8), r"binary_data_size is 8\.0: expected a count"),
         (raw(size=10**400), bytes(8), r"input 'x': binary_data_size is .*: the payload has 8 bytes left"),
-        (raw(size=8, shape=(2**31 - 1,) * 8), bytes(8), r"takes \d{70,}"),
+        (raw(size=8, shape=(2**16, 2**14)), bytes(8), r"takes 4294967296"),
         (raw(size=2, datatype="BOOL"), b"\1\2", r"data holds the byte 2: BOOL takes 0 and 1"),
         (raw(size=7, datatype="BYTES"), bytes(7), r"2 elements of BYTES take 8 or more"),
         (raw(size=4, datatype="BYTES", shape=(2**31 - 1,)), bytes(4), r"elements of BYTES take 8589934588 or more"),
@@ -270,3 +273,33 @@ def test_a_json_image_of_224_by_224_decodes_within_a_frame() -> None:
     assert np.array_equal(request.inputs["x"], image)
     # 15 ms on the machine it was written on; the limit leaves room for one five times as slow.
     assert min(times_s) < 0.1
+
+
+def test_json_with_many_more_values_than_the_tensors_have_is_refused_unparsed() -> None:
+    document = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [20_000], "data": [0] * 20_000}]}
+    payload = memoryview(json.dumps(document).encode())
+    assert decode_request(payload, content_type="application/json", header_length=None).inputs["x"].shape == (20_000,)
+    with pytest.raises(InputDataError, match="the JSON holds about 20002 values: the limit is 64 and some more"):
+        decode_request(payload, content_type="application/json", header_length=None, max_values=64)
+
+
+def test_json_with_many_arrays_is_refused_unparsed() -> None:
+    payload = memoryview(b'{"inputs":[' + b"[]" * 2**20 + b"]}")
+    with pytest.raises(InputDataError, match="the JSON holds about 1048578 arrays and objects: the limit is 1048576"):
+        decode_request(payload, content_type="application/json", header_length=None)
+
+
+@pytest.mark.parametrize(
+    ("specs", "values"),
+    [
+        ([("FP32", (1, 3, 4)), ("INT8", (2,))], 14),
+        ([("FP32", ()), ("FP32", (0, 7))], 1),
+        ([("FP32", (1, -1))], None),
+        ([("FP32", (1,)), ("BYTES", (1,))], None),
+    ],
+)
+def test_values_are_counted_where_shapes_are_fixed(
+    specs: list[tuple[str, tuple[int, ...]]], values: int | None
+) -> None:
+    found = [TensorSpec(name="x", datatype=Datatype(datatype), shape=shape) for datatype, shape in specs]
+    assert count_values(found) == values

@@ -1,0 +1,34 @@
+"""Which samples become a variant's golden vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from drupelet_shared.engines.base import Session, Tensors
+from drupelet_shared.golden import GoldenVectors, record_golden
+
+_MOST_SAMPLES = 4
+# A device checks them at each activation, and they travel with the package.
+_MOST_BYTES = 4_000_000
+
+
+def record_samples(session: Session, feeds: Sequence[Tensors]) -> GoldenVectors:
+    """Golden vectors of up to four samples, fewer where they are large, spread over the data.
+
+    The first few samples of sorted data are all of one class. The file holds one shape for each tensor, so samples
+    whose inputs or outputs have another shape than the first one's are passed over.
+    """
+    names = [spec.name for spec in session.outputs]
+    first = feeds[0]
+    answer = session.run(first, names)
+    size = sum(array.nbytes for array in (*first.values(), *answer.values()))
+    count = max(1, min(_MOST_SAMPLES, len(feeds), _MOST_BYTES // max(1, size)))
+    spread = [feeds[position * len(feeds) // count] for position in range(count)]
+    alike = [feed for feed in spread if _same_shapes(feed, first) and _same_shapes(session.run(feed, names), answer)]
+    return record_golden(session, [dict(feed) for feed in alike])
+
+
+def _same_shapes(found: Tensors, wanted: Tensors) -> bool:
+    return all(np.shape(found[name]) == np.shape(array) for name, array in wanted.items())

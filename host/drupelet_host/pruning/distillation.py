@@ -1,0 +1,75 @@
+"""How far a pruned model's outputs are from the original's, as a loss to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch.nn import functional
+
+from drupelet_host.errors import ModelError
+
+_SCORES_RANK = 2
+_SMALLEST_VARIANCE = 1e-6
+
+Outputs = Mapping[str, torch.Tensor]
+
+
+def is_scores(outputs: Outputs) -> bool:
+    """Whether a model gives one output of shape (batch, classes): what a classifier gives."""
+    shapes = [tuple(tensor.shape) for tensor in outputs.values()]
+    return len(shapes) == 1 and len(shapes[0]) == _SCORES_RANK and shapes[0][1] > 1
+
+
+def imitation_loss(
+    outputs: Outputs, *, teacher: Outputs, labels: torch.Tensor | None, temperature: float, weight: float
+) -> torch.Tensor:
+    """Soft targets and labels for a classifier's scores; for anything else the squared error over the variance.
+
+    Args:
+        outputs: The student's, by name.
+        teacher: The teacher's.
+        labels: Class indices, where there are some.
+        temperature: As in `distillation_loss`.
+        weight: As in `distillation_loss`.
+
+    Raises:
+        ModelError: No output is a floating-point number: there is nothing to learn from.
+    """
+    if is_scores(outputs):
+        (name,) = outputs
+        return distillation_loss(
+            outputs[name], teacher=teacher[name], labels=labels, temperature=temperature, weight=weight
+        )
+    errors = [_relative_error(outputs[name], wanted) for name, wanted in teacher.items() if wanted.is_floating_point()]
+    if not errors:
+        raise ModelError(f"outputs {', '.join(outputs)}: expected at least one of floating-point numbers to learn from")
+    return torch.stack(errors).mean()
+
+
+def distillation_loss(
+    scores: torch.Tensor, *, teacher: torch.Tensor, labels: torch.Tensor | None, temperature: float, weight: float
+) -> torch.Tensor:
+    """Soft targets and labels together (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
+
+    Args:
+        scores: The student's, shape (batch, classes).
+        teacher: The teacher's.
+        labels: Class indices; without any, the teacher alone teaches.
+        temperature: Softens both sides; the square keeps the gradients' size.
+        weight: The teacher's share, 0 to 1.
+    """
+    soft = functional.kl_div(
+        functional.log_softmax(scores / temperature, dim=1),
+        functional.log_softmax(teacher / temperature, dim=1),
+        log_target=True,
+        reduction="batchmean",
+    )
+    soft = soft * temperature**2
+    if labels is None:
+        return soft
+    return weight * soft + (1 - weight) * functional.cross_entropy(scores, labels)
+
+
+def _relative_error(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    return (found - wanted).square().mean() / wanted.var(unbiased=False).clamp_min(_SMALLEST_VARIANCE)

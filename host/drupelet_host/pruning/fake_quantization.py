@@ -1,0 +1,101 @@
+"""A module that feels int8 rounding while it trains (Jacob et al., "Quantization and Training", 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from drupelet_host.data.dataset import Inputs
+
+_LOWEST, _HIGHEST = -128, 127
+# Weights are symmetric, so that their zero point is zero.
+_WEIGHT_LOWEST = -127
+_SMALLEST_SCALE = 1e-8
+# How much of a range is what was seen before; the rest is the latest batch.
+_MEMORY = 0.99
+_BATCH = 256
+_LAYERS = (nn.modules.conv._ConvNd, nn.Linear)  # noqa: SLF001 - torch has no public name for "any convolution"
+
+
+@contextmanager
+def fake_quantized(model: nn.Module, inputs: Inputs) -> Iterator[None]:
+    """Within the block, weights and inputs of convolutions and linear layers are rounded as static int8 rounds them.
+
+    Weights have a scale for each output channel, inputs one for the tensor, with a range that follows the batches seen
+    in training mode. Gradients pass the rounding as if it were not there. Batch norms need nothing: folding one into
+    its convolution scales whole output channels, and their weights' scales with them.
+
+    Args:
+        model: The module; when the block ends it has its trained weights in float.
+        inputs: Samples that show the first ranges, stacked.
+    """
+    layers = [module for module in model.modules() if isinstance(module, _LAYERS)]
+    observers = {layer: _Range() for layer in layers}
+    handles = [layer.register_forward_pre_hook(observer) for layer, observer in observers.items()]
+    try:
+        _observe(model, inputs)
+        for layer in layers:
+            output_axis = 1 if isinstance(layer, nn.modules.conv._ConvTransposeNd) else 0  # noqa: SLF001 - as above
+            parametrize.register_parametrization(layer, "weight", _RoundedWeight(output_axis))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for layer in layers:
+            if parametrize.is_parametrized(layer, "weight"):
+                parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
+
+
+def _observe(model: nn.Module, inputs: Inputs) -> None:
+    model.eval()
+    with torch.no_grad():
+        for batch in torch.from_numpy(inputs[: 4 * _BATCH]).split(_BATCH):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            model(batch)
+
+
+class _RoundedWeight(nn.Module):
+    """A weight as it is after int8, with a scale for each output channel."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self._axis = axis
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        others = [axis for axis in range(weight.ndim) if axis != self._axis]
+        scale = (weight.detach().abs().amax(dim=others) / _HIGHEST).clamp_min(_SMALLEST_SCALE)
+        zero = torch.zeros_like(scale, dtype=torch.int32)
+        return torch.fake_quantize_per_channel_affine(weight, scale, zero, self._axis, _WEIGHT_LOWEST, _HIGHEST)
+
+
+class _Range:
+    """The range of a layer's input; as a hook it rounds the input to 256 steps of that range."""
+
+    def __init__(self) -> None:
+        self._low: torch.Tensor | None = None
+        self._high: torch.Tensor | None = None
+
+    def __call__(self, layer: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        inputs, *others = args
+        if layer.training or self._low is None or not parametrize.is_parametrized(layer):
+            self._follow(inputs.detach())
+        return (self._round(inputs), *others)
+
+    def _follow(self, inputs: torch.Tensor) -> None:
+        # Zero is always exact in int8: padding and ReLU give it.
+        low, high = inputs.amin().clamp_max(0), inputs.amax().clamp_min(0)
+        if self._low is None or self._high is None:
+            self._low, self._high = low, high
+        else:
+            self._low = _MEMORY * self._low + (1 - _MEMORY) * low
+            self._high = _MEMORY * self._high + (1 - _MEMORY) * high
+
+    def _round(self, inputs: torch.Tensor) -> torch.Tensor:
+        low, high = cast("torch.Tensor", self._low), cast("torch.Tensor", self._high)
+        scale = ((high - low) / (_HIGHEST - _LOWEST)).clamp_min(_SMALLEST_SCALE)
+        zero = (_LOWEST - low / scale).round().clamp(_LOWEST, _HIGHEST).to(torch.int32)
+        return torch.fake_quantize_per_tensor_affine(inputs, scale, zero, _LOWEST, _HIGHEST)

@@ -1,0 +1,104 @@
+"""Dynamic int8: weights in int8, activations quantized as they come, no calibration."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+from onnxruntime.quantization import QuantType
+from onnxruntime.quantization import quantize_dynamic as ort_quantize_dynamic
+
+from drupelet_host.conversion.canonical import write_canonical
+from drupelet_host.errors import ExportError
+from drupelet_host.quantization.graph import Array, first_line, quiet_tools, read_constants, strip_unused
+from drupelet_host.quantization.prepare import prepare
+
+# Those ONNX Runtime has integer kernels for, Gemm as a matrix product, and embeddings, which are looked up in int8.
+_OPS = ("Attention", "EmbedLayerNormalization", "Gather", "LSTM", "MatMul")
+_CONVOLUTION = "Conv"
+# No integer kernel: the weights are int8 in the file and become float in each inference.
+_WEIGHT_ONLY = frozenset({"GRU", "RNN"})
+_RECURRENT_WEIGHTS = (1, 2)
+_CHANNEL_AXIS = 1
+_TOP_LEVEL = 127
+
+
+def quantize_dynamic(source: Path, path: Path, *, convolutions: bool = False) -> None:
+    """Write a float model with int8 weights; activations are quantized in each inference, by what they hold then.
+
+    Weights of MatMul, Gemm, LSTM and attention have a scale for each output channel; those of GRU are only stored as
+    int8, since ONNX Runtime has no integer kernel for it. The same file gives the same bytes.
+
+    Args:
+        source: The float model.
+        path: The quantized model; its inputs and outputs stay as they are.
+        convolutions: Whether Conv becomes integer too, with one scale for all channels. ONNX Runtime's ConvInteger is
+            slower than its float convolution on most processors, so this is for size, and for comparing.
+
+    Raises:
+        ExportError: The model cannot be quantized, or has nothing to quantize.
+    """
+    model = prepare(source)
+    operators = [*_OPS, *([_CONVOLUTION] if convolutions else [])]
+    float_size = _count_float_values(model)
+    with tempfile.TemporaryDirectory(prefix="drupelet-") as folder, quiet_tools():
+        prepared, raw = Path(folder) / "prepared.onnx", Path(folder) / "raw.onnx"
+        onnx.save(model, prepared)
+        try:
+            ort_quantize_dynamic(
+                prepared, raw, op_types_to_quantize=operators, per_channel=True, weight_type=QuantType.QInt8
+            )
+            quantized = onnx.load(raw)
+        except Exception as error:  # the quantizer's exceptions share no base class
+            raise ExportError(f"{source.name}: dynamic int8 quantization failed: {first_line(error)}") from error
+    _store_recurrent_weights(quantized)
+    if _count_float_values(quantized) >= float_size:
+        found = ", ".join(sorted({node.op_type for node in model.graph.node}))
+        expected = ", ".join(sorted({*operators, "Gemm", *_WEIGHT_ONLY}))
+        raise ExportError(
+            f"{source.name}: dynamic int8 has nothing to quantize: found {found}: expected one of {expected}, "
+            "with constant weights"
+        )
+    strip_unused(quantized)
+    del quantized.graph.value_info[:]
+    write_canonical(quantized, path)
+
+
+def _store_recurrent_weights(model: onnx.ModelProto) -> None:
+    """Weights of (directions, gates * hidden, inputs) as int8, a scale for each gate's row."""
+    constants = read_constants(model.graph)
+    done: set[str] = set()
+    for node in [node for node in model.graph.node if node.op_type in _WEIGHT_ONLY]:
+        for index in _RECURRENT_WEIGHTS:
+            name = node.input[index]
+            if name not in constants:
+                continue
+            node.input[index] = f"{name}_dequantized"
+            if name not in done:
+                done.add(name)
+                _add_dequantized(model.graph, name, numpy_helper.to_array(constants[name]))
+
+
+def _add_dequantized(graph: onnx.GraphProto, name: str, weights: Array) -> None:
+    rest = tuple(axis for axis in range(weights.ndim) if axis != _CHANNEL_AXIS)
+    peak = np.abs(weights).max(axis=rest)
+    scale = np.where(peak > 0, peak / _TOP_LEVEL, 1.0).astype(np.float32)
+    levels = np.round(weights / np.expand_dims(scale, rest)).astype(np.int8)
+    graph.initializer.append(numpy_helper.from_array(levels, f"{name}_quantized"))
+    graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
+    node = helper.make_node(
+        "DequantizeLinear", [f"{name}_quantized", f"{name}_scale"], [f"{name}_dequantized"], axis=_CHANNEL_AXIS
+    )
+    graph.node.insert(0, node)
+
+
+def _count_float_values(model: onnx.ModelProto) -> int:
+    used = {name for node in model.graph.node for name in node.input}
+    return sum(
+        int(np.prod(tensor.dims, dtype=np.int64))
+        for tensor in model.graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT and tensor.name in used
+    )

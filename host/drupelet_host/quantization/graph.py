@@ -1,0 +1,178 @@
+"""Reading and tidying ONNX graphs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+from onnx import numpy_helper
+
+from drupelet_host.errors import ExportError
+
+Array = npt.NDArray[Any]
+
+# What ONNX Runtime's tools note in a file about themselves.
+_TOOL_KEYS = {"onnx.quant.pre_process", "onnx.infer"}
+_ERRORS_ONLY = 3
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """Read a file, its external data included.
+
+    Raises:
+        ExportError: It is no ONNX model.
+    """
+    try:
+        model = onnx.load(path)
+    except Exception as error:  # protobuf's and onnx's exceptions share no base class
+        raise ExportError(f"{path.name}: not an ONNX model: {first_line(error)}") from error
+    if not model.graph.node:
+        raise ExportError(f"{path.name}: not an ONNX model: its graph has no nodes")
+    return model
+
+
+def copy_model(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model that can be changed without changing this one."""
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    return copied
+
+
+def open_session(
+    model: onnx.ModelProto | Path,
+    *,
+    name: str = "model",
+    optimisation: ort.GraphOptimizationLevel = ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+) -> ort.InferenceSession:
+    """A session on the CPU that computes the same numbers each time.
+
+    Args:
+        model: The model or its file.
+        name: The model's name, for messages.
+        optimisation: What ONNX Runtime may do to it.
+
+    Raises:
+        ExportError: ONNX Runtime cannot load the model.
+    """
+    options = ort.SessionOptions()
+    options.graph_optimization_level = optimisation
+    options.use_deterministic_compute = True
+    options.log_severity_level = _ERRORS_ONLY
+    source = str(model) if isinstance(model, Path) else model.SerializeToString()
+    try:
+        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+        raise ExportError(f"{name}: ONNX Runtime {ort.__version__} cannot load it: {first_line(error)}") from error
+
+
+def read_constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """The initializers by name."""
+    return {tensor.name: tensor for tensor in graph.initializer}
+
+
+def first_output(node: onnx.NodeProto) -> str:
+    """The name of a node that survives optimisation and rewriting: its first output tensor."""
+    return next(str(name) for name in node.output if name)
+
+
+def find_float_tensors(graph: onnx.GraphProto) -> set[str]:
+    """The float32 tensors that nodes compute or that come in; initializers are not among them."""
+    infos = (*graph.value_info, *graph.input, *graph.output)
+    floats = {info.name for info in infos if info.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
+    return floats - read_constants(graph).keys()
+
+
+def strip_unused(model: onnx.ModelProto) -> None:
+    """Drop what reaches no output (nodes, initializers), operator sets no node uses, and the tools' notes; in place."""
+    nodes = _find_needed(model.graph)
+    used = {info.name for info in model.graph.output}.union(*map(_reads, nodes))
+    domains = {inner.domain for inner in _walk(nodes)} | {""}
+    _keep(model.graph.node, nodes)
+    _keep(model.graph.initializer, [tensor for tensor in model.graph.initializer if tensor.name in used])
+    _keep(model.opset_import, [opset for opset in model.opset_import if opset.domain in domains])
+    _keep(model.metadata_props, [prop for prop in model.metadata_props if prop.key not in _TOOL_KEYS])
+
+
+def replace_constant(graph: onnx.GraphProto, name: str, values: Array) -> None:
+    """Give an initializer other values."""
+    read_constants(graph)[name].CopyFrom(numpy_helper.from_array(values, name))
+
+
+def first_line(error: Exception) -> str:
+    """What an exception of a foreign library says, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def quiet_tools() -> Iterator[None]:
+    """ONNX Runtime's tools write their advice to the root logger."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(previous)
+
+
+def relative_error(found: Mapping[str, Array], expected: Mapping[str, Array]) -> float:
+    """The largest difference of any output, as a fraction of its largest value; other shapes give infinity."""
+    return max((_difference(found[name], wanted) for name, wanted in expected.items()), default=0.0)
+
+
+def _difference(found: Array, expected: Array) -> float:
+    if found.shape != expected.shape:
+        return float("inf")
+    if expected.size == 0 or np.array_equal(found, expected):
+        return 0.0
+    if not np.issubdtype(expected.dtype, np.number):
+        return float("inf")
+    scale = float(np.abs(expected).max()) or 1.0
+    gap = np.abs(found.astype(np.float64) - expected.astype(np.float64)).max()
+    return float(np.nan_to_num(gap, nan=np.inf)) / scale
+
+
+def _find_needed(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The nodes that an output comes from, in the graph's order."""
+    makers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
+    needed: set[int] = set()
+    wanted = [info.name for info in graph.output]
+    while wanted:
+        index = makers.get(wanted.pop())
+        if index is not None and index not in needed:
+            needed.add(index)
+            wanted.extend(_reads(graph.node[index]))
+    return [graph.node[index] for index in sorted(needed)]
+
+
+def _reads(node: onnx.NodeProto) -> set[str]:
+    """The tensors a node needs; what a graph inside it reads or gives out may be one of the graph around it."""
+    given = {info.name for graph in _subgraphs(node) for info in graph.output}
+    return given.union(*(inner.input for inner in _walk([node])))
+
+
+def _walk(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """The nodes, and those of the graphs inside them."""
+    for node in nodes:
+        yield node
+        for graph in _subgraphs(node):
+            yield from _walk(graph.node)
+
+
+def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        yield from attribute.graphs
+        if attribute.HasField("g"):
+            yield attribute.g
+
+
+def _keep(field: Any, kept: list[Any]) -> None:  # noqa: ANN401 - protobuf's repeated fields have no common type
+    copies = [type(item).FromString(item.SerializeToString()) for item in kept]
+    del field[:]
+    field.extend(copies)

@@ -1,0 +1,56 @@
+"""The layers of a graph: what is kept in float, timed and judged as one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+
+from drupelet_host.quantization.graph import first_output
+
+# What has weights or multiplies matrices, and that static int8 computes in integers.
+LAYER_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One convolution or matrix product with what follows it until the next one.
+
+    Attributes:
+        name: The first output tensor of its main node; the optimiser and the quantizer keep it.
+        op_type: The main node's operator.
+        nodes: The nodes' first outputs, the main node's first.
+    """
+
+    name: str
+    op_type: str
+    nodes: tuple[str, ...]
+
+
+def find_layers(model: onnx.ModelProto) -> tuple[Layer, ...]:
+    """Cut a prepared graph into layers, in its order.
+
+    A node belongs to the last layer among those that its inputs come from; what comes before any layer belongs to the
+    first. So an addition of two branches goes with the branch that is computed last.
+    """
+    heads: list[onnx.NodeProto] = []
+    members: list[list[str]] = []
+    owners: dict[str, int] = {}
+    before: list[str] = []
+    for node in model.graph.node:
+        name = first_output(node)
+        owner = max((owners[tensor] for tensor in node.input if tensor in owners), default=None)
+        if node.op_type in LAYER_OPS:
+            owner = len(heads)
+            heads.append(node)
+            members.append([])
+        if owner is None:
+            before.append(name)
+            continue
+        members[owner].append(name)
+        owners.update(dict.fromkeys(node.output, owner))
+    if members:
+        members[0].extend(before)
+    return tuple(
+        Layer(first_output(head), head.op_type, tuple(names)) for head, names in zip(heads, members, strict=True)
+    )

@@ -1,0 +1,265 @@
+"""Mixed precision: the layers that cost most, or that int8 does not make faster, stay in float."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import onnx
+
+from drupelet_host.quantization.choice import Judge
+from drupelet_host.quantization.layer_losses import LayerLoss, measure_losses, write_float
+from drupelet_host.quantization.layer_times import ModelTimes, time_layers
+from drupelet_host.quantization.static import Calibrated, StaticSettings, write_static
+
+Objective = Literal["latency", "size"]
+_FLOAT: Literal["float"] = "float"
+_INT8: Literal["int8"] = "int8"
+# Layers that are tried in int8 again once the limit is met.
+_MAX_RETURNED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPrecision:
+    """One row of the table: a layer, the evidence, and what came of it.
+
+    Attributes:
+        layer: The layer's name.
+        op_type: Its main operator.
+        loss: The score that is lost when this layer alone is int8.
+        error: The difference that makes to the outputs, root mean square, relative.
+        float_ms: Its time in the float model, on the machine that measured.
+        int8_ms: Its time in the int8 model.
+        precision: "float" or "int8".
+        reason: Why.
+    """
+
+    layer: str
+    op_type: str
+    loss: float
+    error: float
+    float_ms: float
+    int8_ms: float
+    precision: Literal["float", "int8"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One model on the way.
+
+    Attributes:
+        float_layers: How many layers it has in float.
+        score: What the judge gives it.
+        total_ms: The time of its nodes in one inference, by the float model's clock.
+    """
+
+    float_layers: int
+    score: float
+    total_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class MixedPrecision:
+    """What the search found.
+
+    Attributes:
+        settings: Ready for `write_static`, with the layers to keep in float; all of them where int8 helps nowhere, and
+            then there is no int8 model to write.
+        rows: For each layer.
+        steps: The models judged, the float one first.
+        score: The score of the result.
+        met: Whether that reaches the limit.
+    """
+
+    settings: StaticSettings
+    rows: tuple[LayerPrecision, ...]
+    steps: tuple[Step, ...]
+    score: float
+    met: bool
+
+    @property
+    def has_int8(self) -> bool:
+        """Whether any layer is left in int8."""
+        return any(row.precision == _INT8 for row in self.rows)
+
+
+def mix_precision(
+    calibrated: Calibrated,
+    *,
+    judge: Judge,
+    lowest_score: float,
+    settings: StaticSettings,
+    objective: Objective = "latency",
+) -> MixedPrecision:
+    """Choose the layers that stay in float, until the score is at least `lowest_score`.
+
+    Each layer's loss is measured with it alone in int8, its times by ONNX Runtime's profiler. For latency, layers that
+    are not faster in int8 go to float first, as far as the whole model gets faster by it. Then those go that give back
+    most score for the time they cost, as few as will do; at last, what the limit does not need returns to int8.
+
+    Args:
+        calibrated: The float model with what calibration saw.
+        judge: Scores a file, higher is better.
+        lowest_score: What the result must reach.
+        settings: How layers are quantized; its `keep_float` are float from the start.
+        objective: "size" leaves slower layers in int8.
+
+    Raises:
+        DataError: A calibration sample does not run.
+        ExportError: The model has nothing to quantize.
+    """
+    with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
+        bench = _Bench(calibrated, judge, settings, Path(folder))
+        evidence = _gather(bench)
+        search = _Search(bench, evidence, lowest_score)
+        pinned = frozenset(name for name, found in evidence.losses.items() if not found.int8) | settings.keep_float
+        slow = search.find_slow(pinned) if objective == "latency" else frozenset()
+        costly = search.find_costly(pinned | slow)
+        keep = pinned | slow | costly
+        score = bench.judge_without(keep)
+        reasons = {
+            **dict.fromkeys(costly, "costs most of the score for the time it saves"),
+            **dict.fromkeys(slow, "not faster in int8"),
+            **dict.fromkeys(pinned, "cannot be int8"),
+            **dict.fromkeys(settings.keep_float, "asked for"),
+        }
+        return MixedPrecision(
+            replace(settings, keep_float=keep),
+            evidence.rows(calibrated, reasons),
+            tuple(bench.steps.values()),
+            score,
+            met=score >= lowest_score,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    losses: Mapping[str, LayerLoss]
+    float_times: ModelTimes
+    int8_times: ModelTimes
+
+    def saved_ms(self, layer: str) -> float:
+        """What int8 saves of a layer's time; negative where it is slower."""
+        return self.float_times.layers_ms[layer] - self.int8_times.layers_ms[layer]
+
+    def rows(self, calibrated: Calibrated, reasons: Mapping[str, str]) -> tuple[LayerPrecision, ...]:
+        return tuple(
+            LayerPrecision(
+                layer=layer.name,
+                op_type=layer.op_type,
+                loss=self.losses[layer.name].loss,
+                error=self.losses[layer.name].error,
+                float_ms=self.float_times.layers_ms[layer.name],
+                int8_ms=self.int8_times.layers_ms[layer.name],
+                precision=_FLOAT if layer.name in reasons else _INT8,
+                reason=reasons.get(layer.name, "within the limit"),
+            )
+            for layer in calibrated.layers
+        )
+
+
+class _Bench:
+    """Writes, judges and times one choice of layers; each once."""
+
+    def __init__(self, calibrated: Calibrated, judge: Judge, settings: StaticSettings, folder: Path) -> None:
+        self.calibrated = calibrated
+        self.judge = judge
+        self.settings = settings
+        self.names = frozenset(layer.name for layer in calibrated.layers)
+        self.steps: dict[frozenset[str], Step] = {}
+        self._float_ms = 0.0
+        self._path = folder / "candidate.onnx"
+
+    def judge_without(self, keep: frozenset[str]) -> float:
+        """The score with these layers in float."""
+        return self._step(keep).score
+
+    def time_without(self, keep: frozenset[str]) -> float:
+        """The time of one inference with these layers in float."""
+        return self._step(keep).total_ms
+
+    def time(self, keep: frozenset[str]) -> dict[str, ModelTimes]:
+        """The float model and one with these layers in float, in turns."""
+        self._write(keep)
+        models = {_FLOAT: self.calibrated.model, _INT8: onnx.load(self._path)}
+        return time_layers(models, self.calibrated.layers, sample=self.calibrated.samples[0])
+
+    def _step(self, keep: frozenset[str]) -> Step:
+        if keep not in self.steps:
+            times = self.time(keep)
+            # Whatever else the machine does meets both models alike, so their ratio holds from one step to the next.
+            self._float_ms = self._float_ms or times[_FLOAT].total_ms
+            total_ms = self._float_ms * times[_INT8].total_ms / times[_FLOAT].total_ms
+            if keep >= self.names:
+                total_ms = self._float_ms
+            self.steps[keep] = Step(len(keep & self.names), self.judge(self._path), total_ms)
+        return self.steps[keep]
+
+    def _write(self, keep: frozenset[str]) -> None:
+        if keep >= self.names:
+            write_float(self.calibrated, self._path)
+        else:
+            write_static(self.calibrated, self._path, settings=replace(self.settings, keep_float=keep))
+
+
+def _gather(bench: _Bench) -> _Evidence:
+    times = bench.time(bench.settings.keep_float)
+    float_score = bench.judge_without(bench.names)
+    losses = measure_losses(bench.calibrated, judge=bench.judge, settings=bench.settings, float_score=float_score)
+    return _Evidence(losses, times[_FLOAT], times[_INT8])
+
+
+class _Search:
+    """Goes from evidence on single layers to a choice that was measured as a whole."""
+
+    def __init__(self, bench: _Bench, evidence: _Evidence, lowest_score: float) -> None:
+        self._bench = bench
+        self._evidence = evidence
+        self._lowest_score = lowest_score
+
+    def find_slow(self, pinned: frozenset[str]) -> frozenset[str]:
+        """The layers that are not faster in int8, as many of the slowest as make the whole model fastest.
+
+        A layer in float between two in int8 pays for going there and back, which only the whole model shows; it may
+        show as well that all layers are faster in float.
+        """
+        order = sorted(self._in_order(pinned), key=self._evidence.saved_ms)
+        slow = sum(self._evidence.saved_ms(name) <= 0 for name in order)
+        counts = dict.fromkeys((0, slow // 4, slow // 2, slow, *([len(order)] if slow else [])))
+        best = min(counts, key=lambda count: self._bench.time_without(pinned | frozenset(order[:count])))
+        return frozenset(order[:best])
+
+    def find_costly(self, kept: frozenset[str]) -> frozenset[str]:
+        """The fewest further layers that reach the limit, those that give back most for their time first."""
+        if self._meets(kept):
+            return frozenset()
+        order = sorted(self._in_order(kept), key=self._worth, reverse=True)
+        low, high = 0, len(order)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._meets(kept | frozenset(order[:middle])) else (middle, high)
+        return self._return_unneeded(kept, order[:high])
+
+    def _return_unneeded(self, kept: frozenset[str], costly: Sequence[str]) -> frozenset[str]:
+        chosen = frozenset(costly)
+        for name in sorted(costly, key=self._evidence.saved_ms, reverse=True)[:_MAX_RETURNED]:
+            if self._evidence.saved_ms(name) > 0 and self._meets(kept | (chosen - {name})):
+                chosen -= {name}
+        return chosen
+
+    def _meets(self, keep: frozenset[str]) -> bool:
+        return self._bench.judge_without(keep) >= self._lowest_score
+
+    def _worth(self, name: str) -> tuple[float, float]:
+        """What a layer gives back for each millisecond: of the score, and where that says nothing, of the error."""
+        found = self._evidence.losses[name]
+        floor_ms = 0.001 * self._evidence.float_times.total_ms
+        cost_ms = max(self._evidence.saved_ms(name), floor_ms)
+        return max(found.loss, 0.0) / cost_ms, found.error**2 / cost_ms
+
+    def _in_order(self, without: frozenset[str]) -> list[str]:
+        return [layer.name for layer in self._bench.calibrated.layers if layer.name not in without]

@@ -1,0 +1,166 @@
+"""What calibration saw of each tensor: a histogram, whatever the number and the shapes of the samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+from onnx import helper
+
+from drupelet_host.data.samples import Tensors
+from drupelet_host.errors import DataError
+from drupelet_host.quantization.graph import Array, copy_model, first_line, open_session
+
+BINS = 4096
+# Values of one inference that are held at a time, over all tensors observed together: 128 MiB.
+_MAX_HELD = 2**25
+# Masks are written as infinity or as the lowest float; a range that held them would leave nothing for the rest.
+_MAX_MAGNITUDE = 1e9
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Counts of a tensor's values in equal bins over [-limit, limit].
+
+    The limit is a power of two and doubles as larger values come, so bins merge in pairs and nothing is counted twice.
+
+    Attributes:
+        counts: For each bin.
+        limit: The end of the last bin; 0 until a value other than 0 was seen.
+        lowest: The smallest value.
+        highest: The largest value.
+        bounded: Whether all values were finite and of a magnitude that int8 can share.
+    """
+
+    counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    limit: float = 0.0
+    lowest: float = math.inf
+    highest: float = -math.inf
+    bounded: bool = True
+
+    def add(self, values: Array) -> None:
+        """Count the values of a float32 tensor of any shape."""
+        flat = values.ravel()
+        if flat.size == 0:
+            return
+        low, high = float(flat.min()), float(flat.max())
+        if not max(abs(low), abs(high)) <= _MAX_MAGNITUDE:  # NaN too
+            self.bounded = False
+            return
+        self.lowest, self.highest = min(self.lowest, low), max(self.highest, high)
+        self._grow(max(abs(low), abs(high)))
+        scale = BINS / 2 / self.limit if self.limit else 0.0
+        bins = (flat * np.float32(scale) + np.float32(BINS / 2)).astype(np.int32)
+        self.counts += np.bincount(np.minimum(bins, BINS - 1), minlength=BINS)
+
+    def _grow(self, magnitude: float) -> None:
+        if magnitude <= self.limit:
+            return
+        wanted = 2.0 ** math.ceil(math.log2(magnitude))
+        quarter = BINS // 4
+        doublings = round(math.log2(wanted / self.limit)) if self.limit else 0
+        for _ in range(min(doublings, BINS.bit_length())):
+            merged = self.counts.reshape(-1, 2).sum(axis=1)
+            self.counts = np.pad(merged, quarter)
+        self.limit = wanted
+
+
+def observe(model: onnx.ModelProto, tensors: Sequence[str], *, samples: Sequence[Tensors]) -> dict[str, Histogram]:
+    """Run the samples through a float model and count the values of some of its float32 tensors.
+
+    Args:
+        model: The model.
+        tensors: Names of inputs and of what nodes compute.
+        samples: One inference each; they may differ in shape.
+
+    Raises:
+        DataError: There is no sample, or one does not run.
+        ExportError: ONNX Runtime cannot load the model.
+    """
+    if len(samples) == 0:
+        raise DataError("calibration has 0 samples: expected at least 1")
+    histograms = {name: Histogram() for name in tensors}
+    inputs = {info.name for info in model.graph.input}
+    for position, sample in enumerate(samples):
+        if missing := sorted(inputs - sample.keys()):
+            raise DataError(f"calibration sample {position} lacks {', '.join(missing)}: it has {', '.join(sample)}")
+    for name in [name for name in tensors if name in inputs]:
+        for sample in samples:
+            histograms[name].add(sample[name])
+    for chunk in _chunks(model, [name for name in tensors if name not in inputs], samples=samples):
+        for outputs in run_samples(_with_outputs(model, chunk), samples):
+            for name in chunk:
+                histograms[name].add(outputs[name])
+    return histograms
+
+
+def run_samples(
+    model: onnx.ModelProto | Path,
+    samples: Sequence[Tensors],
+    *,
+    optimisation: ort.GraphOptimizationLevel = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+) -> Iterator[dict[str, Array]]:
+    """The outputs of a model for each sample.
+
+    Args:
+        model: The model or its file.
+        samples: One inference each.
+        optimisation: What ONNX Runtime may do to it; the default is the same on every processor.
+
+    Raises:
+        DataError: A sample does not run.
+        ExportError: ONNX Runtime cannot load the model.
+    """
+    session = open_session(model, optimisation=optimisation)
+    names = [output.name for output in session.get_outputs()]
+    for position, sample in enumerate(samples):
+        try:
+            found = session.run(names, dict(sample))
+        except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+            raise DataError(f"calibration sample {position} does not run: {first_line(error)}") from error
+        yield dict(zip(names, found, strict=True))
+
+
+def _chunks(model: onnx.ModelProto, tensors: Sequence[str], *, samples: Sequence[Tensors]) -> Iterator[list[str]]:
+    """Tensors that may be held together."""
+    sizes = _measure_sizes(model, tensors, samples=samples)
+    chunk: list[str] = []
+    held = 0
+    for name in tensors:
+        if chunk and held + sizes[name] > _MAX_HELD:
+            yield chunk
+            chunk, held = [], 0
+        chunk.append(name)
+        held += sizes[name]
+    if chunk:
+        yield chunk
+
+
+def _measure_sizes(model: onnx.ModelProto, tensors: Sequence[str], *, samples: Sequence[Tensors]) -> Mapping[str, int]:
+    """How many values each tensor has at most, found without holding any."""
+    if not tensors:
+        return {}
+    sized = copy_model(model)
+    del sized.graph.output[:]
+    for position, name in enumerate(tensors):
+        size = f"drupelet_size_{position}"
+        sized.graph.node.append(helper.make_node("Size", [name], [size]))
+        sized.graph.output.append(helper.make_tensor_value_info(size, onnx.TensorProto.INT64, ()))
+    sizes = dict.fromkeys(tensors, 0)
+    for found in run_samples(sized, samples):
+        for position, name in enumerate(tensors):
+            sizes[name] = max(sizes[name], int(found[f"drupelet_size_{position}"]))
+    return sizes
+
+
+def _with_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
+    changed = copy_model(model)
+    del changed.graph.output[:]
+    changed.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in tensors)
+    return changed

@@ -1,0 +1,211 @@
+"""Static int8: weights with a scale for each channel, activations with ranges from calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
+from onnxruntime.quantization.calibrate import TensorData, TensorsData
+
+from drupelet_host.conversion.canonical import write_canonical
+from drupelet_host.data.samples import Tensors
+from drupelet_host.errors import ExportError
+from drupelet_host.quantization.bias import add_missing_biases, correct_biases
+from drupelet_host.quantization.graph import (
+    copy_model,
+    find_float_tensors,
+    first_line,
+    quiet_tools,
+    read_constants,
+    strip_unused,
+)
+from drupelet_host.quantization.layers import LAYER_OPS, Layer, find_layers
+from drupelet_host.quantization.observation import Histogram, observe
+from drupelet_host.quantization.prepare import prepare
+from drupelet_host.quantization.ranges import Method, Range, find_range
+
+# What ONNX Runtime's CPU kernels compute in int8, or move without computing. Normalisations have no such kernel; a
+# product of two activations, Sigmoid and Softmax have one, and float is both more accurate and no slower around them.
+_OPS = (
+    *sorted(LAYER_OPS),
+    *("Add", "ArgMax", "AveragePool", "Clip", "Concat", "Flatten", "Gather", "GatherElements", "GlobalAveragePool"),
+    *("LeakyRelu", "MaxPool", "Pad", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Transpose"),
+    *("Unsqueeze", "Where"),
+)
+# Constants beyond this stand for infinity in masks.
+_MAX_CONSTANT = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class StaticSettings:
+    """How a model becomes static int8.
+
+    Attributes:
+        method: How a tensor's range comes from what calibration saw.
+        keep_float: Layers left in float, by `Layer.name`; the first output of any single node will do as well.
+        bias_correction: Whether the mean error of each output channel is taken off its bias.
+    """
+
+    method: Method = "minmax"
+    keep_float: frozenset[str] = frozenset()
+    bias_correction: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """A float model with what calibration saw; any number of int8 models can be made of it.
+
+    Attributes:
+        name: The file's name, for messages.
+        model: The prepared graph.
+        layers: Its layers.
+        histograms: Of the tensors that may become int8.
+        samples: The calibration samples.
+    """
+
+    name: str
+    model: onnx.ModelProto
+    layers: tuple[Layer, ...]
+    histograms: Mapping[str, Histogram]
+    samples: Sequence[Tensors]
+    _ranges: dict[Method, Mapping[str, Range]] = field(default_factory=dict, repr=False, compare=False)
+
+    def find_ranges(self, method: Method) -> Mapping[str, Range]:
+        """What int8 covers of each tensor; found once, since mixed precision writes a model for each layer."""
+        if method not in self._ranges:
+            self._ranges[method] = {name: find_range(seen, method=method) for name, seen in self.histograms.items()}
+        return self._ranges[method]
+
+
+def quantize_static(
+    source: Path, path: Path, *, calibration: Sequence[Tensors], settings: StaticSettings | None = None
+) -> None:
+    """Write a float model as static int8, in QDQ form; the same arguments give the same bytes.
+
+    Signed activations and weights are what ONNX Runtime's documentation advises for ARM. Inputs, outputs and variable
+    dimensions stay as they are.
+
+    Args:
+        source: The float model.
+        path: The quantized model.
+        calibration: Inputs that show the activations' ranges, one inference each; they may differ in shape.
+        settings: How.
+
+    Raises:
+        DataError: There is no calibration sample, or one does not fit the model.
+        ExportError: The model cannot be quantized, or has nothing to quantize; the message says why.
+    """
+    write_static(calibrate(source, calibration=calibration), path, settings=settings or StaticSettings())
+
+
+def calibrate(source: Path, *, calibration: Sequence[Tensors]) -> Calibrated:
+    """Prepare a float model and run the calibration samples through it, once for all methods.
+
+    Raises:
+        DataError: There is no calibration sample, or one does not fit the model.
+        ExportError: The file is no model, or ONNX Runtime cannot load it.
+    """
+    model = prepare(source)
+    histograms = observe(model, _find_tensors(model), samples=calibration)
+    return Calibrated(source.name, model, find_layers(model), histograms, calibration)
+
+
+def write_static(calibrated: Calibrated, path: Path, *, settings: StaticSettings) -> None:
+    """What `quantize_static` writes, from samples that have been run.
+
+    Raises:
+        DataError: A calibration sample does not run while biases are corrected.
+        ExportError: The model cannot be quantized, or has nothing to quantize; the message says why.
+    """
+    excluded = _find_excluded(calibrated, settings.keep_float)
+    model = copy_model(calibrated.model)
+    if settings.bias_correction:
+        add_missing_biases(model, excluded=excluded)
+    ranges = calibrated.find_ranges(settings.method)
+    quantized = _quantize(model, ranges, excluded=excluded, name=calibrated.name)
+    if settings.bias_correction:
+        model = correct_biases(model, quantized, samples=calibrated.samples)
+        quantized = _quantize(model, ranges, excluded=excluded, name=calibrated.name)
+    _require_int8_layer(calibrated, quantized, excluded=excluded)
+    strip_unused(quantized)
+    # Types and shapes of what lies between, which engines find again.
+    del quantized.graph.value_info[:]
+    write_canonical(quantized, path)
+
+
+def _find_tensors(model: onnx.ModelProto) -> list[str]:
+    """The float tensors around what may become int8, in the graph's order."""
+    floats = find_float_tensors(model.graph)
+    names = (name for node in model.graph.node if node.op_type in _OPS for name in (*node.input, *node.output))
+    return list(dict.fromkeys(name for name in names if name in floats))
+
+
+def _find_excluded(calibrated: Calibrated, keep_float: frozenset[str]) -> set[str]:
+    """The names of the nodes that stay float: those asked for, and those whose values no int8 range can hold."""
+    nodes = {layer.name: set(layer.nodes) for layer in calibrated.layers}
+    known = nodes.keys() | {node.name for node in calibrated.model.graph.node}
+    if unknown := sorted(keep_float - known):
+        raise ExportError(f"{calibrated.name}: keep_float has {', '.join(unknown)}: no such layer")
+    asked = {node for name in keep_float for node in nodes.get(name, {name})}
+    constants = read_constants(calibrated.model.graph)
+    masks = {name for name, seen in calibrated.histograms.items() if not seen.bounded}
+    masks |= {name for name, tensor in constants.items() if _is_mask(tensor)}
+    masked = {node.name for node in calibrated.model.graph.node if masks.intersection((*node.input, *node.output))}
+    # Int8 pays where two branches meet. A constant is added faster in float, and keeps its precision.
+    shifts = {
+        node.name
+        for node in calibrated.model.graph.node
+        if node.op_type == "Add" and constants.keys() & set(node.input)
+    }
+    return asked | masked | shifts
+
+
+def _is_mask(tensor: onnx.TensorProto) -> bool:
+    if tensor.data_type != onnx.TensorProto.FLOAT:
+        return False
+    values = numpy_helper.to_array(tensor)
+    return bool(values.size and not np.abs(values).max() <= _MAX_CONSTANT)
+
+
+def _quantize(model: onnx.ModelProto, ranges: Mapping[str, Range], *, excluded: set[str], name: str) -> onnx.ModelProto:
+    found = {
+        tensor: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
+        for tensor, (low, high) in ranges.items()
+    }
+    with quiet_tools():
+        try:
+            quantizer = QDQQuantizer(
+                copy_model(model),
+                True,  # noqa: FBT003 - the tool takes it by position: a scale for each channel
+                False,  # noqa: FBT003 - and this: all 8 bits
+                QuantType.QInt8,
+                QuantType.QInt8,
+                TensorsData(CalibrationMethod.MinMax, found),
+                [],
+                sorted(excluded),
+                list(_OPS),
+                {},
+            )
+            quantizer.quantize_model()
+            quantizer.model.topological_sort()
+        except Exception as error:  # the quantizer's exceptions share no base class
+            raise ExportError(f"{name}: static int8 quantization failed: {first_line(error)}") from error
+        quantized: onnx.ModelProto = quantizer.model.model
+        return quantized
+
+
+def _require_int8_layer(calibrated: Calibrated, quantized: onnx.ModelProto, *, excluded: set[str]) -> None:
+    made = {output for node in quantized.graph.node if node.op_type == "DequantizeLinear" for output in node.output}
+    if any(made.intersection(node.input) for node in quantized.graph.node if node.op_type in LAYER_OPS):
+        return
+    if calibrated.layers and all(layer.name in excluded for layer in calibrated.layers):
+        reason = "every layer is kept in float"
+    else:
+        found = ", ".join(sorted({node.op_type for node in calibrated.model.graph.node}))
+        reason = f"found {found}: expected one of {', '.join(sorted(LAYER_OPS))}; dynamic int8 takes LSTM and GRU"
+    raise ExportError(f"{calibrated.name}: static int8 has nothing to quantize: {reason}")

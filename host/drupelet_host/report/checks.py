@@ -1,0 +1,132 @@
+"""The constraints as lines to read, and the verdict in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drupelet_host.report.document import CheckRow, Report
+from drupelet_host.report.quantities import MetricStyle, format_factor, format_ms
+from drupelet_shared.units import format_bytes
+
+_LABELS = {
+    "max_metric_drop": "metric drop",
+    "max_size": "size",
+    "max_latency": "latency",
+    "memory_limit": "peak memory",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckLine:
+    """One constraint against one variant, in words.
+
+    Attributes:
+        label: What is limited.
+        stated: The limit as recipes state it.
+        variant: The variant's id.
+        wanted: The limit in a unit for people.
+        found: The value in the same unit.
+        room: How far the value is from the limit.
+        is_met: Whether it is within.
+    """
+
+    label: str
+    stated: str
+    variant: str
+    wanted: str
+    found: str
+    room: str
+    is_met: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the compile came to: the constraints, then what was gained and lost."""
+
+    is_met: bool
+    constraints: str
+    gains: str
+
+
+def describe_checks(report: Report) -> tuple[CheckLine, ...]:
+    """Every check, the best variant's first."""
+    order = {name: place for place, name in enumerate(report.packaged)}
+    rows = sorted(report.checks, key=lambda check: order.get(check.variant, len(order)))
+    return tuple(_line(check, report) for check in rows)
+
+
+def describe_verdict(report: Report) -> Verdict:
+    """The verdict on the variant that the package ranks first."""
+    mine = [check for check in report.checks if check.variant == report.best.name]
+    missed = [check for check in mine if not check.met]
+    if not mine:
+        constraints = "No constraint was stated."
+    elif missed:
+        names = ", ".join(_label(check.constraint) for check in missed)
+        constraints = f"{len(missed)} of {len(mine)} constraints missed: {names}."
+    elif len(mine) == 1:
+        constraints = "The constraint is met."
+    else:
+        constraints = f"All {len(mine)} constraints are met."
+    return Verdict(not missed, constraints, _describe_gains(report))
+
+
+def _describe_gains(report: Report) -> str:
+    original, best, metric = report.original, report.best, MetricStyle.of(report.metric)
+    before_ms = report.original_of(best).p50_ms
+    size = format_factor(original.size_bytes, best.size_bytes, less="smaller", more="larger")
+    speed = format_factor(before_ms, best.p50_ms, less="faster", more="slower")
+    change = metric.show_change(best.metric - original.metric)
+    return (
+        f"{_as_change(size, 'size')} and {_as_change(speed, 'speed')} than the original on the machine that compiled"
+        f" it, at {metric.show(best.metric)} {metric.label} (before: {metric.show(original.metric)}, {change})."
+    )
+
+
+def _as_change(factor: str, what: str) -> str:
+    return f"the same {what}" if factor == "the same" else factor
+
+
+def _line(check: CheckRow, report: Report) -> CheckLine:
+    return CheckLine(
+        label=_label(check.constraint),
+        stated=f"{check.constraint} = {_plain(check.wanted)}",
+        variant=check.variant,
+        wanted=_show(check, check.wanted, report),
+        found=_show(check, check.found, report),
+        room=_room(check),
+        is_met=check.met,
+    )
+
+
+def _plain(value: float) -> str:
+    return f"{value:.0f}" if value.is_integer() else f"{value:.6g}"
+
+
+def _label(constraint: str) -> str:
+    return _LABELS.get(constraint, constraint)
+
+
+def _room(check: CheckRow) -> str:
+    if check.found == check.wanted:
+        return "exactly at the limit"
+    if check.found <= 0:
+        return "nothing of it used"
+    if check.wanted <= 0:
+        return "over a limit of 0"
+    used = check.found / check.wanted
+    if check.met:
+        return f"{(1 - used) * 100:.3g} % to spare"
+    return f"{(used - 1) * 100:.3g} % over"
+
+
+def _show(check: CheckRow, value: float, report: Report) -> str:
+    if check.constraint == "max_metric_drop":
+        size = MetricStyle.of(report.metric).show_size(value)
+        return f"{size} better" if value < 0 else size
+    if check.constraint == "max_latency":
+        variant = next(row for row in report.variants if row.name == check.variant)
+        return format_ms(value * report.original_of(variant).p50_ms)
+    if check.constraint in {"max_size", "memory_limit"}:
+        return format_bytes(value)
+    return f"{value:.6g}"

@@ -1,0 +1,198 @@
+"""A chart of dots: a metric upwards, a cost to the right, limits as lines, and the edge no dot beats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from drupelet_host.report.axes import Axis, Format, cost_axis, linear_axis
+
+_WIDTH, _HEIGHT = 480, 310
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 18, 26, 48
+# Dots far below the best would flatten everything that matters; they are drawn at the lower edge instead. The scale
+# reaches down to so many allowed drops, so many times as far as the worst dot that was kept, and this share.
+_DROPS, _KEPT_SPANS, _LEAST_SHARE = 4.0, 2.0, 0.02
+_ABOVE_EDGE = 14
+# Labels nearer to each other than this cannot be told apart.
+_LABEL_WIDTH, _LABEL_HEIGHT = 22, 12
+_SHAPES = (
+    "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0z",
+    "M-4.5 -4.5h9v9h-9z",
+    "M0 -5.8L5.8 4.6H-5.8z",
+    "M0 -6.2L6.2 0L0 6.2L-6.2 0z",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """What a dot stands for.
+
+    Attributes:
+        cost: To the right; positive.
+        metric: Upwards.
+        series: Dots of one series have one shape.
+        is_kept: Filled or hollow.
+        is_chosen: Ringed.
+        label: Short text beside the dot, shown on the edge alone.
+        title: What hovering tells.
+    """
+
+    cost: float
+    metric: float
+    series: str
+    is_kept: bool
+    is_chosen: bool
+    label: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dot:
+    """A point in pixels; `label` is empty where it has none, `is_below` says that it stands under the scale."""
+
+    x: float
+    y: float
+    shape: str
+    is_kept: bool
+    is_chosen: bool
+    is_below: bool
+    label: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A line at a value that was asked for, and its text."""
+
+    value: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A limit in pixels along its axis; `is_past_middle` says on which side of it there is room for the text."""
+
+    position: float
+    text: str
+    is_past_middle: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scatter:
+    """Everything the template draws, in pixels from the upper left corner."""
+
+    x: Axis
+    y: Axis
+    x_label: str
+    y_label: str
+    dots: tuple[Dot, ...]
+    edge: str
+    x_limit: Line | None
+    y_limit: Line | None
+    series: tuple[tuple[str, str], ...]
+    width: int = _WIDTH
+    height: int = _HEIGHT
+
+    @property
+    def allowed(self) -> tuple[float, float] | None:
+        """The lower right corner of what is within the limits, which ends at the upper left; None without limits."""
+        if self.x_limit is None and self.y_limit is None:
+            return None
+        return (
+            self.x_limit.position if self.x_limit else self.x.end,
+            self.y_limit.position if self.y_limit else self.y.start,
+        )
+
+    @property
+    def has_dots_below(self) -> bool:
+        """Whether a dot stands under the scale."""
+        return any(dot.is_below for dot in self.dots)
+
+
+def draw_scatter(
+    points: Sequence[Point],
+    *,
+    x_label: str,
+    y_label: str,
+    x_tick: Format,
+    y_tick: Format,
+    x_limit: Limit | None = None,
+    y_limit: Limit | None = None,
+) -> Scatter:
+    """Place the points, at least one; limits are always in sight."""
+    costs = [point.cost for point in points] + ([x_limit.value] if x_limit else [])
+    x = cost_axis(costs, start=_LEFT, end=_WIDTH - _RIGHT, tick=x_tick)
+    y = _metric_axis(points, y_limit, tick=y_tick)
+    edge = undominated(points)
+    shapes = dict(zip(dict.fromkeys(point.series for point in points), _SHAPES * len(points), strict=False))
+    dots = [_dot(point, x, y, shape=shapes[point.series], is_on_edge=point in edge) for point in points]
+    return Scatter(
+        x=x,
+        y=y,
+        x_label=x_label,
+        y_label=y_label,
+        dots=_space_labels(dots),
+        edge=_staircase([point for point in edge if point.metric >= y.low], x, y),
+        x_limit=_line(x_limit, x),
+        y_limit=_line(y_limit, y),
+        series=tuple(shapes.items()),
+    )
+
+
+def undominated(points: Sequence[Point]) -> list[Point]:
+    """The points that no other beats in both metric and cost, cheapest first."""
+    best: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.cost, -point.metric)):
+        if not best or point.metric > best[-1].metric:
+            best.append(point)
+    return best
+
+
+def _metric_axis(points: Sequence[Point], limit: Limit | None, *, tick: Format) -> Axis:
+    highest = max(point.metric for point in points)
+    drop = highest - limit.value if limit else 0.0
+    lowest_kept = min((point.metric for point in points if point.is_kept), default=highest)
+    floor = highest - max(_DROPS * drop, _KEPT_SPANS * (highest - lowest_kept), _LEAST_SHARE * abs(highest))
+    seen = [max(point.metric, floor) for point in points] + ([limit.value] if limit else [])
+    low, high = min(seen), max(seen)
+    padding = max((high - low) * 0.08, abs(high) * 0.002)
+    return linear_axis(low - padding, high + padding, start=_HEIGHT - _BOTTOM, end=_TOP, tick=tick)
+
+
+def _dot(point: Point, x: Axis, y: Axis, *, shape: str, is_on_edge: bool) -> Dot:
+    is_below = point.metric < y.low
+    return Dot(
+        x=x.place(point.cost),
+        y=y.start - _ABOVE_EDGE if is_below else y.place(point.metric),
+        shape=shape,
+        is_kept=point.is_kept,
+        is_chosen=point.is_chosen,
+        is_below=is_below,
+        label=point.label if is_on_edge or point.is_chosen else "",
+        title=point.title,
+    )
+
+
+def _space_labels(dots: Sequence[Dot]) -> tuple[Dot, ...]:
+    """Drop the labels that would cover others; the chosen dot keeps its own."""
+    labelled: list[Dot] = []
+    for dot in sorted((dot for dot in dots if dot.label), key=lambda dot: not dot.is_chosen):
+        if all(abs(dot.x - o.x) >= _LABEL_WIDTH or abs(dot.y - o.y) >= _LABEL_HEIGHT for o in labelled):
+            labelled.append(dot)
+    return tuple(dot if dot in labelled else replace(dot, label="") for dot in dots)
+
+
+def _staircase(edge: Sequence[Point], x: Axis, y: Axis) -> str:
+    corners = [(x.place(point.cost), y.place(point.metric)) for point in edge]
+    if not corners:
+        return ""
+    steps = [f"H{right:g}V{higher:g}" for (_, _), (right, higher) in pairwise(corners)]
+    return f"M{corners[0][0]:g} {corners[0][1]:g}{''.join(steps)}"
+
+
+def _line(limit: Limit | None, axis: Axis) -> Line | None:
+    if limit is None:
+        return None
+    position = axis.place(limit.value)
+    return Line(position, limit.text, position > (axis.start + axis.end) / 2)

@@ -1,0 +1,103 @@
+"""Sensitivity as small multiples: one curve a group, all on the same scale, the chosen ratio marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from drupelet_host.report.axes import Axis, linear_axis
+from drupelet_host.report.document import CurveRow, Report
+from drupelet_host.report.quantities import MetricStyle, format_percent, tick_percent
+
+_WIDTH, _HEIGHT = 230, 150
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 20, 10, 24
+
+
+@dataclass(frozen=True, slots=True)
+class Corner:
+    """A measured point in pixels and what hovering tells."""
+
+    x: float
+    y: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One group's curve.
+
+    Attributes:
+        group: The group's name.
+        robustness: The mean metric kept; 1 costs nothing.
+        corners: Those measured.
+        polyline: The same for the SVG attribute.
+        ratio: What pruning removed, None where pruning did not know the group.
+        mark_x: The pixel of that ratio; None where nothing was removed.
+        mark_y: Where it meets the curve; None beyond the last ratio that was measured.
+        label: The curve in words.
+    """
+
+    group: str
+    robustness: float
+    corners: tuple[Corner, ...]
+    polyline: str
+    ratio: float | None
+    mark_x: float | None
+    mark_y: float | None
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensitivityCharts:
+    """Every curve, the least robust group first, and the axes they share."""
+
+    x: Axis
+    y: Axis
+    curves: tuple[Curve, ...]
+    width: int = _WIDTH
+    height: int = _HEIGHT
+
+
+def draw_sensitivity(report: Report) -> SensitivityCharts | None:
+    """The charts; None where nothing was measured."""
+    if not report.sensitivity:
+        return None
+    metric = MetricStyle.of(report.metric)
+    found = [value for row in report.sensitivity for _, value in row.points]
+    margin = (max(found) - min(found)) * 0.05
+    x = linear_axis(0.0, 1.0, start=_LEFT, end=_WIDTH - _RIGHT, tick=tick_percent, most_ticks=2)
+    y = linear_axis(
+        min(found) - margin, max(found) + margin, start=_HEIGHT - _BOTTOM, end=_TOP, tick=metric.tick, most_ticks=4
+    )
+    ratios = {row.group: row.ratio for row in report.groups}
+    rows = sorted(report.sensitivity, key=lambda row: (row.robustness, row.group))
+    return SensitivityCharts(x=x, y=y, curves=tuple(_curve(row, x, y, ratios=ratios, metric=metric) for row in rows))
+
+
+def _curve(row: CurveRow, x: Axis, y: Axis, *, ratios: Mapping[str, float], metric: MetricStyle) -> Curve:
+    corners = tuple(
+        Corner(x.place(ratio), y.place(value), f"{format_percent(ratio)} removed: {metric.show(value)}")
+        for ratio, value in row.points
+    )
+    ratio = ratios.get(row.group)
+    ends = f"{metric.show(row.points[0][1])} unpruned, {metric.show(row.points[-1][1])} without"
+    removed = "" if ratio is None else f"; {format_percent(ratio)} were removed"
+    return Curve(
+        group=row.group,
+        robustness=row.robustness,
+        corners=corners,
+        polyline=" ".join(f"{corner.x:g},{corner.y:g}" for corner in corners),
+        ratio=ratio,
+        mark_x=x.place(ratio) if ratio else None,
+        mark_y=_height_at(row, ratio, y) if ratio else None,
+        label=f"{row.group}: {ends} {format_percent(row.points[-1][0])} of its channels{removed}",
+    )
+
+
+def _height_at(row: CurveRow, ratio: float, y: Axis) -> float | None:
+    ratios = [point[0] for point in row.points]
+    if ratio > ratios[-1]:
+        return None
+    return y.place(float(np.interp(ratio, ratios, [point[1] for point in row.points])))

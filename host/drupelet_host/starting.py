@@ -1,0 +1,142 @@
+"""What a compile starts from: the model and its data, checked against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from drupelet_host.conversion.external_data import join_external_data
+from drupelet_host.conversion.program import convert_program
+from drupelet_host.data.dataset import Dataset, Labels, check_fits, check_labels
+from drupelet_host.data.feeds import load_samples
+from drupelet_host.data.samples import Samples, split_dataset
+from drupelet_host.data.sources import load_source
+from drupelet_host.errors import DataError, ModelError
+from drupelet_host.evaluation.metrics import TOP1, Agreement, CustomMetric, Fidelity, Metric
+from drupelet_host.evaluation.scoring import answer_module, answer_session
+from drupelet_host.factories import FactoryRef, load_factory
+from drupelet_host.model_source import check_runs, load_model
+from drupelet_host.recipe import CLASSIFICATION, INPUT_NAME, Recipe
+from drupelet_host.state import CompileState, Training
+from drupelet_shared.engines.base import Session
+from drupelet_shared.engines.registry import load_engine
+
+_MATRIX_RANK = 2
+_METRICS: Mapping[str, Callable[[], Metric]] = {"agreement": Agreement, "fidelity": Fidelity}
+Shape = tuple[int, ...]
+
+
+def start_compile(recipe: Recipe, workspace: Path) -> CompileState:
+    """Load the model and the data.
+
+    Args:
+        recipe: What to compile.
+        workspace: A folder for what must be converted first.
+
+    Raises:
+        ModelError: The model cannot be loaded, or is not what its task needs.
+        DataError: The data cannot be read or does not fit the model or the metric.
+    """
+    return _start_from_module(recipe, workspace) if recipe.model.factory else _start_from_file(recipe, workspace)
+
+
+def _start_from_module(recipe: Recipe, workspace: Path) -> CompileState:
+    shape = recipe.model.input_shape
+    assert shape is not None, "the recipe checks it"
+    model = load_model(recipe.model)
+    outputs = check_runs(model, shape, names=recipe.model.outputs)
+    classes = _count_classes(recipe, outputs)
+    train, validation = (_load_dataset(recipe, what, classes=classes) for what in ("train", "validation"))
+    metric = choose_metric(recipe, labels=validation.labels, outputs=tuple(outputs))
+    if metric is not TOP1:
+        validation = replace(validation, answers=answer_module(model, validation.inputs, names=list(outputs)))
+    training = Training(original=model, model=model, train=train, validation=validation, output_names=tuple(outputs))
+    calibration = train.subset(recipe.quantize.samples, seed=recipe.seed)
+    return CompileState(
+        workspace=workspace,
+        samples=split_dataset(validation, input_name=INPUT_NAME),
+        calibration=split_dataset(calibration, input_name=INPUT_NAME),
+        metric=metric,
+        training=training,
+    )
+
+
+def _start_from_file(recipe: Recipe, workspace: Path) -> CompileState:
+    source = recipe.model.file
+    assert source is not None, "the recipe checks it"
+    if source.suffix == ".pt2":
+        source = convert_program(source, workspace / f"{source.stem}.onnx")
+    source = join_external_data(source, workspace)
+    session = load_engine("onnxruntime").load(source, threads=0)
+    outputs = {spec.name: spec.shape for spec in session.outputs}
+    classes = _count_classes(recipe, outputs)
+    train, validation = (_load_samples(recipe, session, what, classes=classes) for what in ("train", "validation"))
+    metric = choose_metric(recipe, labels=validation.labels, outputs=tuple(outputs))
+    if metric is not TOP1:
+        validation = replace(validation, answers=answer_session(session, validation.feeds))
+    return CompileState(
+        workspace=workspace,
+        samples=validation,
+        calibration=train.subset(recipe.quantize.samples, seed=recipe.seed),
+        metric=metric,
+        source=source,
+    )
+
+
+def choose_metric(recipe: Recipe, *, labels: Labels | None, outputs: Sequence[str]) -> Metric:
+    """The metric that the recipe names, or the first that the data and the task allow.
+
+    Raises:
+        DataError: It needs labels and there are none.
+        ModelError: It looks at one output and the model has several.
+    """
+    wanted, classifies = recipe.evaluation.metric, recipe.model.task == CLASSIFICATION
+    if isinstance(wanted, FactoryRef):
+        return CustomMetric(wanted.attribute, load_factory(wanted, error=DataError))
+    if wanted == "auto":
+        wanted = ("agreement" if labels is None else "top1") if classifies else "fidelity"
+    if wanted != "fidelity" and len(outputs) != 1:
+        raise ModelError(
+            f"model gives {len(outputs)} outputs ({', '.join(outputs)}): evaluation.metric = {wanted!r} looks at one; "
+            "take 'fidelity' or a function of yours"
+        )
+    if wanted != "top1":
+        return _METRICS[wanted]()
+    if labels is None:
+        raise DataError("validation data: has no labels: evaluation.metric = 'top1' compares with them")
+    return TOP1
+
+
+def _count_classes(recipe: Recipe, outputs: Mapping[str, Shape]) -> int | None:
+    """How many classes a classifier tells apart; None for other tasks, and where the file leaves it open."""
+    if recipe.model.task != CLASSIFICATION:
+        return None
+    shapes = [list(shape) for shape in outputs.values()]
+    if len(shapes) != 1 or len(shapes[0]) != _MATRIX_RANK:
+        raise ModelError(
+            f"model gives outputs of shape {', '.join(map(str, shapes))}: the task {CLASSIFICATION!r} needs one of "
+            "shape [1, classes]; set model.task to another name"
+        )
+    classes, labels = shapes[0][1], len(recipe.model.labels)
+    if classes < 0:
+        return labels or None
+    if labels and labels != classes:
+        raise ModelError(f"model.labels has {labels} entries: the model gives {classes} scores")
+    return classes
+
+
+def _load_dataset(recipe: Recipe, what: str, *, classes: int | None) -> Dataset:
+    source = recipe.data.train if what == "train" else recipe.data.validation
+    loaded = load_source(source, image=recipe.image, labels=recipe.model.labels, what=what)
+    assert recipe.model.input_shape is not None, "the recipe checks it"
+    check_fits(loaded, input_shape=recipe.model.input_shape, classes=classes, source=f"{what} data")
+    return loaded
+
+
+def _load_samples(recipe: Recipe, session: Session, what: str, *, classes: int | None) -> Samples:
+    source = recipe.data.train if what == "train" else recipe.data.validation
+    loaded = load_samples(source, session.inputs, image=recipe.image, labels=recipe.model.labels, what=what)
+    if loaded.labels is not None and classes is not None:
+        check_labels(loaded.labels, classes=classes, source=f"{what} data")
+    return loaded
