@@ -1,4 +1,4 @@
-"""From a package file to an active release: verify, check, measure, activate."""
+"""From a package file to an active release: verify, check, measure, activate; and to another plan later."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from pathlib import Path
 
 from drupelet_agent.config import AgentConfig
 from drupelet_agent.errors import StoreError
-from drupelet_agent.resources import planner, probe, tuner
-from drupelet_agent.resources.planner import Measurement, Rejection
+from drupelet_agent.planning import make_plan, means_for
+from drupelet_agent.store.measurements import read_measurements, write_measurements
 from drupelet_agent.store.records import Activation
 from drupelet_agent.store.store import Store
+from drupelet_shared.manifest import MANIFEST_PATH, Manifest, parse_manifest
 from drupelet_shared.package import UnpackedPackage, unpack_package
 from drupelet_shared.trust import load_trust_folder
 
 log = logging.getLogger(__name__)
+
+# Long enough for another process's last step, a rename and two syncs to an SD card.
+_PATIENCE_S = 10.0
+# Long enough for another package's variants, as when a running agent measures again at this moment.
+MEASURING_PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,10 @@ class Progress:
     detail: str
 
 
-def install(archive: Path, config: AgentConfig, *, observe: Callable[[Progress], None]) -> Activation:
+Observe = Callable[[Progress], None]
+
+
+def install(archive: Path, config: AgentConfig, *, observe: Observe) -> Activation:
     """Install a package and make it the active release of its model.
 
     Until the last step nothing that serves is touched, and on any error nothing stays behind.
@@ -40,23 +49,93 @@ def install(archive: Path, config: AgentConfig, *, observe: Callable[[Progress],
     Raises:
         PackageError: The package is refused.
         StoreError: The store is busy or damaged, or the release is too old.
-        PlanError: No variant runs, or none fits in the memory budget.
+        PlanError: No variant runs, fits in the memory budget or keeps the contract.
     """
     store = Store(config.state_dir)
-    with store.lock(), store.staging_folder() as folder:
+    with store.lock(), store.measuring(patience_s=MEASURING_PATIENCE_S), store.staging_folder() as folder:
         package = _verify(archive, folder / "package", config, store)
         manifest = package.manifest
         observe(Progress("verified", f"{manifest.name} {manifest.version} release {manifest.release}"))
         store.check_release(manifest.name, release=manifest.release, digest=package.digest)
-        activation = _plan(package, folder / "package", config, store, observe=observe)
+        planned = make_plan(
+            manifest,
+            folder / "package",
+            means=means_for(manifest.name, package.digest, config=config, store=store),
+            known=read_measurements(store.measurements_path(package.digest)),
+            fresh=False,
+            observe=lambda detail: observe(Progress("measured", detail)),
+        )
+        activation = Activation(
+            model=manifest.name,
+            version=manifest.version,
+            release=manifest.release,
+            digest=package.digest,
+            signed_by=package.signed_by,
+            variant=planned.variant,
+            plan=planned.plan,
+            inputs=manifest.inputs,
+            outputs=manifest.outputs,
+        )
         try:
             store.commit(folder / "package", package.digest)
+            write_measurements(store.measurements_path(package.digest), planned.measurements)
             store.activate(activation)
             store.collect()
         except OSError as error:
             raise StoreError(f"store {config.state_dir}: {error.strerror}: {error.filename}") from error
-    observe(Progress("active", f"{activation.variant} on {activation.plan.threads} threads"))
+    observe(Progress("active", _describe(activation)))
     return activation
+
+
+def tune(model: str, config: AgentConfig, *, why: str, fresh: bool, observe: Observe) -> Activation:
+    """Measure the active release of a model again and give it the plan that follows.
+
+    The store stays free for others until the last step.
+
+    Args:
+        model: The model.
+        config: The agent's configuration.
+        why: What the change's record says.
+        fresh: Whether to measure again what is known of these conditions.
+        observe: Told of each stage.
+
+    Raises:
+        StoreError: The model is not installed, another process measures, or another package became active meanwhile.
+        PlanError: No variant runs, fits in the memory budget or keeps the contract; the old plan stays.
+    """
+    store = Store(config.state_dir)
+    active = store.require_active(model)
+    folder = store.package_folder(active.digest)
+    with store.measuring(patience_s=MEASURING_PATIENCE_S):
+        planned = make_plan(
+            stored_manifest(folder),
+            folder,
+            means=means_for(model, active.digest, config=config, store=store),
+            known=read_measurements(store.measurements_path(active.digest)),
+            fresh=fresh,
+            observe=lambda detail: observe(Progress("measured", detail)),
+        )
+    activation = active.model_copy(update={"variant": planned.variant, "plan": planned.plan})
+    try:
+        with store.lock(patience_s=_PATIENCE_S):
+            store.retune(activation, why=why)
+            write_measurements(store.measurements_path(active.digest), planned.measurements)
+    except OSError as error:
+        raise StoreError(f"store {config.state_dir}: {error.strerror}: {error.filename}") from error
+    observe(Progress("active", _describe(activation)))
+    return activation
+
+
+def stored_manifest(folder: Path) -> Manifest:
+    """The manifest of a package in the store.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    try:
+        return parse_manifest((folder / MANIFEST_PATH).read_bytes())
+    except OSError as error:
+        raise StoreError(f"store package {folder.name}: {error.strerror}: {error.filename}") from error
 
 
 def _verify(archive: Path, folder: Path, config: AgentConfig, store: Store) -> UnpackedPackage:
@@ -66,43 +145,7 @@ def _verify(archive: Path, folder: Path, config: AgentConfig, store: Store) -> U
     return unpack_package(archive, folder, trusted_keys=trusted, room_bytes=store.free_bytes())
 
 
-def _plan(
-    package: UnpackedPackage, folder: Path, config: AgentConfig, store: Store, *, observe: Callable[[Progress], None]
-) -> Activation:
-    manifest = package.manifest
-    snapshot = probe.take_snapshot()
-    others = [active for model, active in store.active().items() if model != manifest.name]
-    budget = planner.memory_budget(
-        snapshot,
-        limit_bytes=config.limits.memory,
-        share=config.limits.memory_share,
-        in_use_bytes=sum(active.plan.footprint_bytes for active in others),
-    )
-    cores = min(snapshot.cores, config.limits.cpu_cores or snapshot.cores)
-    threads = planner.thread_counts(cores, configured=config.tuning.threads)
-    tried, rejected = planner.candidates(manifest.variants, threads=threads, budget=budget)
-    results = tuner.measure(
-        folder, tried, budget=budget, config=config.tuning, observe=lambda result: observe(_progress(result))
-    )
-    measurements = [result for result in results if isinstance(result, Measurement)]
-    rejections = [*rejected, *(result for result in results if isinstance(result, Rejection))]
-    chosen = planner.choose(measurements, rejections, budget=budget)
-    return Activation(
-        model=manifest.name,
-        version=manifest.version,
-        release=manifest.release,
-        digest=package.digest,
-        signed_by=package.signed_by,
-        variant=chosen.candidate.variant.id,
-        plan=planner.to_plan(chosen, measurements, budget=budget),
-        inputs=manifest.inputs,
-        outputs=manifest.outputs,
-    )
-
-
-def _progress(result: tuner.Result) -> Progress:
-    what = f"{result.candidate.variant.id} on {result.candidate.threads} threads"
-    if isinstance(result, Rejection):
-        return Progress("measured", f"{what}: {result.reason}")
-    timing = result.timing
-    return Progress("measured", f"{what}: p50 {timing.p50_ms:.2f} ms, p99 {timing.p99_ms:.2f} ms")
+def _describe(activation: Activation) -> str:
+    plan = activation.plan
+    what = f"{activation.variant} on {plan.threads} threads"
+    return what if plan.instances == 1 else f"{plan.instances} instances of {what}"

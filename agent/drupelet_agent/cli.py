@@ -1,4 +1,4 @@
-"""The `drupelet-agent` command: run, install, list, plan, rollback, doctor.
+"""The `drupelet-agent` command: run, install, list, plan, tune, check, rollback, doctor.
 
 Each command imports what it needs when it runs, so that `run` stays small.
 """
@@ -8,17 +8,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drupelet_agent import __version__
 from drupelet_agent.config import DEFAULT_CONFIG_PATH, AgentConfig, load_config
+from drupelet_agent.logs import set_up_logging
 from drupelet_agent.store.records import Activation
 from drupelet_agent.store.store import Store
 from drupelet_shared.errors import DrupeletError
 from drupelet_shared.units import format_bytes
+
+if TYPE_CHECKING:
+    from drupelet_agent.activation import Progress
 
 # 0 done; 1 refused or failed; 2 wrong usage (argparse's own); 130 interrupted.
 EXIT_OK = 0
@@ -34,9 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     command: Command = arguments.command
     try:
         config = load_config(arguments.config)
-        logging.basicConfig(
-            level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-        )
+        set_up_logging(config.log)
         return command(config, arguments)
     except DrupeletError as error:
         print(f"error: {error} [{error.code}]", file=sys.stderr)
@@ -74,6 +76,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     plan.add_argument("model", help="the model's name")
     _add_json(plan)
+    tune = _add(
+        commands,
+        "tune",
+        _tune,
+        help_text="measure the active release of a model again and give it the plan that follows",
+        example="drupelet-agent tune digits",
+    )
+    tune.add_argument("model", help="the model's name")
+    _add_json(tune)
+    check = _add(
+        commands,
+        "check",
+        _check,
+        help_text="compare the active release of a model with its golden vectors and its latency contract",
+        example="drupelet-agent check digits",
+    )
+    check.add_argument("model", help="the model's name")
+    _add_json(check)
     rollback = _add(
         commands,
         "rollback",
@@ -111,6 +131,8 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(config: AgentConfig, _: argparse.Namespace) -> int:
+    # paho takes dnspython where it is installed, 2.6 MB, for look-ups that the agent never asks for.
+    sys.modules.setdefault("dns", None)  # type: ignore[arg-type] # None is how Python says "not to be imported"
     from drupelet_agent.daemon import Daemon  # noqa: PLC0415 - see the module's docstring
 
     async def serve() -> None:
@@ -121,17 +143,43 @@ def _run(config: AgentConfig, _: argparse.Namespace) -> int:
 
 
 def _install(config: AgentConfig, arguments: argparse.Namespace) -> int:
-    from drupelet_agent.activation import Progress, install  # noqa: PLC0415 - see the module's docstring
+    from drupelet_agent.activation import install  # noqa: PLC0415 - see the module's docstring
 
-    def observe(progress: Progress) -> None:
-        print(f"{progress.stage}: {progress.detail}", file=sys.stderr)
-
-    activation = install(arguments.package, config, observe=observe)
+    activation = install(arguments.package, config, observe=_show_progress)
     if arguments.json:
         print(activation.model_dump_json(indent=2))
     else:
         print(f"{_describe(activation)} is active")
     return EXIT_OK
+
+
+def _tune(config: AgentConfig, arguments: argparse.Namespace) -> int:
+    from drupelet_agent.activation import tune  # noqa: PLC0415 - see the module's docstring
+
+    activation = tune(arguments.model, config, why="asked for", fresh=True, observe=_show_progress)
+    print(activation.plan.model_dump_json(indent=2) if arguments.json else _describe(activation))
+    return EXIT_OK
+
+
+def _check(config: AgentConfig, arguments: argparse.Namespace) -> int:
+    from drupelet_agent.checking import check  # noqa: PLC0415 - see the module's docstring
+
+    verdict = check(arguments.model, config)
+    if arguments.json:
+        print(json.dumps(verdict.as_json(), indent=2))
+    elif verdict.fault is not None:
+        print(f"{verdict.model} release {verdict.release}, {verdict.variant}: {verdict.fault}")
+    else:
+        limit = "none" if verdict.limit_p99_ms is None else f"{verdict.limit_p99_ms:.2f} ms"
+        print(
+            f"{verdict.model} release {verdict.release}, {verdict.variant}: golden vectors kept, "
+            f"p99 {verdict.p99_ms:.2f} ms now, {verdict.planned_p99_ms:.2f} ms in the plan, contract {limit}"
+        )
+    return EXIT_OK if verdict.fault is None else EXIT_FAILED
+
+
+def _show_progress(progress: Progress) -> None:
+    print(f"{progress.stage}: {progress.detail}", file=sys.stderr)
 
 
 def _list(config: AgentConfig, arguments: argparse.Namespace) -> int:
@@ -151,15 +199,22 @@ def _list(config: AgentConfig, arguments: argparse.Namespace) -> int:
 
 
 def _plan(config: AgentConfig, arguments: argparse.Namespace) -> int:
-    activation = Store(config.state_dir).require_active(arguments.model)
-    plan = activation.plan
+    store = Store(config.state_dir)
+    activation = store.require_active(arguments.model)
+    plan, changes = activation.plan, store.record(arguments.model).changes
     if arguments.json:
-        print(plan.model_dump_json(indent=2))
+        history = [change.model_dump(mode="json") for change in changes]
+        print(json.dumps({**plan.model_dump(mode="json"), "changes": history}, indent=2))
         return EXIT_OK
     print(_describe(activation))
     print(f"  engine {plan.engine}, {plan.instances} instance(s) of {plan.threads} thread(s), p50 {plan.p50_ms:.2f} ms")
+    bound = f", p99 at most {plan.p99_bound_ms:.2f} ms" if plan.p99_bound_ms is not None else ""
+    speed = f", {plan.throughput_per_s:.1f} inferences/s" if plan.throughput_per_s is not None else ""
+    print(f"  objective {plan.objective}{bound}{speed}")
     print(f"  holds {format_bytes(plan.footprint_bytes)} of the {format_bytes(plan.memory_budget_bytes)} it may")
     print(f"  {plan.reason}")
+    for change in reversed(changes):
+        print(f"  {change.at:%Y-%m-%d %H:%M} {change.what} release {change.release}: {change.runs}; {change.why}")
     return EXIT_OK
 
 
@@ -180,12 +235,13 @@ def _doctor(config: AgentConfig, arguments: argparse.Namespace) -> int:
     else:
         for finding in findings:
             print(finding)
-    return EXIT_FAILED if any(finding.status == "fail" for finding in findings) else EXIT_OK
+    return EXIT_FAILED if any(finding.is_wrong for finding in findings) else EXIT_OK
 
 
 def _describe(activation: Activation) -> str:
     plan = activation.plan
+    several = f"{plan.instances} instances of " if plan.instances > 1 else ""
     return (
-        f"{activation.model} {activation.version} release {activation.release}: {activation.variant}, "
+        f"{activation.model} {activation.version} release {activation.release}: {several}{activation.variant}, "
         f"{plan.threads} thread{'s' if plan.threads > 1 else ''}, p99 {plan.p99_ms:.2f} ms"
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from drupelet_agent.environment import resolve_path
 from drupelet_agent.errors import ConfigError
 from drupelet_shared.names import NAME_PATTERN, Name
 from drupelet_shared.topics import DEFAULT_PREFIX
@@ -58,7 +59,13 @@ class TrustConfig(_Section):
 
 
 class LimitsConfig(_Section):
-    """Budgets. `memory` is for all workers together: bytes, or `memory_share` of what the machine has."""
+    """Budgets. `memory` is for all workers together: bytes, or `memory_share` of what the machine has.
+
+    Attributes:
+        evict: Whether models that do not fit together take turns: the least recently used one then yields.
+        keep_s: A model that was used or started less than this long ago does not yield.
+        versions: How many releases of a model are served at once: 2 keeps the one before the active one.
+    """
 
     memory: ByteSize | None = None
     memory_share: Annotated[float, Field(gt=0, le=1)] = 0.75
@@ -66,23 +73,114 @@ class LimitsConfig(_Section):
     queue_length: Annotated[int, Field(ge=1, le=10_000)] = 64
     max_payload: ByteSize = 16 * 2**20
     inference_timeout_s: Annotated[float, Field(gt=0)] = 30.0
+    evict: Literal["never", "least-recently-used"] = "never"
+    keep_s: Annotated[float, Field(ge=0)] = 10.0
+    versions: Annotated[int, Field(ge=1, le=2)] = 1
+
+
+Objective = Literal["latency", "throughput"]
 
 
 class TuningConfig(_Section):
-    """How variants are measured at activation."""
+    """How variants are measured at activation, and what the best one is.
 
-    objective: Literal["latency"] = "latency"
+    Attributes:
+        objective: `latency` takes the lowest p99, `throughput` the most inferences per second.
+        max_p99_ms: The highest p99 that `throughput` may cost.
+        threads: Thread counts to measure; without it powers of two up to the cores.
+        instances: Worker counts to measure; without it 1 for latency, for throughput powers of two up to the cores.
+        cores: `shared` lets every model use all cores, `split` gives each model its equal part of them.
+        warmup: Runs before measuring.
+        runs: Runs to measure.
+        max_seconds: Most time for measuring one candidate.
+    """
+
+    objective: Objective = "latency"
+    max_p99_ms: Annotated[float, Field(gt=0)] | None = None
     threads: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    instances: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    cores: Literal["shared", "split"] = "shared"
     warmup: Annotated[int, Field(ge=0)] = 5
     runs: Annotated[int, Field(ge=1)] = 100
     max_seconds: Annotated[float, Field(gt=0)] = 3.0
 
 
+class RetuneConfig(_Section):
+    """When a running agent measures again.
+
+    Attributes:
+        enabled: Whether it does so by itself at all.
+        look_s: Time between two looks at the device and at what was served.
+        confirm: How many looks in a row must agree before anything is done.
+        min_interval_s: Least time between two measurements of a model; it grows while they follow each other.
+        drift_factor: Served p99 over the plan's, from which on the plan counts as outdated.
+    """
+
+    enabled: bool = True
+    look_s: Annotated[float, Field(ge=0.1)] = 10.0
+    confirm: Annotated[int, Field(ge=1)] = 6
+    min_interval_s: Annotated[float, Field(ge=0)] = 900.0
+    drift_factor: Annotated[float, Field(gt=1)] = 2.0
+
+
+class ContractConfig(_Section):
+    """What a release must keep while it serves, or the one before it comes back.
+
+    Attributes:
+        p99_ms: Highest p99 of an inference; a package that cannot reach it is not activated either.
+        factor: Highest p99 of an inference as a multiple of the plan's.
+        error_rate: Highest share of requests on which the engine or the worker fails.
+        window_s: Least time over which this is judged.
+        min_requests: Fewest requests over which this is judged.
+    """
+
+    p99_ms: Annotated[float, Field(gt=0)] | None = None
+    factor: Annotated[float, Field(gt=1)] | None = None
+    error_rate: Annotated[float, Field(gt=0, le=1)] | None = 0.5
+    window_s: Annotated[float, Field(gt=0)] = 60.0
+    min_requests: Annotated[int, Field(ge=1)] = 20
+
+    def p99_limit_ms(self, planned_p99_ms: float) -> float | None:
+        """The highest p99 for a plan; None if the contract says nothing about it."""
+        by_factor = self.factor * planned_p99_ms if self.factor is not None else None
+        return min((limit for limit in (self.p99_ms, by_factor) if limit is not None), default=None)
+
+
+class ModelConfig(_Section):
+    """What differs for one model."""
+
+    objective: Objective | None = None
+    max_p99_ms: Annotated[float, Field(gt=0)] | None = None
+    contract: ContractConfig | None = None
+
+
+class EventsConfig(_Section):
+    """From where on an event is published; None is never. It takes `windows` in a row to raise one, or to clear it."""
+
+    temperature_celsius: Annotated[float, Field(gt=0)] | None = 80.0
+    memory_available: ByteSize | None = 100 * 10**6
+    # The share of a window's requests that the device failed, and fewer requests than this say nothing.
+    error_rate: Annotated[float, Field(gt=0, le=1)] | None = 0.05
+    error_rate_requests: Annotated[int, Field(ge=1)] = 10
+    latency_p99_ms: Annotated[float, Field(gt=0)] | None = None
+    windows: Annotated[int, Field(ge=1)] = 3
+
+
 class TelemetryConfig(_Section):
-    """How often numbers are published."""
+    """How often numbers are published, and where else they can be read."""
 
     interval_s: Annotated[float, Field(ge=0.1)] = 10.0
     outbox_length: Annotated[int, Field(ge=1)] = 256
+    # A text endpoint for Prometheus on the loopback interface.
+    prometheus_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    events: EventsConfig = EventsConfig()
+
+
+class LogConfig(_Section):
+    """What is logged to standard error, and how: `json` is one object a line."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
 
 
 class AgentConfig(_Section):
@@ -90,18 +188,33 @@ class AgentConfig(_Section):
 
     device: Name = Field(default_factory=socket.gethostname, pattern=NAME_PATTERN, validate_default=True)
     state_dir: Path = Path("/var/lib/drupelet")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
     # Describe the device and its sensors to Home Assistant's MQTT discovery.
     home_assistant: bool = False
     broker: BrokerConfig = BrokerConfig()
     trust: TrustConfig = TrustConfig()
     limits: LimitsConfig = LimitsConfig()
     tuning: TuningConfig = TuningConfig()
+    retune: RetuneConfig = RetuneConfig()
+    contract: ContractConfig = ContractConfig()
+    models: dict[Name, ModelConfig] = Field(default_factory=dict)
     telemetry: TelemetryConfig = TelemetryConfig()
+    log: LogConfig = LogConfig()
+
+    def tuning_of(self, model: str) -> TuningConfig:
+        """How one model is tuned."""
+        own = self.models.get(model, ModelConfig())
+        changes = {"objective": own.objective, "max_p99_ms": own.max_p99_ms}
+        return self.tuning.model_copy(update={key: value for key, value in changes.items() if value is not None})
+
+    def contract_of(self, model: str) -> ContractConfig:
+        """What one model must keep."""
+        return self.models.get(model, ModelConfig()).contract or self.contract
 
 
 def load_config(path: Path) -> AgentConfig:
-    """Read and validate a configuration file; relative paths in it are relative to the file.
+    """Read and validate a configuration file.
+
+    Relative paths in it are relative to the file; `$CREDENTIALS_DIRECTORY/name` is a systemd credential.
 
     Raises:
         ConfigError: The file cannot be read, is not TOML, or has faults; all of them are named.
@@ -131,18 +244,26 @@ def _list_faults(error: ValidationError) -> str:
 def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
     section: type[BaseModel] = AgentConfig
     for key in location[:-1]:
-        annotation = section.model_fields[str(key)].annotation
-        # `TlsConfig | None` is the one optional section.
-        section = annotation if isinstance(annotation, type) else TlsConfig
+        # Below `models` the key is a model's name and no field.
+        if key in section.model_fields:
+            section = _section_in(section.model_fields[str(key)].annotation) or section
     return sorted(section.model_fields)
+
+
+def _section_in(annotation: object) -> type[BaseModel] | None:
+    """The section in `Section`, `Section | None` or `dict[Name, Section]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _section_in(part))), None)
 
 
 def _resolve_paths(config: AgentConfig, folder: Path) -> AgentConfig:
     broker, trust = config.broker, config.trust
     tls = broker.tls
     if tls is not None:
-        tls = tls.model_copy(update={key: folder / value for key, value in tls if value is not None})
-    password_file = broker.password_file and folder / broker.password_file
+        files = {key: resolve_path(value, base=folder) for key, value in tls if value is not None}
+        tls = tls.model_copy(update=files)
+    password_file = broker.password_file and resolve_path(broker.password_file, base=folder)
     return config.model_copy(
         update={
             "state_dir": folder / config.state_dir,

@@ -6,20 +6,24 @@ import asyncio
 import logging
 import signal
 import uuid
+from typing import TYPE_CHECKING
 
 from paho.mqtt.client import MQTTMessage
 
 from drupelet_agent.config import AgentConfig
 from drupelet_agent.fleet import Fleet
-from drupelet_agent.mqtt import home_assistant
+from drupelet_agent.guardian import Guardian
 from drupelet_agent.mqtt.announcer import Announcer, status_publication
 from drupelet_agent.mqtt.connection import BrokerConnection
 from drupelet_agent.mqtt.requests import RequestRouter
-from drupelet_agent.resources.probe import cpu_model
 from drupelet_agent.store.store import Store
-from drupelet_agent.telemetry.device import read_device
+from drupelet_agent.telemetry.reporter import Reporter
 from drupelet_shared.messages import ModelState
 from drupelet_shared.topics import DeviceTopics
+
+if TYPE_CHECKING:
+    from drupelet_agent.mqtt.home_assistant import Discovery
+    from drupelet_agent.telemetry.endpoint import MetricsEndpoint
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +56,16 @@ class Daemon:
             connected=lambda: self._connection.connected,
             outbox_length=config.telemetry.outbox_length,
         )
-        self._fleet = Fleet(self._store, config.limits, on_state=self._on_state)
+        self._guardian = Guardian(config, self._store)
+        self._fleet = Fleet(self._store, config, on_state=self._on_state, on_outcome=self._guardian.record)
         self._router = RequestRouter(
             self._topics,
-            self._fleet.serving,
+            self._fleet.find,
             publish=self._connection.publish,
             acknowledge=self._connection.acknowledge,
         )
+        self._reporter = Reporter(config, self._fleet, self._announcer)
+        self._discovery = _discovery(config, self._topics) if config.home_assistant else None
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT.
@@ -71,7 +78,9 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         log.info("agent starts device=%s state_dir=%s", self._config.device, self._config.state_dir)
-        tasks = [asyncio.create_task(work) for work in (self._follow_store(), self._connection.run(), self._report())]
+        endpoint = await self._start_endpoint()
+        work = (self._follow_store(), self._connection.run(), self._report(), self._guardian.run(self._fleet))
+        tasks = [asyncio.create_task(one) for one in work]
         stopped = asyncio.create_task(stopping.wait())
         try:
             done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -81,13 +90,15 @@ class Daemon:
         finally:
             for task in (stopped, *tasks):
                 task.cancel()
+            if endpoint is not None:
+                endpoint.stop()
             await self._leave()
 
     async def _leave(self) -> None:
         log.info("agent stops device=%s", self._config.device)
         self._router.close()
         await self._fleet.stop()
-        self._publish_telemetry()
+        self._reporter.report()
         if self._connection.connected:
             self._announcer.farewell()
             await self._connection.disconnect()
@@ -95,8 +106,8 @@ class Daemon:
     def _on_connected(self, *, session_present: bool) -> None:
         self._router.connected(session_present=session_present)
         self._connection.subscribe(*self._topics.infer_filters)
-        if self._config.home_assistant:
-            self._connection.subscribe(home_assistant.STATUS_TOPIC)
+        if self._discovery is not None:
+            self._connection.subscribe(self._discovery.birth_topic)
         self._announce()
 
     def _announce(self) -> None:
@@ -109,13 +120,12 @@ class Daemon:
 
     def _describe(self) -> None:
         """Tell Home Assistant which sensors there are, whenever that may have changed."""
-        if self._config.home_assistant and self._connection.connected:
-            models = sorted(self._fleet.serving)
-            self._connection.publish(home_assistant.discovery(self._topics, models=models, board=cpu_model()))
+        if self._discovery is not None and self._connection.connected:
+            self._connection.publish(self._discovery.describe(sorted(self._fleet.serving)))
 
     def _on_message(self, message: MQTTMessage) -> None:
         # Home Assistant forgets what it was told before its own start.
-        if message.topic == home_assistant.STATUS_TOPIC and message.payload == home_assistant.BIRTH:
+        if self._discovery is not None and self._discovery.is_birth(message.topic, message.payload):
             self._announce()
         self._router.route(message)
 
@@ -131,9 +141,21 @@ class Daemon:
     async def _report(self) -> None:
         while True:
             await asyncio.sleep(self._config.telemetry.interval_s)
-            self._publish_telemetry()
+            self._reporter.report()
 
-    def _publish_telemetry(self) -> None:
-        self._announcer.device_telemetry(read_device(self._config.device, self._fleet.pids))
-        for model, server in self._fleet.serving.items():
-            self._announcer.model_telemetry(self._fleet.metrics[model].take(server.activation))
+    async def _start_endpoint(self) -> MetricsEndpoint | None:
+        port = self._config.telemetry.prometheus_port
+        if port is None:
+            return None
+        from drupelet_agent.telemetry.endpoint import MetricsEndpoint  # noqa: PLC0415 - few agents have it on
+
+        endpoint = MetricsEndpoint(port, self._reporter.render_metrics)
+        await endpoint.start()
+        return endpoint
+
+
+def _discovery(config: AgentConfig, topics: DeviceTopics) -> Discovery:
+    from drupelet_agent.mqtt.home_assistant import Discovery  # noqa: PLC0415 - few agents have it on
+    from drupelet_agent.resources.probe import cpu_model  # noqa: PLC0415
+
+    return Discovery(topics, board=cpu_model(), interval_s=config.telemetry.interval_s)

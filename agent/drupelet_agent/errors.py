@@ -8,7 +8,8 @@ DrupeletError
 |   |-- NoPreviousError       no_previous_release
 |   `-- ReleaseTooOldError    release_too_old
 |-- PlanError                 no_usable_variant
-|   `-- MemoryBudgetError     memory_budget_exceeded
+|   |-- MemoryBudgetError     memory_budget_exceeded
+|   `-- ContractError         contract_broken
 |-- WorkerError               worker_failed
 |   `-- WorkerTimeoutError    worker_timeout
 `-- BrokerError               broker_unreachable
@@ -65,6 +66,12 @@ class MemoryBudgetError(PlanError):
     """No variant fits in the memory budget."""
 
     code = "memory_budget_exceeded"
+
+
+class ContractError(PlanError):
+    """A model is slower here than its contract allows."""
+
+    code = "contract_broken"
 
 
 class WorkerError(DrupeletError):

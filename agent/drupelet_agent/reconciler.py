@@ -45,6 +45,17 @@ def reconcile(target: Mapping[str, Activation], current: Mapping[str, Activation
     return (*stops, *starts, *(Replace(target[model]) for model in changed))
 
 
+def runs_alike(running: Activation, wanted: Activation) -> bool:
+    """Whether workers started for one activation serve another as well: only what is told about them differs."""
+    old, new = running.plan, wanted.plan
+    return (
+        (running.digest, running.variant, old.threads, old.instances)
+        == (wanted.digest, wanted.variant, new.threads, new.instances)
+        # Workers keep the limit that they were started with, so it must not be above what they may use now.
+        and old.memory_budget_bytes <= new.memory_budget_bytes
+    )
+
+
 def describe(step: Step) -> str:
     """A step in the words of the log."""
     match step:
@@ -53,5 +64,6 @@ def describe(step: Step) -> str:
         case Start(activation) | Replace(activation):
             return (
                 f"{type(step).__name__.lower()} model={activation.model} release={activation.release} "
-                f"variant={activation.variant} threads={activation.plan.threads}"
+                f"variant={activation.variant} threads={activation.plan.threads} "
+                f"instances={activation.plan.instances}"
             )

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from drupelet_shared import messages
 from drupelet_shared.errors import RequestError
 from drupelet_shared.inference import decode_reply, decode_request
+from drupelet_shared.topics import DeviceTopics
 
 DOCUMENT = (Path(__file__).parents[2] / "shared/docs/mqtt-contract.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```json (\w+)\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
@@ -63,4 +64,26 @@ def test_every_kind_of_message_has_an_example() -> None:
         "ModelState",
         "ModelTelemetry",
         "DeviceTelemetry",
+        "Event",
     }
+
+
+def test_the_table_of_topics_lists_those_that_the_code_builds() -> None:
+    topics = DeviceTopics("pi-1")
+    table = DOCUMENT.partition("| topic under the base |")[2].partition("\n\n")[0]
+    listed = set(re.findall(r"^\| `([\w/<>]+)` \|", table, re.MULTILINE))
+    model = "MODEL"
+    built = {
+        topics.infer(model),
+        topics.infer(model, "VERSION"),
+        topics.result(model),
+        topics.status,
+        topics.model_state(model),
+        topics.model_telemetry(model),
+        topics.device_telemetry,
+        topics.event,
+        topics.echo,
+    }
+    assert {
+        f"{topics.base}/{topic.replace('<model>', model).replace('<version>', 'VERSION')}" for topic in listed
+    } == built

@@ -8,26 +8,23 @@ import re
 import signal
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from drupelet_host.client import BrokerAddress, DeviceClient
 from drupelet_host.errors import RemoteError
 from drupelet_shared.inference import InferenceRequest, encode_request
-from drupelet_shared.topics import DeviceTopics
-from support.agents import Listener, listener, run_agent_command, running_agent, write_config
+from support.agents import run_agent_command, running_agent
 from support.asking import asker
 from support.brokers import LOOPBACK, Broker, find_mosquitto, free_port, mosquitto_broker
 from support.proxy import proxy
-from support.served_packages import Keys, make_keys, make_package, slow_model
+from support.served_packages import slow_model
+from support.sites import Site, make_site, worker_of
 
 REQUEST = json.dumps(
     {"inputs": [{"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [0.5] * 64}]}
@@ -35,45 +32,15 @@ REQUEST = json.dumps(
 IMAGE = np.full((1, 1, 8, 8), 0.5, np.float32)
 
 
-@dataclass(frozen=True)
-class Site:
-    """A device of its own, as brokers remember devices: its keys are trusted and packages are made in its folder."""
-
-    folder: Path
-    keys: Keys
-    topics: DeviceTopics
-
-    def configure(self, broker: Broker, *, extra: str = "", interval_s: float = 0.5) -> Path:
-        return write_config(self.folder, broker, extra=extra, device=self.topics.device, interval_s=interval_s)
-
-    def listener(self, broker: Broker) -> AbstractContextManager[Listener]:
-        return listener(broker, device=self.topics.device)
-
-    def client(self, broker: Broker) -> DeviceClient:
-        return DeviceClient(self.topics.device, broker=BrokerAddress(broker.host, broker.port))
-
-    def install(self, config: Path, *, release: int = 1, model: bytes | None = None) -> None:
-        package = make_package(self.folder, self.keys, release=release, model=model)
-        run_agent_command(config, "install", str(package))
-
-
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    keys = make_keys(tmp_path)
-    (tmp_path / "trust").mkdir()
-    (tmp_path / "trust/maker.pub").write_bytes(keys.public.read_bytes())
-    return Site(folder=tmp_path, keys=keys, topics=DeviceTopics(f"pi-{uuid.uuid4().hex[:8]}"))
+    return make_site(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def slow() -> bytes:
     """A model that takes about a quarter of a second."""
     return slow_model(products=30, size=768)
-
-
-def worker_of(agent_pid: int) -> psutil.Process:
-    (worker,) = psutil.Process(agent_pid).children()
-    return worker
 
 
 def test_a_thousand_requests_from_eight_clients_are_each_answered_once(site: Site, broker: Broker) -> None:

@@ -16,9 +16,15 @@ from paho.mqtt import client as paho
 
 from drupelet_shared.topics import DeviceTopics
 from support.agents import listener, run_agent_command, running_agent, write_config
+from support.asking import asker
 from support.brokers import Broker
+from support.home_assistant import DeviceDiscovery
 from support.served_packages import make_keys, make_package
 from support.subscriber import subscriber
+
+REQUEST = json.dumps(
+    {"inputs": [{"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [0.5] * 64}]}
+).encode()
 
 
 @pytest.fixture
@@ -28,7 +34,7 @@ def topics() -> DeviceTopics:
 
 @pytest.fixture
 def config(tmp_path: Path, broker: Broker, topics: DeviceTopics) -> Path:
-    path = write_config(tmp_path, broker, device=topics.device, extra="home_assistant = true")
+    path = write_config(tmp_path, broker, device=topics.device, extra="home_assistant = true", interval_s=2)
     keys = make_keys(tmp_path)
     shutil.copy(keys.public, tmp_path / "trust")
     run_agent_command(path, "install", str(make_package(tmp_path, keys)))
@@ -54,25 +60,33 @@ def next_of(messages: queue.Queue[paho.MQTTMessage], device: str) -> tuple[str, 
 def test_device_and_sensors_are_described_by_the_topics_they_report_on(
     broker: Broker, topics: DeviceTopics, config: Path, discovered: queue.Queue[paho.MQTTMessage]
 ) -> None:
-    with listener(broker, device=topics.device) as heard, running_agent(config):
-        heard.wait_for(topics.model_state("digits"), health="ready")
+    with listener(broker, device=topics.device) as heard, running_agent(config), asker(broker) as ask:
+        state = heard.wait_for(topics.model_state("digits"), health="ready")
+        for payload in (REQUEST, b"hello"):
+            ask.ask(topics.infer("digits"), payload)
         topic, document = next_of(discovered, topics.device)
         while "digits_latency_p50" not in document["components"]:
             topic, document = next_of(discovered, topics.device)
-        payloads = {path: heard.wait_for(path) for path in (topics.device_telemetry, topics.model_telemetry("digits"))}
+        payloads = {path: heard.wait_for(path) for path in (topics.device_telemetry, topics.status)}
+        telemetry = heard.wait_for(topics.model_telemetry("digits"), outcomes={"ok": 1, "invalid_request": 1})
+    payloads |= {topics.model_telemetry("digits"): telemetry, topics.model_state("digits"): state}
     # Only letters, digits, '_' and '-' may stand in a discovery topic.
     assert topic == f"homeassistant/device/drupelet_{topics.device.replace('.', '_')}/config"
     (availability,) = document["availability"]
     assert availability["topic"] == topics.status
     templates = Environment(autoescape=False, undefined=StrictUndefined)
-    for key, component in document["components"].items():
-        assert component["platform"] == "sensor"
-        assert component["state_topic"] in payloads, key
+    shown = {}
+    for key, entity in DeviceDiscovery.model_validate(document).entities().items():
+        assert entity.state_topic in payloads, key
         # The template reads what the agent really published.
-        value = payloads[component["state_topic"]]
-        templates.from_string(component["value_template"]).render(value_json=value)
-    unique = {component["unique_id"] for component in document["components"].values()}
-    assert len(unique) == len(document["components"]) == 7
+        assert entity.value_template is not None
+        shown[key] = templates.from_string(entity.value_template).render(value_json=payloads[entity.state_topic])
+    assert shown["connection"] == "online"
+    assert shown["digits_problem"] == "OFF"
+    assert (shown["digits_requests"], shown["digits_errors"]) == ("2", "1")
+    assert float(shown["digits_latency_p99"]) >= float(shown["digits_latency_p50"]) > 0
+    assert int(shown["memory"]) > 0
+    assert shown["throttled"] in {"ON", "OFF", "None"}
 
 
 def test_everything_is_announced_again_when_home_assistant_starts(

@@ -68,6 +68,7 @@ def write_attention(path: Path) -> Path:
         **{name: _draw(random, 16, 16) for name in ("wq", "wk", "wv")},
         "bv": _draw(random, 16),
         "wo": _draw(random, 16, CLASSES),
+        "zero": np.array(0.0, np.float32),
         "forbidden": np.array(-np.inf, np.float32),
     }
     nodes = [
@@ -78,7 +79,8 @@ def write_attention(path: Path) -> Path:
         helper.make_node("Add", ["v0", "bv"], ["v"]),
         helper.make_node("Transpose", ["k"], ["kt"], perm=[0, 2, 1]),
         helper.make_node("MatMul", ["q", "kt"], ["logits"]),
-        helper.make_node("Where", ["mask", "logits", "forbidden"], ["masked"]),
+        helper.make_node("Where", ["mask", "zero", "forbidden"], ["penalty"]),
+        helper.make_node("Add", ["logits", "penalty"], ["masked"]),
         helper.make_node("Softmax", ["masked"], ["shares"], axis=-1),
         helper.make_node("MatMul", ["shares", "v"], ["hidden"]),
         helper.make_node("MatMul", ["hidden", "wo"], ["scores"]),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Literal
 
 from drupelet_agent import __version__
 from drupelet_agent.mqtt.connection import Publication
-from drupelet_shared.messages import DeviceStatus, DeviceTelemetry, ModelState, ModelTelemetry
+from drupelet_agent.mqtt.outbox import Outbox
+from drupelet_shared.messages import DeviceStatus, DeviceTelemetry, Event, ModelState, ModelTelemetry
 from drupelet_shared.topics import DeviceTopics
+
+# Hysteresis makes events rare: this many are days of trouble.
+_EVENTS_KEPT = 64
 
 
 class Announcer:
@@ -28,15 +31,20 @@ class Announcer:
         self._session = session
         self._publish = publish
         self._connected = connected
-        self._outbox: deque[Publication] = deque(maxlen=outbox_length)
+        self._outbox = Outbox(telemetry_length=outbox_length, events_length=_EVENTS_KEPT)
+
+    @property
+    def dropped(self) -> int:
+        """Messages that waited for the broker too long and were given up, since the start."""
+        return self._outbox.dropped
 
     def announce(self, states: Iterable[ModelState]) -> None:
-        """After each connect: the birth message, every model's state, and the telemetry that waited."""
+        """After each connect: the birth message, every model's state, and the events and telemetry that waited."""
         self._publish(status_publication(self._topics, state="online", session=self._session))
         for state in states:
             self.model_state(state)
-        while self._outbox:
-            self._publish(self._outbox.popleft())
+        for publication in self._outbox.drain():
+            self._publish(publication)
 
     def farewell(self) -> None:
         """Before a disconnect in good order, which sends no will."""
@@ -49,17 +57,25 @@ class Announcer:
 
     def model_telemetry(self, telemetry: ModelTelemetry) -> None:
         """Publish one model's window."""
-        self._send_or_keep(Publication(self._topics.model_telemetry(telemetry.model), telemetry.to_bytes(), qos=0))
+        self._telemetry(Publication(self._topics.model_telemetry(telemetry.model), telemetry.to_bytes(), qos=0))
 
     def device_telemetry(self, telemetry: DeviceTelemetry) -> None:
         """Publish the device's numbers."""
-        self._send_or_keep(Publication(self._topics.device_telemetry, telemetry.to_bytes(), qos=0))
+        self._telemetry(Publication(self._topics.device_telemetry, telemetry.to_bytes(), qos=0))
 
-    def _send_or_keep(self, publication: Publication) -> None:
+    def event(self, event: Event) -> None:
+        """Publish a limit that was crossed."""
+        publication = Publication(self._topics.event, event.to_bytes())
         if self._connected():
             self._publish(publication)
         else:
-            self._outbox.append(publication)
+            self._outbox.keep_event(publication)
+
+    def _telemetry(self, publication: Publication) -> None:
+        if self._connected():
+            self._publish(publication)
+        else:
+            self._outbox.keep_telemetry(publication)
 
 
 def status_publication(topics: DeviceTopics, *, state: Literal["online", "offline"], session: str) -> Publication:

@@ -19,6 +19,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from drupelet_agent.config import BrokerConfig
+from drupelet_agent.credentials import read_secret
 from drupelet_agent.errors import BrokerError, ConfigError
 from drupelet_shared.transport import make_tls_context, set_no_delay
 
@@ -26,7 +27,6 @@ log = logging.getLogger(__name__)
 
 _CONNECT_TIMEOUT_S = 10.0
 _HOUSEKEEPING_S = 1.0
-_TRIAL_PACKET_BYTES = 65_536
 _FIRST_BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 30.0
 
@@ -148,17 +148,19 @@ class BrokerConnection:
 
     def _set_credentials(self, client: paho.Client) -> None:
         config = self._config
+        if config.username is not None:
+            secret = read_secret(config.password_file).reveal() if config.password_file else None
+            client.username_pw_set(config.username, secret)
+        if config.tls is None:
+            return
+        tls = config.tls
         try:
-            if config.username is not None:
-                secret = config.password_file.read_text(encoding="utf-8").strip() if config.password_file else None
-                client.username_pw_set(config.username, secret)
-            if config.tls is not None:
-                tls = config.tls
-                client.tls_set_context(
-                    make_tls_context(ca_file=tls.ca_file, cert_file=tls.cert_file, key_file=tls.key_file)
-                )
+            context = make_tls_context(ca_file=tls.ca_file, cert_file=tls.cert_file, key_file=tls.key_file)
         except OSError as error:
-            raise ConfigError(f"broker credentials: {error}") from error
+            # What OpenSSL says of a file does not name it.
+            files = ", ".join(str(path) for _, path in tls if path is not None)
+            raise ConfigError(f"broker credentials {files}: {error}") from error
+        client.tls_set_context(context)
 
     async def connect(self) -> None:
         """Connect once.
@@ -262,27 +264,3 @@ class BrokerConnection:
         finally:
             self._reading = False
         self._flush()
-
-
-def _announce_nothing(*, session_present: bool) -> None:
-    """A trial has nothing to say."""
-
-
-async def try_broker(config: BrokerConfig, *, client_id: str) -> None:
-    """Connect once and leave again.
-
-    Raises:
-        BrokerError: The broker is not there, does not answer or refuses.
-    """
-    connection = BrokerConnection(
-        config,
-        client_id=client_id,
-        receive_maximum=1,
-        max_packet_bytes=_TRIAL_PACKET_BYTES,
-        on_connected=_announce_nothing,
-        on_message=lambda _: None,
-    )
-    try:
-        await connection.connect()
-    finally:
-        await connection.disconnect()

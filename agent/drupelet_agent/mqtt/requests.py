@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +16,8 @@ from drupelet_agent.mqtt.connection import Publication
 from drupelet_agent.mqtt.properties import ReplyProperties
 from drupelet_agent.serving.job import Job, Outcome, refusal
 from drupelet_agent.serving.model import ModelServer
-from drupelet_shared.errors import RequestError, UnknownModelError
-from drupelet_shared.topics import DeviceTopics, InferenceTopic
+from drupelet_shared.errors import RequestError
+from drupelet_shared.topics import DeviceTopics
 from drupelet_shared.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY, JSON_TYPE, peek_id
 
 log = logging.getLogger(__name__)
@@ -42,13 +42,13 @@ class RequestRouter:
     def __init__(
         self,
         topics: DeviceTopics,
-        models: Mapping[str, ModelServer],
+        find: Callable[[str, str | None], ModelServer],
         *,
         publish: Callable[[Publication], None],
         acknowledge: Callable[[int], None],
     ) -> None:
         self._topics = topics
-        self._models = models
+        self._find = find
         self._publish = publish
         self._acknowledgements = Acknowledgements(acknowledge)
         self._open = True
@@ -88,22 +88,10 @@ class RequestRouter:
         try:
             address = self._address(message, address)
             job = _read_job(message, finish)
-            self._server(addressed).submit(job)
+            self._find(addressed.model, addressed.version).submit(job)
         except RequestError as error:
             error.request_id = peek_id(bytes(message.payload))
             finish(refusal(error))
-
-    def _server(self, addressed: InferenceTopic) -> ModelServer:
-        server = self._models.get(addressed.model)
-        if server is None:
-            active = ", ".join(sorted(self._models)) or "none"
-            raise UnknownModelError(f"model {addressed.model!r} is not active here; active models: {active}")
-        if addressed.version not in {None, server.activation.version}:
-            raise UnknownModelError(
-                f"model {addressed.model!r} version {addressed.version!r} is not active here; "
-                f"the active version is {server.activation.version!r}"
-            )
-        return server
 
     def _address(self, message: MQTTMessage, default: ReplyAddress) -> ReplyAddress:
         topic = _property(message, "ResponseTopic")

@@ -11,6 +11,7 @@ from drupelet_shared.engines.base import Array, Session
 from drupelet_shared.errors import ImageError, InputNameError, RequestError
 from drupelet_shared.images import image_to_tensor
 from drupelet_shared.inference import (
+    MAX_VALUES,
     Encoded,
     InferenceReply,
     InferenceRequest,
@@ -19,6 +20,7 @@ from drupelet_shared.inference import (
     encode_reply,
 )
 from drupelet_shared.manifest import Manifest
+from drupelet_shared.tensors import count_values
 from drupelet_shared.wire import JPEG_TYPE, JSON_TYPE, PNG_TYPE, parse_content_type, sniff_content_type
 
 
@@ -44,6 +46,8 @@ class RequestHandler:
         self._labels = labels
         self._session = session
         self._outputs = tuple(spec.name for spec in manifest.outputs)
+        values = count_values(manifest.inputs)
+        self._max_values = MAX_VALUES if values is None else values
 
     def handle(self, payload: memoryview, *, content_type: str | None, header_length: int | None) -> Handled:
         """Answer one request.
@@ -61,7 +65,9 @@ class RequestHandler:
         if media_type in {PNG_TYPE, JPEG_TYPE}:
             request, is_image = self._image_request(payload), True
         else:
-            request = decode_request(payload, content_type=media_type, header_length=header_length)
+            request = decode_request(
+                payload, content_type=media_type, header_length=header_length, max_values=self._max_values
+            )
             is_image = False
         try:
             names = self._wanted(request)

@@ -18,14 +18,24 @@ from drupelet_shared.errors import ModelUnavailableError, OverloadedError, Paylo
 
 log = logging.getLogger(__name__)
 
-Health = Literal["starting", "ready", "failed"]
+Health = Literal["starting", "ready", "failed", "evicted"]
 
+_DRAIN_S = 10.0
 # A model whose workers die this often without one reply in between is not going to recover by waiting in line.
 _DEATHS_TO_FAIL = 3
 
 
 class ModelServer:
-    """Takes jobs for one activation; everything runs on the event loop."""
+    """Takes jobs for one activation; everything runs on the event loop.
+
+    Attributes:
+        activation: The release and plan that it runs.
+        health: What its workers are up to; `evicted` means that they have made room for another model's.
+        error: What is wrong, in words.
+        code: The error's code, where the model cannot answer.
+        running: Whether its workers are kept alive, or will be as soon as there is room.
+        last_used_s: When it last took a request or was started, on the monotonic clock.
+    """
 
     def __init__(
         self,
@@ -35,16 +45,32 @@ class ModelServer:
         queue_length: int,
         inference_timeout_s: float,
         on_health: Callable[[ModelServer], None],
-        on_outcome: Callable[[Outcome], None],
+        on_outcome: Callable[[ModelServer, Outcome], None],
+        on_wanted: Callable[[ModelServer], str | None],
     ) -> None:
+        """Make the server; nothing runs yet.
+
+        Args:
+            activation: What it serves.
+            spec: How each of its workers is started.
+            queue_length: How many jobs may wait.
+            inference_timeout_s: How long a worker may take for one job.
+            on_health: Told of each change of health.
+            on_outcome: Told of each job's end.
+            on_wanted: Told of a job for an evicted model; starts it, or says why that cannot be now.
+        """
         self.activation = activation
         self.health: Health = "starting"
         self.error: str | None = None
+        self.code: str | None = None
+        self.running = False
+        self.last_used_s = time.monotonic()
         self._payload_limit_bytes = spec.slot_bytes
         self._queue: deque[Job] = deque()
         self._queue_length = queue_length
         self._on_health = on_health
         self._on_outcome = on_outcome
+        self._on_wanted = on_wanted
         self._supervisors = [
             Supervisor(spec, owner=self, inference_timeout_s=inference_timeout_s)
             for _ in range(activation.plan.instances)
@@ -62,6 +88,7 @@ class ModelServer:
 
     def start(self) -> None:
         """Start the workers; jobs may be submitted at once and wait for them."""
+        self.reserve()
         for supervisor in self._supervisors:
             supervisor.start()
 
@@ -69,11 +96,14 @@ class ModelServer:
         """Take a job, or refuse it at once if the model has failed, the queue is full or the payload too large."""
         job = self._counted(job)
         name = self.activation.model
+        self.last_used_s = time.monotonic()
         if len(job.payload) > self._payload_limit_bytes:
             limit = self._payload_limit_bytes
             job.finish(refusal(PayloadSizeError(f"request has {len(job.payload)} bytes: the limit is {limit}")))
         elif self.health == "failed":
             job.finish(refusal(ModelUnavailableError(f"model {name!r} cannot run now: {self.error}")))
+        elif self.health == "evicted" and (why_not := self._on_wanted(self)) is not None:
+            job.finish(refusal(ModelUnavailableError(f"model {name!r} is evicted: {why_not}")))
         elif len(self._queue) >= self._queue_length:
             message = f"model {name!r}: {len(self._queue)} requests wait already, the limit is {self._queue_length}"
             job.finish(refusal(OverloadedError(message)))
@@ -90,22 +120,44 @@ class ModelServer:
 
     def stop(self) -> None:
         """End the workers; jobs that are left are answered with an error."""
+        self.running = False
         for supervisor in self._supervisors:
             supervisor.stop()
         self._refuse_queue("the model was stopped")
 
+    def set_aside(self, health: Literal["failed", "evicted"], error: str, *, code: str) -> None:
+        """Say that there is no room for the workers, before any is started."""
+        self._become(health, error, code=code)
+
+    def reserve(self) -> None:
+        """Take jobs and count as in memory from now on; the workers are started as soon as there is room."""
+        self.running = True
+        self.last_used_s = time.monotonic()
+        self._become("starting", None)
+
+    async def evict(self, why: str) -> None:
+        """Make room: take no more jobs, finish those there are, end the workers."""
+        self._become("evicted", why, code=ModelUnavailableError.code)
+        await self.drain(timeout_s=_DRAIN_S)
+        self.stop()
+
     def worker_ready(self) -> None:
         """A worker can take jobs; see `Owner`."""
-        self._become("ready", None)
+        if self.health != "evicted":
+            self._become("ready", None)
         self._dispatch()
 
     def worker_lost(self, error: str, *, unstarted: list[Job], deaths: int) -> None:
         """A worker is gone; see `Owner`."""
         self._queue.extendleft(reversed(unstarted))
         if any(supervisor.has_room or not supervisor.idle for supervisor in self._supervisors):
+            # The other workers take over what this one had not begun.
+            self._dispatch()
+            return
+        if self.health == "evicted":
             return
         if deaths >= _DEATHS_TO_FAIL:
-            self._become("failed", error)
+            self._become("failed", error, code=ModelUnavailableError.code)
             self._refuse_queue(f"cannot run now: {error}")
         elif self.health == "ready":
             self._become("starting", error)
@@ -116,18 +168,19 @@ class ModelServer:
 
     def _dispatch(self) -> None:
         while self._queue:
-            supervisor = next((candidate for candidate in self._supervisors if candidate.has_room), None)
-            if supervisor is None:
+            # The one with the least to do: a job handed to a busy worker waits even while another idles.
+            able = [supervisor for supervisor in self._supervisors if supervisor.has_room]
+            if not able:
                 return
             job = self._queue.popleft()
             if job.deadline_s is not None and time.monotonic() > job.deadline_s:
                 job.finish(EXPIRED)
             else:
-                supervisor.assign(job)
+                min(able, key=lambda supervisor: supervisor.load).assign(job)
 
     def _counted(self, job: Job) -> Job:
         def finish(outcome: Outcome) -> None:
-            self._on_outcome(outcome)
+            self._on_outcome(self, outcome)
             job.finish(outcome)
 
         return replace(job, finish=finish)
@@ -136,8 +189,8 @@ class ModelServer:
         while self._queue:
             self._queue.popleft().finish(refusal(ModelUnavailableError(f"model {self.activation.model!r}: {why}")))
 
-    def _become(self, health: Health, error: str | None) -> None:
+    def _become(self, health: Health, error: str | None, *, code: str | None = None) -> None:
         if (health, error) != (self.health, self.error):
-            self.health, self.error = health, error
+            self.health, self.error, self.code = health, error, code
             log.info("model %s health=%s release=%d", self.activation.model, health, self.activation.release)
             self._on_health(self)

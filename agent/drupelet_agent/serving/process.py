@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -11,18 +12,26 @@ import sys
 from dataclasses import asdict, replace
 from typing import TypeVar
 
+from drupelet_agent.environment import worker_environment
 from drupelet_agent.errors import WorkerError, WorkerTimeoutError
 from drupelet_agent.serving.protocol import (
     MAX_PACKET_BYTES,
     SLOTS,
     Failed,
     Message,
+    Ready,
     WorkerSpec,
     decode_message,
     encode_message,
 )
 
+log = logging.getLogger(__name__)
+
 Answer = TypeVar("Answer", bound=Message)
+
+# -P: the folder the agent was started in is no place to import from.
+# -W ignore: Pillow warns of each odd tag of an image, thousands of times if its maker wants that.
+_PYTHON = (sys.executable, "-P", "-W", "ignore")
 
 
 class WorkerProcess:
@@ -40,11 +49,11 @@ class WorkerProcess:
             os.ftruncate(self._memory, SLOTS * spec.slot_bytes)
             child = replace(spec, socket_fd=theirs.fileno(), memory_fd=self._memory)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "drupelet_agent.serving.worker", json.dumps(asdict(child))],
+                [*_PYTHON, "-m", "drupelet_agent.serving.worker", json.dumps(asdict(child))],
                 pass_fds=(child.socket_fd, child.memory_fd),
-                # NumPy's own threads have nothing to do here, and their stacks would count against the memory limit.
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+                env=worker_environment(),
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
             )
         except BaseException:
             self._socket.close()
@@ -92,7 +101,10 @@ class WorkerProcess:
             raise WorkerError(f"worker {self.pid}: {error.strerror}") from error
         if not packet:
             raise WorkerError(f"worker {self.pid} ended: {self._end()}")
-        return decode_message(packet)
+        message = decode_message(packet)
+        if isinstance(message, Ready) and message.sandbox_gaps:
+            log.warning("worker sandbox incomplete pid=%d refused=%s", self.pid, message.sandbox_gaps)
+        return message
 
     def expect(self, answer: type[Answer], *, timeout_s: float) -> Answer:
         """Wait for an answer of one type.

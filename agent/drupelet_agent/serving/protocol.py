@@ -33,11 +33,12 @@ class WorkerSpec:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Worker to parent: the model is loaded."""
+    """Worker to parent: the model is loaded; `sandbox_gaps` names the protections that the kernel refused."""
 
     kind: ClassVar[str] = "ready"
     engine_version: str
     load_ms: float
+    sandbox_gaps: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +105,14 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Worker to parent: the percentiles, and the most memory the process has ever held."""
+    """Worker to parent: percentiles and mean, and the most memory the process has ever held."""
 
     kind: ClassVar[str] = "measured"
     p50_ms: float
     p95_ms: float
     p99_ms: float
     runs: int
+    mean_ms: float
     footprint_bytes: int
 
 

@@ -76,6 +76,11 @@ class Supervisor:
         return not self._in_flight
 
     @property
+    def load(self) -> int:
+        """How many jobs are with the worker."""
+        return len(self._in_flight)
+
+    @property
     def has_room(self) -> bool:
         """Whether a job can be assigned now."""
         return self._ready and len(self._in_flight) < SLOTS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import mmap
@@ -33,6 +32,7 @@ from drupelet_agent.serving.protocol import (
     decode_message,
     encode_message,
 )
+from drupelet_agent.serving.sandbox import enter_sandbox
 from drupelet_shared.engines.benchmark import time_session
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.errors import (
@@ -50,7 +50,6 @@ from drupelet_shared.process_memory import read_memory
 from drupelet_shared.units import format_bytes
 from drupelet_shared.wire import JSON_TYPE, OK_CODE, encode_error
 
-_PR_SET_PDEATHSIG = 1
 _STACK_BYTES = 8 * 2**20
 
 
@@ -142,6 +141,7 @@ class Worker:
             p95_ms=timing.p95_ms,
             p99_ms=timing.p99_ms,
             runs=timing.runs,
+            mean_ms=timing.mean_ms,
             # Not getrusage: its maximum includes what the parent held when it started this process.
             footprint_bytes=read_memory().peak_bytes,
         )
@@ -168,11 +168,6 @@ def _read_labels(folder: Path, manifest: Manifest) -> tuple[str, ...]:
     return tuple((folder / LABELS_PATH).read_text(encoding="utf-8").splitlines())
 
 
-def _die_with_parent() -> None:
-    # A parent that is killed cannot tell its workers; the kernel can.
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def _limit_memory(spec: WorkerSpec) -> None:
     # RLIMIT_DATA counts what is allocated, native code included, and not the files that are mapped. It also counts the
     # stacks of the engine's threads whole, of which next to nothing is ever used.
@@ -196,11 +191,11 @@ def main() -> int:
     """Run until the parent closes the channel; the one argument is a `WorkerSpec` as JSON."""
     # The parent decides when a worker ends; Ctrl-C in its terminal reaches the worker too.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _die_with_parent()
     spec = WorkerSpec(**json.loads(sys.argv[1]))
     channel = socket.socket(fileno=spec.socket_fd)
     memory = mmap.mmap(spec.memory_fd, SLOTS * spec.slot_bytes)
     os.close(spec.memory_fd)
+    refused = enter_sandbox(Path(spec.package_folder))
     start = time.perf_counter()
     try:
         worker = Worker(spec, memory)
@@ -208,7 +203,8 @@ def main() -> int:
         channel.send(encode_message(_failure(error, spec)))
         return 1
     load_ms = (time.perf_counter() - start) * 1e3
-    channel.send(encode_message(Ready(engine_version=worker.engine_version, load_ms=load_ms)))
+    ready = Ready(engine_version=worker.engine_version, load_ms=load_ms, sandbox_gaps=",".join(refused))
+    channel.send(encode_message(ready))
     _serve(channel, worker)
     return 0
 

@@ -1,4 +1,4 @@
-"""What the store remembers of each model: the active release, the one before it, the highest ever activated."""
+"""What the store remembers of each model: the releases, their plans, and how they came about."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from drupelet_shared.messages import Plan
+from drupelet_shared.messages import Plan, PlanChange
 from drupelet_shared.names import Name, Sha256
 from drupelet_shared.tensors import TensorSpec
+
+_CHANGES_KEPT = 10
 
 
 class _Record(BaseModel):
@@ -31,8 +33,18 @@ class Activation(_Record):
 
 
 class ModelRecord(_Record):
-    """The content of `models/<model>.json`."""
+    """The content of `models/<model>.json`; `changes` are the latest, oldest first."""
 
     highest_release: Annotated[int, Field(ge=0)] = 0
     active: Activation | None = None
     previous: Activation | None = None
+    changes: tuple[PlanChange, ...] = ()
+
+    def changed(self, change: PlanChange, *, active: Activation, previous: Activation | None) -> ModelRecord:
+        """The record after a change."""
+        return ModelRecord(
+            highest_release=max(self.highest_release, active.release),
+            active=active,
+            previous=previous,
+            changes=(*self.changes, change)[-_CHANGES_KEPT:],
+        )

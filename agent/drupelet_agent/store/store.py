@@ -4,6 +4,8 @@
 <root>/staging/<random>/    being unpacked and checked; emptied by the next writer
 <root>/packages/<digest>/   whole, verified packages
 <root>/models/<model>.json  which of them is active
+<root>/measurements/        what was measured of each package; may be lost at any time
+<root>/measurements/lock    held by the process that measures, so that no two disturb each other
 """
 
 from __future__ import annotations
@@ -12,16 +14,22 @@ import fcntl
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from pydantic import ValidationError
 
 from drupelet_agent.errors import NoPreviousError, NotInstalledError, ReleaseTooOldError, StoreBusyError, StoreError
 from drupelet_agent.store.records import Activation, ModelRecord
 from drupelet_shared.files import sync_folder, write_atomically
+from drupelet_shared.messages import ChangeKind, PlanChange
 from drupelet_shared.names import check_name
+
+_LOCK_RETRY_S = 0.05
 
 
 class Store:
@@ -32,6 +40,7 @@ class Store:
         self._models = root / "models"
         self._packages = root / "packages"
         self._staging = root / "staging"
+        self._measurements = root / "measurements"
 
     def create(self) -> None:
         """Make the folders.
@@ -40,25 +49,55 @@ class Store:
             StoreError: The folder cannot be made or written.
         """
         try:
-            for folder in (self._models, self._packages, self._staging):
+            for folder in (self._models, self._packages, self._staging, self._measurements):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"store {self._root}: {error.strerror}") from error
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, *, patience_s: float = 0.0) -> Iterator[None]:
         """Be the one process that changes the store, and clear what an interrupted one left behind.
+
+        Args:
+            patience_s: How long to wait for another.
 
         Raises:
             StoreBusyError: Another process is.
         """
-        self.create()
-        with (self._root / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise StoreBusyError(f"store {self._root}: another process is changing it") from error
+        with self._held(self._root / "lock", doing="changing it", patience_s=patience_s):
             self._clear_staging()
+            yield
+
+    @contextmanager
+    def measuring(self, *, patience_s: float) -> Iterator[None]:
+        """Be the one process that measures on this device.
+
+        Args:
+            patience_s: How long to wait for another; `is_measuring` of another process is one for a moment.
+
+        Raises:
+            StoreBusyError: Another process is.
+        """
+        with self._held(self._measurements / "lock", doing="measuring", patience_s=patience_s):
+            yield
+
+    def is_measuring(self) -> bool:
+        """Whether some process measures now, which makes everything else slower meanwhile."""
+        try:
+            with self._held(self._measurements / "lock", doing="measuring", patience_s=0.0):
+                return False
+        except StoreBusyError:
+            return True
+
+    @contextmanager
+    def _held(self, path: Path, *, doing: str, patience_s: float) -> Iterator[None]:
+        self.create()
+        deadline = time.monotonic() + patience_s
+        with path.open("w") as file:
+            while not _try_lock(file):
+                if time.monotonic() >= deadline:
+                    raise StoreBusyError(f"store {self._root}: another process is {doing}")
+                time.sleep(_LOCK_RETRY_S)
             yield
 
     def _clear_staging(self) -> None:
@@ -99,6 +138,13 @@ class Store:
     def models(self) -> tuple[str, ...]:
         """The models there are records of."""
         return tuple(sorted(path.stem for path in self._models.glob("*.json") if not path.name.startswith(".")))
+
+    def changed_s(self, model: str) -> float:
+        """When a model's record was written last, by the device's clock; 0 if there is none."""
+        try:
+            return self._record_path(model).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def active(self) -> dict[str, Activation]:
         """The active release of each model: the target state of this device."""
@@ -144,38 +190,83 @@ class Store:
             sync_folder(self._packages)
         return destination
 
-    def activate(self, activation: Activation) -> None:
+    def activate(self, activation: Activation, *, why: str = "asked for") -> None:
         """Make a committed package the active release of its model; the one before it can be rolled back to."""
         record = self.record(activation.model)
         previous = record.active
         if previous is not None and previous.digest == activation.digest:
             previous = record.previous
-        highest = max(record.highest_release, activation.release)
-        self._write(activation.model, ModelRecord(highest_release=highest, active=activation, previous=previous))
+        change = _change("installed", activation, why)
+        self._write(activation.model, record.changed(change, active=activation, previous=previous))
 
-    def roll_back(self, model: str) -> Activation:
+    def retune(self, activation: Activation, *, why: str) -> None:
+        """Give the active release another plan.
+
+        Raises:
+            StoreError: Another package has become active meanwhile.
+        """
+        record = self.record(activation.model)
+        if record.active is None or record.active.digest != activation.digest:
+            raise StoreError(f"model {activation.model!r}: release {activation.release} is no longer active")
+        change = _change("tuned", activation, why)
+        self._write(activation.model, record.changed(change, active=activation, previous=record.previous))
+
+    def roll_back(self, model: str, *, because: str | None = None) -> Activation:
         """Swap the active release with the one before it.
+
+        Args:
+            model: The model.
+            because: Why the agent does so by itself; None if a person asked for it.
 
         Raises:
             NotInstalledError: There is no such model.
             NoPreviousError: There is no release before the active one.
         """
         active, record = self.require_active(model), self.record(model)
-        if record.previous is None or not self.package_folder(record.previous.digest).is_dir():
+        previous = record.previous
+        if previous is None or not self.package_folder(previous.digest).is_dir():
             raise NoPreviousError(f"model {model!r} has no release before {active.release}")
-        self._write(model, record.model_copy(update={"active": record.previous, "previous": active}))
-        return record.previous
+        what: ChangeKind = "rolled_back" if because is None else "rolled_back_by_itself"
+        change = _change(what, previous, because or f"asked for, from release {active.release}")
+        self._write(model, record.changed(change, active=previous, previous=active))
+        return previous
+
+    def measurements_path(self, digest: str) -> Path:
+        """Where the measurements of a package are kept."""
+        return self._measurements / f"{digest}.json"
 
     def collect(self) -> None:
-        """Remove packages that no record refers to."""
+        """Remove packages that no record refers to, and what was measured of them."""
         records = [self.record(model) for model in self.models()]
         wanted = {known.digest for record in records for known in (record.active, record.previous) if known}
         for folder in self._packages.iterdir():
             if folder.name not in wanted:
                 shutil.rmtree(folder)
+        for path in self._measurements.glob("*.json"):
+            if path.stem not in wanted:
+                path.unlink()
 
     def _record_path(self, model: str) -> Path:
         return self._models / f"{check_name(model, what='model')}.json"
 
     def _write(self, model: str, record: ModelRecord) -> None:
         write_atomically(self._record_path(model), record.model_dump_json(indent=2).encode())
+
+
+def _try_lock(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _change(what: ChangeKind, activation: Activation, why: str) -> PlanChange:
+    plan = activation.plan
+    return PlanChange(
+        at=datetime.now(UTC).replace(microsecond=0),
+        what=what,
+        release=activation.release,
+        runs=f"{activation.variant}, {plan.instances} x {plan.threads} threads, p99 {plan.p99_ms:.2f} ms",
+        why=why,
+    )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from drupelet_shared.messages import Percentiles
 
-# 64 steps an octave: a reported value is at most 1/64 (1.6 %) above the recorded one.
+# 64 steps an octave: a reported value is at most 1/64 (1.6 %) above the recorded one, or 1 µs if that is more.
 _STEP_BITS = 6
-_STEPS = 1 << _STEP_BITS
-_MAX_MICROSECONDS = 1 << 32
+MAX_RELATIVE_ERROR = 1 / (1 << _STEP_BITS)
+# 71 minutes. What is beyond counts in the last bucket, and is reported as the maximum.
+_MAX_MICROSECONDS = (1 << 32) - 1
 
 
 class Histogram:
@@ -18,9 +19,16 @@ class Histogram:
         self._total = 0
         self._max_ms = 0.0
 
+    @property
+    def buckets(self) -> int:
+        """How many buckets have been used."""
+        return len(self._counts)
+
     def record(self, value_ms: float) -> None:
-        """Count one duration."""
-        bucket = _bucket(min(_MAX_MICROSECONDS, max(0, int(value_ms * 1e3))))
+        """Count one duration; a negative one, as a clock that was set back gives, counts as 0."""
+        value_ms = max(0.0, value_ms)
+        microseconds = _MAX_MICROSECONDS if value_ms >= _MAX_MICROSECONDS / 1e3 else int(value_ms * 1e3)
+        bucket = _bucket(microseconds)
         self._counts[bucket] = self._counts.get(bucket, 0) + 1
         self._total += 1
         self._max_ms = max(self._max_ms, value_ms)
@@ -42,13 +50,13 @@ class Histogram:
         wanted, seen = fraction * self._total, 0
         for bucket in sorted(self._counts):
             seen += self._counts[bucket]
-            if seen >= wanted:
+            if seen >= wanted and bucket != _LAST_BUCKET:
                 return min(_upper_microseconds(bucket) / 1e3, round(self._max_ms, 3))
         return round(self._max_ms, 3)
 
 
 def _bucket(microseconds: int) -> int:
-    """Values below 2 * _STEPS have a bucket each; above, each power of two has _STEPS of them."""
+    """Values below 2 * 2**_STEP_BITS have a bucket each; above, each power of two has 2**_STEP_BITS of them."""
     shift = max(0, microseconds.bit_length() - _STEP_BITS - 1)
     return (shift << _STEP_BITS) + (microseconds >> shift)
 
@@ -56,3 +64,6 @@ def _bucket(microseconds: int) -> int:
 def _upper_microseconds(bucket: int) -> int:
     shift = max(0, (bucket >> _STEP_BITS) - 1)
     return ((bucket - (shift << _STEP_BITS) + 1) << shift) - 1
+
+
+_LAST_BUCKET = _bucket(_MAX_MICROSECONDS)

@@ -1,0 +1,46 @@
+"""Secrets as they are read from files: never in a configuration, a log line or a `repr`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from drupelet_agent.errors import ConfigError
+
+_LONGEST_BYTES = 65_536
+
+
+class Secret:
+    """Text that shows itself only to who asks for it by name."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+
+def read_secret(path: Path) -> Secret:
+    """The content of a file without the line's end that editors add.
+
+    Raises:
+        ConfigError: It cannot be read, is empty, longer than 64 KiB or not UTF-8; nothing of it is in the message.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LONGEST_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"secret {path}: {error.strerror}") from error
+    if not 0 < len(data) <= _LONGEST_BYTES:
+        raise ConfigError(f"secret {path}: expected 1 to {_LONGEST_BYTES} bytes")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        # The exception holds the bytes, so it is left behind.
+        raise ConfigError(f"secret {path}: expected UTF-8") from None
+    return Secret(text.rstrip("\r\n"))

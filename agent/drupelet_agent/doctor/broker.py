@@ -1,0 +1,132 @@
+"""The broker: is it there, does it accept us, and how long does a small message take to it and back."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import statistics
+import time
+from collections.abc import Iterator
+
+from paho.mqtt.client import MQTTMessage
+
+from drupelet_agent.config import AgentConfig, BrokerConfig
+from drupelet_agent.doctor.findings import Finding
+from drupelet_agent.mqtt.connection import BrokerConnection, Publication
+from drupelet_shared.errors import DrupeletError
+from drupelet_shared.topics import DeviceTopics
+
+_PACKET_BYTES = 65_536
+_PAIRS = 15
+_RECEIVE_MAXIMUM = 16
+_PATIENCE_S = 2.0
+# Nagle's algorithm against delayed acknowledgements costs 40 ms on Linux; less than this is the network's own.
+_SLOW_MS = 30.0
+_MENDS = (
+    ("CREDENTIALS_DIRECTORY", "credentials are there for the service alone: run this in it, or see its log"),
+    ("secret ", "correct broker.password_file, and make it readable for this user"),
+    ("broker credentials", "correct the paths in [broker.tls], and make the files readable for this user"),
+    (
+        "certificate verify failed",
+        "broker.tls.ca_file must be the authority of the broker's certificate; see its dates",
+    ),
+    ("Not authorized", "correct broker.username and broker.password_file, or allow this account in the broker"),
+    ("Bad user name", "correct broker.username and broker.password_file"),
+    ("closed before it was accepted", "the broker may want TLS or a client certificate: see [broker.tls] and its log"),
+    ("Name or service not known", "correct broker.host, or mend the device's name resolution"),
+)
+
+
+def examine_broker(config: AgentConfig) -> Iterator[Finding]:
+    """Connect as the agent does, and measure."""
+    broker = config.broker
+    if broker.tls is None and broker.username is not None and not _is_loopback(broker.host):
+        yield Finding("password", "warn", f"crosses the network to {broker.host} in clear text", "set [broker.tls]")
+    try:
+        echo_ms = asyncio.run(_measure_echo(config))
+    except DrupeletError as error:
+        yield Finding("broker", "fail", str(error), _mend(str(error)))
+        return
+    yield Finding("broker", "ok", f"{broker.host}:{broker.port} accepts an MQTT 5 session")
+    yield _judge_echo(echo_ms, connect_ms=_connect_ms(broker))
+
+
+def _judge_echo(echo_ms: float | None, *, connect_ms: float) -> Finding:
+    if echo_ms is None:
+        mend = "allow this account to read and write the topic <prefix>/<device>/echo, if it is to be measured"
+        return Finding("round trip", "note", "the broker does not return what it is sent", mend)
+    found = f"{echo_ms:.1f} ms for two small messages to the broker and back, {connect_ms:.1f} ms of it the network"
+    if echo_ms - connect_ms > _SLOW_MS:
+        mend = "set TCP_NODELAY in the broker; mosquitto: set_tcp_nodelay true"
+        return Finding("round trip", "warn", found, mend)
+    return Finding("round trip", "ok", found)
+
+
+def _mend(error: str) -> str:
+    default = "start the broker, or correct broker.host and broker.port"
+    return next((mend for words, mend in _MENDS if words in error), default)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _connect_ms(config: BrokerConfig) -> float:
+    """What the network takes there and back."""
+    start = time.perf_counter()
+    try:
+        socket.create_connection((config.host, config.port), timeout=_PATIENCE_S).close()
+    except OSError:
+        return 0.0
+    return (time.perf_counter() - start) * 1e3
+
+
+async def _measure_echo(config: AgentConfig) -> float | None:
+    """The median round trip of two small messages that the broker sends back, in milliseconds; None if it does not.
+
+    Raises:
+        DrupeletError: The broker is not there, does not answer or refuses.
+    """
+    topic = DeviceTopics(config.device, prefix=config.broker.prefix).echo
+    arrived: asyncio.Queue[MQTTMessage] = asyncio.Queue()
+    connection = BrokerConnection(
+        # Nothing of this session is to stay with the broker.
+        config.broker.model_copy(update={"session_expiry_s": 0}),
+        client_id=f"drupelet-{config.device}-doctor",
+        receive_maximum=_RECEIVE_MAXIMUM,
+        max_packet_bytes=_PACKET_BYTES,
+        on_connected=_announce_nothing,
+        on_message=arrived.put_nowait,
+    )
+    try:
+        await connection.connect()
+        connection.subscribe(topic)
+        return await _echo(connection, topic, arrived)
+    finally:
+        await connection.disconnect()
+
+
+async def _echo(connection: BrokerConnection, topic: str, arrived: asyncio.Queue[MQTTMessage]) -> float | None:
+    """Send pairs, and acknowledge none before both are back: a broker without TCP_NODELAY holds the second one."""
+    taken_ms = []
+    for _ in range(_PAIRS):
+        start = time.perf_counter()
+        for _ in range(2):
+            connection.publish(Publication(topic, b"echo"))
+        try:
+            pair = [await asyncio.wait_for(arrived.get(), _PATIENCE_S) for _ in range(2)]
+        except TimeoutError:
+            return None
+        taken_ms.append((time.perf_counter() - start) * 1e3)
+        for message in pair:
+            connection.acknowledge(message.mid)
+    # The kernel acknowledges the first packets of a connection at once.
+    return statistics.median(taken_ms[_PAIRS // 3 :])
+
+
+def _announce_nothing(*, session_present: bool) -> None:
+    """A look has nothing to say."""

@@ -1,0 +1,71 @@
+"""When the certificates of a TLS connection begin and end, by the clock of this device."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+
+from drupelet_agent.config import BrokerConfig
+from drupelet_agent.doctor.findings import Finding
+
+_SOON = timedelta(days=30)
+_PATIENCE_S = 5.0
+
+
+def examine_certificates(config: BrokerConfig, *, now: datetime, clock_is_right: bool) -> Iterator[Finding]:
+    """Look at the authorities, at our own certificate and at the broker's.
+
+    Args:
+        config: Where they are.
+        now: What the clock says, in UTC.
+        clock_is_right: Whether it can be believed.
+    """
+    tls = config.tls
+    if tls is None:
+        return
+    for key, path in (("broker.tls.ca_file", tls.ca_file), ("broker.tls.cert_file", tls.cert_file)):
+        if path is not None:
+            yield _file(key, path, now=now, clock_is_right=clock_is_right)
+    try:
+        # Whether it is to be trusted is seen when the connection is tried.
+        pem = ssl.get_server_certificate((config.host, config.port), timeout=_PATIENCE_S)
+        certificates = x509.load_pem_x509_certificates(pem.encode())
+    except (OSError, ValueError):
+        return
+    yield judge_dates("the broker's certificate", certificates, now=now, clock_is_right=clock_is_right)
+
+
+def judge_dates(what: str, certificates: list[x509.Certificate], *, now: datetime, clock_is_right: bool) -> Finding:
+    """Compare with the clock; of several certificates the one that ends first counts.
+
+    Args:
+        what: What they are.
+        certificates: At least one.
+        now: What the clock says, in UTC.
+        clock_is_right: Whether it can be believed.
+    """
+    begin = max(certificate.not_valid_before_utc for certificate in certificates)
+    end = min(certificate.not_valid_after_utc for certificate in certificates)
+    found = f"valid from {begin:%Y-%m-%d} to {end:%Y-%m-%d}, and it is {now:%Y-%m-%d}"
+    doubt = "" if clock_is_right else "first set the clock, which nothing has synchronised; then "
+    if now < begin:
+        return Finding(what, "fail", f"not valid yet: {found}", f"{doubt}make one that is valid, or correct the date")
+    if now > end:
+        return Finding(what, "fail", f"expired: {found}", f"{doubt}make a new one, and copy it here")
+    if now > end - _SOON:
+        return Finding(what, "warn", f"ends soon: {found}", f"{doubt}make a new one before that day")
+    return Finding(what, "ok", found)
+
+
+def _file(key: str, path: Path, *, now: datetime, clock_is_right: bool) -> Finding:
+    try:
+        certificates = x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        return Finding(key, "fail", f"{path}: {error.strerror}", "copy the certificate there, or correct the path")
+    except ValueError:
+        return Finding(key, "fail", f"{path} holds no certificate in PEM", "copy the certificate there")
+    return judge_dates(key, certificates, now=now, clock_is_right=clock_is_right)

@@ -1,0 +1,33 @@
+"""Whether the device's clock can be believed; a Raspberry Pi 4 has none that runs without power."""
+
+from __future__ import annotations
+
+import ctypes
+
+from drupelet_agent.doctor.findings import Finding
+
+# adjtimex(2): the state of a clock that nothing has set right.
+_TIME_ERROR = 5
+# Larger than struct timex on any machine; all zeros ask and change nothing.
+_TIMEX_BYTES = 512
+
+
+def is_synchronised() -> bool:
+    """Whether a time service has set the clock, as the kernel knows it."""
+    state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    return 0 <= state < _TIME_ERROR
+
+
+def examine_clock(*, synchronised: bool, matters: bool) -> Finding:
+    """Say what the clock's state means.
+
+    Args:
+        synchronised: What `is_synchronised` says.
+        matters: Whether anything is decided by date here, as certificates are.
+    """
+    if synchronised:
+        return Finding("clock", "ok", "synchronised")
+    mend = "sudo timedatectl set-ntp true, and let the device reach a time server"
+    if matters:
+        return Finding("clock", "warn", "not synchronised: certificates are judged by a date that may be wrong", mend)
+    return Finding("clock", "note", "not synchronised: times in logs may be wrong", mend)

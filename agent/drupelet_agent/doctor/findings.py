@@ -1,0 +1,38 @@
+"""What the doctor says of one thing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+Status = Literal["ok", "note", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: The thing.
+        status: `note` could be better, `warn` will hurt, `fail` keeps the agent from doing its work.
+        found: What there is.
+        mend: What to do about it; empty where nothing is to be done.
+    """
+
+    what: str
+    status: Status
+    found: str
+    mend: str = ""
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether somebody should do something."""
+        return self.status in {"warn", "fail"}
+
+    def __str__(self) -> str:
+        line = f"{self.status:<4}  {self.what}: {self.found}"
+        return f"{line}\n      -> {self.mend}" if self.mend else line
+
+    def as_json(self) -> dict[str, str]:
+        """The finding as JSON values."""
+        return asdict(self)

@@ -1,0 +1,70 @@
+"""Landlock: a process takes from itself, for good, every file but those below a few folders, and all writing.
+
+Source: landlock(7) and the kernel's `linux/landlock.h`. The numbers of the calls are the same on every machine.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_VERSION_FLAG = 1
+_RULE_PATH_BENEATH = 1
+_EXECUTE, _READ_FILE, _READ_FOLDER = 1 << 0, 1 << 2, 1 << 3
+# Rights that each version of the interface knows on files: 13 at first, then moving between folders, then truncating.
+_FIRST_RIGHTS = (1 << 13) - 1
+_REFER, _REFER_SINCE = 1 << 13, 2
+_TRUNCATE, _TRUNCATE_SINCE = 1 << 14, 3
+_NETWORK_SINCE, _SCOPES_SINCE = 4, 6
+# Abstract sockets of, and signals to, processes outside.
+_SCOPES = 0b11
+
+
+def only_read_below(paths: Iterable[Path]) -> None:
+    """Refuse this thread, and all it starts, every file access except reading below these paths.
+
+    Args:
+        paths: Folders and files; those that do not exist are left out. Descriptors that are open keep working.
+
+    Raises:
+        OSError: The kernel has no Landlock, or it is not switched on.
+    """
+    version = _call(_CREATE_RULESET, None, 0, _VERSION_FLAG)
+    rights = _FIRST_RIGHTS | _REFER * (version >= _REFER_SINCE) | _TRUNCATE * (version >= _TRUNCATE_SINCE)
+    attributes = struct.pack("=Q", rights)
+    if version >= _NETWORK_SINCE:
+        attributes += struct.pack("=Q", 0)
+    if version >= _SCOPES_SINCE:
+        attributes += struct.pack("=Q", _SCOPES)
+    ruleset = _call(_CREATE_RULESET, attributes, len(attributes), 0)
+    try:
+        for path in paths:
+            _allow_reading(ruleset, path)
+        _call(_RESTRICT_SELF, ruleset, 0)
+    finally:
+        os.close(ruleset)
+
+
+def _allow_reading(ruleset: int, path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        rights = _READ_FILE | _EXECUTE | (_READ_FOLDER if path.is_dir() else 0)
+        _call(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, struct.pack("=Qi", rights, descriptor), 0)
+    finally:
+        os.close(descriptor)
+
+
+def _call(number: int, *arguments: int | bytes | None) -> int:
+    words = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
+    result: int = ctypes.CDLL(None, use_errno=True).syscall(ctypes.c_long(number), *words)
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return result
