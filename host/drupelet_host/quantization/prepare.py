@@ -76,12 +76,10 @@ def _optimise(model: onnx.ModelProto, *, name: str) -> onnx.ModelProto:
         # The tool that follows writes what it was given when ONNX Runtime cannot load it.
         open_session(before, name=name, optimisation=ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
         try:
-            quant_pre_process(before, path)
-        except Exception:  # noqa: BLE001 - symbolic inference raises what it likes on operators it does not know
-            try:
-                quant_pre_process(before, path, skip_symbolic_shape=True)
-            except Exception as error:  # the tool's exceptions share no base class
-                raise ExportError(f"{name}: ONNX Runtime cannot optimise it: {first_line(error)}") from error
+            # Symbolic inference leaves files in the working folder where it does not know an operator.
+            quant_pre_process(before, path, skip_symbolic_shape=True)
+        except Exception as error:  # the tool's exceptions share no base class
+            raise ExportError(f"{name}: ONNX Runtime cannot optimise it: {first_line(error)}") from error
         return onnx.load(path)
 
 
