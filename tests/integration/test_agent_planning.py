@@ -63,6 +63,7 @@ def test_two_instances_take_from_one_queue_and_one_that_is_killed_does_not_stop_
         state = heard.wait_for(site.topics.model_state("digits"), health="ready")
         assert state["plan"]["instances"] == 2
         workers = _workers(agent.process.pid, count=2)
+        _all_ready(agent.log, count=2)
         sent = [ask.send(topic, request()) for _ in range(8)]
         busy_before = [sum(worker.cpu_times()[:2]) for worker in workers]
         time.sleep(0.2)

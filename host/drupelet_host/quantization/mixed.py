@@ -229,7 +229,7 @@ class _Search:
         """
         order = sorted(self._in_order(pinned), key=self._evidence.saved_ms)
         slow = sum(self._evidence.saved_ms(name) <= 0 for name in order)
-        counts = dict.fromkeys((0, slow // 4, slow // 2, slow, *([len(order)] if slow else [])))
+        counts = dict.fromkeys((0, slow // 4, slow // 2, slow, len(order)))
         best = min(counts, key=lambda count: self._bench.time_without(pinned | frozenset(order[:count])))
         return frozenset(order[:best])
 
