@@ -19,6 +19,7 @@ from support.brokers import Broker
 from support.served_packages import greedy_model, slow_model
 from support.sites import Site, make_site, worker_of
 
+
 def request(*, brightness: float = 0.5) -> bytes:
     tensor = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [brightness] * 64}
     return json.dumps({"inputs": [tensor]}).encode()

@@ -116,7 +116,7 @@ def write_config(broker: DemoBroker) -> Path:
     """The agent's configuration, and the maker's public key in the folder it trusts."""
     path = FOLDER / "agent.toml"
     path.write_text(
-        f'device = "{DEVICE}"\nstate_dir = "state"\nlog_level = "warning"\n'
+        f'device = "{DEVICE}"\nstate_dir = "state"\nlog.level = "warning"\n'
         f'[trust]\nfolder = "trust"\n[broker]\nhost = "{broker.host}"\nport = {broker.port}\n'
         "[telemetry]\ninterval_s = 1.0\n",
         encoding="utf-8",
