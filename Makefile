@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-litert lint format wheel-check bench-spine clean
+.PHONY: help demo test test-litert lint format wheel-check bench-spine bench-compiler bench-agent fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -35,8 +35,18 @@ wheel-check: $(VENV)/.dev  ## Build sdist and wheel; run the agent from the whee
 bench-spine: $(VENV)/.dev  ## Measure the numbers of the whole path; JSON on standard output
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.bench_spine
 
+DATA ?= ../shared/data/fashion-mnist
+bench-compiler: $(VENV)/.dev  ## Compile ResNet18 beside other methods; DATA= is a folder of IDX files; goes on where it was ended
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.compiler --data $(DATA)
+
+bench-agent: $(VENV)/.dev  ## Measure the agent beside its peers; JSON on standard output
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.agent
+
+fuzz: $(VENV)/.dev  ## A million inputs for each parser of foreign bytes
+	PYTHONPATH=tests $(BIN)/python -m fuzz
+
 clean:  ## Remove everything that was built
-	rm -rf $(VENV) dist .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) dist .demo .bench .fuzz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(None if ok else "drupelet needs Python 3.11 to 3.13; set PYTHON=")'

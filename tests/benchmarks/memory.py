@@ -54,7 +54,7 @@ def measure_memory(folder: Path, *, environment: str, python: Path | None = None
         python: The interpreter the agent runs with; this one's by default.
     """
     with open_stage(folder) as stage, serving_agent(stage, python=python) as process:
-        ready_bytes = _read_kib(process.pid, "status")["VmRSS"]
+        ready_bytes = read_kib(process.pid, "status")["VmRSS"]
         with Requester(stage.broker.host, stage.broker.port, name="memory") as requester:
             for values, count in _LOADS:
                 body = encode_values(np.arange(values, dtype=np.float32), output=HEAD)
@@ -62,7 +62,7 @@ def measure_memory(folder: Path, *, environment: str, python: Path | None = None
                     reply, _ = requester.ask(stage.infer_topic, body)
                     if reply.code != OK_CODE:
                         raise BenchmarkError(f"{environment}: answered {reply.code}: {reply.payload[:200]!r}")
-        status, rollup = _read_kib(process.pid, "status"), _read_kib(process.pid, "smaps_rollup")
+        status, rollup = read_kib(process.pid, "status"), read_kib(process.pid, "smaps_rollup")
     return Memory(
         environment=environment,
         ready_bytes=ready_bytes,
@@ -75,7 +75,7 @@ def measure_memory(folder: Path, *, environment: str, python: Path | None = None
     )
 
 
-def _read_kib(pid: int, file: str) -> dict[str, int]:
+def read_kib(pid: int, file: str) -> dict[str, int]:
     """The lines of a /proc file that give sizes, in bytes."""
     sizes = {}
     for line in Path(f"/proc/{pid}/{file}").read_text(encoding="ascii").splitlines():

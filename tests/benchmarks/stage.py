@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,22 +27,43 @@ class Stage:
     broker: Broker
     config: Path
     topics: DeviceTopics
+    model: str = MODEL
 
     @property
     def infer_topic(self) -> str:
         """Where requests for the model go."""
-        return self.topics.infer(MODEL)
+        return self.topics.infer(self.model)
 
 
 @contextmanager
-def open_stage(folder: Path) -> Iterator[Stage]:
-    """Start a broker and install the model; the agent does not run yet."""
+def open_stage(
+    folder: Path,
+    *,
+    make_package: Callable[[Path], tuple[Path, Path]] = make_spine_package,
+    model: str = MODEL,
+    settings: str = "",
+) -> Iterator[Stage]:
+    """Start a broker and install the model; the agent does not run yet.
+
+    Args:
+        folder: For everything; it is made.
+        make_package: Builds a package in a folder; gives it and the public key that the device must trust.
+        model: The package's name.
+        settings: More lines of the agent's configuration.
+    """
     folder.mkdir()
-    package, public_key = make_spine_package(folder)
     with mosquitto_broker(folder) as broker:
-        config = _write_config(folder, broker, public_key)
-        run_agent_command(config, "install", str(package))
-        yield Stage(broker=broker, config=config, topics=DeviceTopics(_DEVICE))
+        yield set_up(folder, broker, make_package=make_package, model=model, settings=settings)
+
+
+def set_up(
+    folder: Path, broker: Broker, *, make_package: Callable[[Path], tuple[Path, Path]], model: str, settings: str = ""
+) -> Stage:
+    """Install a model for an agent that will find this broker."""
+    package, public_key = make_package(folder)
+    config = _write_config(folder, broker, public_key, settings=settings)
+    run_agent_command(config, "install", str(package))
+    return Stage(broker=broker, config=config, topics=DeviceTopics(_DEVICE), model=model)
 
 
 @contextmanager
@@ -69,11 +90,11 @@ def serving_agent(stage: Stage, *, python: Path | None = None) -> Iterator[subpr
     """Start the agent and wait until its model is ready; once a stage, since the ready state is retained."""
     with start_agent(stage, python=python) as process:
         with listener(stage.broker, device=_DEVICE) as heard:
-            heard.wait_for(stage.topics.model_state(MODEL), health="ready")
+            heard.wait_for(stage.topics.model_state(stage.model), health="ready")
         yield process
 
 
-def _write_config(folder: Path, broker: Broker, public_key: Path) -> Path:
+def _write_config(folder: Path, broker: Broker, public_key: Path, *, settings: str) -> Path:
     trust = folder / "trust"
     trust.mkdir()
     shutil.copy(public_key, trust)
@@ -88,6 +109,7 @@ def _write_config(folder: Path, broker: Broker, public_key: Path) -> Path:
         tuning.runs = 10
         tuning.threads = [1]
         telemetry.interval_s = {TELEMETRY_INTERVAL_S}
+        {settings}
     """
     path.write_text(text, encoding="utf-8")
     return path

@@ -1,0 +1,67 @@
+"""The emulated Raspberry Pi 4 that `deploy/emulator/prepare` made, as a place to run Python in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+FOLDER = ROOT / ".venv/emulator"
+_PREPARE = ROOT / "deploy/emulator/prepare"
+_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True, slots=True)
+class EmulatedPi:
+    """A prepared machine; its processes are the host's, its loopback too.
+
+    Attributes:
+        folder: What `prepare` was given.
+        release: The Python in it, "3.11" or "3.13".
+    """
+
+    folder: Path = FOLDER
+    release: str = "3.11"
+
+    @property
+    def python(self) -> Path:
+        """The emulated Python, a program of the host's that starts like any other.
+
+        Raises:
+            FileNotFoundError: The machine is not prepared.
+        """
+        path = self.folder / self.release / "python"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing: run {_PREPARE.relative_to(ROOT)} {self.folder} {self.release}")
+        return path
+
+    def file(self, path: str) -> Path:
+        """A file of the machine by its absolute path there, such as /proc/cpuinfo."""
+        return self.folder / self.release / "rootfs" / path.lstrip("/")
+
+    def run(
+        self, *words: str | Path, cpu: str = "cortex-a72", counts: Path | None = None, timeout_s: float = _TIMEOUT_S
+    ) -> str:
+        """Run the emulated Python to its end and return what it printed.
+
+        Args:
+            *words: Its arguments.
+            cpu: The processor, by QEMU's name.
+            counts: Where the instruction counts go; None for none, which is faster.
+            timeout_s: How long it may take.
+
+        Raises:
+            subprocess.CalledProcessError: It failed; what it said on standard error is among the notes.
+        """
+        environment = {**os.environ, "EMULATED_CPU": cpu, "EMULATED_COUNTS": str(counts or "")}
+        command = [str(word) for word in (self.python, *words)]
+        try:
+            result = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=True
+            )
+        except subprocess.CalledProcessError as error:
+            error.add_note(error.stderr)
+            raise
+        return result.stdout
