@@ -21,6 +21,8 @@ from drupelet_host.recipe import CLASSIFICATION, INPUT_NAME, Recipe
 from drupelet_host.state import CompileState, Training
 from drupelet_shared.engines.base import Session
 from drupelet_shared.engines.registry import load_engine
+from drupelet_shared.manifest import ImagePreprocessing
+from drupelet_shared.tensors import TensorSpec, shape_matches
 
 _MATRIX_RANK = 2
 _METRICS: Mapping[str, Callable[[], Metric]] = {"agreement": Agreement, "fidelity": Fidelity}
@@ -70,6 +72,8 @@ def _start_from_file(recipe: Recipe, workspace: Path) -> CompileState:
     source = join_external_data(source, workspace)
     session = load_engine("onnxruntime").load(source, threads=0)
     outputs = {spec.name: spec.shape for spec in session.outputs}
+    if recipe.image is not None:
+        _check_image(recipe.image, session.inputs)
     classes = _count_classes(recipe, outputs)
     train, validation = (_load_samples(recipe, session, what, classes=classes) for what in ("train", "validation"))
     metric = choose_metric(recipe, labels=validation.labels, outputs=tuple(outputs))
@@ -124,6 +128,17 @@ def _count_classes(recipe: Recipe, outputs: Mapping[str, Shape]) -> int | None:
     if labels and labels != classes:
         raise ModelError(f"model.labels has {labels} entries: the model gives {classes} scores")
     return classes
+
+
+def _check_image(image: ImagePreprocessing, inputs: Sequence[TensorSpec]) -> None:
+    """An image becomes the only input, or the one that the recipe names."""
+    wanted = [spec for spec in inputs if len(inputs) == 1 or spec.name == image.input]
+    if not wanted:
+        raise ModelError(f"image.input = {image.input!r}: the model takes {', '.join(spec.name for spec in inputs)}")
+    plane = (image.height, image.width)
+    shape = (1, image.channels, *plane) if image.layout == "NCHW" else (1, *plane, image.channels)
+    if not shape_matches(shape, wanted[0].shape):
+        raise ModelError(f"image gives {list(shape)}: the model takes {list(wanted[0].shape)} as {wanted[0].name!r}")
 
 
 def _load_dataset(recipe: Recipe, what: str, *, classes: int | None) -> Dataset:

@@ -66,10 +66,11 @@ class Listener:
     topics: DeviceTopics
     messages: queue.Queue[paho.MQTTMessage]
     latest: dict[str, bytes] = field(default_factory=dict)
+    patience_s: float = _PATIENCE_S
 
     def wait_for(self, topic: str, **expected: object) -> dict[str, Any]:
         """The first message on a topic, past or coming, whose JSON has these members."""
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + self.patience_s
         seen: object = "nothing"
         while True:
             if topic in self.latest:

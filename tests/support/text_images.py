@@ -49,12 +49,14 @@ _WORDS = [
 _HALF = 127.5
 
 
-def draw_line(*, width: int, height: int, seed: int, upside_down: bool = False) -> Images:
-    """One line of text of shape (1, 3, height, width), from -1 to 1; as much of it as fits."""
+def draw_line(*, width: int, height: int, seed: int, text: str = "", upside_down: bool = False) -> Images:
+    """One line of text of shape (1, 3, height, width), from -1 to 1; as many words as fit where no text is given."""
     random = np.random.default_rng(seed)
     ink, paper = _colours(random)
     image = Image.new("RGB", (width, height), paper)
-    _write(ImageDraw.Draw(image), random, (4, height // 8), size=int(height * 0.6), width=width - 8, ink=ink)
+    draw, size = ImageDraw.Draw(image), int(height * 0.6)
+    text = text or _choose_words(draw, random, size=size, width=width - 8)
+    draw.text((4, height // 8), text, fill=ink, font=ImageFont.load_default(size))
     return _to_tensor(image.rotate(180) if upside_down else image, random)
 
 
@@ -67,24 +69,17 @@ def draw_page(*, width: int, height: int, seed: int) -> Images:
     while top < height - 20:
         size = int(random.integers(14, 30))
         left = int(random.integers(4, width // 4))
-        _write(draw, random, (left, top), size=size, width=width - left, ink=ink)
+        text = _choose_words(draw, random, size=size, width=width - left)
+        draw.text((left, top), text, fill=ink, font=ImageFont.load_default(size))
         top += int(size * 1.8)
     return _to_tensor(image, random)
 
 
-def _write(
-    draw: ImageDraw.ImageDraw,
-    random: np.random.Generator,
-    corner: tuple[int, int],
-    *,
-    size: int,
-    width: int,
-    ink: tuple[int, int, int],
-) -> None:
+def _choose_words(draw: ImageDraw.ImageDraw, random: np.random.Generator, *, size: int, width: int) -> str:
     font, text = ImageFont.load_default(size), ""
     while draw.textlength(longer := f"{text} {random.choice(_WORDS)}".strip(), font) < width:
         text = longer
-    draw.text(corner, text, fill=ink, font=font)
+    return text
 
 
 def _colours(random: np.random.Generator) -> tuple[tuple[int, int, int], tuple[int, int, int]]:

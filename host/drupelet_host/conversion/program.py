@@ -8,7 +8,8 @@ import torch
 
 from drupelet_host.conversion.canonical import write_canonical
 from drupelet_host.conversion.export import first_line, quiet_exporter
-from drupelet_host.errors import ExportError
+from drupelet_host.errors import ExportError, ModelError
+from drupelet_host.module_outputs import name_outputs
 
 
 def convert_program(source: Path, path: Path) -> Path:
@@ -23,9 +24,23 @@ def convert_program(source: Path, path: Path) -> Path:
     """
     try:
         with quiet_exporter():
-            program = torch.onnx.export(torch.export.load(source), dynamo=True, external_data=False, verbose=False)
+            loaded = torch.export.load(source)
+            program = torch.onnx.export(
+                loaded, dynamo=True, output_names=_find_names(loaded), external_data=False, verbose=False
+            )
     except Exception as error:  # loading and exporting raise what they like
         raise ExportError(f"{source.name}: cannot become an ONNX file: {first_line(error)}") from error
     assert program is not None, "dynamo=True always returns a program"
     write_canonical(program.model_proto, path)
     return path
+
+
+def _find_names(program: torch.export.ExportedProgram) -> list[str] | None:
+    """What a module's outputs are called; for nested ones the exporter finds names."""
+    spec = program.call_spec.out_spec
+    if spec is None:
+        return None
+    try:
+        return list(name_outputs(spec.unflatten([torch.zeros(0)] * spec.num_leaves)))
+    except ModelError:
+        return None

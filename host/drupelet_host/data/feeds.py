@@ -49,11 +49,12 @@ def load_samples(
     if isinstance(source, FactorySource):
         return make_samples(call_factory(source.factory, error=DataError), specs, where=f"{where} {source.factory}")
     if isinstance(source, NpzSource):
+        where = f"{where} {source.path.name}"
         arrays = _read_arrays(source, where=where)
         found = arrays.pop(_LABELS, None)
         # The array's name in the files that a single-input module takes.
         inputs = arrays[_INPUTS] if list(arrays) == [_INPUTS] else _rows(arrays, where=where)
-        return make_samples((inputs, found), specs, where=f"{where} {source.path.name}")
+        return make_samples((inputs, found), specs, where=where)
     return make_samples(read_source(source, image=image, labels=labels, what=what), specs, where=where)
 
 
@@ -123,4 +124,4 @@ def _read_arrays(source: NpzSource, *, where: str) -> dict[str, np.ndarray]:
         with np.load(source.path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{where} {source.path.name}: not an NPZ file of plain arrays: {error}") from error
+        raise DataError(f"{where}: not an NPZ file of plain arrays: {error}") from error

@@ -31,6 +31,9 @@ from drupelet_host.sensitivity import SensitivityCurve, analyze_sensitivity
 _FIRST_STRIDE = 0.85
 # A constraint is worth small steps at the end; without one, what a smaller step saves is not worth its recovery.
 _SMALLEST_STRIDE, _SMALLEST_FREE_STRIDE = 0.08, 0.2
+# Where nothing but the metric ends the search, it spends this share of what may be lost: all candidates are measured on
+# the same samples, and the smallest that passes is flattered by them.
+_SPENT_SHARE = 0.5
 # A candidate that misses the limit by less than this share of what may be lost is recovered once more, more gently.
 _NEAR_MISS = 0.5
 _GENTLER = 0.5
@@ -47,7 +50,8 @@ class SearchSettings:
 
     Attributes:
         variants: What is judged, by preference: the first whose unpruned metric is within the limit.
-        max_metric_drop: What the judged variant may lose; a fraction.
+        max_metric_drop: What the judged variant may lose; a fraction. With no constraint on size, latency or memory
+            the search spends half of it.
         drop_is_stated: Whether a person asked for that limit; one that nobody asked for gives way to a cost that
             somebody did.
         max_trials: Most candidates that are made.
@@ -167,8 +171,8 @@ class _Search:
         before = {name: group.channels for name, group in groups.items()}
         start = self._without_dead_taps()
         position = _Position(start, before, self.judge(start))
-        course = _Course(_FIRST_STRIDE, self.settings.max_metric_drop, frozenset(), curves, self._cost(self.original))
-        variant = self._choose_variant(position.verdict, drop=course.drop)
+        variant = self._choose_variant(position.verdict, drop=self.settings.max_metric_drop)
+        course = self._first_course(position, curves)
         candidates = [self._candidate(0, position, kept=True, reason=f"unpruned; steps are judged as {variant}")]
         self._tell(candidates[-1], variant)
         while len(candidates) <= self.settings.max_trials and position.verdict.excess != 0:
@@ -196,6 +200,13 @@ class _Search:
             steps=(),
             candidates=tuple(candidates),
         )
+
+    def _first_course(self, position: _Position, curves: Mapping[str, SensitivityCurve]) -> _Course:
+        drop = self.settings.max_metric_drop
+        if position.verdict.excess is None:
+            drop *= _SPENT_SHARE
+            self.observer.decided(f"nothing but the metric is constrained: spending {drop:.4g} of what may be lost")
+        return _Course(_FIRST_STRIDE, drop, frozenset(), curves, self._cost(self.original))
 
     def _choose_variant(self, verdict: Verdict, *, drop: float) -> str:
         lowest = self._lowest(drop)

@@ -284,3 +284,14 @@ def test_a_step_leaves_blocked_groups_alone() -> None:
     )
     assert chosen["conv1"] == channels["conv1"]
     assert chosen != channels
+
+
+def test_without_a_constraint_on_cost_half_of_what_may_be_lost_is_left_for_other_samples() -> None:
+    class Falling(Judge):
+        def __call__(self, model: nn.Module) -> Verdict:
+            verdict = super().__call__(model)
+            return Verdict(dict.fromkeys((FLOAT, INT8), measurement(0.993, 1)), verdict.excess)
+
+    spent, met = search(Falling(), max_trials=1), search(Falling(wanted=1), max_trials=1)
+    assert spent.candidates[1].reason == "taken back: metric 0.9930 after recovery, below 0.9950"
+    assert met.candidates[1].reason == "kept: metric 0.9930, at least 0.9900"
