@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 from paho.mqtt.client import MQTTMessage
 
 from drupelet_agent.config import AgentConfig
+from drupelet_agent.environment import service_manager
 from drupelet_agent.fleet import Fleet
 from drupelet_agent.guardian import Guardian
 from drupelet_agent.mqtt.announcer import Announcer, status_publication
 from drupelet_agent.mqtt.connection import BrokerConnection
 from drupelet_agent.mqtt.requests import RequestRouter
+from drupelet_agent.notify import Life, report_life
 from drupelet_agent.store.store import Store
 from drupelet_agent.telemetry.reporter import Reporter
 from drupelet_shared.messages import ModelState
@@ -38,6 +40,8 @@ class Daemon:
     def __init__(self, config: AgentConfig) -> None:
         self._config = config
         self._store = Store(config.state_dir)
+        self._manager = service_manager()
+        self._store_followed = False
         self._topics = DeviceTopics(config.device, prefix=config.broker.prefix)
         session = uuid.uuid4().hex
         self._connection = BrokerConnection(
@@ -79,7 +83,9 @@ class Daemon:
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         log.info("agent starts device=%s state_dir=%s", self._config.device, self._config.state_dir)
         endpoint = await self._start_endpoint()
-        work = (self._follow_store(), self._connection.run(), self._report(), self._guardian.run(self._fleet))
+        work = [self._follow_store(), self._connection.run(), self._report(), self._guardian.run(self._fleet)]
+        if self._manager:
+            work.append(report_life(self._manager, self._look))
         tasks = [asyncio.create_task(one) for one in work]
         stopped = asyncio.create_task(stopping.wait())
         try:
@@ -96,6 +102,7 @@ class Daemon:
 
     async def _leave(self) -> None:
         log.info("agent stops device=%s", self._config.device)
+        self._manager.stopping()
         self._router.close()
         await self._fleet.stop()
         self._reporter.report()
@@ -136,7 +143,25 @@ class Daemon:
             if fingerprint != seen:
                 seen = fingerprint
                 self._fleet.follow_store()
+                self._store_followed = True
             await asyncio.sleep(_STORE_POLL_S)
+
+    def _look(self) -> Life:
+        servers = self._fleet.serving
+        stuck = [name for name, server in servers.items() if server.stuck]
+        starting = [name for name, server in servers.items() if server.health == "starting"]
+        fault = f"models stuck: {', '.join(stuck)}" if stuck else None
+        if self._connection.stalled:
+            fault = "the broker connection's tasks no longer run"
+        broker = self._config.broker
+        if not self._connection.connected:
+            status = f"waiting for the broker {broker.host}:{broker.port}"
+        elif starting:
+            status = f"loading {', '.join(starting)}"
+        else:
+            status = f"serving {', '.join(servers) or 'no model'}"
+        ready = self._connection.connected and self._store_followed and not starting
+        return Life(ready=ready, fault=fault, status=status)
 
     async def _report(self) -> None:
         while True:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from drupelet_agent.notify import ServiceManager
+
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"
 CREDENTIALS_PREFIX = f"${_CREDENTIALS}"
 # What an interpreter and its libraries need; nothing else reaches the workers.
@@ -36,6 +38,12 @@ def worker_environment() -> Mapping[str, str]:
     }
     # NumPy's own threads have nothing to do in a worker, and their stacks would count against the memory limit.
     return {**kept, "OPENBLAS_NUM_THREADS": "1"}
+
+
+def service_manager() -> ServiceManager:
+    """The service manager that started this process, if one did (sd_notify(3))."""
+    get = os.environ.get
+    return ServiceManager(get("NOTIFY_SOCKET"), watchdog_usec=get("WATCHDOG_USEC"), watchdog_pid=get("WATCHDOG_PID"))
 
 
 def is_journal(descriptor: int) -> bool:

@@ -7,6 +7,7 @@ import logging
 import random
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -29,6 +30,8 @@ _CONNECT_TIMEOUT_S = 10.0
 _HOUSEKEEPING_S = 1.0
 _FIRST_BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 30.0
+# Past what is due by this much, the connection's own tasks no longer work.
+_STALL_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class BrokerConnection:
         self._on_connected = on_connected
         self._connack: asyncio.Future[tuple[ReasonCode, bool]] | None = None
         self._lost = asyncio.Event()
+        self._due_s = time.monotonic() + _STALL_S
         self._receive_maximum = receive_maximum
         self._max_packet_bytes = max_packet_bytes
         self._client = self._make_client(client_id, will, on_message)
@@ -79,6 +83,11 @@ class BrokerConnection:
         """Whether the broker has accepted the session and the connection stands."""
         return self._client.is_connected()
 
+    @property
+    def stalled(self) -> bool:
+        """Whether it neither keeps the connection alive nor tries for another one when it should."""
+        return time.monotonic() > self._due_s
+
     async def run(self) -> None:
         """Connect, and connect again whenever the connection is lost, until cancelled."""
         housekeeping = asyncio.create_task(self._housekeep())
@@ -86,6 +95,7 @@ class BrokerConnection:
         try:
             while True:
                 try:
+                    self._due_s = time.monotonic() + 2 * _CONNECT_TIMEOUT_S + _STALL_S
                     await self.connect()
                     attempt = 0
                     await self._lost.wait()
@@ -94,6 +104,7 @@ class BrokerConnection:
                     attempt += 1
                     log.warning("%s (attempt %d)", error, attempt)
                 ceiling_s = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2**attempt)
+                self._due_s = time.monotonic() + ceiling_s + _STALL_S
                 await asyncio.sleep(random.uniform(0, ceiling_s))  # noqa: S311 - jitter
         finally:
             housekeeping.cancel()
@@ -201,6 +212,8 @@ class BrokerConnection:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
             self._client.loop_misc()
+            if self.connected:
+                self._due_s = time.monotonic() + _STALL_S
             self._flush()
 
     def _handle_connect(

@@ -82,6 +82,11 @@ class ModelServer:
         return tuple(supervisor.pid for supervisor in self._supervisors if supervisor.pid is not None)
 
     @property
+    def stuck(self) -> bool:
+        """Whether a worker is beyond its time and nothing was done about it."""
+        return any(supervisor.stuck for supervisor in self._supervisors)
+
+    @property
     def idle(self) -> bool:
         """Whether no job waits or is in work."""
         return not self._queue and all(supervisor.idle for supervisor in self._supervisors)

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 _START_TIMEOUT_S = 60.0
 _FIRST_BACKOFF_S = 0.1
 _LONGEST_BACKOFF_S = 30.0
+_STUCK_S = 5.0
 
 
 class Owner(Protocol):
@@ -84,6 +85,13 @@ class Supervisor:
     def has_room(self) -> bool:
         """Whether a job can be assigned now."""
         return self._ready and len(self._in_flight) < SLOTS
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a hang, a late start or a restart that is due was not noticed."""
+        if self._timer is None:
+            return bool(self._in_flight)
+        return self._loop.time() > self._timer.when() + _STUCK_S
 
     def start(self) -> None:
         """Start the worker process; its owner hears when it is ready or lost."""
