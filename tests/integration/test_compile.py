@@ -101,6 +101,7 @@ def test_the_lineage_leads_from_the_original_to_the_variants(compiled: Compiled)
         "importance",
         "sensitivity",
         "prune",
+        "quantize_aware",
         "export_onnx",
         "store_float16",
         "quantize_dynamic",
