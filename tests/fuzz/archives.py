@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -32,7 +33,9 @@ _SCRATCH = next((path for path in (Path("/dev/shm"), Path("/tmp")) if path.is_di
 
 @cache
 def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="drupelet-fuzz-", dir=_SCRATCH))
+    folder = Path(tempfile.mkdtemp(prefix="drupelet-fuzz-", dir=_SCRATCH))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _archive(files: dict[str, bytes]) -> bytes:

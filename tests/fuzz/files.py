@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import io
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -30,7 +32,9 @@ _PREPROCESSING = (
 
 @cache
 def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="drupelet-fuzz-"))
+    folder = Path(tempfile.mkdtemp(prefix="drupelet-fuzz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def check_image(data: bytes) -> bool:
