@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-litert lint format wheel-check bench-spine bench-compiler bench-agent fuzz clean
+.PHONY: help demo test test-litert test-emulated lint format wheel-check bench-spine bench-compiler bench-agent fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -18,6 +18,10 @@ test: $(VENV)/.dev  ## Run the test suite
 
 test-litert: $(VENV)/litert/.dev  ## Run the tests that convert to LiteRT, in an environment of their own (2 GB)
 	$(VENV)/litert/bin/python -m pytest -p no:anyio tests/unit/host/test_litert_conversion.py tests/integration/test_compile_litert.py
+
+test-emulated: $(VENV)/.dev  ## Run the agent's engines and the agent on an emulated Raspberry Pi 4 (Debian or Ubuntu)
+	PYTHON=$(BIN)/python deploy/emulator/prepare $(VENV)/emulator 3.11
+	DRUPELET_EMULATOR=$(VENV)/emulator $(BIN)/python -m pytest tests/emulated
 
 lint: $(VENV)/.dev  ## Run ruff, mypy and import-linter
 	$(BIN)/ruff format --check .

@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-SCRIPTS = ("deploy/install.sh", "deploy/wheelhouse", "deploy/mosquitto/make-ca", "systemd/drupelet-agent")
+SCRIPTS = (
+    "deploy/install.sh",
+    "deploy/wheelhouse",
+    "deploy/mosquitto/make-ca",
+    "systemd/drupelet-agent",
+    ".ci/run",
+    *(f"deploy/emulator/{name}" for name in ("prepare", "pi4-overlay", "python")),
+)
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 

@@ -31,22 +31,19 @@ class Count:
     runs: tuple[int, ...]
 
 
-def count_instructions(model: Path, engine: str) -> int:
-    """The instructions of one inference of a model file at one thread; repeats within a tenth of a per cent.
+def count(model: Path, engine: str, *, pi: EmulatedPi, cpu: str = "cortex-a72") -> Count:
+    """Count the instructions of one inference of a model file at one thread; they repeat within a tenth of a per cent.
 
     Args:
         model: The file; its variable dimensions are taken as 1.
         engine: A name of `drupelet_shared.engines.registry.ENGINES`.
+        pi: The machine.
+        cpu: Its processor, by QEMU's name.
 
     Raises:
         FileNotFoundError: The emulator is not prepared.
         subprocess.CalledProcessError: The engine cannot load or run the file.
     """
-    return count(model, engine, pi=EmulatedPi()).instructions
-
-
-def count(model: Path, engine: str, *, pi: EmulatedPi, cpu: str = "cortex-a72") -> Count:
-    """Count on a machine and a processor of choice; see `count_instructions`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "counts.txt"
         pi.run(_GUEST, engine, model.resolve(), str(_RUNS), cpu=cpu, counts=path, timeout_s=_TIMEOUT_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,16 +27,34 @@ class EmulatedPi:
     release: str = "3.11"
 
     @property
+    def is_prepared(self) -> bool:
+        """Whether it is there."""
+        return self._python.is_file()
+
+    @property
     def python(self) -> Path:
         """The emulated Python, a program of the host's that starts like any other.
 
         Raises:
             FileNotFoundError: The machine is not prepared.
         """
-        path = self.folder / self.release / "python"
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: run {_PREPARE.relative_to(ROOT)} {self.folder} {self.release}")
-        return path
+        if not self.is_prepared:
+            advice = f"{_PREPARE.relative_to(ROOT)} {self.folder} {self.release}"
+            raise FileNotFoundError(f"{self._python} is missing: run {advice}")
+        return self._python
+
+    @property
+    def _python(self) -> Path:
+        return self.folder / self.release / "python"
+
+    def prepare(self) -> None:
+        """Make it, or bring it up to date; as root, missing Debian packages are installed.
+
+        Raises:
+            subprocess.CalledProcessError: It cannot be made; what is missing stands on standard error.
+        """
+        command = (_PREPARE, self.folder, self.release)
+        subprocess.run(command, env={**os.environ, "PYTHON": sys.executable}, check=True, stdout=sys.stderr)
 
     def file(self, path: str) -> Path:
         """A file of the machine by its absolute path there, such as /proc/cpuinfo."""
