@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Literal
 
-from drupelet_shared.names import check_name
+from drupelet_shared.names import NAME_PATTERN, check_name
 
 DEFAULT_PREFIX = "drupelet/v1"
 
@@ -79,4 +81,47 @@ class DeviceTopics:
                 return InferenceTopic(model=model, version=None)
             case [model, version]:
                 return InferenceTopic(model=model, version=version)
+        return None
+
+
+AnnouncementKind = Literal["status", "state", "model_telemetry", "device_telemetry", "event"]
+
+_LEVEL = NAME_PATTERN.strip("^$")
+_ANNOUNCEMENTS: tuple[tuple[AnnouncementKind, str], ...] = (
+    ("status", "{device}/status"),
+    ("state", "{device}/models/{model}/state"),
+    ("model_telemetry", "{device}/telemetry/models/{model}"),
+    ("device_telemetry", "{device}/telemetry/device"),
+    ("event", "{device}/event"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """Who says what: the parts of a topic on which a device tells of itself; `model` only where it is about one."""
+
+    kind: AnnouncementKind
+    device: str
+    model: str | None = None
+
+
+class FleetTopics:
+    """What all devices under one prefix tell of themselves, without the requests and replies that pass there."""
+
+    def __init__(self, *, prefix: str = DEFAULT_PREFIX) -> None:
+        self._prefix = prefix.strip("/")
+        head = re.escape(self._prefix)
+        parts = {"device": f"(?P<device>{_LEVEL})", "model": f"(?P<model>{_LEVEL})"}
+        self._patterns = [(kind, re.compile(f"{head}/{form.format(**parts)}")) for kind, form in _ANNOUNCEMENTS]
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """The subscriptions that receive all of it."""
+        return tuple(f"{self._prefix}/{form.format(device='+', model='+')}" for _, form in _ANNOUNCEMENTS)
+
+    def parse(self, topic: str) -> Announcement | None:
+        """Who says what on a topic; None if it is none of these."""
+        for kind, pattern in self._patterns:
+            if found := pattern.fullmatch(topic):
+                return Announcement(kind, **found.groupdict())
         return None

@@ -23,6 +23,7 @@ COMMANDS = {
     "verify": "drupelet_host.cli.package:verify",
     "inspect": "drupelet_host.cli.package:inspect",
     "infer": "drupelet_host.cli.infer:infer",
+    "top": "drupelet_host.cli.top:top",
 }
 
 

@@ -23,3 +23,8 @@ def print_error(error: DrupeletError) -> None:
 def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
     """One JSON document on standard output."""
     click.echo(json.dumps(value, indent=2, sort_keys=True))
+
+
+def print_json_line(value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """One JSON document on a line of its own, for who reads while we go on."""
+    click.echo(json.dumps(value, sort_keys=True))

@@ -32,9 +32,16 @@ MessageHandler = Callable[[MQTTMessage], None]
 
 
 class Connection:
-    """One client of a broker; safe to use from several threads."""
+    """One client of a broker; safe to use from several threads.
 
-    def __init__(self, broker: BrokerAddress, *, on_message: MessageHandler) -> None:
+    Args:
+        broker: Where it is.
+        on_message: Called on the network thread.
+        keeps_session: Whether the broker keeps messages while the connection is gone. Who only watches has no use for
+            what it missed: it subscribes with QoS 0, and gets all retained messages again after each connect.
+    """
+
+    def __init__(self, broker: BrokerAddress, *, on_message: MessageHandler, keeps_session: bool = True) -> None:
         self.client_id = f"drupelet-{secrets.token_hex(8)}"
         self._broker = broker
         self._topics: set[str] = set()
@@ -42,6 +49,9 @@ class Connection:
         self._refusal: str | None = None
         self._max_packet_bytes: int | None = None
         self._on_message = on_message
+        self._session_expiry_s = _SESSION_EXPIRY_S if keeps_session else 0
+        # rumqttd loses retained messages beyond 100 that wait for acknowledgements; mosquitto sends all of them.
+        self._qos = 1 if keeps_session else 0
         self._client = self._build_client()
 
     def open(self, topic: str, *, timeout_s: float) -> None:
@@ -55,7 +65,7 @@ class Connection:
             BrokerError: The broker cannot be reached, refuses, or does not answer in time.
         """
         self._topics.add(topic)
-        properties = _session_expiry(PacketTypes.CONNECT, _SESSION_EXPIRY_S)
+        properties = _session_expiry(PacketTypes.CONNECT, self._session_expiry_s)
         try:
             self._client.connect_timeout = timeout_s
             self._client.connect(self._broker.host, self._broker.port, keepalive=_KEEPALIVE_S, properties=properties)
@@ -72,10 +82,15 @@ class Connection:
         self._client.disconnect(properties=_session_expiry(PacketTypes.DISCONNECT, 0))
         self._client.loop_stop()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker is there now; the connection comes back by itself."""
+        return self._client.is_connected()
+
     def subscribe(self, topic: str) -> None:
         """Receive a topic's messages, retained ones first; also after a reconnect."""
         self._topics.add(topic)
-        self._client.subscribe(topic, qos=1)
+        self._client.subscribe(topic, qos=self._qos)
 
     def unsubscribe(self, topic: str) -> None:
         """Receive a topic's messages no longer."""
@@ -118,7 +133,7 @@ class Connection:
         log.debug("connected broker=%s session_present=%s", self._broker, flags.session_present)
         if not flags.session_present:
             for topic in tuple(self._topics):
-                client.subscribe(topic, qos=1)
+                client.subscribe(topic, qos=self._qos)
 
     def _disconnected(self, _: Client, __: object, ___: object, reason: ReasonCode, ____: Properties | None) -> None:
         log.debug("disconnected broker=%s reason=%s", self._broker, reason)
