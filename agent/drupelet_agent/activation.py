@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from drupelet_agent.config import AgentConfig
-from drupelet_agent.errors import StoreError
+from drupelet_agent.errors import StoreError, WrongPackageError, store_errors
 from drupelet_agent.planning import make_plan, means_for
 from drupelet_agent.store.measurements import read_measurements, write_measurements
 from drupelet_agent.store.records import Activation
 from drupelet_agent.store.store import Store
+from drupelet_shared.commands import Stage
 from drupelet_shared.manifest import MANIFEST_PATH, Manifest, parse_manifest
 from drupelet_shared.package import UnpackedPackage, unpack_package
 from drupelet_shared.trust import load_trust_folder
@@ -27,16 +28,36 @@ MEASURING_PATIENCE_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What an installation has come to: "verified", "measured" a candidate, or "active"."""
+    """What an installation has come to; there is one "measured" for each candidate."""
 
-    stage: str
+    stage: Stage
     detail: str
 
 
 Observe = Callable[[Progress], None]
 
 
-def install(archive: Path, config: AgentConfig, *, observe: Observe) -> Activation:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What a package must be, where somebody said it; None is anything."""
+
+    model: str | None = None
+    version: str | None = None
+    digest: str | None = None
+
+
+ANYTHING = Expected()
+
+
+def install(
+    archive: Path,
+    config: AgentConfig,
+    *,
+    observe: Observe,
+    expected: Expected = ANYTHING,
+    activate: bool = True,
+    why: str = "asked for",
+) -> Activation:
     """Install a package and make it the active release of its model.
 
     Until the last step nothing that serves is touched, and on any error nothing stays behind.
@@ -45,6 +66,9 @@ def install(archive: Path, config: AgentConfig, *, observe: Observe) -> Activati
         archive: The `.drupe` file.
         config: The agent's configuration.
         observe: Told of each stage.
+        expected: What the package must be.
+        activate: False leaves it installed beside the active release.
+        why: What the change's record says.
 
     Raises:
         PackageError: The package is refused.
@@ -55,7 +79,9 @@ def install(archive: Path, config: AgentConfig, *, observe: Observe) -> Activati
     with store.lock(), store.measuring(patience_s=MEASURING_PATIENCE_S), store.staging_folder() as folder:
         package = _verify(archive, folder / "package", config, store)
         manifest = package.manifest
-        observe(Progress("verified", f"{manifest.name} {manifest.version} release {manifest.release}"))
+        signed = f"signed by {package.signed_by[:12]}" if package.signed_by else "signature NOT checked"
+        observe(Progress("verified", f"{manifest.name} {manifest.version} release {manifest.release}, {signed}"))
+        _check_expected(package, expected)
         store.check_release(manifest.name, release=manifest.release, digest=package.digest)
         planned = make_plan(
             manifest,
@@ -63,7 +89,7 @@ def install(archive: Path, config: AgentConfig, *, observe: Observe) -> Activati
             means=means_for(manifest.name, package.digest, config=config, store=store),
             known=read_measurements(store.measurements_path(package.digest)),
             fresh=False,
-            observe=lambda detail: observe(Progress("measured", detail)),
+            observe=lambda stage, detail: observe(Progress(stage, detail)),
         )
         activation = Activation(
             model=manifest.name,
@@ -76,14 +102,16 @@ def install(archive: Path, config: AgentConfig, *, observe: Observe) -> Activati
             inputs=manifest.inputs,
             outputs=manifest.outputs,
         )
-        try:
+        observe(Progress("tuned", _describe(activation)))
+        with store_errors(config.state_dir):
             store.commit(folder / "package", package.digest)
             write_measurements(store.measurements_path(package.digest), planned.measurements)
-            store.activate(activation)
+            if activate:
+                store.activate(activation, why=why)
+            else:
+                store.stage(activation)
             store.collect()
-        except OSError as error:
-            raise StoreError(f"store {config.state_dir}: {error.strerror}: {error.filename}") from error
-    observe(Progress("active", _describe(activation)))
+    observe(Progress("active" if activate else "staged", f"{activation.model} release {activation.release}"))
     return activation
 
 
@@ -113,16 +141,14 @@ def tune(model: str, config: AgentConfig, *, why: str, fresh: bool, observe: Obs
             means=means_for(model, active.digest, config=config, store=store),
             known=read_measurements(store.measurements_path(active.digest)),
             fresh=fresh,
-            observe=lambda detail: observe(Progress("measured", detail)),
+            observe=lambda stage, detail: observe(Progress(stage, detail)),
         )
     activation = active.model_copy(update={"variant": planned.variant, "plan": planned.plan})
-    try:
-        with store.lock(patience_s=_PATIENCE_S):
-            store.retune(activation, why=why)
-            write_measurements(store.measurements_path(active.digest), planned.measurements)
-    except OSError as error:
-        raise StoreError(f"store {config.state_dir}: {error.strerror}: {error.filename}") from error
-    observe(Progress("active", _describe(activation)))
+    observe(Progress("tuned", _describe(activation)))
+    with store_errors(config.state_dir), store.lock(patience_s=_PATIENCE_S):
+        store.retune(activation, why=why)
+        write_measurements(store.measurements_path(active.digest), planned.measurements)
+    observe(Progress("active", f"{activation.model} release {activation.release}"))
     return activation
 
 
@@ -143,6 +169,18 @@ def _verify(archive: Path, folder: Path, config: AgentConfig, store: Store) -> U
     if trusted is None:
         log.warning("signatures are NOT checked: trust.allow_unsigned is set package=%s", archive)
     return unpack_package(archive, folder, trusted_keys=trusted, room_bytes=store.free_bytes())
+
+
+def _check_expected(package: UnpackedPackage, expected: Expected) -> None:
+    manifest = package.manifest
+    found = {"model": manifest.name, "version": manifest.version, "digest": package.digest}
+    faults = [
+        f"{what} is {found[what]}, expected {wanted}"
+        for what, wanted in asdict(expected).items()
+        if wanted not in {None, found[what]}
+    ]
+    if faults:
+        raise WrongPackageError(f"package {manifest.name} {manifest.version}: {'; '.join(faults)}")
 
 
 def _describe(activation: Activation) -> str:

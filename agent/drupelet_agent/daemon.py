@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from paho.mqtt.client import MQTTMessage
 
+from drupelet_agent.commands.router import CommandRouter
+from drupelet_agent.commands.runner import CommandRunner
 from drupelet_agent.config import AgentConfig
 from drupelet_agent.environment import service_manager
 from drupelet_agent.fleet import Fleet
@@ -62,11 +64,13 @@ class Daemon:
         )
         self._guardian = Guardian(config, self._store)
         self._fleet = Fleet(self._store, config, on_state=self._on_state, on_outcome=self._guardian.record)
+        self._commands = CommandRouter(self._topics, CommandRunner(config), publish=self._connection.publish)
         self._router = RequestRouter(
             self._topics,
             self._fleet.find,
             publish=self._connection.publish,
             acknowledge=self._connection.acknowledge,
+            other=self._commands.route,
         )
         self._reporter = Reporter(config, self._fleet, self._announcer)
         self._discovery = _discovery(config, self._topics) if config.home_assistant else None
@@ -104,6 +108,7 @@ class Daemon:
         log.info("agent stops device=%s", self._config.device)
         self._manager.stopping()
         self._router.close()
+        await self._commands.stop()
         await self._fleet.stop()
         self._reporter.report()
         if self._connection.connected:
@@ -112,7 +117,7 @@ class Daemon:
 
     def _on_connected(self, *, session_present: bool) -> None:
         self._router.connected(session_present=session_present)
-        self._connection.subscribe(*self._topics.infer_filters)
+        self._connection.subscribe(*self._topics.infer_filters, self._topics.command_filter)
         if self._discovery is not None:
             self._connection.subscribe(self._discovery.birth_topic)
         self._announce()

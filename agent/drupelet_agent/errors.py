@@ -6,7 +6,10 @@ DrupeletError
 |   |-- StoreBusyError        store_busy
 |   |-- NotInstalledError     not_installed
 |   |-- NoPreviousError       no_previous_release
-|   `-- ReleaseTooOldError    release_too_old
+|   |-- ReleaseTooOldError    release_too_old
+|   `-- ReleaseChangedError   release_changed
+|-- WrongPackageError         wrong_package
+|-- SourceError               source_error
 |-- PlanError                 no_usable_variant
 |   |-- MemoryBudgetError     memory_budget_exceeded
 |   `-- ContractError         contract_broken
@@ -16,6 +19,10 @@ DrupeletError
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from drupelet_shared.errors import DrupeletError
 
@@ -54,6 +61,24 @@ class ReleaseTooOldError(StoreError):
     """A release that is not newer than one this device has already activated."""
 
     code = "release_too_old"
+
+
+class ReleaseChangedError(StoreError):
+    """Another release is active than the one somebody meant."""
+
+    code = "release_changed"
+
+
+class WrongPackageError(DrupeletError):
+    """A package that is not the one somebody asked for."""
+
+    code = "wrong_package"
+
+
+class SourceError(DrupeletError):
+    """A package cannot be had from where it is said to be."""
+
+    code = "source_error"
 
 
 class PlanError(DrupeletError):
@@ -95,3 +120,12 @@ class BrokerError(DrupeletError):
     """The broker cannot be reached or refuses the connection."""
 
     code = "broker_unreachable"
+
+
+@contextmanager
+def store_errors(folder: Path) -> Iterator[None]:
+    """What the operating system says of the store's files, as a `StoreError` that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"store {folder}: {error.strerror}: {error.filename}") from error

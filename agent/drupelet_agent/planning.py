@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from drupelet_agent.config import AgentConfig, TuningConfig
 from drupelet_agent.resources import budget, kept, planner, probe, tuner
@@ -16,7 +17,7 @@ from drupelet_agent.store.store import Store
 from drupelet_shared.manifest import Manifest
 from drupelet_shared.messages import Plan
 
-Observe = Callable[[str], None]
+Observe = Callable[[Literal["golden_check", "measured"], str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +85,14 @@ def make_plan(
         means: What it may use.
         known: Earlier measurements of this package.
         fresh: Whether to measure again what is known.
-        observe: Told of each candidate's result.
+        observe: Told of each variant that answers as it did on the host, and of each candidate's result.
 
     Raises:
         PlanError: No variant runs, fits in memory or keeps its contract.
     """
     tried, rejected = _candidates(manifest, means)
     key = kept.key_of(means.snapshot, means.tuning)
+    agreeing: set[str] = set()
     recalled: list[Measurement] = []
     results: list[tuner.Result] = []
     for candidate in tried:
@@ -98,10 +100,14 @@ def make_plan(
         if before is not None:
             recalled.append(before)
             results.append(before)
-            observe(f"{_describe(before)} (known)")
+            observe("measured", f"{_describe(before)} (known)")
         else:
             results.append(tuner.measure(folder, candidate, budget=means.budget, config=means.tuning))
-            observe(_describe(results[-1]))
+            variant = candidate.variant.id
+            if isinstance(results[-1], Measurement) and variant not in agreeing:
+                agreeing.add(variant)
+                observe("golden_check", f"{variant} answers its golden vectors as on the host")
+            observe("measured", _describe(results[-1]))
     measurements = [result for result in results if isinstance(result, Measurement)]
     rejections = [*rejected, *(result for result in results if isinstance(result, Rejection))]
     chosen = _choose_checked(folder, measurements, rejections, recalled=recalled, means=means)

@@ -7,9 +7,11 @@ DrupeletError
 |   `-- ExportError        export_failed
 |-- ConstraintError        constraint_not_met
 |-- MemoryLimitError       memory_limit_exceeded
-`-- RemoteError            remote_error
-    |-- BrokerError        broker_unreachable
-    `-- ReplyTimeoutError  reply_timeout
+`-- RemoteError               remote_error
+    |-- BrokerError           broker_unreachable
+    |-- DeviceOfflineError    device_offline
+    |-- DeviceRestartedError  device_restarted
+    `-- ReplyTimeoutError     reply_timeout
 """
 
 from __future__ import annotations
@@ -90,3 +92,15 @@ class ReplyTimeoutError(RemoteError):
     """No answer came in time."""
 
     code = "reply_timeout"
+
+
+class DeviceRestartedError(RemoteError):
+    """The agent was started again while it had an order in work."""
+
+    code = "device_restarted"
+
+
+class DeviceOfflineError(RemoteError):
+    """The device is not connected to the broker, or there is none of that name."""
+
+    code = "device_offline"

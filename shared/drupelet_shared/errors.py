@@ -22,6 +22,10 @@
     |   |-- EngineUnavailableError      engine_unavailable
     |   |-- ModelLoadError              model_load_failed
     |   `-- GoldenMismatchError         golden_mismatch
+    |-- CommandError                    invalid_command
+    |   |-- UnknownCommandError         unknown_command
+    |   |-- BusyError                   device_busy
+    |   `-- CommandFailedError          command_failed
     `-- RequestError                    invalid_request
         |-- UnknownModelError           unknown_model
         |-- InputNameError              invalid_input_name
@@ -174,6 +178,30 @@ class GoldenMismatchError(EngineError):
     """A variant's outputs differ from the golden vectors by more than its tolerance."""
 
     code = "golden_mismatch"
+
+
+class CommandError(DrupeletError):
+    """A command that cannot be read."""
+
+    code = "invalid_command"
+
+
+class UnknownCommandError(CommandError):
+    """A command the device does not know."""
+
+    code = "unknown_command"
+
+
+class BusyError(CommandError):
+    """Too many commands wait already."""
+
+    code = "device_busy"
+
+
+class CommandFailedError(CommandError):
+    """The process that ran a command ended without an answer."""
+
+    code = "command_failed"
 
 
 class RequestError(DrupeletError):

@@ -57,7 +57,7 @@ class Plan(_Message):
     cores: Annotated[int, Field(gt=0)] | None = None
 
 
-ChangeKind = Literal["installed", "tuned", "rolled_back", "rolled_back_by_itself"]
+ChangeKind = Literal["installed", "staged", "activated", "tuned", "rolled_back", "rolled_back_by_itself", "removed"]
 
 
 class PlanChange(_Message):

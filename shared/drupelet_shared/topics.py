@@ -25,6 +25,7 @@ class DeviceTopics:
     def __init__(self, device: str, *, prefix: str = DEFAULT_PREFIX) -> None:
         self.device = check_name(device, what="device")
         self.base = f"{prefix.strip('/')}/{device}"
+        self._pools = f"{prefix.strip('/')}/pool"
 
     @property
     def infer_filters(self) -> tuple[str, str]:
@@ -51,6 +52,19 @@ class DeviceTopics:
         """Where `drupelet-agent doctor` sends itself a few messages."""
         return f"{self.base}/echo"
 
+    @property
+    def command_filter(self) -> str:
+        """The subscription that receives every command."""
+        return f"{self.base}/command/+"
+
+    def command(self, name: str) -> str:
+        """Where a command is sent."""
+        return f"{self.base}/command/{check_name(name, what='command')}"
+
+    def command_result(self, name: str) -> str:
+        """Where the answers to a command go when it names no Response Topic."""
+        return f"{self.base}/command/{name}/result"
+
     def infer(self, model: str, version: str | None = None) -> str:
         """Where requests for a model are sent."""
         check_name(model, what="model")
@@ -70,6 +84,11 @@ class DeviceTopics:
         """Latency and counts of one model."""
         return f"{self.base}/telemetry/models/{model}"
 
+    def takes(self, topic: str) -> bool:
+        """Whether somebody who publishes there asks this device, or a pool, for something."""
+        orders = (f"{self.base}/infer/", f"{self.base}/command/", f"{self.base}/upload/", f"{self._pools}/")
+        return topic.startswith(orders) or (topic.startswith(f"{self.base}/models/") and topic.endswith("/desired"))
+
     def parse_infer(self, topic: str) -> InferenceTopic | None:
         """The model and version a request topic addresses; None if it is not one of this device."""
         head = f"{self.base}/infer/"
@@ -82,6 +101,12 @@ class DeviceTopics:
             case [model, version]:
                 return InferenceTopic(model=model, version=version)
         return None
+
+    def parse_command(self, topic: str) -> str | None:
+        """The name of the command a topic addresses; None if it is no command to this device."""
+        head = f"{self.base}/command/"
+        name = topic.removeprefix(head)
+        return name if topic.startswith(head) and name and "/" not in name else None
 
 
 AnnouncementKind = Literal["status", "state", "model_telemetry", "device_telemetry", "event"]

@@ -19,6 +19,10 @@ HEADER_LENGTH_PROPERTY = "Inference-Header-Content-Length"
 CODE_PROPERTY = "code"
 # The value of `code` in a reply that is not an error.
 OK_CODE = "ok"
+# The value of `code` in a message that tells how far a command is.
+PROGRESS_CODE = "progress"
+# A command is a few names; what is longer is refused unread.
+MAX_COMMAND_BYTES = 64 * 2**10
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_MAGIC = b"\xff\xd8\xff"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
-from drupelet_shared import messages
-from drupelet_shared.errors import RequestError
+from drupelet_agent import errors
+from drupelet_agent.commands.table import COMMANDS
+from drupelet_shared import commands, messages
+from drupelet_shared.errors import CommandError, DrupeletError, RequestError
 from drupelet_shared.inference import decode_reply, decode_request
 from drupelet_shared.topics import DeviceTopics
 
@@ -17,7 +21,7 @@ DOCUMENT = (Path(__file__).parents[2] / "shared/docs/mqtt-contract.md").read_tex
 EXAMPLES = re.findall(r"^```json (\w+)\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
 
 
-def subclasses(error: type[RequestError]) -> set[type[RequestError]]:
+def subclasses(error: type[DrupeletError]) -> set[type[DrupeletError]]:
     return {error}.union(*map(subclasses, error.__subclasses__()))
 
 
@@ -51,7 +55,7 @@ def test_the_example_replies_are_understood(text: str) -> None:
 
 @pytest.mark.parametrize(("kind", "text"), [example for example in EXAMPLES if example[0] not in {"request", "reply"}])
 def test_the_example_messages_are_those_of_the_code(kind: str, text: str) -> None:
-    model = messages.ErrorReply if kind == "error" else getattr(messages, kind)
+    model = messages.ErrorReply if kind == "error" else getattr(messages, kind, None) or getattr(commands, kind)
     strict(model).model_validate_json(text)
 
 
@@ -65,7 +69,31 @@ def test_every_kind_of_message_has_an_example() -> None:
         "ModelTelemetry",
         "DeviceTelemetry",
         "Event",
+        "CommandProgress",
+        *(message.__name__ for exchange in commands.EXCHANGES.values() for message in astuple(exchange)),
     }
+
+
+def test_the_table_of_commands_lists_those_that_run_and_no_other() -> None:
+    table = DOCUMENT.partition("| command | what it does |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(COMMANDS) == set(commands.EXCHANGES)
+
+
+def test_every_command_leads_to_a_function() -> None:
+    for command in COMMANDS.values():
+        module, _, attribute = command.function.partition(":")
+        assert callable(getattr(importlib.import_module(module), attribute))
+
+
+def test_the_errors_of_commands_are_those_that_can_be_raised() -> None:
+    section = DOCUMENT.partition("### 12.1 Errors of commands")[2].partition("\n\n")[2]
+    listed = {
+        code for row in re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE) for code in re.findall(r"`(\w+)`", row)
+    }
+    raised = {errors.SourceError, errors.WrongPackageError}.union(
+        *map(subclasses, (CommandError, errors.StoreError, errors.PlanError))
+    )
+    assert listed == {error.code for error in raised}
 
 
 def test_the_table_of_topics_lists_those_that_the_code_builds() -> None:
@@ -83,7 +111,7 @@ def test_the_table_of_topics_lists_those_that_the_code_builds() -> None:
         topics.device_telemetry,
         topics.event,
         topics.echo,
+        topics.command("NAME"),
+        topics.command_result("NAME"),
     }
-    assert {
-        f"{topics.base}/{topic.replace('<model>', model).replace('<version>', 'VERSION')}" for topic in listed
-    } == built
+    assert {f"{topics.base}/{re.sub('<([a-z]+)>', lambda found: found[1].upper(), topic)}" for topic in listed} == built

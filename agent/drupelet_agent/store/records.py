@@ -33,18 +33,36 @@ class Activation(_Record):
 
 
 class ModelRecord(_Record):
-    """The content of `models/<model>.json`; `changes` are the latest, oldest first."""
+    """The content of `models/<model>.json`; `changes` are the latest, oldest first.
+
+    `staged` is installed and waits for its activation. The record of a model that was removed has none of the three,
+    and still the highest release: what is older does not come back that way.
+    """
 
     highest_release: Annotated[int, Field(ge=0)] = 0
     active: Activation | None = None
     previous: Activation | None = None
+    staged: Activation | None = None
     changes: tuple[PlanChange, ...] = ()
 
-    def changed(self, change: PlanChange, *, active: Activation, previous: Activation | None) -> ModelRecord:
+    @property
+    def releases(self) -> tuple[Activation, ...]:
+        """Every release whose package is kept."""
+        return tuple(known for known in (self.active, self.previous, self.staged) if known is not None)
+
+    def changed(
+        self,
+        change: PlanChange,
+        *,
+        active: Activation | None,
+        previous: Activation | None,
+        staged: Activation | None = None,
+    ) -> ModelRecord:
         """The record after a change."""
         return ModelRecord(
-            highest_release=max(self.highest_release, active.release),
+            highest_release=max(self.highest_release, active.release if active else 0),
             active=active,
             previous=previous,
+            staged=staged,
             changes=(*self.changes, change)[-_CHANGES_KEPT:],
         )

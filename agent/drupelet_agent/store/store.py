@@ -23,7 +23,14 @@ from typing import TextIO
 
 from pydantic import ValidationError
 
-from drupelet_agent.errors import NoPreviousError, NotInstalledError, ReleaseTooOldError, StoreBusyError, StoreError
+from drupelet_agent.errors import (
+    NoPreviousError,
+    NotInstalledError,
+    ReleaseChangedError,
+    ReleaseTooOldError,
+    StoreBusyError,
+    StoreError,
+)
 from drupelet_agent.store.records import Activation, ModelRecord
 from drupelet_shared.files import sync_folder, write_atomically
 from drupelet_shared.messages import ChangeKind, PlanChange
@@ -159,7 +166,7 @@ class Store:
         """
         active = self.record(model).active
         if active is None:
-            installed = ", ".join(self.models()) or "none"
+            installed = ", ".join(self.active()) or "none"
             raise NotInstalledError(f"model {model!r} is not installed; installed: {installed}")
         return active
 
@@ -175,7 +182,7 @@ class Store:
             ReleaseTooOldError: It is lower than the highest this device has activated, or equal with other content.
         """
         record = self.record(model)
-        same = any(known is not None and known.digest == digest for known in (record.active, record.previous))
+        same = any(known.digest == digest for known in record.releases)
         if release < record.highest_release or (release == record.highest_release and not same):
             raise ReleaseTooOldError(
                 f"{model} release {release}: this device has activated release {record.highest_release}; "
@@ -190,14 +197,49 @@ class Store:
             sync_folder(self._packages)
         return destination
 
-    def activate(self, activation: Activation, *, why: str = "asked for") -> None:
+    def activate(self, activation: Activation, *, why: str = "asked for", what: ChangeKind = "installed") -> None:
         """Make a committed package the active release of its model; the one before it can be rolled back to."""
         record = self.record(activation.model)
         previous = record.active
         if previous is not None and previous.digest == activation.digest:
             previous = record.previous
-        change = _change("installed", activation, why)
-        self._write(activation.model, record.changed(change, active=activation, previous=previous))
+        staged = record.staged if record.staged and record.staged.digest != activation.digest else None
+        change = _change(what, activation, why)
+        self._write(activation.model, record.changed(change, active=activation, previous=previous, staged=staged))
+
+    def stage(self, activation: Activation) -> None:
+        """Keep a committed package beside the active release, for `activate_installed`; one that waited yields."""
+        record = self.record(activation.model)
+        change = _change("staged", activation, "asked for")
+        self._write(
+            activation.model,
+            record.changed(change, active=record.active, previous=record.previous, staged=activation),
+        )
+
+    def activate_installed(self, model: str, *, release: int | None) -> Activation:
+        """Make an installed release that is newer than the active one active.
+
+        Args:
+            model: The model.
+            release: Which; the newest by default.
+
+        Raises:
+            NotInstalledError: There is no such release.
+            ReleaseTooOldError: It is not newer than the active one.
+        """
+        record = self.record(model)
+        found = [known for known in record.releases if release in {None, known.release}]
+        if not found:
+            installed = ", ".join(str(known.release) for known in record.releases) or "none"
+            wanted = "any release" if release is None else f"release {release}"
+            raise NotInstalledError(f"model {model!r}: {wanted} is not installed; installed releases: {installed}")
+        activation = max(found, key=lambda known: known.release)
+        if record.active is not None and activation.release <= record.active.release:
+            raise ReleaseTooOldError(
+                f"{model} release {activation.release}: release {record.active.release} is active; `rollback` goes back"
+            )
+        self.activate(activation, what="activated")
+        return activation
 
     def retune(self, activation: Activation, *, why: str) -> None:
         """Give the active release another plan.
@@ -209,26 +251,46 @@ class Store:
         if record.active is None or record.active.digest != activation.digest:
             raise StoreError(f"model {activation.model!r}: release {activation.release} is no longer active")
         change = _change("tuned", activation, why)
-        self._write(activation.model, record.changed(change, active=activation, previous=record.previous))
+        self._write(
+            activation.model,
+            record.changed(change, active=activation, previous=record.previous, staged=record.staged),
+        )
 
-    def roll_back(self, model: str, *, because: str | None = None) -> Activation:
+    def remove(self, model: str) -> Activation:
+        """Forget a model's releases, but not how far they had come; `collect` frees their packages.
+
+        Returns:
+            The release that was active.
+
+        Raises:
+            NotInstalledError: There is no such model.
+        """
+        active, record = self.require_active(model), self.record(model)
+        self._write(model, record.changed(_change("removed", active, "asked for"), active=None, previous=None))
+        return active
+
+    def roll_back(self, model: str, *, because: str | None = None, from_release: int | None = None) -> Activation:
         """Swap the active release with the one before it.
 
         Args:
             model: The model.
             because: Why the agent does so by itself; None if a person asked for it.
+            from_release: The release that must be active; whichever is by default.
 
         Raises:
             NotInstalledError: There is no such model.
             NoPreviousError: There is no release before the active one.
+            ReleaseChangedError: Another release is active.
         """
         active, record = self.require_active(model), self.record(model)
+        if from_release not in {None, active.release}:
+            raise ReleaseChangedError(f"model {model!r}: release {active.release} is active, not {from_release}")
         previous = record.previous
         if previous is None or not self.package_folder(previous.digest).is_dir():
             raise NoPreviousError(f"model {model!r} has no release before {active.release}")
         what: ChangeKind = "rolled_back" if because is None else "rolled_back_by_itself"
         change = _change(what, previous, because or f"asked for, from release {active.release}")
-        self._write(model, record.changed(change, active=previous, previous=active))
+        self._write(model, record.changed(change, active=previous, previous=active, staged=record.staged))
         return previous
 
     def measurements_path(self, digest: str) -> Path:
@@ -237,8 +299,7 @@ class Store:
 
     def collect(self) -> None:
         """Remove packages that no record refers to, and what was measured of them."""
-        records = [self.record(model) for model in self.models()]
-        wanted = {known.digest for record in records for known in (record.active, record.previous) if known}
+        wanted = {known.digest for model in self.models() for known in self.record(model).releases}
         for folder in self._packages.iterdir():
             if folder.name not in wanted:
                 shutil.rmtree(folder)

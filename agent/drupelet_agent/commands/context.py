@@ -1,0 +1,26 @@
+"""What a command is handed besides its request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drupelet_agent.activation import Observe
+from drupelet_agent.config import AgentConfig
+from drupelet_agent.store.records import Activation
+from drupelet_shared.commands import InstalledRelease
+
+# Long enough for another process's last step, a rename and two syncs to an SD card.
+STORE_PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The agent's configuration, and who is told how far the command is."""
+
+    config: AgentConfig
+    observe: Observe
+
+
+def released(activation: Activation) -> InstalledRelease:
+    """A release of the store as commands tell it."""
+    return InstalledRelease.model_validate(activation.model_dump())

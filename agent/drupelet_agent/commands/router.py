@@ -1,0 +1,125 @@
+"""Commands: an MQTT message becomes a process, what it says becomes replies."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from paho.mqtt.client import MQTTMessage
+
+from drupelet_agent.commands.runner import CommandRunner
+from drupelet_agent.commands.table import COMMANDS
+from drupelet_agent.mqtt.connection import Publication
+from drupelet_agent.mqtt.replies import (
+    ReplyAddress,
+    default_address,
+    read_property,
+    reply_address,
+    reply_properties,
+)
+from drupelet_shared.errors import CommandError, DrupeletError, UnknownCommandError
+from drupelet_shared.topics import DeviceTopics
+from drupelet_shared.wire import MAX_COMMAND_BYTES, PROGRESS_CODE, encode_error
+
+log = logging.getLogger(__name__)
+
+# How many commands are known again when the broker delivers them a second time; very long answers are not repeated.
+_REMEMBERED = 64
+
+_Key = tuple[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    code: str
+    payload: bytes
+
+
+class CommandRouter:
+    """Takes messages of the command topics; everything runs on the event loop.
+
+    A command counts as taken when it arrives, since it may run for minutes and acknowledgements keep their order. So a
+    device that dies has done it whole or not at all, and its sender asks again.
+    """
+
+    def __init__(self, topics: DeviceTopics, runner: CommandRunner, *, publish: Callable[[Publication], None]) -> None:
+        self._topics = topics
+        self._runner = runner
+        self._publish = publish
+        self._tasks: set[asyncio.Task[None]] = set()
+        # By where the answer goes; None while the command runs.
+        self._known: OrderedDict[_Key, _Answer | None] = OrderedDict()
+
+    def route(self, message: MQTTMessage) -> None:
+        """Start a command, or answer at once with what is wrong with it."""
+        name = self._topics.parse_command(message.topic)
+        # A retained command would be given again at every start.
+        if name is None or message.retain:
+            return
+        address = default_address(message, topic=self._topics.command_result(name))
+        try:
+            address = reply_address(message, self._topics, address)
+            self._check(name, len(message.payload))
+        except DrupeletError as error:
+            self._reply(address, error.code, encode_error(error, request_id=None))
+            return
+        # Without Correlation Data a repetition cannot be told from a second command.
+        key = (address.topic, address.correlation) if address.correlation is not None else None
+        if key is not None and key in self._known:
+            known = self._known[key]
+            if known is not None:
+                self._reply(address, known.code, known.payload)
+            return
+        self._remember(key, None)
+        self._start(self._run(name, message, address, key))
+
+    async def stop(self) -> None:
+        """End what runs."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _check(self, name: str, length: int) -> None:
+        if name not in COMMANDS:
+            raise UnknownCommandError(f"command {name!r}: this device knows {', '.join(sorted(COMMANDS))}")
+        if length > MAX_COMMAND_BYTES:
+            raise CommandError(f"command {name} has {length} bytes: the limit is {MAX_COMMAND_BYTES}")
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, name: str, message: MQTTMessage, address: ReplyAddress, key: _Key | None) -> None:
+        def answer(code: str, payload: bytes) -> None:
+            if code != PROGRESS_CODE and len(payload) <= MAX_COMMAND_BYTES:
+                self._remember(key, _Answer(code, payload))
+            self._reply(address, code, payload)
+
+        expiry_s = read_property(message, "MessageExpiryInterval")
+        deadline_s = None if expiry_s is None else asyncio.get_running_loop().time() + expiry_s
+        try:
+            await self._runner.run(name, bytes(message.payload), on_answer=answer, deadline_s=deadline_s)
+        except DrupeletError as error:
+            answer(error.code, encode_error(error, request_id=None))
+
+    def _remember(self, key: _Key | None, answer: _Answer | None) -> None:
+        if key is None:
+            return
+        self._known[key] = answer
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+
+    def _reply(self, address: ReplyAddress, code: str, payload: bytes) -> None:
+        self._publish(
+            Publication(
+                topic=address.topic,
+                payload=payload,
+                qos=min(address.qos, 1),
+                properties=reply_properties(address, code=code),
+            )
+        )

@@ -1,0 +1,91 @@
+"""Runs commands, each in a process of its own: those that change the store one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from drupelet_agent.commands.table import COMMANDS
+from drupelet_agent.config import AgentConfig
+from drupelet_shared.errors import BusyError, CommandFailedError
+from drupelet_shared.wire import PROGRESS_CODE
+
+log = logging.getLogger(__name__)
+
+# A list of all that is installed is the longest answer.
+_LONGEST_LINE_BYTES = 16 * 2**20
+_MAX_WAITING = 8
+_MAX_AT_ONCE = 2
+
+Answered = Callable[[str, bytes], None]
+
+
+class CommandRunner:
+    """Everything runs on the event loop."""
+
+    def __init__(self, config: AgentConfig) -> None:
+        self._config = config
+        self._exclusive = asyncio.Lock()
+        self._others = asyncio.Semaphore(_MAX_AT_ONCE)
+        self._accepted = 0
+
+    async def run(self, name: str, payload: bytes, *, on_answer: Answered, deadline_s: float | None = None) -> str:
+        """Run one command to its end; cancelling kills its process, from which the store does not suffer.
+
+        Args:
+            name: One of the table's.
+            payload: The request as it came.
+            on_answer: Takes the code and payload of each progress message and of the answer.
+            deadline_s: By the loop's clock, when a command that still waits for others is given up in silence.
+
+        Returns:
+            The answer's code; "expired" if it was given up.
+
+        Raises:
+            BusyError: Too many commands wait already.
+            CommandFailedError: The process ended without an answer.
+        """
+        if self._accepted >= _MAX_WAITING:
+            raise BusyError(f"command {name}: {self._accepted} commands are accepted already, the limit")
+        self._accepted += 1
+        try:
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(self._exclusive if COMMANDS[name].is_exclusive else self._others)
+                if deadline_s is not None and asyncio.get_running_loop().time() > deadline_s:
+                    return "expired"
+                return await self._run_process(name, payload, on_answer)
+        finally:
+            self._accepted -= 1
+
+    async def _run_process(self, name: str, payload: bytes, on_answer: Answered) -> str:
+        log.info("command=%s starts", name)
+        process = await asyncio.create_subprocess_exec(
+            # -P: the folder the agent was started in is no place to import from.
+            *(sys.executable, "-P", "-m", "drupelet_agent.commands.child"),
+            stdin=PIPE,
+            stdout=PIPE,
+            limit=_LONGEST_LINE_BYTES,
+        )
+        try:
+            return await self._converse(name, process, payload, on_answer)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    async def _converse(self, name: str, process: Process, payload: bytes, on_answer: Answered) -> str:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{name}\n{self._config.model_dump_json()}\n".encode() + payload)
+        process.stdin.close()
+        while line := await process.stdout.readline():
+            code, _, answer = line.rstrip(b"\n").partition(b" ")
+            on_answer(code.decode(), answer)
+            if code.decode() != PROGRESS_CODE:
+                await process.wait()
+                return code.decode()
+        raise CommandFailedError(f"command {name}: its process ended with status {await process.wait()} and no answer")

@@ -1,0 +1,143 @@
+"""What `command/<name>` takes and answers: one request and one result for each name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from drupelet_shared.messages import Plan, PlanChange
+from drupelet_shared.names import Name, Sha256
+
+Stage = Literal["received", "verified", "golden_check", "measured", "tuned", "staged", "active", "removed"]
+Source = Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^file:///\S+$")]
+Release = Annotated[int, Field(ge=1)]
+
+
+class _Message(BaseModel):
+    # A newer peer may say more than this reader knows.
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    def to_bytes(self) -> bytes:
+        """The payload, UTF-8 JSON."""
+        return self.model_dump_json(exclude_none=True).encode()
+
+
+class InstallRequest(_Message):
+    """`command/install`: take a package from where it is, and make it the active release of its model.
+
+    Attributes:
+        source: A `file:///` URL: a file that is on the device.
+        model: The model it must be of; any by default.
+        version: The version it must have; any by default.
+        digest: The package digest it must have; any by default.
+        activate: False verifies and measures it and leaves it beside the active release, for `activate`.
+    """
+
+    source: Source
+    model: Name | None = None
+    version: Name | None = None
+    digest: Sha256 | None = None
+    activate: bool = True
+
+
+class ActivateRequest(_Message):
+    """`command/activate`: run a release that is installed and newer than the active one."""
+
+    model: Name
+    release: Release | None = None
+
+
+class RollBackRequest(_Message):
+    """`command/rollback`: run the release before the active one again.
+
+    Attributes:
+        model: The model.
+        from_release: The active release as the sender knows it; another one is refused, so that a command that is
+            delivered twice goes back once.
+    """
+
+    model: Name
+    from_release: Release | None = None
+
+
+class RemoveRequest(_Message):
+    """`command/remove`: serve a model no longer and free its packages."""
+
+    model: Name
+
+
+class ListRequest(_Message):
+    """`command/list`: everything that is installed."""
+
+
+class TuneRequest(_Message):
+    """`command/tune`: measure the active release again and give it the plan that follows."""
+
+    model: Name
+
+
+class CommandProgress(_Message):
+    """One step of a command that is under way; any number of them come before the result or the error."""
+
+    command: str
+    stage: Stage
+    detail: str
+
+
+class InstalledRelease(_Message):
+    """One release in a device's store; `signed_by` is absent where signatures are not checked."""
+
+    model: Name
+    version: Name
+    release: Release
+    digest: Sha256
+    variant: Name
+    plan: Plan
+    signed_by: str | None = None
+
+
+class InstalledModel(_Message):
+    """What a device's store holds of one model; `staged` waits for `activate`."""
+
+    model: Name
+    highest_release: int
+    active: InstalledRelease | None = None
+    previous: InstalledRelease | None = None
+    staged: InstalledRelease | None = None
+    changes: tuple[PlanChange, ...] = ()
+
+
+class InstalledModels(_Message):
+    """The answer to `list`."""
+
+    models: tuple[InstalledModel, ...]
+    free_bytes: int
+
+
+class Removed(_Message):
+    """The answer to `remove`."""
+
+    model: Name
+    release: Release
+    freed_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The messages of one command."""
+
+    request: type[BaseModel]
+    result: type[BaseModel]
+
+
+EXCHANGES: Mapping[str, Exchange] = {
+    "install": Exchange(InstallRequest, InstalledRelease),
+    "activate": Exchange(ActivateRequest, InstalledRelease),
+    "rollback": Exchange(RollBackRequest, InstalledRelease),
+    "remove": Exchange(RemoveRequest, Removed),
+    "list": Exchange(ListRequest, InstalledModels),
+    "tune": Exchange(TuneRequest, InstalledRelease),
+}
