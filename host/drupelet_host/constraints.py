@@ -54,11 +54,16 @@ def rank_variants(checks: tuple[Check, ...], measurements: Mapping[str, Measurem
     device measures for itself.
 
     Raises:
-        ConstraintError: No variant meets all constraints; the message has the wanted and the best value of each.
+        ConstraintError: In one of the engines no variant meets all constraints; the message has the wanted and the best
+            value of each there.
     """
     missed = {variant: {c.constraint for c in checks if c.variant == variant and not c.met} for variant in measurements}
-    if not any(not names for names in missed.values()):
-        raise ConstraintError(_describe_misses(checks, missed))
+    engines = dict.fromkeys(engine_of(measured.path) for measured in measurements.values())
+    for engine in engines:
+        theirs = {name: missed[name] for name, measured in measurements.items() if engine_of(measured.path) == engine}
+        if all(theirs.values()):
+            kind = "variant" if len(engines) == 1 else f"variant for {engine}"
+            raise ConstraintError(_describe_misses(checks, theirs, kind=kind))
     allowed = [variant for variant, names in missed.items() if names <= {"max_latency"}]
     return tuple(sorted(allowed, key=lambda variant: (len(missed[variant]), measurements[variant].timing.p50_ms)))
 
@@ -76,14 +81,15 @@ def _values(
     ]
 
 
-def _describe_misses(checks: tuple[Check, ...], missed: Mapping[str, set[str]]) -> str:
+def _describe_misses(checks: tuple[Check, ...], missed: Mapping[str, set[str]], *, kind: str) -> str:
     nearest = min(missed, key=lambda variant: len(missed[variant]))
+    theirs = [check for check in checks if check.variant in missed]
     best = [
-        min((check for check in checks if check.constraint == constraint), key=lambda check: check.found)
-        for constraint in dict.fromkeys(check.constraint for check in checks)
+        min((check for check in theirs if check.constraint == constraint), key=lambda check: check.found)
+        for constraint in dict.fromkeys(check.constraint for check in theirs)
     ]
     values = "; ".join(_describe_best(check) for check in best)
-    return f"no variant meets all constraints ({nearest} misses {', '.join(sorted(missed[nearest]))}): {values}"
+    return f"no {kind} meets all constraints ({nearest} misses {', '.join(sorted(missed[nearest]))}): {values}"
 
 
 def _describe_best(check: Check) -> str:

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drupelet_host.conversion.export import export_onnx
-from drupelet_host.conversion.quantize import Method, quantize_int8
 from drupelet_host.data.dataset import check_fits, make_dataset
+from drupelet_host.data.samples import split_rows
 from drupelet_host.errors import ModelError
+from drupelet_host.quantization.ranges import Method
+from drupelet_host.quantization.static import StaticSettings, quantize_static
+from drupelet_host.recipe import INPUT_NAME
 from drupelet_shared.files import write_atomically
 
 if TYPE_CHECKING:
@@ -60,7 +63,9 @@ class EdgeModel:
         check_fits(dataset, input_shape=self.input_shape, classes=0, source="calibration")
         with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
             path = Path(folder) / "int8.onnx"
-            quantize_int8(self.save(Path(folder) / "float.onnx"), path, calibration=dataset.inputs, method=method)
+            source = self.save(Path(folder) / "float.onnx")
+            feeds = split_rows({INPUT_NAME: dataset.inputs}, count=len(dataset))
+            quantize_static(source, path, calibration=feeds, settings=StaticSettings(method))
             return EdgeModel(path.read_bytes(), "static-wi8-ai8", self.input_shape)
 
 

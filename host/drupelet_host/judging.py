@@ -1,27 +1,29 @@
-"""What a pruned candidate is worth: measured as the variants that would ship, in the engine that would run them."""
+"""What a pruned candidate is worth: measured as the variants that would ship, in the engines that would run them."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from drupelet_host.constraints import Check, check_constraints
 from drupelet_host.conversion.export import export_onnx
-from drupelet_host.conversion.quantize import Method, quantize_int8
+from drupelet_host.conversion.litert import export_litert, quantize_litert
 from drupelet_host.data.samples import Samples
 from drupelet_host.evaluation.latency import BRIEF, THOROUGH
 from drupelet_host.evaluation.measurement import Measurement, measure_models
 from drupelet_host.evaluation.metrics import Metric
-from drupelet_host.recipe import Constraints, QuantizeConfig
+from drupelet_host.quantization.ranges import Method
+from drupelet_host.quantization.static import StaticSettings, quantize_static
+from drupelet_host.recipe import INPUT_NAME, Constraints, QuantizeConfig
 from drupelet_host.state import CompileState
-from drupelet_host.variants import FLOAT, STATIC
+from drupelet_host.variants import FLOAT, JUDGED, LITERT_FLOAT, LITERT_STATIC, STATIC
+from drupelet_shared.manifest import EngineName
 
-# By the names of the variants, which passes give them.
-_ORIGINAL = "original"
 _METRIC_CONSTRAINT = "max_metric_drop"
 
 
@@ -31,33 +33,37 @@ class Verdict:
 
     Attributes:
         measurements: The variants by id.
-        excess: The fraction by which the nearest variant must still shrink, get faster or need less memory: 0 when it
-            meets everything, 1 when no variant keeps the metric, None when nothing but the metric is constrained.
+        excess: The fraction by which the nearest variant must still shrink, get faster or need less memory, in the
+            engine where that is most: 0 when it meets everything, 1 when no variant keeps the metric, None when nothing
+            but the metric is constrained.
     """
 
     measurements: Mapping[str, Measurement]
     excess: float | None
 
+    def metric(self, variants: Sequence[str]) -> float:
+        """The lowest of these variants' metrics: what is kept whichever engine a device picks."""
+        return min(self.measurements[name].metric for name in variants)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateJudge:
-    """Exports a candidate, quantizes it and measures both files.
+    """Exports a candidate for each engine, quantizes it there and measures all files.
 
     Attributes:
-        original_file: The untouched model; timed beside the candidate where a latency is constrained.
-        reference: The untouched model as it was measured.
+        originals: The untouched model for each engine; timed beside the candidate where a latency is constrained.
+        references: The untouched model as it was measured in each.
         constraints: What the result must reach.
         samples: What measures.
         metric: Scores the answers.
-        calibration: What shows the quantizer the activations' ranges.
-        method: How the quantizer finds ranges.
+        calibration: What shows the quantizers the activations' ranges.
+        method: How ONNX Runtime's quantizer finds ranges.
         input_shape: The model's, batch first.
         output_names: What its outputs are called.
-        variants: The ids of the float and of the int8 variant.
     """
 
-    original_file: Path
-    reference: Measurement
+    originals: Mapping[EngineName, Path]
+    references: Mapping[EngineName, Measurement]
     constraints: Constraints
     samples: Samples
     metric: Metric
@@ -65,7 +71,6 @@ class CandidateJudge:
     method: Method
     input_shape: tuple[int, ...]
     output_names: tuple[str, ...]
-    variants: tuple[str, str]
 
     def __call__(self, model: nn.Module) -> Verdict:
         """Measure.
@@ -73,21 +78,41 @@ class CandidateJudge:
         Raises:
             ExportError: The candidate cannot be exported or quantized.
         """
-        float_variant, int8_variant = self.variants
         with tempfile.TemporaryDirectory(prefix="drupelet-candidate-") as folder:
-            paths = {name: Path(folder) / f"{name}.onnx" for name in self.variants}
-            export_onnx(model, self.input_shape, paths[float_variant], output_names=self.output_names)
-            quantize_int8(paths[float_variant], paths[int8_variant], calibration=self.calibration, method=self.method)
+            paths: dict[str, Path] = {}
+            if "onnxruntime" in self.originals:
+                paths |= self._write_onnx(model, Path(folder))
+            if "litert" in self.originals:
+                paths |= self._write_litert(model, Path(folder))
             measured = self._measure(paths)
-        reference = measured.pop(_ORIGINAL, self.reference)
-        checks = check_constraints(self.constraints, measured, references={"onnxruntime": reference})
-        return Verdict(measured, find_excess(checks))
+        references = {engine: measured.pop(engine, known) for engine, known in self.references.items()}
+        checks = check_constraints(self.constraints, measured, references=references)
+        excess = [
+            find_excess(tuple(check for check in checks if check.variant in JUDGED[engine]))
+            for engine in self.originals
+        ]
+        return Verdict(measured, max((found for found in excess if found is not None), default=None))
 
-    def _measure(self, paths: dict[str, Path]) -> dict[str, Measurement]:
+    def _write_onnx(self, model: nn.Module, folder: Path) -> dict[str, Path]:
+        paths = {name: folder / f"{name}.onnx" for name in (FLOAT, STATIC)}
+        export_onnx(model, self.input_shape, paths[FLOAT], output_names=self.output_names)
+        settings = StaticSettings(self.method)
+        quantize_static(paths[FLOAT], paths[STATIC], calibration=self.calibration.feeds, settings=settings)
+        return paths
+
+    def _write_litert(self, model: nn.Module, folder: Path) -> dict[str, Path]:
+        paths = {name: folder / f"{name}.tflite" for name in (LITERT_FLOAT, LITERT_STATIC)}
+        export_litert(model, self.input_shape, paths[LITERT_FLOAT], output_names=self.output_names)
+        calibration = np.concatenate([feed[INPUT_NAME] for feed in self.calibration.feeds])
+        quantize_litert(paths[LITERT_FLOAT], paths[LITERT_STATIC], calibration=calibration)
+        return paths
+
+    def _measure(self, paths: Mapping[str, Path]) -> dict[str, Measurement]:
         """Spend time only on what a constraint looks at; the metric and the size always count."""
         timed = self.constraints.max_latency is not None
+        beside: dict[str, Path] = {engine: path for engine, path in self.originals.items() if timed}
         return measure_models(
-            {**paths, _ORIGINAL: self.original_file} if timed else paths,
+            {**paths, **beside},
             self.samples,
             self.metric,
             effort=THOROUGH if timed else BRIEF,
@@ -98,7 +123,7 @@ class CandidateJudge:
 def make_judge(
     state: CompileState, *, constraints: Constraints, quantize: QuantizeConfig, input_shape: tuple[int, ...]
 ) -> CandidateJudge:
-    """A judge of copies of the model that is being compiled.
+    """A judge of copies of the model that is being compiled, in the engines that its original was measured in.
 
     Args:
         state: After the evaluate pass.
@@ -107,8 +132,8 @@ def make_judge(
         input_shape: The model's, batch first.
     """
     return CandidateJudge(
-        original_file=state.originals["onnxruntime"],
-        reference=state.reference,
+        originals=state.originals,
+        references=state.references,
         constraints=constraints,
         samples=state.samples,
         metric=state.metric,
@@ -116,7 +141,6 @@ def make_judge(
         method="minmax" if quantize.method == "auto" else quantize.method,
         input_shape=input_shape,
         output_names=state.require_training().output_names,
-        variants=(FLOAT, STATIC),
     )
 
 

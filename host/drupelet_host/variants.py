@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from drupelet_shared.manifest import EngineName
+
 # In names, "w" is weights, "a" activations, "i8" int8 and "f16" float16.
 FLOAT, FLOAT16 = "ort-fp32", "ort-wf16"
 STATIC, DYNAMIC, MIXED = "ort-static-wi8-ai8", "ort-dynamic-wi8", "ort-mixed-wi8-ai8"
 LITERT_FLOAT, LITERT_STATIC = "litert-fp32", "litert-static-wi8-ai8"
+
+# What a search judges in each engine, the one it hopes for first.
+JUDGED: Mapping[EngineName, tuple[str, ...]] = {
+    "onnxruntime": (STATIC, FLOAT),
+    "litert": (LITERT_STATIC, LITERT_FLOAT),
+}
 
 Arithmetic = Literal["float", "int8"]
 

@@ -14,9 +14,10 @@ from torch import nn
 from torch.nn import functional
 
 from drupelet_host.data.dataset import Dataset
-from drupelet_host.data.samples import Samples, split_dataset
+from drupelet_host.data.samples import Samples, Tensors, split_dataset, split_rows
 from drupelet_host.evaluation.metrics import TOP1
 from drupelet_host.evaluation.scoring import evaluate_module
+from drupelet_host.recipe import INPUT_NAME
 from drupelet_host.state import CompileState, Training
 
 INPUT_SHAPE = (1, 1, 8, 8)
@@ -159,6 +160,11 @@ def trained() -> Trained:
             loss.backward()
             optimizer.step()
     return Trained(model.eval(), train, validation)
+
+
+def calibration_feeds(count: int) -> list[Tensors]:
+    """That many training samples, one at a time as an engine takes them."""
+    return split_rows({INPUT_NAME: trained().train.inputs[:count]}, count=count)
 
 
 def write_project(folder: Path) -> Path:

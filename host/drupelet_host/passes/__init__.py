@@ -62,7 +62,7 @@ def passes_of(recipe: Recipe) -> tuple[str, ...]:
     if "litert" not in recipe.export.engines:
         unwanted |= _OF_LITERT
     if "onnxruntime" not in recipe.export.engines:
-        unwanted |= {"export_onnx", *_OF_VARIANTS}
+        unwanted |= {"export_onnx", *_OF_VARIANTS} - {"quantize_aware"}
     if recipe.prune.sparsity == 0:
         unwanted.add("sparsify")
     unwanted |= {name for name, variant in _OF_VARIANTS.items() if variant not in recipe.quantize.variants}

@@ -74,9 +74,10 @@ class EvaluatePass:
     def _export(self, training: Training, folder: Path) -> dict[EngineName, Path]:
         shape, names = self.config.input_shape, training.output_names
         assert shape is not None, "the recipe checks it"
-        # The search measures candidates in ONNX Runtime, whatever the package is for.
-        originals: dict[EngineName, Path] = {"onnxruntime": folder / f"{ORIGINAL}.onnx"}
-        export_onnx(training.original, shape, originals["onnxruntime"], output_names=names)
+        originals: dict[EngineName, Path] = {}
+        if "onnxruntime" in self.config.engines:
+            originals["onnxruntime"] = folder / f"{ORIGINAL}.onnx"
+            export_onnx(training.original, shape, originals["onnxruntime"], output_names=names)
         if _LITERT in self.config.engines:
             originals[_LITERT] = folder / f"{ORIGINAL}.tflite"
             export_litert(training.original, shape, originals[_LITERT], output_names=names)

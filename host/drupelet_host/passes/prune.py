@@ -17,7 +17,8 @@ from drupelet_host.pruning.search import SearchSettings, search_pruning
 from drupelet_host.recipe import Constraints, PruneConfig, QuantizeConfig, Recipe
 from drupelet_host.state import CompileState, CostCount
 from drupelet_host.target import find_target
-from drupelet_host.variants import FLOAT, STATIC
+from drupelet_host.variants import JUDGED
+from drupelet_shared.manifest import EngineName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +102,14 @@ class PrunePass:
             make_judge(state, constraints=self.constraints, quantize=self.quantize, input_shape=self.input_shape),
             baseline=state.reference.metric,
             curves=state.curves,
-            settings=self._settings(state.importance),
+            settings=self._settings(state.importance, engines=tuple(state.originals)),
             observer=observer,
         )
 
-    def _settings(self, importance: Importance) -> SearchSettings:
+    def _settings(self, importance: Importance, *, engines: tuple[EngineName, ...]) -> SearchSettings:
         assert self.config.max_step_drop is not None, "from_recipe sets it"
         return SearchSettings(
-            variants=(STATIC, FLOAT),
+            variants=tuple(JUDGED[engine] for engine in engines),
             max_metric_drop=self.config.max_step_drop,
             drop_is_stated=self.drop_is_stated,
             max_trials=self.config.max_trials,

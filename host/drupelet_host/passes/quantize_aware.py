@@ -17,7 +17,7 @@ from drupelet_host.pruning.fake_quantization import fake_quantized
 from drupelet_host.pruning.recovery import count_passes, prepare_lessons, recover
 from drupelet_host.recipe import Constraints, QuantizeConfig, Recipe, RecoveryConfig
 from drupelet_host.state import CompileState
-from drupelet_host.variants import STATIC
+from drupelet_host.variants import JUDGED
 
 
 class QuantizeAwareConfig(BaseModel):
@@ -100,4 +100,5 @@ class QuantizeAwarePass:
 
 
 def _int8_metric(judge: CandidateJudge, model: nn.Module) -> float:
-    return judge(model).measurements[STATIC].metric
+    """Of the engine that loses most by int8."""
+    return judge(model).metric([JUDGED[engine][0] for engine in judge.originals])

@@ -49,8 +49,8 @@ class SearchSettings:
     """How the search goes about it.
 
     Attributes:
-        variants: What is judged, by preference: the first whose unpruned metric is within the limit.
-        max_metric_drop: What the judged variant may lose; a fraction. With no constraint on size, latency or memory
+        variants: What is judged in each engine, by preference: the first whose unpruned metric is within the limit.
+        max_metric_drop: What each judged variant may lose; a fraction. With no constraint on size, latency or memory
             the search spends half of it.
         drop_is_stated: Whether a person asked for that limit; one that nobody asked for gives way to a cost that
             somebody did.
@@ -63,7 +63,7 @@ class SearchSettings:
         seed: For the order of the training samples.
     """
 
-    variants: tuple[str, ...]
+    variants: tuple[tuple[str, ...], ...]
     max_metric_drop: float
     drop_is_stated: bool = True
     max_trials: int = 12
@@ -90,9 +90,9 @@ def search_pruning(
 
     It starts from a copy without the kernel taps that see only padding, which computes the same. A step removes the
     channels that save most for the loss the curves predict, is fine-tuned, exported, quantized and measured; one that
-    misses by little is fine-tuned once more. It stays if the quantized model keeps the metric; else it is taken
-    back and half of it is tried. The same seed gives the same weights, unless a latency is constrained: times are never
-    the same twice.
+    misses by little is fine-tuned once more. It stays if the quantized model keeps the metric in every engine; else it
+    is taken back and half of it is tried. The same seed gives the same weights, unless a latency is constrained: times
+    are never the same twice.
 
     Args:
         model: The original; it is left as it is.
@@ -171,10 +171,12 @@ class _Search:
         before = {name: group.channels for name, group in groups.items()}
         start = self._without_dead_taps()
         position = _Position(start, before, self.judge(start))
-        variant = self._choose_variant(position.verdict, drop=self.settings.max_metric_drop)
+        judged = self._choose_variants(position.verdict, drop=self.settings.max_metric_drop)
         course = self._first_course(position, curves)
-        candidates = [self._candidate(0, position, kept=True, reason=f"unpruned; steps are judged as {variant}")]
-        self._tell(candidates[-1], variant)
+        candidates = [
+            self._candidate(0, position, kept=True, reason=f"unpruned; steps are judged as {' and '.join(judged)}")
+        ]
+        self._tell(candidates[-1], judged)
         while len(candidates) <= self.settings.max_trials and position.verdict.excess != 0:
             channels = self._next_channels(position, course, groups)
             if channels is None:
@@ -184,17 +186,17 @@ class _Search:
                 self.observer.decided(f"no max_metric_drop was stated: going on with a limit of {course.drop:.4g}")
                 continue
             attempt = self._attempt(position, channels, number=len(candidates))
-            if self._misses_narrowly(attempt.verdict.measurements[variant].metric, course):
+            if self._misses_narrowly(attempt.verdict.metric(judged), course):
                 attempt = self._attempt_again(attempt, number=len(candidates))
-            kept, reason = self._decide(attempt.verdict.measurements[variant].metric, course)
+            kept, reason = self._decide(attempt.verdict.metric(judged), course)
             candidates.append(self._candidate(len(candidates), attempt, kept=kept, reason=reason))
-            self._tell(candidates[-1], variant)
+            self._tell(candidates[-1], judged)
             course = self._renewed(course, attempt) if kept else self._narrowed(course, position, attempt, groups)
             position = attempt if kept else position
         self._say_why_it_ended(position, trials=len(candidates) - 1)
         return PruningResult(
             model=position.model,
-            metric=position.verdict.measurements[variant].metric,
+            metric=position.verdict.metric(judged),
             baseline=self.baseline,
             channels={name: (count, position.channels[name]) for name, count in before.items()},
             steps=(),
@@ -208,10 +210,12 @@ class _Search:
             self.observer.decided(f"nothing but the metric is constrained: spending {drop:.4g} of what may be lost")
         return _Course(_FIRST_STRIDE, drop, frozenset(), curves, self._cost(self.original))
 
-    def _choose_variant(self, verdict: Verdict, *, drop: float) -> str:
+    def _choose_variants(self, verdict: Verdict, *, drop: float) -> tuple[str, ...]:
         lowest = self._lowest(drop)
-        good = [name for name in self.settings.variants if verdict.measurements[name].metric >= lowest]
-        return good[0] if good else self.settings.variants[-1]
+        return tuple(
+            next((name for name in names if verdict.measurements[name].metric >= lowest), names[-1])
+            for names in self.settings.variants
+        )
 
     def _lowest(self, drop: float) -> float:
         # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
@@ -343,9 +347,9 @@ class _Search:
             reason=reason,
         )
 
-    def _tell(self, candidate: Candidate, variant: str) -> None:
-        found = candidate.measurements[variant]
-        what = f"candidate {candidate.number}: {candidate.parameters} parameters, {found.size_bytes} bytes as {variant}"
+    def _tell(self, candidate: Candidate, variants: tuple[str, ...]) -> None:
+        sizes = [f"{candidate.measurements[name].size_bytes} bytes as {name}" for name in variants]
+        what = f"candidate {candidate.number}: {candidate.parameters} parameters, {', '.join(sizes)}"
         self.observer.decided(f"{what}: {candidate.reason}")
 
     def _say_why_it_ended(self, position: _Position, *, trials: int) -> None:

@@ -74,7 +74,8 @@ def make_resnet18() -> Path:
     import torch  # noqa: PLC0415
 
     from drupelet_host.conversion.export import export_onnx  # noqa: PLC0415
-    from drupelet_host.conversion.quantize import quantize_int8  # noqa: PLC0415
+    from drupelet_host.quantization.static import quantize_static  # noqa: PLC0415
+    from drupelet_host.recipe import INPUT_NAME  # noqa: PLC0415
 
     sys.path.insert(0, str(_EXAMPLE))
     from model import ResNet18  # noqa: PLC0415 - the example's own module
@@ -83,8 +84,9 @@ def make_resnet18() -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     floats = path.with_name("resnet18-fp32.onnx")
     export_onnx(ResNet18(), _SHAPE, floats)
-    calibration = np.random.default_rng(0).standard_normal((4, *_SHAPE[1:])).astype(np.float32)
-    quantize_int8(floats, path, calibration=calibration)
+    random = np.random.default_rng(0)
+    calibration = [{INPUT_NAME: random.standard_normal(_SHAPE, dtype=np.float32)} for _ in range(4)]
+    quantize_static(floats, path, calibration=calibration)
     return path
 
 

@@ -10,11 +10,12 @@ from torch import nn
 
 from drupelet_host import EdgeConverter
 from drupelet_host.conversion.export import export_onnx
-from drupelet_host.conversion.quantize import Method, quantize_int8
 from drupelet_host.errors import DataError, ExportError, ModelError
 from drupelet_host.evaluation.scoring import evaluate_session
+from drupelet_host.quantization.ranges import Method
+from drupelet_host.quantization.static import StaticSettings, quantize_static
 from drupelet_shared.engines.registry import load_engine
-from support.tiny_project import INPUT_SHAPE, trained, validation_samples
+from support.tiny_project import INPUT_SHAPE, calibration_feeds, trained, validation_samples
 
 
 class Counting(nn.Module):
@@ -74,7 +75,7 @@ def test_a_model_that_cannot_be_traced_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", ["minmax", "entropy", "percentile", "mse"])
 def test_the_quantized_model_agrees_with_the_float_one(float_model: Path, tmp_path: Path, method: Method) -> None:
     path = tmp_path / "int8.onnx"
-    quantize_int8(float_model, path, calibration=trained().train.inputs[:64], method=method)
+    quantize_static(float_model, path, calibration=calibration_feeds(64), settings=StaticSettings(method))
     session = load_engine("onnxruntime").load(path, threads=1)
     metric = evaluate_session(session, validation_samples())
     assert metric >= trained().evaluate(trained().model) - 0.05
@@ -85,12 +86,12 @@ def test_the_quantized_model_agrees_with_the_float_one(float_model: Path, tmp_pa
 def test_the_same_calibration_quantizes_to_the_same_bytes(float_model: Path, tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a.onnx", "b.onnx")]
     for path in paths:
-        quantize_int8(float_model, path, calibration=trained().train.inputs[:8])
+        quantize_static(float_model, path, calibration=calibration_feeds(8))
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 def test_weights_have_a_scale_for_each_channel(float_model: Path, tmp_path: Path) -> None:
-    quantize_int8(float_model, tmp_path / "int8.onnx", calibration=trained().train.inputs[:8])
+    quantize_static(float_model, tmp_path / "int8.onnx", calibration=calibration_feeds(8))
     scales = [
         onnx.numpy_helper.to_array(t) for t in onnx.load(tmp_path / "int8.onnx").graph.initializer if "scale" in t.name
     ]
@@ -99,13 +100,13 @@ def test_weights_have_a_scale_for_each_channel(float_model: Path, tmp_path: Path
 
 def test_no_calibration_samples_are_refused(float_model: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="0 samples"):
-        quantize_int8(float_model, tmp_path / "int8.onnx", calibration=trained().train.inputs[:0])
+        quantize_static(float_model, tmp_path / "int8.onnx", calibration=calibration_feeds(0))
 
 
 def test_a_file_that_is_no_model_cannot_be_quantized(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"not a model")
     with pytest.raises(ExportError, match=r"model\.onnx: not an ONNX model"):
-        quantize_int8(tmp_path / "model.onnx", tmp_path / "int8.onnx", calibration=trained().train.inputs[:1])
+        quantize_static(tmp_path / "model.onnx", tmp_path / "int8.onnx", calibration=calibration_feeds(1))
 
 
 def test_the_converter_gives_a_smaller_model_that_can_be_saved(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def search(judge: Judge, *, observer: RecordingObserver | None = None, **setting
         judge,
         baseline=1.0,
         curves={},
-        settings=SearchSettings(variants=(INT8, FLOAT), max_metric_drop=0.01, **given),
+        settings=SearchSettings(variants=((INT8, FLOAT),), max_metric_drop=0.01, **given),
         observer=observer or RecordingObserver(),
     )
 
@@ -233,7 +233,7 @@ def test_a_search_starts_from_a_copy_without_dead_taps() -> None:
         judge,
         baseline=1.0,
         curves={},
-        settings=SearchSettings(variants=(INT8, FLOAT), max_metric_drop=0.01),
+        settings=SearchSettings(variants=((INT8, FLOAT),), max_metric_drop=0.01),
         observer=observer,
     )
     assert count_parameters(model) - judge.judged[0] == 8 * 8 * 8

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from drupelet_host.conversion.export import export_onnx
-from drupelet_host.conversion.quantize import quantize_int8
 from drupelet_host.passes.evaluate import EvaluateConfig, EvaluatePass
 from drupelet_host.passes.sparsify import SparsifyConfig, SparsifyPass
 from drupelet_host.pruning.sparsity import held_sparse, measure_sparsity, ramp
+from drupelet_host.quantization.static import quantize_static
 from drupelet_host.recipe import RecoveryConfig
 from drupelet_host.state import CompileState
 from drupelet_shared.archive import write_archive
 from fakes.observer import RecordingObserver
-from support.tiny_project import INPUT_SHAPE, start_state, trained
+from support.tiny_project import INPUT_SHAPE, calibration_feeds, start_state, trained
 
 
 def started(folder: Path) -> CompileState:
@@ -70,7 +70,7 @@ def test_a_sparse_model_keeps_the_metric_and_packs_smaller(tmp_path: Path) -> No
     sizes = []
     for name, model in (("dense", trained().model), ("sparse", training.model)):
         export_onnx(model, INPUT_SHAPE, tmp_path / f"{name}.onnx")
-        quantize_int8(tmp_path / f"{name}.onnx", tmp_path / f"{name}8.onnx", calibration=trained().train.inputs[:32])
+        quantize_static(tmp_path / f"{name}.onnx", tmp_path / f"{name}8.onnx", calibration=calibration_feeds(32))
         write_archive(tmp_path / f"{name}.zip", {"model.onnx": tmp_path / f"{name}8.onnx"})
         sizes.append((tmp_path / f"{name}.zip").stat().st_size)
     assert sizes[1] < 0.85 * sizes[0]
