@@ -34,8 +34,9 @@ def fingerprint_start(state: CompileState) -> str:
         digest.update(line.encode())
     for path in _list_sources(state):
         digest.update(path.read_bytes())
-    for chunk in _list_samples(state.samples):
-        digest.update(chunk)
+    for samples in (state.samples, state.proof):
+        for chunk in _list_samples(samples):
+            digest.update(chunk)
     for chunk in _list_samples(state.calibration) if state.training is None else _list_training(state.training):
         digest.update(chunk)
     return digest.hexdigest()

@@ -134,7 +134,7 @@ def make_judge(
     return CandidateJudge(
         originals=state.originals,
         references=state.references,
-        constraints=constraints,
+        constraints=_narrow(constraints, state),
         samples=state.samples,
         metric=state.metric,
         calibration=state.calibration,
@@ -142,6 +142,11 @@ def make_judge(
         input_shape=input_shape,
         output_names=state.require_training().output_names,
     )
+
+
+def _narrow(constraints: Constraints, state: CompileState) -> Constraints:
+    drop = constraints.max_metric_drop
+    return constraints if drop is None else constraints.model_copy(update={"max_metric_drop": state.narrow_drop(drop)})
 
 
 def find_excess(checks: tuple[Check, ...]) -> float | None:

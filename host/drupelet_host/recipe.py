@@ -113,10 +113,26 @@ class EvaluationSection(Section):
 
 
 class DataSection(Section):
-    """[data]: `train` recovers and calibrates, `validation` measures; they share no sample."""
+    """[data]: `train` recovers and calibrates, `validation` chooses, `test` proves; they share no sample.
+
+    Attributes:
+        train: What recovers and calibrates.
+        validation: What every choice of the compiler is measured on.
+        test: What the constraints are checked on in the end, and the result is reported on; without it the validation
+            samples do that too, and the report says so.
+        hold_out: The share of the validation samples that is kept apart as `test`, drawn at random.
+    """
 
     train: DataSource
     validation: DataSource
+    test: DataSource | None = None
+    hold_out: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_test(self) -> Self:
+        if self.test is not None and self.hold_out is not None:
+            raise ValueError("expected either test or hold_out: both say what the result is measured on")
+        return self
 
 
 class TargetSection(Section):

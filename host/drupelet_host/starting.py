@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from drupelet_host.conversion.external_data import join_external_data
 from drupelet_host.conversion.program import convert_program
 from drupelet_host.data.dataset import Dataset, Labels, check_fits, check_labels
 from drupelet_host.data.feeds import load_samples
-from drupelet_host.data.samples import Samples, split_dataset
+from drupelet_host.data.samples import Samples, hold_out, split_dataset
 from drupelet_host.data.sources import load_source
 from drupelet_host.errors import DataError, ModelError
 from drupelet_host.evaluation.metrics import TOP1, Agreement, CustomMetric, Fidelity, Metric
@@ -18,6 +19,7 @@ from drupelet_host.evaluation.scoring import answer_module, answer_session
 from drupelet_host.factories import FactoryRef, load_factory
 from drupelet_host.model_source import check_runs, load_model
 from drupelet_host.recipe import CLASSIFICATION, INPUT_NAME, Recipe
+from drupelet_host.recipe_sources import DataSource
 from drupelet_host.state import CompileState, Training
 from drupelet_shared.engines.base import Session
 from drupelet_shared.engines.registry import load_engine
@@ -27,6 +29,7 @@ from drupelet_shared.tensors import TensorSpec, shape_matches
 _MATRIX_RANK = 2
 _METRICS: Mapping[str, Callable[[], Metric]] = {"agreement": Agreement, "fidelity": Fidelity}
 Shape = tuple[int, ...]
+_Part = Literal["train", "validation", "test"]
 
 
 def start_compile(recipe: Recipe, workspace: Path) -> CompileState:
@@ -50,14 +53,20 @@ def _start_from_module(recipe: Recipe, workspace: Path) -> CompileState:
     outputs = check_runs(model, shape, names=recipe.model.outputs)
     classes = _count_classes(recipe, outputs)
     train, validation = (_load_dataset(recipe, what, classes=classes) for what in ("train", "validation"))
-    metric = choose_metric(recipe, labels=validation.labels, outputs=tuple(outputs))
+    test = _load_dataset(recipe, "test", classes=classes) if recipe.data.test else None
+    if recipe.data.hold_out is not None:
+        validation, test = hold_out(validation, recipe.data.hold_out, seed=recipe.seed)
+    metric = _choose_metric(recipe, validation, test, outputs=tuple(outputs))
     if metric is not TOP1:
-        validation = replace(validation, answers=answer_module(model, validation.inputs, names=list(outputs)))
+        names = list(outputs)
+        validation = replace(validation, answers=answer_module(model, validation.inputs, names=names))
+        test = replace(test, answers=answer_module(model, test.inputs, names=names)) if test else None
     training = Training(original=model, model=model, train=train, validation=validation, output_names=tuple(outputs))
     calibration = train.subset(recipe.quantize.samples, seed=recipe.seed)
     return CompileState(
         workspace=workspace,
         samples=split_dataset(validation, input_name=INPUT_NAME),
+        test=split_dataset(test, input_name=INPUT_NAME) if test else None,
         calibration=split_dataset(calibration, input_name=INPUT_NAME),
         metric=metric,
         training=training,
@@ -76,16 +85,30 @@ def _start_from_file(recipe: Recipe, workspace: Path) -> CompileState:
         _check_image(recipe.image, session.inputs)
     classes = _count_classes(recipe, outputs)
     train, validation = (_load_samples(recipe, session, what, classes=classes) for what in ("train", "validation"))
-    metric = choose_metric(recipe, labels=validation.labels, outputs=tuple(outputs))
+    test = _load_samples(recipe, session, "test", classes=classes) if recipe.data.test else None
+    if recipe.data.hold_out is not None:
+        validation, test = hold_out(validation, recipe.data.hold_out, seed=recipe.seed)
+    metric = _choose_metric(recipe, validation, test, outputs=tuple(outputs))
     if metric is not TOP1:
         validation = replace(validation, answers=answer_session(session, validation.feeds))
+        test = replace(test, answers=answer_session(session, test.feeds)) if test else None
     return CompileState(
         workspace=workspace,
         samples=validation,
+        test=test,
         calibration=train.subset(recipe.quantize.samples, seed=recipe.seed),
         metric=metric,
         source=source,
     )
+
+
+def _choose_metric(
+    recipe: Recipe, validation: Dataset | Samples, test: Dataset | Samples | None, *, outputs: Sequence[str]
+) -> Metric:
+    metric = choose_metric(recipe, labels=validation.labels, outputs=outputs)
+    if metric is TOP1 and test is not None and test.labels is None:
+        raise DataError("test data: has no labels: evaluation.metric = 'top1', as for the validation data, needs them")
+    return metric
 
 
 def choose_metric(recipe: Recipe, *, labels: Labels | None, outputs: Sequence[str]) -> Metric:
@@ -141,16 +164,16 @@ def _check_image(image: ImagePreprocessing, inputs: Sequence[TensorSpec]) -> Non
         raise ModelError(f"image gives {list(shape)}: the model takes {list(wanted[0].shape)} as {wanted[0].name!r}")
 
 
-def _load_dataset(recipe: Recipe, what: str, *, classes: int | None) -> Dataset:
-    source = recipe.data.train if what == "train" else recipe.data.validation
+def _load_dataset(recipe: Recipe, what: _Part, *, classes: int | None) -> Dataset:
+    source: DataSource = getattr(recipe.data, what)
     loaded = load_source(source, image=recipe.image, labels=recipe.model.labels, what=what)
     assert recipe.model.input_shape is not None, "the recipe checks it"
     check_fits(loaded, input_shape=recipe.model.input_shape, classes=classes, source=f"{what} data")
     return loaded
 
 
-def _load_samples(recipe: Recipe, session: Session, what: str, *, classes: int | None) -> Samples:
-    source = recipe.data.train if what == "train" else recipe.data.validation
+def _load_samples(recipe: Recipe, session: Session, what: _Part, *, classes: int | None) -> Samples:
+    source: DataSource = getattr(recipe.data, what)
     loaded = load_samples(source, session.inputs, image=recipe.image, labels=recipe.model.labels, what=what)
     if loaded.labels is not None and classes is not None:
         check_labels(loaded.labels, classes=classes, source=f"{what} data")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -69,7 +70,8 @@ class CompileState:
 
     Attributes:
         workspace: A folder for the model files of the next pass.
-        samples: What measures model files.
+        samples: What measures model files while there is something to choose.
+        test: What measures the result; None where the samples that chose do that too.
         calibration: What shows a quantizer the activations' ranges.
         metric: Scores a model's answers.
         training: The PyTorch side, where the model came as a module.
@@ -97,6 +99,7 @@ class CompileState:
     metric: Metric
     training: Training | None = None
     source: Path | None = None
+    test: Samples | None = None
     originals: Mapping[EngineName, Path] = field(default_factory=dict)
     original_cost: CostCount | None = None
     cost: CostCount | None = None
@@ -112,6 +115,21 @@ class CompileState:
     ranking: tuple[str, ...] = ()
     lineage: tuple[LineageRecord, ...] = ()
     package: Path | None = None
+
+    @property
+    def proof(self) -> Samples:
+        """What the result is measured on."""
+        return self.samples if self.test is None else self.test
+
+    def narrow_drop(self, max_metric_drop: float) -> float:
+        """What a choice may lose on the samples that choose, so that the result keeps the limit on those that test.
+
+        With test data, less than the limit by one standard error of a drop of that size, at most by half of it: what
+        just passes on some samples fails on others every other time.
+        """
+        if self.test is None:
+            return max_metric_drop
+        return max_metric_drop - min(max_metric_drop / 2, math.sqrt(max_metric_drop / len(self.samples)))
 
     @property
     def reference(self) -> Measurement:

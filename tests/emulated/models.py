@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from drupelet_host.conversion.export import export_onnx
-from drupelet_host.conversion.quantize import quantize_int8
+from drupelet_host.quantization.static import quantize_static
+from drupelet_host.recipe import INPUT_NAME
 from drupelet_shared.engines.base import Array
 
 INPUT_SHAPE = (1, 3, 16, 16)
@@ -20,7 +21,7 @@ def write_onnx_pair(folder: Path) -> tuple[Path, Path]:
     torch.manual_seed(3)
     path, quantized = folder / "float.onnx", folder / "int8.onnx"
     export_onnx(_Network(), INPUT_SHAPE, path)
-    quantize_int8(path, quantized, calibration=np.concatenate(make_images(8)))
+    quantize_static(path, quantized, calibration=[{INPUT_NAME: image} for image in make_images(8)])
     return path, quantized
 
 

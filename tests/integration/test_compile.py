@@ -124,6 +124,8 @@ def test_the_report_is_in_the_package_and_beside_it(compiled: Compiled) -> None:
     assert report["parameters_after"] < report["parameters_before"]
     assert report["macs_after"] < report["macs_before"]
     assert {check["constraint"] for check in report["checks"]} == {"max_metric_drop"}
+    (note,) = report["notes"]
+    assert "also made the choices" in note
 
 
 def test_the_page_shows_every_group_and_loads_nothing(compiled: Compiled) -> None:

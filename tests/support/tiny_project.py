@@ -77,6 +77,10 @@ def validation():
     return _bars(160, 2)
 
 
+def test():
+    return _bars(120, 3)
+
+
 def wrong_shape():
     inputs, labels = train()
     return inputs[:, :, :7], labels

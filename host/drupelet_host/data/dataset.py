@@ -37,12 +37,20 @@ class Dataset:
         """At most `count` samples, chosen at random but the same for the same seed."""
         if count >= len(self):
             return self
-        chosen = np.sort(np.random.default_rng(seed).choice(len(self), size=count, replace=False))
+        return self.take(choose_rows(len(self), count, seed=seed))
+
+    def take(self, chosen: npt.NDArray[np.int64]) -> Dataset:
+        """The samples at these positions."""
         return Dataset(
             inputs=self.inputs[chosen],
             labels=None if self.labels is None else self.labels[chosen],
             answers={name: values[chosen] for name, values in self.answers.items()},
         )
+
+
+def choose_rows(size: int, count: int, *, seed: int) -> npt.NDArray[np.int64]:
+    """The positions of `count` of `size` samples, ascending; the same for the same seed."""
+    return np.sort(np.random.default_rng(seed).choice(size, size=count, replace=False))
 
 
 def make_dataset(value: Any, *, source: str) -> Dataset:  # noqa: ANN401 - whatever a person's factory returned

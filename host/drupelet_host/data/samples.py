@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from drupelet_host.data.dataset import Dataset, Labels
+from drupelet_host.data.dataset import Dataset, Labels, choose_rows
+from drupelet_host.errors import DataError
 from drupelet_shared.engines.base import Tensors
 
-__all__ = ["Samples", "Tensors"]
+__all__ = ["Samples", "Tensors", "hold_out", "split_dataset", "split_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,31 @@ class Samples:
         """At most `count` samples, chosen at random but the same for the same seed."""
         if count >= len(self):
             return self
-        chosen = np.sort(np.random.default_rng(seed).choice(len(self), size=count, replace=False))
+        return self.take(choose_rows(len(self), count, seed=seed))
+
+    def take(self, chosen: npt.NDArray[np.int64]) -> Samples:
+        """The samples at these positions."""
         return Samples(
             feeds=[self.feeds[index] for index in chosen],
             labels=None if self.labels is None else self.labels[chosen],
             answers=[self.answers[index] for index in chosen] if self.answers else (),
         )
+
+
+Held = TypeVar("Held", Dataset, Samples)
+
+
+def hold_out(data: Held, share: float, *, seed: int) -> tuple[Held, Held]:
+    """What is left of the validation data, and the share that is kept apart; both in their order.
+
+    Raises:
+        DataError: One of them would be empty.
+    """
+    count = round(share * len(data))
+    if not 0 < count < len(data):
+        raise DataError(f"validation data: has {len(data)} samples: data.hold_out = {share} leaves a part without any")
+    held = choose_rows(len(data), count, seed=seed)
+    return data.take(np.setdiff1d(np.arange(len(data)), held)), data.take(held)
 
 
 def split_dataset(dataset: Dataset, *, input_name: str) -> Samples:

@@ -33,10 +33,10 @@ class ConstraintsPass:
         try:
             ranking = drop_idle(rank_variants(checks, state.measurements), state.measurements, observer=observer)
         except ConstraintError as error:
+            where = f" on the {len(state.test)} test samples, which chose nothing" if state.test else ""
             candidates = state.pruning.candidates if state.pruning else ()
-            if not candidates:
-                raise
-            raise ConstraintError(f"{error}; {describe_frontier(candidates)}", frontier=candidates) from error
+            frontier = f"; {describe_frontier(candidates)}" if candidates else ""
+            raise ConstraintError(f"{error}{where}{frontier}", frontier=candidates) from error
         for check in checks:
             if not check.met and (check.variant in ranking or check.constraint != "max_latency"):
                 verdict = "ranked behind; the device measures again" if check.variant in ranking else "left out"

@@ -1,4 +1,4 @@
-"""The second evaluate pass: every variant in its engine, beside the original."""
+"""The second evaluate pass: every variant in its engine, beside the original, on what the result is proved with."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class EvaluateVariantsPass:
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Measure."""
         originals = {name_original(engine): path for engine, path in state.originals.items()}
-        measured = measure_models({**originals, **state.artifacts}, state.samples, state.metric)
+        measured = measure_models({**originals, **state.artifacts}, state.proof, state.metric)
         observer.progressed("measured every variant", done=1, total=1)
         references = {engine: measured[name_original(engine)] for engine in state.originals}
         variants = {name: measured[name] for name in state.artifacts}

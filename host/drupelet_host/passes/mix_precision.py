@@ -63,5 +63,5 @@ class MixPrecisionPass:
     def _mix(self, calibrated: Calibrated, state: CompileState, settings: StaticSettings) -> MixedPrecision:
         judge = FileJudge(state, self.config.trial_samples, self.seed)
         # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
-        lowest = round(judge(state.originals["onnxruntime"]) - self.max_metric_drop, 9)
+        lowest = round(judge(state.originals["onnxruntime"]) - state.narrow_drop(self.max_metric_drop), 9)
         return mix_precision(calibrated, judge=judge, lowest_score=lowest, settings=settings)

@@ -10,7 +10,7 @@ from drupelet_host.judging import make_judge
 from drupelet_host.pass_result import PassResult
 from drupelet_host.passes.mix_precision import DEFAULT_DROP
 from drupelet_host.progress import Observer
-from drupelet_host.pruning.groups import Importance, find_structure
+from drupelet_host.pruning.groups import find_structure
 from drupelet_host.pruning.progressive import PruningResult, StructuredPruner, progressive_pruning
 from drupelet_host.pruning.savings import CostWeights
 from drupelet_host.pruning.search import SearchSettings, search_pruning
@@ -18,7 +18,6 @@ from drupelet_host.recipe import Constraints, PruneConfig, QuantizeConfig, Recip
 from drupelet_host.state import CompileState, CostCount
 from drupelet_host.target import find_target
 from drupelet_host.variants import JUDGED
-from drupelet_shared.manifest import EngineName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +87,7 @@ class PrunePass:
             ),
             sensitivity=state.curves,
             recovery=self.config.recovery,
-            max_metric_drop=self.config.max_step_drop,
+            max_metric_drop=state.narrow_drop(self.config.max_step_drop),
             seed=self.seed,
             observer=observer,
         )
@@ -102,19 +101,19 @@ class PrunePass:
             make_judge(state, constraints=self.constraints, quantize=self.quantize, input_shape=self.input_shape),
             baseline=state.reference.metric,
             curves=state.curves,
-            settings=self._settings(state.importance, engines=tuple(state.originals)),
+            settings=self._settings(state),
             observer=observer,
         )
 
-    def _settings(self, importance: Importance, *, engines: tuple[EngineName, ...]) -> SearchSettings:
+    def _settings(self, state: CompileState) -> SearchSettings:
         assert self.config.max_step_drop is not None, "from_recipe sets it"
         return SearchSettings(
-            variants=tuple(JUDGED[engine] for engine in engines),
-            max_metric_drop=self.config.max_step_drop,
+            variants=tuple(JUDGED[engine] for engine in state.originals),
+            max_metric_drop=state.narrow_drop(self.config.max_step_drop),
             drop_is_stated=self.drop_is_stated,
             max_trials=self.config.max_trials,
             layers=self.config.layers,
-            importance=importance,
+            importance=state.importance,
             channel_multiple=self.channel_multiple,
             weights=weigh_costs(self.constraints),
             recovery=self.config.recovery,

@@ -60,7 +60,7 @@ class QuantizeAwarePass:
         judge = make_judge(state, constraints=self.constraints, quantize=self.quantize, input_shape=self.input_shape)
         training = state.require_training()
         # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
-        lowest = round(state.reference.metric - self.config.max_metric_drop, 9)
+        lowest = round(state.reference.metric - state.narrow_drop(self.config.max_metric_drop), 9)
         before = _int8_metric(judge, training.model)
         if before >= lowest:
             observer.decided(f"int8 keeps {before:.4f}, at least {lowest:.4f}: no quantization-aware training")

@@ -54,7 +54,7 @@ class SparsifyPass:
         training = state.require_training()
         lessons = prepare_lessons(copy.deepcopy(training.original), training.train)
         # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
-        lowest = round(state.reference.metric - self.config.max_metric_drop, 9)
+        lowest = round(state.reference.metric - state.narrow_drop(self.config.max_metric_drop), 9)
         model, steps = training.model, self.config.iterations
         for step in range(1, steps + 1):
             wanted = ramp(self.config.sparsity, step=step, steps=steps)

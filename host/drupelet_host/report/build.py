@@ -20,10 +20,16 @@ from drupelet_host.report.document import (
     ModelRow,
     PrecisionRow,
     Report,
+    SelectionRow,
     StepRow,
     UnprunableRow,
 )
 from drupelet_host.state import CompileState
+
+_NO_TEST = (
+    "The samples that measured these models also made the choices on the way: expect a little less on new data. With "
+    "data.test or data.hold_out in the recipe, the result is measured on samples that chose nothing."
+)
 
 
 def build_report(state: CompileState, recipe: Recipe, *, created: datetime) -> Report:
@@ -37,7 +43,8 @@ def build_report(state: CompileState, recipe: Recipe, *, created: datetime) -> R
         created=created,
         task=recipe.model.task,
         metric=state.metric.name,
-        samples=len(state.samples),
+        samples=len(state.proof),
+        selection=_selection_row(state, recipe),
         device=recipe.target.device,
         machine=describe_machine(),
         threads=THREADS,
@@ -48,6 +55,7 @@ def build_report(state: CompileState, recipe: Recipe, *, created: datetime) -> R
         originals=tuple(_model_row("original", measured) for measured in state.references.values()),
         variants=tuple(_model_row(name, measured) for name, measured in state.measurements.items()),
         packaged=state.ranking,
+        notes=() if state.test else (_NO_TEST,),
         checks=_check_rows(state, recipe),
         sensitivity=_curve_rows(state),
         groups=_group_rows(state),
@@ -58,6 +66,14 @@ def build_report(state: CompileState, recipe: Recipe, *, created: datetime) -> R
         frontier=_candidate_rows(state),
         lineage=state.lineage,
     )
+
+
+def _selection_row(state: CompileState, recipe: Recipe) -> SelectionRow | None:
+    if state.test is None:
+        return None
+    drop, pruning = recipe.constraints.max_metric_drop, state.pruning
+    lowest = None if drop is None or pruning is None else pruning.baseline - state.narrow_drop(drop)
+    return SelectionRow(samples=len(state.samples), lowest=lowest)
 
 
 def _model_row(name: str, measured: Measurement) -> ModelRow:

@@ -88,6 +88,13 @@ class CandidateRow(_Model):
     reason: str
 
 
+class SelectionRow(_Model):
+    """What chose, where other samples proved the result; `lowest` is what a step of pruning had to keep on it."""
+
+    samples: int
+    lowest: float | None
+
+
 class CalibrationRow(_Model):
     """One way to find the ranges of int8, and the report's metric of the model that was quantized so."""
 
@@ -121,7 +128,9 @@ class Report(_Model):
     """Everything a person needs to judge a compile; times are those of `machine`, not of the device.
 
     Attributes:
-        samples: How many validation samples the metric was measured on.
+        samples: How many samples the metric of originals and variants was measured on.
+        selection: What chose, where that is not what `samples` counts; frontier, steps, sensitivity, calibration and
+            precisions are measured on it.
         macs_before: Multiply-accumulates of one inference; None where only a training framework could count them.
         macs_after: The same of the compiled model.
         originals: The model as it came, in each engine that it was measured in.
@@ -136,6 +145,7 @@ class Report(_Model):
     task: str
     metric: str
     samples: int
+    selection: SelectionRow | None = None
     device: str
     machine: str
     threads: int

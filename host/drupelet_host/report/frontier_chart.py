@@ -109,5 +109,7 @@ def _metric_limit(report: Report, metric: MetricStyle) -> Limit | None:
     drop = report.limit("max_metric_drop")
     if drop is None:
         return None
-    lowest = report.original.metric - drop
+    lowest = report.selection.lowest if report.selection else report.original.metric - drop
+    if lowest is None:
+        return None
     return Limit(lowest, f"at least {metric.show(lowest)}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,17 @@ def test_constraints_that_no_single_variant_meets_fail_with_the_best_of_each() -
 def test_a_metric_that_fell_too_far_is_never_packed() -> None:
     with pytest.raises(ConstraintError, match=r"max_metric_drop wanted 0\.001, best 0\.005"):
         rank(max_metric_drop=0.001)
+
+
+def test_an_engine_without_a_variant_that_meets_everything_fails_the_compile() -> None:
+    for_litert = replace(VARIANTS["int8"], path=Path("model.tflite"), size_bytes=700_000)
+    both = {**VARIANTS, "litert-int8": for_litert}
+    references = {"onnxruntime": ORIGINAL, "litert": replace(ORIGINAL, path=Path("original.tflite"))}
+    checks = check_constraints(Constraints(max_size=500_000), both, references=references)
+    with pytest.raises(
+        ConstraintError,
+        match=r"no variant for litert meets all .*best 700\.0 KB \(700000 bytes\) \(litert-int8\): missed",
+    ):
+        rank_variants(checks, both)
+    checks = check_constraints(Constraints(max_size=800_000), both, references=references)
+    assert rank_variants(checks, both) == ("int8", "litert-int8")

@@ -115,6 +115,14 @@ def test_data_sources_are_told_apart(folder: Path) -> None:
     assert isinstance(parse(folder).data.train, FactorySource)
 
 
+def test_samples_that_prove_are_given_or_held_out_but_not_both(folder: Path) -> None:
+    given = {"train": "data.py:train", "validation": "data.py:validation"}
+    assert parse(folder, data={**given, "hold_out": 0.5}).data.hold_out == 0.5
+    assert "data.hold_out = 1: " in faults(folder, data={**given, "hold_out": 1})
+    text = faults(folder, data={**given, "test": "data.py:validation", "hold_out": 0.5})
+    assert "expected either test or hold_out" in text
+
+
 def test_a_data_source_that_is_not_there_is_named_as_the_recipe_names_it(folder: Path) -> None:
     text = faults(folder, data={"train": "absent.npz", "validation": {"images": "a.idx", "labels": "b.idx"}})
     assert "data.train = 'absent.npz': there is no file" in text
