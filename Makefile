@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-litert test-emulated lint format wheel-check bench-spine bench-compiler bench-agent fuzz clean
+.PHONY: help demo test test-litert test-emulated lint format reference docs wheel-check bench-spine bench-compiler bench-agent fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -33,6 +33,12 @@ format: $(VENV)/.dev  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+reference: $(VENV)/.dev  ## Generate reference pages, JSON Schemas and man pages from the code
+	PYTHONPATH=shared/docs $(BIN)/python -m docs_generator
+
+docs: $(VENV)/.dev  ## Build the documentation as a site: site/index.html
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --nitpicky shared/docs site
+
 wheel-check: $(VENV)/.dev  ## Build sdist and wheel; run the agent from the wheel in a fresh environment
 	$(BIN)/python .ci/check_wheel.py
 
@@ -50,7 +56,7 @@ fuzz: $(VENV)/.dev  ## A million inputs for each parser of foreign bytes
 	PYTHONPATH=tests $(BIN)/python -m fuzz
 
 clean:  ## Remove everything that was built
-	rm -rf $(VENV) dist .demo .bench .fuzz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) dist site .demo .bench .fuzz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(None if ok else "drupelet needs Python 3.11 to 3.13; set PYTHON=")'
@@ -65,7 +71,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "installing the development tools into $(VENV)"
-	$(PIP) install --constraint constraints.txt --editable '.[host,agent,demo,litert]' --group test --group lint --group build
+	$(PIP) install --constraint constraints.txt --editable '.[host,agent,demo,litert]' --group test --group lint --group docs --group build
 	@touch $@
 
 # The converter holds typing_extensions below 4.13, and with it pydantic: it cannot share an environment with the pins above.

@@ -1,4 +1,4 @@
-"""The `drupelet-agent` command: run, install, list, plan, tune, check, rollback, doctor.
+"""The `drupelet-agent` command: run, install, list, plan, tune, check, rollback, doctor, schema, completion.
 
 Each command imports what it needs when it runs, so that `run` stays small.
 """
@@ -18,25 +18,36 @@ from drupelet_agent.config import DEFAULT_CONFIG_PATH, AgentConfig, load_config
 from drupelet_agent.logs import set_up_logging
 from drupelet_agent.store.records import Activation
 from drupelet_agent.store.store import Store
+from drupelet_agent.tooling import SHELLS, completion_script, config_schema_text
 from drupelet_shared.errors import DrupeletError
 from drupelet_shared.units import format_bytes
 
 if TYPE_CHECKING:
     from drupelet_agent.activation import Progress
 
-# 0 done; 1 refused or failed; 2 wrong usage (argparse's own); 130 interrupted.
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+EXIT_CODES = {
+    EXIT_OK: "done",
+    EXIT_FAILED: "refused or failed, or `check` or `doctor` found something wrong; an error ends with a stable code",
+    2: "wrong usage",
+    EXIT_INTERRUPTED: "interrupted",
+}
 
 Command = Callable[[AgentConfig, argparse.Namespace], int]
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; errors of ours become one line on standard error and an exit code."""
-    arguments = _parser().parse_args(argv)
-    command: Command = arguments.command
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
     try:
+        # What shells and editors ask for needs no configuration.
+        if "tool" in arguments:
+            sys.stdout.write(arguments.tool(parser, arguments))
+            return EXIT_OK
+        command: Command = arguments.command
         config = load_config(arguments.config)
         set_up_logging(config.log)
         return command(config, arguments)
@@ -47,7 +58,8 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="drupelet-agent",
         description="Serve compiled models on this device over MQTT.",
@@ -110,7 +122,26 @@ def _parser() -> argparse.ArgumentParser:
         example="drupelet-agent doctor",
     )
     _add_json(doctor)
+    _add_tools(commands)
     return parser
+
+
+def _add_tools(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    schema = commands.add_parser(
+        "schema",
+        help="print the JSON Schema of the configuration",
+        description="print the JSON Schema of the configuration, with which editors complete and check it.",
+        epilog="Example: drupelet-agent schema > agent.schema.json",
+    )
+    schema.set_defaults(tool=config_schema_text)
+    completion = commands.add_parser(
+        "completion",
+        help="print a completion script for a shell",
+        description="print a completion script for a shell on standard output.",
+        epilog="Example: drupelet-agent completion bash > /usr/share/bash-completion/completions/drupelet-agent",
+    )
+    completion.add_argument("shell", choices=SHELLS, help="the shell")
+    completion.set_defaults(tool=completion_script)
 
 
 def _add(

@@ -23,7 +23,13 @@ class _Section(BaseModel):
 
 
 class TlsConfig(_Section):
-    """TLS to the broker; with `cert_file` and `key_file` the agent presents a client certificate."""
+    """TLS to the broker; with `cert_file` and `key_file` the agent presents a client certificate.
+
+    Attributes:
+        ca_file: The certificate authority that the broker's certificate must come from; without it the system's.
+        cert_file: This device's certificate.
+        key_file: Its key.
+    """
 
     ca_file: Path | None = None
     cert_file: Path | None = None
@@ -37,7 +43,19 @@ class TlsConfig(_Section):
 
 
 class BrokerConfig(_Section):
-    """Where the broker is and how the session behaves."""
+    """Where the broker is and how the session behaves.
+
+    Attributes:
+        host: Its name or address.
+        port: 8883 is usual with TLS.
+        username: For brokers that ask for one.
+        password_file: A file whose first line is the password.
+        tls: TLS to the broker; without it the connection is plain.
+        prefix: The first levels of all topics.
+        keepalive_s: After how long without a word each side takes the other for gone.
+        session_expiry_s: How long the broker keeps requests for an agent that is away.
+        will_delay_s: How long the broker waits with the last will, so that a short interruption is not announced.
+    """
 
     host: Annotated[str, Field(min_length=1)] = "localhost"
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
@@ -46,22 +64,32 @@ class BrokerConfig(_Section):
     tls: TlsConfig | None = None
     prefix: Annotated[str, Field(pattern=r"^[^+#$/][^+#]*[^+#/]$")] = DEFAULT_PREFIX
     keepalive_s: Annotated[int, Field(ge=5, le=3600)] = 30
-    # How long the broker keeps requests for an agent that is away.
     session_expiry_s: Annotated[int, Field(ge=0, le=86_400)] = 300
     will_delay_s: Annotated[int, Field(ge=0, le=3600)] = 0
 
 
 class TrustConfig(_Section):
-    """Whose packages are accepted."""
+    """Whose packages are accepted.
+
+    Attributes:
+        folder: The makers' public keys, `*.pub`.
+        allow_unsigned: Whether a package without a signature is accepted too.
+    """
 
     folder: Path = Path("/etc/drupelet/trust")
     allow_unsigned: bool = False
 
 
 class LimitsConfig(_Section):
-    """Budgets. `memory` is for all workers together: bytes, or `memory_share` of what the machine has.
+    """Budgets, and how much one request may ask for.
 
     Attributes:
+        memory: For all workers together; the smallest of this, the share, the cgroup's limit and what is free counts.
+        memory_share: The same, as a share of what the machine has.
+        cpu_cores: Cores that may be used; without it all that the process may use.
+        queue_length: Requests that wait for one model; more are answered with `overloaded`.
+        max_payload: Of a request or a reply.
+        inference_timeout_s: After how long a worker that does not answer is ended.
         evict: Whether models that do not fit together take turns: the least recently used one then yields.
         keep_s: A model that was used or started less than this long ago does not yield.
         versions: How many releases of a model are served at once: 2 keeps the one before the active one.
@@ -147,7 +175,13 @@ class ContractConfig(_Section):
 
 
 class ModelConfig(_Section):
-    """What differs for one model."""
+    """What differs for one model.
+
+    Attributes:
+        objective: In place of `tuning.objective`.
+        max_p99_ms: In place of `tuning.max_p99_ms`.
+        contract: In place of `contract`, as a whole.
+    """
 
     objective: Objective | None = None
     max_p99_ms: Annotated[float, Field(gt=0)] | None = None
@@ -155,11 +189,19 @@ class ModelConfig(_Section):
 
 
 class EventsConfig(_Section):
-    """From where on an event is published; None is never. It takes `windows` in a row to raise one, or to clear it."""
+    """From where on an event is published.
+
+    Attributes:
+        temperature_celsius: Highest temperature of the processor.
+        memory_available: Least memory available.
+        error_rate: Highest share of a window's requests that the device failed.
+        error_rate_requests: Fewer requests than this say nothing about that share.
+        latency_p99_ms: Highest p99 from arrival to reply; without it latency raises no event.
+        windows: How many in a row it takes to raise an event, or to clear it.
+    """
 
     temperature_celsius: Annotated[float, Field(gt=0)] | None = 80.0
     memory_available: ByteSize | None = 100 * 10**6
-    # The share of a window's requests that the device failed, and fewer requests than this say nothing.
     error_rate: Annotated[float, Field(gt=0, le=1)] | None = 0.05
     error_rate_requests: Annotated[int, Field(ge=1)] = 10
     latency_p99_ms: Annotated[float, Field(gt=0)] | None = None
@@ -167,28 +209,53 @@ class EventsConfig(_Section):
 
 
 class TelemetryConfig(_Section):
-    """How often numbers are published, and where else they can be read."""
+    """How often numbers are published, and where else they can be read.
+
+    Attributes:
+        interval_s: The length of a window.
+        outbox_length: Messages kept while the broker is away; beyond it the oldest is dropped.
+        prometheus_port: Of a text endpoint for Prometheus on the loopback interface; without it there is none.
+        events: The limits beyond which an event is published.
+    """
 
     interval_s: Annotated[float, Field(ge=0.1)] = 10.0
     outbox_length: Annotated[int, Field(ge=1)] = 256
-    # A text endpoint for Prometheus on the loopback interface.
     prometheus_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     events: EventsConfig = EventsConfig()
 
 
 class LogConfig(_Section):
-    """What is logged to standard error, and how: `json` is one object a line."""
+    """What is logged to standard error.
+
+    Attributes:
+        level: The least important that is.
+        format: Lines of text, or one JSON object a line.
+    """
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
 
 
 class AgentConfig(_Section):
-    """The whole file."""
+    """The agent's configuration; relative paths are relative to the file.
+
+    Attributes:
+        device: The device's name in its topics; the host name by default.
+        state_dir: Where packages and measurements are kept.
+        home_assistant: Describe the device and its sensors to Home Assistant's MQTT discovery.
+        broker: Where the broker is.
+        trust: Whose packages are accepted.
+        limits: Budgets.
+        tuning: How variants are measured, and which is the best.
+        retune: When a running agent measures again.
+        contract: What a release must keep while it serves.
+        models: What differs for one model, by its name.
+        telemetry: Numbers and events.
+        log: What is logged.
+    """
 
     device: Name = Field(default_factory=socket.gethostname, pattern=NAME_PATTERN, validate_default=True)
     state_dir: Path = Path("/var/lib/drupelet")
-    # Describe the device and its sensors to Home Assistant's MQTT discovery.
     home_assistant: bool = False
     broker: BrokerConfig = BrokerConfig()
     trust: TrustConfig = TrustConfig()

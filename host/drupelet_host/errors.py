@@ -2,6 +2,7 @@
 
 DrupeletError
 |-- RecipeError            recipe_invalid
+|-- SettingsError          settings_invalid
 |-- DataError              data_invalid
 |-- ModelError             model_invalid
 |   `-- ExportError        export_failed
@@ -28,6 +29,12 @@ class RecipeError(DrupeletError):
     """A recipe with faults; the message lists all of them."""
 
     code = "recipe_invalid"
+
+
+class SettingsError(DrupeletError):
+    """A settings file with faults; the message lists all of them."""
+
+    code = "settings_invalid"
 
 
 class DataError(DrupeletError):

@@ -12,7 +12,7 @@ from torch import nn
 from drupelet_host.errors import ModelError
 from drupelet_host.factories import call_factory
 from drupelet_host.module_outputs import name_outputs
-from drupelet_host.recipe import ModelSection
+from drupelet_host.recipe_model import ModelSection
 
 
 def load_model(section: ModelSection) -> nn.Module:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -19,18 +20,17 @@ from pydantic import (
 
 from drupelet_host.errors import RecipeError
 from drupelet_host.recipe_faults import describe_recipe_faults
-from drupelet_host.recipe_sources import DataSource, ExistingFile, Factory, Section, existing_file, recipe_folder
+from drupelet_host.recipe_model import ModelSection
+from drupelet_host.recipe_sources import DataSource, ExistingFile, Factory, Section, recipe_folder
 from drupelet_host.target import DEFAULT_TARGET, TARGETS
 from drupelet_shared.manifest import EngineName, ImagePreprocessing
-from drupelet_shared.names import Name
+from drupelet_shared.schemas import FilledIn
 from drupelet_shared.units import ByteSize
 
 INPUT_NAME, OUTPUT_NAME = "input", "output"
-CLASSIFICATION = "classification"
 
 Ratio = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-InputShape = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=2, max_length=8)]
 
 
 def _in_recipe_folder(path: Path, info: ValidationInfo) -> Path:
@@ -39,64 +39,6 @@ def _in_recipe_folder(path: Path, info: ValidationInfo) -> Path:
 
 def _with_input(value: object) -> object:
     return {"input": INPUT_NAME, **value} if isinstance(value, dict) else value
-
-
-class ModelSection(Section):
-    """[model]: what is compiled, a PyTorch module or a file.
-
-    Attributes:
-        factory: Makes the module.
-        weights: A state_dict for it.
-        input_shape: The module's whole input's, batch first, and the batch is 1.
-        outputs: What the module's outputs are called, in its order.
-        file: An ONNX file (`.onnx`) or a `torch.export` program (`.pt2`), instead of a factory.
-        task: "classification" turns one output of shape (1, classes) into labels; any other name is for whoever
-            reads the manifest.
-        labels: One for each class: a list, or a file with one a line.
-    """
-
-    name: Name
-    version: Name
-    release: Annotated[int, Field(ge=1)]
-    factory: Factory | None = None
-    weights: ExistingFile | None = None
-    input_shape: InputShape | None = None
-    outputs: tuple[Name, ...] = ()
-    file: ExistingFile | None = None
-    task: Name = CLASSIFICATION
-    labels: tuple[str, ...] = ()
-
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _labels_from_file(cls, value: object, info: ValidationInfo) -> object:
-        if not isinstance(value, str):
-            return value
-        return tuple(existing_file(Path(value), info).read_text(encoding="utf-8").splitlines())
-
-    @field_validator("input_shape")
-    @classmethod
-    def _one_at_a_time(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if value is not None and value[0] != 1:
-            raise ValueError("the first number is the batch, which is 1 on the device")
-        return value
-
-    @field_validator("file")
-    @classmethod
-    def _known_format(cls, value: Path | None) -> Path | None:
-        if value is not None and value.suffix not in {".onnx", ".pt2"}:
-            raise ValueError("expected a .onnx or a .pt2 file")
-        return value
-
-    @model_validator(mode="after")
-    def _module_or_file(self) -> Self:
-        if (self.factory is None) == (self.file is None):
-            raise ValueError("expected either a factory (a PyTorch module) or a file (.onnx, .pt2)")
-        if self.factory is not None and self.input_shape is None:
-            raise ValueError("a factory needs input_shape, for example [1, 3, 224, 224]")
-        given = [name for name in ("weights", "input_shape", "outputs") if getattr(self, name)]
-        if self.file is not None and given:
-            raise ValueError(f"{', '.join(given)}: only a factory takes them; the file says it itself")
-        return self
 
 
 class EvaluationSection(Section):
@@ -114,6 +56,9 @@ class EvaluationSection(Section):
 
 class DataSection(Section):
     """[data]: `train` recovers and calibrates, `validation` chooses, `test` proves; they share no sample.
+
+    Each is "file.py:callable", an NPZ file with `inputs` and `labels`, a folder with a folder of images for each label,
+    or a table of two IDX files.
 
     Attributes:
         train: What recovers and calibrates.
@@ -136,9 +81,13 @@ class DataSection(Section):
 
 
 class TargetSection(Section):
-    """[target]: the device."""
+    """[target]: the device.
 
-    device: str = DEFAULT_TARGET
+    Attributes:
+        device: Its kind.
+    """
+
+    device: Annotated[str, Field(json_schema_extra={"enum": sorted(TARGETS)})] = DEFAULT_TARGET
 
     @field_validator("device")
     @classmethod
@@ -158,7 +107,7 @@ class Constraints(Section):
         memory_limit: Peak resident memory of a process that loads and runs the model.
     """
 
-    max_metric_drop: float | None = None
+    max_metric_drop: Annotated[float, Field(json_schema_extra={"minimum": 0, "maximum": 1})] | None = None
     max_size: ByteSize | None = None
     max_latency: Annotated[float, Field(gt=0)] | None = None
     memory_limit: ByteSize | None = None
@@ -172,7 +121,12 @@ class Constraints(Section):
 
 
 class SensitivityConfig(Section):
-    """[sensitivity]: the pruning ratios at which each group is measured, on at most `samples` validation samples."""
+    """[sensitivity]: how the metric of each layer is measured against its pruning ratio.
+
+    Attributes:
+        ratios: The pruning ratios that are measured.
+        samples: Most validation samples to measure on.
+    """
 
     ratios: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)] = (0.25, 0.5, 0.75)
     samples: Annotated[int, Field(gt=0)] = 512
@@ -248,20 +202,47 @@ class QuantizeConfig(Section):
 
 
 class ExportSection(Section):
-    """[export]: the engines that variants are made for."""
+    """[export]: what variants are made for.
+
+    Attributes:
+        engines: The engines.
+    """
 
     engines: Annotated[tuple[EngineName, ...], Field(min_length=1)] = ("onnxruntime",)
 
 
 class OutputSection(Section):
-    """[output]: where the package goes, relative to the recipe, and the private key that signs it."""
+    """[output]: the package.
+
+    Attributes:
+        folder: Where it goes; without it beside the recipe.
+        key: The private key that signs it; without it, `drupelet sign` does.
+    """
 
     folder: Annotated[Path, AfterValidator(_in_recipe_folder), Field(validate_default=True)] = Path()
     key: ExistingFile | None = None
 
 
 class Recipe(Section):
-    """A compile, as a person states it."""
+    """A compile, as a person states it; paths are relative to the recipe's folder.
+
+    Attributes:
+        seed: Of everything random.
+        model: What is compiled.
+        data: The samples.
+        evaluation: What a model is worth.
+        target: The device.
+        constraints: What the result must reach.
+        sensitivity: How the layers are measured.
+        prune: How much of each layer goes.
+        quantize: Which smaller variants are made.
+        export: The engines.
+        image: How an image becomes the model's input; without it the model takes tensors alone.
+        output: The package.
+    """
+
+    # `load_recipe` gives [output], so that its folder is the recipe's.
+    model_config = ConfigDict(json_schema_extra=FilledIn("output", {}).apply)
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     model: ModelSection
@@ -273,7 +254,7 @@ class Recipe(Section):
     prune: PruneConfig = PruneConfig()
     quantize: QuantizeConfig = QuantizeConfig()
     export: ExportSection = ExportSection()
-    image: Annotated[ImagePreprocessing, BeforeValidator(_with_input)] | None = None
+    image: Annotated[ImagePreprocessing, FilledIn("input", INPUT_NAME), BeforeValidator(_with_input)] | None = None
     output: OutputSection
 
     @model_validator(mode="after")

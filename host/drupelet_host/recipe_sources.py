@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 
 from drupelet_host.factories import FactoryRef, parse_factory
 
@@ -47,7 +47,11 @@ def _source(value: object) -> object:
 
 ExistingFile = Annotated[Path, AfterValidator(existing_file)]
 ExistingFolder = Annotated[Path, AfterValidator(_existing_folder)]
-Factory = Annotated[FactoryRef, BeforeValidator(_factory)]
+Factory = Annotated[
+    FactoryRef,
+    BeforeValidator(_factory),
+    WithJsonSchema({"type": "string", "pattern": r"^.+:[^\d\W]\w*$", "examples": ["model.py:build"]}),
+]
 
 
 class Section(BaseModel):
@@ -78,6 +82,18 @@ class IdxSource(Section):
     labels: ExistingFile
 
 
+class IdxFiles(Section):
+    """Two IDX files as a recipe names them.
+
+    Attributes:
+        images: The file of images.
+        labels: The file of labels.
+    """
+
+    images: Path
+    labels: Path
+
+
 class FolderSource(Section):
     """A folder with one folder of images for each label."""
 
@@ -85,7 +101,10 @@ class FolderSource(Section):
     path: ExistingFolder
 
 
+_WrittenSource = (
+    Annotated[str, Field(examples=["data.py:train", "digits.npz", "images/train"], min_length=1)] | IdxFiles
+)
 DataSource = Annotated[
     Annotated[FactorySource | NpzSource | IdxSource | FolderSource, Field(discriminator="kind")],
-    BeforeValidator(_source),
+    BeforeValidator(_source, json_schema_input_type=_WrittenSource),
 ]

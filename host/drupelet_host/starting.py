@@ -18,7 +18,8 @@ from drupelet_host.evaluation.metrics import TOP1, Agreement, CustomMetric, Fide
 from drupelet_host.evaluation.scoring import answer_module, answer_session
 from drupelet_host.factories import FactoryRef, load_factory
 from drupelet_host.model_source import check_runs, load_model
-from drupelet_host.recipe import CLASSIFICATION, INPUT_NAME, Recipe
+from drupelet_host.recipe import INPUT_NAME, Recipe
+from drupelet_host.recipe_model import CLASSIFICATION
 from drupelet_host.recipe_sources import DataSource
 from drupelet_host.state import CompileState, Training
 from drupelet_shared.engines.base import Session

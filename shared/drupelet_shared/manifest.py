@@ -27,7 +27,13 @@ class _Model(BaseModel):
 
 
 class FileEntry(_Model):
-    """One file of the package besides the manifest and the signature."""
+    """One file of the package besides the manifest and the signature.
+
+    Attributes:
+        path: Where it is in the package.
+        sha256: Of its bytes.
+        size_bytes: How many those are.
+    """
 
     path: FilePath
     sha256: Sha256
@@ -37,8 +43,16 @@ class FileEntry(_Model):
 class ImagePreprocessing(_Model):
     """How a JPEG or PNG becomes the model's input: resize, convert, then `(pixel / 255 - mean) / std` a channel.
 
-    `resize` is "stretch" (to height x width), "crop" (shorter side first, then the centre) or "letterbox" (longer side
-    first, then padding with zero pixels).
+    Attributes:
+        input: The input it becomes.
+        color: The channels, in their order.
+        layout: Channels before or after height and width.
+        height: In pixels.
+        width: In pixels.
+        resize: "stretch" (to height x width), "crop" (shorter side first, then the centre) or "letterbox" (longer side
+            first, then padding with zero pixels).
+        mean: One number, or one a channel.
+        std: One number, or one a channel.
     """
 
     input: str
@@ -64,7 +78,14 @@ class ImagePreprocessing(_Model):
 
 
 class Classification(_Model):
-    """Scores of one output, shape (batch, classes), become the labelled top k."""
+    """Scores of one output, shape (batch, classes), become the labelled top k.
+
+    Attributes:
+        kind: Which post-processing this is.
+        output: The output that has the scores.
+        top_k: Most labels in an answer.
+        activation: What turns scores into probabilities.
+    """
 
     kind: Literal["classification"] = "classification"
     output: str
@@ -73,7 +94,14 @@ class Classification(_Model):
 
 
 class Latency(_Model):
-    """What an inference took on the machine that compiled the package; it says nothing about the device."""
+    """What an inference took on the machine that compiled the package; it says nothing about the device.
+
+    Attributes:
+        p50_ms: The median.
+        p99_ms: The 99th percentile.
+        threads: Of the engine.
+        machine: Its processor.
+    """
 
     p50_ms: Annotated[float, Field(ge=0)]
     p99_ms: Annotated[float, Field(ge=0)]
@@ -84,8 +112,10 @@ class Latency(_Model):
 class Golden(_Model):
     """Inputs with the outputs the host saw from this variant.
 
-    `path` is an NPZ whose arrays are named `input.NAME` and `output.NAME`, the samples along a new first axis.
-    `tolerance` is the largest difference allowed, as a fraction of the largest magnitude in that output's golden array.
+    Attributes:
+        path: An NPZ whose arrays are named `input.NAME` and `output.NAME`, the samples along a new first axis.
+        samples: How many there are.
+        tolerance: The largest difference allowed, as a fraction of the largest magnitude in that output's golden array.
     """
 
     path: FilePath
@@ -94,7 +124,20 @@ class Golden(_Model):
 
 
 class Variant(_Model):
-    """One model file that an engine loads, with what was measured in that engine on the host."""
+    """One model file that an engine loads, with what was measured in that engine on the host.
+
+    Attributes:
+        id: What plans and telemetry call it.
+        engine: What runs it.
+        engine_min_version: The oldest version of the engine that can.
+        precision: Of weights and activations.
+        path: The model file.
+        size_bytes: Of the model file.
+        peak_memory_bytes: Of a process that loads and runs it.
+        metrics: By name, measured in this engine.
+        latency: Measured in this engine.
+        golden: What the device checks it with.
+    """
 
     id: Name
     engine: EngineName
@@ -109,14 +152,28 @@ class Variant(_Model):
 
 
 class Target(_Model):
-    """The device the package was compiled for."""
+    """The device the package was compiled for.
+
+    Attributes:
+        device: Its kind.
+        architecture: As `uname -m` says it there.
+    """
 
     device: Name
     architecture: Name
 
 
 class LineageRecord(_Model):
-    """One compiler pass: what it was told, what it measured, what it started from."""
+    """One compiler pass: what it was told, what it measured, what it started from.
+
+    Attributes:
+        name: The pass.
+        parameters: What it was told.
+        metrics: What it measured.
+        seconds: What it took.
+        parent: The digest of the model it started from; none for the first pass.
+        digest: Of the model it made.
+    """
 
     name: Name
     parameters: dict[str, JsonValue]
@@ -127,7 +184,24 @@ class LineageRecord(_Model):
 
 
 class Manifest(_Model):
-    """The content of `manifest.json`; variants stand in the order the compiler ranks them, best first."""
+    """The content of `manifest.json`.
+
+    Attributes:
+        schema_version: Of this format.
+        name: The model.
+        version: For people; not ordered.
+        release: Grows with every package of that name; devices refuse to go back.
+        created: Informative: nothing is accepted or refused by date.
+        task: What the model does.
+        inputs: The tensors it takes.
+        outputs: The tensors it gives.
+        preprocessing: How an image becomes an input.
+        postprocessing: How an output becomes labels.
+        target: The device it was compiled for.
+        variants: In the order the compiler ranks them, best first.
+        files: Every file of the package besides the manifest and the signature.
+        lineage: The compiler's passes, in order.
+    """
 
     schema_version: Literal[1] = 1
     name: Name

@@ -21,7 +21,14 @@ class _Message(BaseModel):
 
 
 class DeviceStatus(_Message):
-    """`status`: the birth message and the last will share a `session`, so a stale will is told from a new birth."""
+    """`status`: the birth message and the last will.
+
+    Attributes:
+        state: "offline" comes from the last will, or from a farewell.
+        device: Its name.
+        session: New for each run of the agent; birth and will share it, so that a stale will is told from a new birth.
+        agent_version: The agent's.
+    """
 
     state: Literal["online", "offline"]
     device: Name
@@ -33,10 +40,14 @@ class Plan(_Message):
     """How the device runs a model, what was measured of it, and why it was chosen.
 
     Attributes:
+        engine: What runs the variant.
         threads: Threads of each instance.
         instances: Worker processes that take from the model's one queue.
         memory_budget_bytes: What all instances together may allocate.
+        p50_ms: The median of an inference, as measured on the device.
+        p99_ms: The 99th percentile, with all instances at work.
         footprint_bytes: What all instances together held at the most while they were measured.
+        reason: Why this plan was chosen.
         objective: What the choice was for: the lowest p99, or the most inferences per second.
         p99_bound_ms: The bound on p99 that went with `throughput`.
         throughput_per_s: Inferences per second with all instances at work; absent in plans of older agents.
@@ -61,7 +72,15 @@ ChangeKind = Literal["installed", "staged", "activated", "tuned", "rolled_back",
 
 
 class PlanChange(_Message):
-    """One change of what runs for a model; `at` is by the device's clock, which may be wrong without a network."""
+    """One change of what runs for a model.
+
+    Attributes:
+        at: By the device's clock, which may be wrong without a network.
+        what: The kind of change.
+        release: The release that runs since.
+        runs: The plan, in words.
+        why: What led to it.
+    """
 
     at: datetime
     what: ChangeKind
@@ -71,9 +90,22 @@ class PlanChange(_Message):
 
 
 class ModelState(_Message):
-    """`models/<model>/state`, retained; `inputs` and `outputs` are what the running model takes and gives.
+    """`models/<model>/state`, retained: what runs for a model.
 
-    `earlier_versions` are those that answer beside this one; `changes` are the latest changes of release and plan.
+    Attributes:
+        model: Its name.
+        version: Of the active release.
+        release: The active one.
+        digest: Of the active package.
+        health: Whether it answers.
+        variant: The one that runs.
+        plan: How it runs.
+        inputs: The tensors the running model takes.
+        outputs: The tensors the running model gives.
+        earlier_versions: Those that answer beside this one.
+        changes: The latest changes of release and plan, the oldest first.
+        error: Why it does not answer, or what else is wrong with it.
+        code: The stable code of that error.
     """
 
     model: Name
@@ -92,7 +124,16 @@ class ModelState(_Message):
 
 
 class Percentiles(_Message):
-    """A latency distribution over one telemetry window, in milliseconds."""
+    """A latency distribution over one telemetry window, in milliseconds.
+
+    Attributes:
+        count: How many requests it is over.
+        p50_ms: The median.
+        p90_ms: The 90th percentile.
+        p95_ms: The 95th percentile.
+        p99_ms: The 99th percentile.
+        max_ms: The longest, exact.
+    """
 
     count: int
     p50_ms: float
@@ -105,7 +146,18 @@ class Percentiles(_Message):
 class ModelTelemetry(_Message):
     """`telemetry/models/<model>`: one window of one model.
 
-    `outcomes` counts "ok" and each error code in the window, `totals` since the agent began to serve the model.
+    Attributes:
+        model: Its name.
+        version: The one that answered.
+        variant: The one that ran.
+        window_s: How long the window was.
+        outcomes: How many requests ended with "ok" and with each error code in the window.
+        totals: The same since the agent began to serve the model.
+        queue: Waiting for a worker.
+        decode: Reading the request.
+        inference: In the engine.
+        encode: Writing the reply.
+        total: From arrival to reply.
     """
 
     model: Name
@@ -122,7 +174,13 @@ class ModelTelemetry(_Message):
 
 
 class WorkerMemory(_Message):
-    """What one worker process holds; `model` is absent while its release arrives or leaves."""
+    """What one worker process holds.
+
+    Attributes:
+        pid: The process.
+        resident_bytes: Its resident memory.
+        model: What it runs; absent while its release arrives or leaves.
+    """
 
     pid: int
     resident_bytes: int
@@ -132,8 +190,21 @@ class WorkerMemory(_Message):
 class DeviceTelemetry(_Message):
     """`telemetry/device`; what the device does not tell is absent.
 
-    `throttling` names the firmware's flags that are set; those ending in `_occurred` were set since the device booted.
-    `dropped_messages` counts telemetry and events that the agent gave up since it started, as they waited too long.
+    Attributes:
+        device: Its name.
+        uptime_s: Since the device booted.
+        cpu_percent: Of the whole device, 0 to 100.
+        memory_total_bytes: Of the device.
+        memory_available_bytes: Of the device, without swapping.
+        agent_memory_bytes: Resident, of the parent process.
+        workers_memory_bytes: Resident, of all workers.
+        workers: Each of them.
+        temperature_celsius: Of the processor.
+        throttled: Whether the firmware slows the processor down now.
+        throttling: The firmware's flags that are set; those ending in `_occurred` were set since the device booted.
+        clock_mhz: Of the processor, now.
+        disk_free_bytes: Where the packages are.
+        dropped_messages: Telemetry and events given up since the agent started, as they waited too long.
     """
 
     device: Name
@@ -153,7 +224,17 @@ class DeviceTelemetry(_Message):
 
 
 class Event(_Message):
-    """`event`: a number of the device, or of one model, went beyond its limit, or came back."""
+    """`event`: a number of the device, or of one model, went beyond its limit, or came back.
+
+    Attributes:
+        device: Its name.
+        kind: Which number.
+        state: "raised" when it went beyond, "cleared" when it came back.
+        value: The number.
+        limit: What it is measured against.
+        message: For people.
+        model: Whose number it is, where it is a model's.
+    """
 
     device: Name
     kind: Literal["temperature", "memory", "error_rate", "latency"]
@@ -165,7 +246,13 @@ class Event(_Message):
 
 
 class ErrorReply(_Message):
-    """The body of a reply that refuses a request."""
+    """The body of a reply that refuses a request.
+
+    Attributes:
+        error: For people; it may change.
+        code: Stable.
+        id: The request's, where it is known.
+    """
 
     error: str
     code: str

@@ -49,7 +49,13 @@ NUMPY_DTYPE: dict[Datatype, str] = {
 
 
 class TensorSpec(BaseModel):
-    """One input or output of a model: its name, datatype and shape, -1 for a variable dimension."""
+    """One input or output of a model.
+
+    Attributes:
+        name: As the model file has it.
+        datatype: As the Open Inference Protocol v2 has it.
+        shape: Its dimensions, -1 for a variable one.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from drupelet_shared.errors import InvalidValueError
 
@@ -54,4 +54,17 @@ def _parse_for_pydantic(value: object) -> object:
     return value
 
 
-ByteSize = Annotated[int, BeforeValidator(_parse_for_pydantic), Field(gt=0)]
+ByteSize = Annotated[
+    int,
+    BeforeValidator(_parse_for_pydantic),
+    Field(gt=0),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "exclusiveMinimum": 0},
+                {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([KkMmGg]?[Ii]?[Bb]?)\s*$"},
+            ],
+            "examples": ["512MB"],
+        }
+    ),
+]

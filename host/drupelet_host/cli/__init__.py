@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 import click
 
+from drupelet_host.cli.folders import settings_file
 from drupelet_host.cli.output import print_error
 from drupelet_shared.errors import DrupeletError
 
-# 0 done; 1 refused or failed; 2 wrong usage (click's own); 3 a constraint was not met; 130 interrupted.
 EXIT_FAILED = 1
 EXIT_CONSTRAINT = 3
 EXIT_INTERRUPTED = 130
+EXIT_CODES = {
+    0: "done",
+    EXIT_FAILED: "refused or failed; the last line on standard error ends with a stable code",
+    2: "wrong usage",
+    EXIT_CONSTRAINT: "a constraint of the recipe was not met; nothing was written",
+    EXIT_INTERRUPTED: "interrupted",
+}
 
 COMMANDS = {
     "compile": "drupelet_host.cli.compile:compile_command",
@@ -24,6 +32,8 @@ COMMANDS = {
     "inspect": "drupelet_host.cli.package:inspect",
     "infer": "drupelet_host.cli.infer:infer",
     "top": "drupelet_host.cli.top:top",
+    "schema": "drupelet_host.cli.schema:schema",
+    "completion": "drupelet_host.cli.completion:completion",
 }
 
 
@@ -46,18 +56,34 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="drupelet", prog_name="drupelet")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Compile trained networks into small signed packages and run them on a Raspberry Pi 4.
+
+    Defaults for the options of commands that talk to devices, such as --broker, may stand in
+    $XDG_CONFIG_HOME/drupelet/config.toml.
 
     Example: drupelet compile recipe.toml
     """
+    name = ctx.invoked_subcommand or ""
+    command = cli.get_command(ctx, name)
+    options = {option.name or "": option for option in command.params} if command else {}
+    if "broker" in options:
+        ctx.default_map = {name: _defaults(options)}
+
+
+def _defaults(options: Mapping[str, click.Parameter]) -> dict[str, Any]:
+    from drupelet_host.settings import load_settings  # noqa: PLC0415 - only commands that talk to a device need it
+
+    settings = {key: value for key, value in load_settings(settings_file()).items() if key in options}
+    return {key: [value] if options[key].multiple else value for key, value in settings.items()}
 
 
 def main() -> NoReturn:
     """Run the command line; errors of ours become one line on standard error and an exit code."""
     try:
         # Outside of its standalone mode click returns the code of `ctx.exit`.
-        sys.exit(cli(standalone_mode=False) or 0)
+        sys.exit(cli(prog_name="drupelet", standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from drupelet_host.client import BrokerAddress
@@ -53,6 +54,16 @@ def broker_address(
     )
     from drupelet_shared.errors import InvalidValueError  # noqa: PLC0415 - as above
 
+    if _is_another_broker():
+        password_file, ca_file, cert_file, key_file = (
+            None if _is_from_settings(name) else value
+            for name, value in (
+                ("password_file", password_file),
+                ("ca_file", ca_file),
+                ("cert_file", cert_file),
+                ("key_file", key_file),
+            )
+        )
     if cert_file is None and key_file is not None:
         raise click.UsageError("--key-file needs --cert-file")
     certificates = TlsOptions(ca_file, cert_file, key_file) if ca_file or cert_file else None
@@ -62,3 +73,12 @@ def broker_address(
         return parse_broker_url(url, password=password, tls=certificates)
     except InvalidValueError as error:
         raise click.UsageError(str(error)) from error
+
+
+def _is_another_broker() -> bool:
+    """Whether the broker is not that of the settings file, whose passwords and certificates are then not for it."""
+    return not _is_from_settings("broker")
+
+
+def _is_from_settings(option: str) -> bool:
+    return click.get_current_context().get_parameter_source(option) is ParameterSource.DEFAULT_MAP

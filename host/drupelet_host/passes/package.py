@@ -18,7 +18,8 @@ from drupelet_host.packaging.golden_samples import record_samples
 from drupelet_host.packaging.keys import load_private_key
 from drupelet_host.pass_result import PassResult
 from drupelet_host.progress import Observer
-from drupelet_host.recipe import CLASSIFICATION, Recipe
+from drupelet_host.recipe import Recipe
+from drupelet_host.recipe_model import CLASSIFICATION
 from drupelet_host.report.build import build_report
 from drupelet_host.report.html import render_html
 from drupelet_host.state import CompileState

@@ -7,7 +7,8 @@ import pytest
 from drupelet_host.errors import DataError, ModelError
 from drupelet_host.factories import call_factory, load_factory, parse_factory
 from drupelet_host.model_source import check_runs, load_model, load_weights
-from drupelet_host.recipe import ModelSection, load_recipe
+from drupelet_host.recipe import load_recipe
+from drupelet_host.recipe_model import ModelSection
 from support.tiny_project import INPUT_SHAPE, trained, write_project
 
 

@@ -1,0 +1,1 @@
+"""Makes the reference, the schemas and the man pages from the code."""
