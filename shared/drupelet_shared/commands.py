@@ -44,7 +44,12 @@ class InstallRequest(_Message):
 
 
 class ActivateRequest(_Message):
-    """`command/activate`: run a release that is installed and newer than the active one."""
+    """`command/activate`: run a release that is installed and newer than the active one.
+
+    Attributes:
+        model: The model.
+        release: Which; the newest by default.
+    """
 
     model: Name
     release: Release | None = None
@@ -64,7 +69,11 @@ class RollBackRequest(_Message):
 
 
 class RemoveRequest(_Message):
-    """`command/remove`: serve a model no longer and free its packages."""
+    """`command/remove`: serve a model no longer and free its packages.
+
+    Attributes:
+        model: The model.
+    """
 
     model: Name
 
@@ -74,13 +83,23 @@ class ListRequest(_Message):
 
 
 class TuneRequest(_Message):
-    """`command/tune`: measure the active release again and give it the plan that follows."""
+    """`command/tune`: measure the active release again and give it the plan that follows.
+
+    Attributes:
+        model: The model.
+    """
 
     model: Name
 
 
 class CommandProgress(_Message):
-    """One step of a command that is under way; any number of them come before the result or the error."""
+    """One step of a command that is under way; any number of them come before the result or the error.
+
+    Attributes:
+        command: Its name.
+        stage: What has been reached.
+        detail: For people.
+    """
 
     command: str
     stage: Stage
@@ -88,7 +107,17 @@ class CommandProgress(_Message):
 
 
 class InstalledRelease(_Message):
-    """One release in a device's store; `signed_by` is absent where signatures are not checked."""
+    """One release in a device's store.
+
+    Attributes:
+        model: The model.
+        version: For people.
+        release: The number that only grows.
+        digest: Of the package.
+        variant: The one that is chosen on this device.
+        plan: How it runs.
+        signed_by: The id of the key that signed it; absent where signatures are not checked.
+    """
 
     model: Name
     version: Name
@@ -100,7 +129,16 @@ class InstalledRelease(_Message):
 
 
 class InstalledModel(_Message):
-    """What a device's store holds of one model; `staged` waits for `activate`."""
+    """What a device's store holds of one model.
+
+    Attributes:
+        model: The model.
+        highest_release: The highest this device has activated; lower ones are refused.
+        active: The release that answers.
+        previous: The one a roll back brings back.
+        staged: One that waits for `activate`.
+        changes: The latest changes, the oldest first.
+    """
 
     model: Name
     highest_release: int
@@ -111,14 +149,25 @@ class InstalledModel(_Message):
 
 
 class InstalledModels(_Message):
-    """The answer to `list`."""
+    """The answer to `list`.
+
+    Attributes:
+        models: What is installed.
+        free_bytes: Where packages are kept.
+    """
 
     models: tuple[InstalledModel, ...]
     free_bytes: int
 
 
 class Removed(_Message):
-    """The answer to `remove`."""
+    """The answer to `remove`.
+
+    Attributes:
+        model: The model.
+        release: The one that was active.
+        freed_bytes: What its packages took.
+    """
 
     model: Name
     release: Release

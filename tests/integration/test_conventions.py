@@ -54,8 +54,9 @@ def test_a_program_says_its_version(program: str) -> None:
 def test_every_command_has_a_summary_an_example_of_itself_and_a_meaning_for_each_option(program: Program) -> None:
     for command in (program.itself, *program.commands):
         assert command.summary, command.name
-        assert command.example.startswith(program.name), command.name
-        assert command.name.rpartition(" ")[2] in command.example, command.name
+        assert command.examples, command.name
+        assert all(re.match(rf"(sudo )?{program.name}\b", example) for example in command.examples), command.name
+        assert all(command.name.rpartition(" ")[2] in example for example in command.examples), command.name
         assert all(option.meaning for option in command.options), command.name
 
 

@@ -27,7 +27,8 @@ def _text(command: Command) -> list[str]:
         described = [argument for argument in arguments if heading == "option" or argument.meaning]
         if described:
             parts.append(table((heading, "meaning"), ((code(made.written), _meaning(made)) for made in described)))
-    parts.append(f"For example: `{command.example}`\n")
+    examples = "\n".join(command.examples)
+    parts.append(f"For example:\n\n```text\n{examples}\n```\n")
     return parts
 
 

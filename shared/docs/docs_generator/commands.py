@@ -40,7 +40,7 @@ class Command:
     paragraphs: tuple[str, ...]
     arguments: tuple[Argument, ...]
     options: tuple[Argument, ...]
-    example: str
+    examples: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +75,17 @@ def agent_program() -> Program:
 
 def _click_command(command: click.Command, context: click.Context) -> Command:
     with context.scope(cleanup=False):
-        *paragraphs, example = (" ".join(text.split()) for text in (command.help or "").split("\n\n"))
+        paragraphs = [" ".join(text.split()) for text in (command.help or "").split("\n\n")]
+        about = [text for text in paragraphs if not text.startswith(_EXAMPLE)]
         found = [_click_argument(parameter, context) for parameter in command.get_params(context)]
         return Command(
             name=context.command_path,
             usage=" ".join([context.command_path, *command.collect_usage_pieces(context)]),
-            summary=paragraphs[0],
-            paragraphs=tuple(paragraphs[1:]),
+            summary=about[0],
+            paragraphs=tuple(about[1:]),
             arguments=tuple(made for made in found if not made.names[0].startswith("-")),
             options=tuple(made for made in found if made.names[0].startswith("-")),
-            example=example.removeprefix(_EXAMPLE),
+            examples=tuple(text.removeprefix(_EXAMPLE) for text in paragraphs if text.startswith(_EXAMPLE)),
         )
 
 
@@ -113,7 +114,7 @@ def _argparse_command(parser: argparse.ArgumentParser) -> Command:
         paragraphs=(),
         arguments=tuple(made for made in found if not made.names[0].startswith("-")),
         options=tuple(made for made in found if made.names[0].startswith("-")),
-        example=(parser.epilog or "").removeprefix(_EXAMPLE),
+        examples=tuple(line.removeprefix(_EXAMPLE) for line in (parser.epilog or "").splitlines()),
     )
 
 

@@ -41,7 +41,8 @@ def _lines(program: Program) -> Iterator[str]:
         for paragraph in (command.summary, *command.paragraphs):
             yield from (".PP", _escape(paragraph))
         yield from _options((*(made for made in command.arguments if made.meaning), *command.options), heading=".PP")
-        yield from (".PP", "Example:", ".PP", ".RS", _escape(command.example), ".RE")
+        for example in command.examples:
+            yield from (".PP", "Example:", ".PP", ".RS", _escape(example), ".RE")
     yield from _terms(".SH EXIT STATUS", {str(number): what for number, what in program.exit_codes.items()})
     variables = {made.variable: f"As {made.names[-1]}." for made in _all_options(program) if made.variable}
     if variables:
