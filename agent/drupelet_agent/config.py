@@ -208,6 +208,22 @@ class EventsConfig(_Section):
     windows: Annotated[int, Field(ge=1)] = 3
 
 
+class DeliveryConfig(_Section):
+    """What packages that come over the network may cost.
+
+    Attributes:
+        max_package: The largest package file.
+        uploads: How many incoming files there are at most, whole ones that wait to be installed included.
+        keep_s: How long a file is kept that nobody continues or installs.
+        reserve: Room on the disk that stays free.
+    """
+
+    max_package: ByteSize = 1024 * 2**20
+    uploads: Annotated[int, Field(ge=1, le=64)] = 4
+    keep_s: Annotated[float, Field(gt=0)] = 7 * 86_400.0
+    reserve: ByteSize = 64 * 2**20
+
+
 class TelemetryConfig(_Section):
     """How often numbers are published, and where else they can be read.
 
@@ -250,6 +266,7 @@ class AgentConfig(_Section):
         retune: When a running agent measures again.
         contract: What a release must keep while it serves.
         models: What differs for one model, by its name.
+        delivery: What packages that come over the network may cost.
         telemetry: Numbers and events.
         log: What is logged.
     """
@@ -264,6 +281,7 @@ class AgentConfig(_Section):
     retune: RetuneConfig = RetuneConfig()
     contract: ContractConfig = ContractConfig()
     models: dict[Name, ModelConfig] = Field(default_factory=dict)
+    delivery: DeliveryConfig = DeliveryConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     log: LogConfig = LogConfig()
 

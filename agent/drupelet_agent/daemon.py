@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 from paho.mqtt.client import MQTTMessage
 
-from drupelet_agent.commands.router import CommandRouter
-from drupelet_agent.commands.runner import CommandRunner
 from drupelet_agent.config import AgentConfig
 from drupelet_agent.environment import service_manager
 from drupelet_agent.fleet import Fleet
@@ -20,6 +18,7 @@ from drupelet_agent.mqtt.announcer import Announcer, status_publication
 from drupelet_agent.mqtt.connection import BrokerConnection
 from drupelet_agent.mqtt.requests import RequestRouter
 from drupelet_agent.notify import Life, report_life
+from drupelet_agent.orders import Orders
 from drupelet_agent.store.store import Store
 from drupelet_agent.telemetry.reporter import Reporter
 from drupelet_shared.messages import ModelState
@@ -64,13 +63,13 @@ class Daemon:
         )
         self._guardian = Guardian(config, self._store)
         self._fleet = Fleet(self._store, config, on_state=self._on_state, on_outcome=self._guardian.record)
-        self._commands = CommandRouter(self._topics, CommandRunner(config), publish=self._connection.publish)
+        self._orders = Orders(config, self._topics, publish=self._connection.publish)
         self._router = RequestRouter(
             self._topics,
             self._fleet.find,
             publish=self._connection.publish,
             acknowledge=self._connection.acknowledge,
-            other=self._commands.route,
+            other=self._orders.route,
         )
         self._reporter = Reporter(config, self._fleet, self._announcer)
         self._discovery = _discovery(config, self._topics) if config.home_assistant else None
@@ -87,7 +86,13 @@ class Daemon:
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
         log.info("agent starts device=%s state_dir=%s", self._config.device, self._config.state_dir)
         endpoint = await self._start_endpoint()
-        work = [self._follow_store(), self._connection.run(), self._report(), self._guardian.run(self._fleet)]
+        work = [
+            self._follow_store(),
+            self._connection.run(),
+            self._report(),
+            self._orders.run(),
+            self._guardian.run(self._fleet),
+        ]
         if self._manager:
             work.append(report_life(self._manager, self._look))
         tasks = [asyncio.create_task(one) for one in work]
@@ -108,7 +113,7 @@ class Daemon:
         log.info("agent stops device=%s", self._config.device)
         self._manager.stopping()
         self._router.close()
-        await self._commands.stop()
+        await self._orders.stop()
         await self._fleet.stop()
         self._reporter.report()
         if self._connection.connected:
@@ -117,7 +122,7 @@ class Daemon:
 
     def _on_connected(self, *, session_present: bool) -> None:
         self._router.connected(session_present=session_present)
-        self._connection.subscribe(*self._topics.infer_filters, self._topics.command_filter)
+        self._connection.subscribe(*self._topics.infer_filters, *self._orders.filters)
         if self._discovery is not None:
             self._connection.subscribe(self._discovery.birth_topic)
         self._announce()

@@ -4,12 +4,17 @@ DrupeletError
 |-- ConfigError               config_invalid
 |-- StoreError                store_error
 |   |-- StoreBusyError        store_busy
+|   |-- StoreFullError        store_full
 |   |-- NotInstalledError     not_installed
 |   |-- NoPreviousError       no_previous_release
 |   |-- ReleaseTooOldError    release_too_old
 |   `-- ReleaseChangedError   release_changed
 |-- WrongPackageError         wrong_package
 |-- SourceError               source_error
+|   |-- UploadTooLargeError   upload_too_large
+|   |-- TooManyUploadsError   too_many_uploads
+|   |-- UnknownUploadError    unknown_upload
+|   `-- UploadDigestError     upload_digest_mismatch
 |-- PlanError                 no_usable_variant
 |   |-- MemoryBudgetError     memory_budget_exceeded
 |   `-- ContractError         contract_broken
@@ -43,6 +48,12 @@ class StoreBusyError(StoreError):
     """Another process is changing the store."""
 
     code = "store_busy"
+
+
+class StoreFullError(StoreError):
+    """The store's file system has no room for what was asked."""
+
+    code = "store_full"
 
 
 class NotInstalledError(StoreError):
@@ -79,6 +90,30 @@ class SourceError(DrupeletError):
     """A package cannot be had from where it is said to be."""
 
     code = "source_error"
+
+
+class UploadTooLargeError(SourceError):
+    """An upload that is larger than this device takes."""
+
+    code = "upload_too_large"
+
+
+class TooManyUploadsError(SourceError):
+    """An upload while others are at work, as many as this device takes."""
+
+    code = "too_many_uploads"
+
+
+class UnknownUploadError(SourceError):
+    """An upload that has not been received, or not all of it."""
+
+    code = "unknown_upload"
+
+
+class UploadDigestError(SourceError):
+    """An upload whose bytes are not those that its digest promises; it has been thrown away."""
+
+    code = "upload_digest_mismatch"
 
 
 class PlanError(DrupeletError):

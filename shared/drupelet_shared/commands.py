@@ -12,7 +12,7 @@ from drupelet_shared.messages import Plan, PlanChange
 from drupelet_shared.names import Name, Sha256
 
 Stage = Literal["received", "verified", "golden_check", "measured", "tuned", "staged", "active", "removed"]
-Source = Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^file:///\S+$")]
+Source = Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^(upload:[0-9a-f]{64}|file:///\S+)$")]
 Release = Annotated[int, Field(ge=1)]
 
 
@@ -29,7 +29,7 @@ class InstallRequest(_Message):
     """`command/install`: take a package from where it is, and make it the active release of its model.
 
     Attributes:
-        source: A `file:///` URL: a file that is on the device.
+        source: `upload:<SHA-256 of the file>`, or a `file:///` URL: a file that is on the device.
         model: The model it must be of; any by default.
         version: The version it must have; any by default.
         digest: The package digest it must have; any by default.

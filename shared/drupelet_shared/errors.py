@@ -25,6 +25,7 @@
     |-- CommandError                    invalid_command
     |   |-- UnknownCommandError         unknown_command
     |   |-- BusyError                   device_busy
+    |   |-- UploadError                 invalid_upload
     |   `-- CommandFailedError          command_failed
     `-- RequestError                    invalid_request
         |-- UnknownModelError           unknown_model
@@ -196,6 +197,12 @@ class BusyError(CommandError):
     """Too many commands wait already."""
 
     code = "device_busy"
+
+
+class UploadError(CommandError):
+    """A chunk of an upload that cannot be read or fits nowhere."""
+
+    code = "invalid_upload"
 
 
 class CommandFailedError(CommandError):

@@ -13,9 +13,16 @@ from drupelet_shared.errors import InvalidValueError
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+_SHA256_PATTERN = r"^[0-9a-f]{64}$"
+Sha256 = Annotated[str, StringConstraints(pattern=_SHA256_PATTERN)]
 
 _NAME = re.compile(NAME_PATTERN)
+_SHA256 = re.compile(_SHA256_PATTERN)
+
+
+def is_sha256(value: str) -> bool:
+    """Whether it is a SHA-256 as 64 lower-case hexadecimal digits."""
+    return _SHA256.fullmatch(value) is not None
 
 
 def check_name(value: str, *, what: str) -> str:

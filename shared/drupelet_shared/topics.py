@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from drupelet_shared.names import NAME_PATTERN, check_name
+from drupelet_shared.names import NAME_PATTERN, check_name, is_sha256
 
 DEFAULT_PREFIX = "drupelet/v1"
 
@@ -65,6 +65,19 @@ class DeviceTopics:
         """Where the answers to a command go when it names no Response Topic."""
         return f"{self.base}/command/{name}/result"
 
+    @property
+    def upload_filter(self) -> str:
+        """The subscription that receives every upload's chunks."""
+        return f"{self.base}/upload/+"
+
+    def upload(self, digest: str) -> str:
+        """Where the chunks of the file of that SHA-256 are sent."""
+        return f"{self.base}/upload/{digest}"
+
+    def upload_state(self, digest: str) -> str:
+        """Where the answers to chunks go when they name no Response Topic."""
+        return f"{self.base}/upload/{digest}/state"
+
     def infer(self, model: str, version: str | None = None) -> str:
         """Where requests for a model are sent."""
         check_name(model, what="model")
@@ -101,6 +114,12 @@ class DeviceTopics:
             case [model, version]:
                 return InferenceTopic(model=model, version=version)
         return None
+
+    def parse_upload(self, topic: str) -> str | None:
+        """The digest of the file an upload topic addresses; None if it is no such topic of this device."""
+        head = f"{self.base}/upload/"
+        digest = topic.removeprefix(head)
+        return digest if topic.startswith(head) and is_sha256(digest) else None
 
     def parse_command(self, topic: str) -> str | None:
         """The name of the command a topic addresses; None if it is no command to this device."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from drupelet_agent import errors
 from drupelet_agent.commands.table import COMMANDS
-from drupelet_shared import commands, messages
+from drupelet_shared import commands, delivery, messages
 from drupelet_shared.errors import CommandError, DrupeletError, RequestError
 from drupelet_shared.inference import decode_reply, decode_request
 from drupelet_shared.topics import DeviceTopics
@@ -55,7 +55,8 @@ def test_the_example_replies_are_understood(text: str) -> None:
 
 @pytest.mark.parametrize(("kind", "text"), [example for example in EXAMPLES if example[0] not in {"request", "reply"}])
 def test_the_example_messages_are_those_of_the_code(kind: str, text: str) -> None:
-    model = messages.ErrorReply if kind == "error" else getattr(messages, kind, None) or getattr(commands, kind)
+    models = {**vars(messages), **vars(commands), **vars(delivery), "error": messages.ErrorReply}
+    model = models[kind]
     strict(model).model_validate_json(text)
 
 
@@ -70,6 +71,7 @@ def test_every_kind_of_message_has_an_example() -> None:
         "DeviceTelemetry",
         "Event",
         "CommandProgress",
+        "UploadState",
         *(message.__name__ for exchange in commands.EXCHANGES.values() for message in astuple(exchange)),
     }
 
@@ -90,8 +92,8 @@ def test_the_errors_of_commands_are_those_that_can_be_raised() -> None:
     listed = {
         code for row in re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE) for code in re.findall(r"`(\w+)`", row)
     }
-    raised = {errors.SourceError, errors.WrongPackageError}.union(
-        *map(subclasses, (CommandError, errors.StoreError, errors.PlanError))
+    raised = {errors.WrongPackageError}.union(
+        *map(subclasses, (CommandError, errors.StoreError, errors.PlanError, errors.SourceError))
     )
     assert listed == {error.code for error in raised}
 
@@ -113,5 +115,7 @@ def test_the_table_of_topics_lists_those_that_the_code_builds() -> None:
         topics.echo,
         topics.command("NAME"),
         topics.command_result("NAME"),
+        topics.upload("DIGEST"),
+        topics.upload_state("DIGEST"),
     }
     assert {f"{topics.base}/{re.sub('<([a-z]+)>', lambda found: found[1].upper(), topic)}" for topic in listed} == built

@@ -74,6 +74,22 @@ def slow_model(*, products: int, size: int = 512) -> bytes:
     return _onnx_file(nodes, weights)
 
 
+def wide_model(*, megabytes: int) -> bytes:
+    """The same interface with so many megabytes of weights, which hardly compress."""
+    width = megabytes * 10**6 // (4 * (64 + 10))
+    random = np.random.default_rng(7)
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "spread"], ["wide"]),
+        helper.make_node("MatMul", ["wide", "gather"], ["scores"]),
+    ]
+    weights = {
+        "spread": random.standard_normal((64, width)).astype(np.float32),
+        "gather": random.standard_normal((width, 10)).astype(np.float32),
+    }
+    return _onnx_file(nodes, weights)
+
+
 def greedy_model() -> bytes:
     """The same interface, but an inference allocates 4 bytes times a million times the image's brightest pixel."""
     nodes = [

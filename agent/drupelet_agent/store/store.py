@@ -1,6 +1,7 @@
 """The store: staging, packages by digest, and one record a model, each change one atomic rename.
 
 <root>/lock                 held by the process that changes the store
+<root>/incoming/            package files as they arrive over the network
 <root>/staging/<random>/    being unpacked and checked; emptied by the next writer
 <root>/packages/<digest>/   whole, verified packages
 <root>/models/<model>.json  which of them is active
@@ -312,6 +313,11 @@ class Store:
 
     def _write(self, model: str, record: ModelRecord) -> None:
         write_atomically(self._record_path(model), record.model_dump_json(indent=2).encode())
+
+
+def incoming_folder(root: Path) -> Path:
+    """Where package files lie until they are installed."""
+    return root / "incoming"
 
 
 def _try_lock(file: TextIO) -> bool:

@@ -24,6 +24,8 @@ DEFAULT_SILENCE_S = 180.0
 _EXPIRY_S = 60
 
 OnProgress = Callable[[CommandProgress], None]
+UserProperties = Sequence[tuple[str, str]]
+Send = Callable[[str, bytes, UserProperties], None]
 Message = TypeVar("Message", bound=BaseModel)
 
 
@@ -62,6 +64,14 @@ class ControlClient:
         """Disconnect."""
         self._connection.close()
 
+    def give_up(self) -> None:
+        """End every order that is waited for, and take no more; other threads then come to their end."""
+        self._orders.give_up()
+
+    def topics(self, device: str) -> DeviceTopics:
+        """The topics of a device under the client's prefix."""
+        return DeviceTopics(device, prefix=self._prefix)
+
     def command(
         self,
         device: str,
@@ -88,7 +98,7 @@ class ControlClient:
             DeviceOfflineError: It is not there.
             ReplyTimeoutError: It was silent for too long.
         """
-        topic = DeviceTopics(device, prefix=self._prefix).command(name)
+        topic = self.topics(device).command(name)
         with self.order(device, f"command {name}") as (order, send):
             send(topic, request.model_dump_json(exclude_none=True).encode(), ())
             while (answer := order.next(timeout_s=silence_s)).code == PROGRESS_CODE:
@@ -96,9 +106,7 @@ class ControlClient:
             return _read(answer, result, order)
 
     @contextmanager
-    def order(
-        self, device: str, what: str
-    ) -> Iterator[tuple[Order, Callable[[str, bytes, Sequence[tuple[str, str]]], None]]]:
+    def order(self, device: str, what: str) -> Iterator[tuple[Order, Send]]:
         """An order whose answers are awaited until the block ends, and how to send its messages.
 
         The second value takes a topic, a payload and User Properties; it may be called several times.
@@ -106,14 +114,14 @@ class ControlClient:
         Raises:
             DeviceOfflineError: The device is not there.
         """
-        topics = DeviceTopics(device, prefix=self._prefix)
+        topics = self.topics(device)
         if device not in self._watched:
             self._watched.add(device)
             self._connection.subscribe(topics.status)
         self._orders.await_online(device, timeout_s=self._connect_timeout_s)
         correlation, order = self._orders.open(device, what)
 
-        def send(topic: str, payload: bytes, user_properties: Sequence[tuple[str, str]]) -> None:
+        def send(topic: str, payload: bytes, user_properties: UserProperties) -> None:
             properties = publish_properties()
             properties.ResponseTopic = self._reply_topic
             properties.CorrelationData = correlation

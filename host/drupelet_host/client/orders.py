@@ -63,15 +63,29 @@ class OrderBook:
         self._orders: dict[bytes, Order] = {}
         self._sessions: dict[str, str] = {}
         self._online: dict[str, bool] = {}
+        self._given_up = False
+
+    def give_up(self) -> None:
+        """Fail every order, now and later."""
+        with self._lock:
+            self._given_up = True
+            orders = list(self._orders.values())
+            self._lock.notify_all()
+        for order in orders:
+            order.put(_given_up(order.device))
 
     def await_online(self, device: str, *, timeout_s: float) -> None:
         """Wait until a device has said that it is there: before that, an order would reach nobody.
 
         Raises:
             DeviceOfflineError: It does not in time.
+            RemoteError: The client has given up.
         """
         with self._lock:
-            if not self._lock.wait_for(lambda: self._online.get(device), timeout_s):
+            is_there = self._lock.wait_for(lambda: self._given_up or self._online.get(device), timeout_s)
+            if self._given_up:
+                raise _given_up(device)
+            if not is_there:
                 last = "says that it is offline" if device in self._online else "has not been heard of"
                 raise DeviceOfflineError(f"device {device!r} {last}: waited for {timeout_s:g} s")
 
@@ -117,6 +131,10 @@ class OrderBook:
                         f"device {order.device!r}, {order.what}: the agent was started again meanwhile"
                     )
                 )
+
+
+def _given_up(device: str) -> RemoteError:
+    return RemoteError(f"device {device!r}: the client has given up")
 
 
 def _refusal(device: str, answer: Answer) -> RemoteError:

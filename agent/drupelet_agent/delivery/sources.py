@@ -1,0 +1,77 @@
+"""A package file from where it is said to be; only processes that install run this."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from drupelet_agent.config import AgentConfig
+from drupelet_agent.delivery.spool import Spool
+from drupelet_agent.errors import (
+    SourceError,
+    UnknownUploadError,
+    UploadDigestError,
+    UploadTooLargeError,
+    WrongPackageError,
+)
+from drupelet_agent.store.store import incoming_folder
+from drupelet_shared.errors import PackageError
+from drupelet_shared.units import format_bytes
+
+_UPLOAD = "upload:"
+
+
+@contextmanager
+def obtained(source: str, config: AgentConfig) -> Iterator[Path]:
+    """The file of a source, to be read until the block ends.
+
+    An upload is removed afterwards if it was installed or can never be: another error leaves it for another try.
+
+    Args:
+        source: `upload:<digest>` or a `file:///` URL.
+        config: The agent's configuration.
+
+    Raises:
+        SourceError: It is not there, not whole or too large.
+    """
+    if not source.startswith(_UPLOAD):
+        yield _local_file(source, limit_bytes=config.delivery.max_package)
+        return
+    path = _uploaded(source.removeprefix(_UPLOAD), config)
+    try:
+        yield path
+    except (PackageError, WrongPackageError):
+        path.unlink(missing_ok=True)
+        raise
+    path.unlink(missing_ok=True)
+
+
+def _uploaded(digest: str, config: AgentConfig) -> Path:
+    path = Spool(incoming_folder(config.state_dir), config.delivery).whole(digest)
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UnknownUploadError(f"upload {digest[:12]}: not received, or not all of it") from error
+    if found != digest:
+        path.unlink()
+        raise UploadDigestError(f"upload {digest[:12]}: what was received has SHA-256 {found}; it was thrown away")
+    return path
+
+
+def _local_file(source: str, *, limit_bytes: int) -> Path:
+    path = Path(unquote(urlsplit(source).path))
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise SourceError(f"source {source}: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise SourceError(f"source {source}: not a regular file")
+    if status.st_size > limit_bytes:
+        size, limit = format_bytes(status.st_size), format_bytes(limit_bytes)
+        raise UploadTooLargeError(f"source {source} has {size}: the limit is {limit}")
+    return path

@@ -1,0 +1,145 @@
+"""Files that arrive piece by piece, on disk: whole ones and the beginnings of others.
+
+<root>/<digest>.<size>.part   the beginning of a file; its length says how far it has come
+<root>/<digest>.drupe         a whole file; its digest is checked by the process that reads it
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from drupelet_agent.config import DeliveryConfig
+from drupelet_agent.delivery.reassembly import continuation
+from drupelet_agent.errors import StoreError, StoreFullError, TooManyUploadsError, UploadTooLargeError
+from drupelet_shared.errors import UploadError
+from drupelet_shared.files import sync_folder
+from drupelet_shared.units import format_bytes
+
+_PART = ".part"
+_WHOLE = ".drupe"
+# Whoever pushed a chunk so lately is not made room of.
+_AT_WORK_S = 60.0
+
+
+class Spool:
+    """The incoming files of one device; calls block on the disk and come one at a time."""
+
+    def __init__(self, root: Path, config: DeliveryConfig) -> None:
+        self._root = root
+        self._config = config
+        # When this process wrote to a file last, by the monotonic clock.
+        self._written_s: dict[str, float] = {}
+
+    def received(self, digest: str, size: int) -> int:
+        """How much of a file is there; a new one is begun if there is room.
+
+        Raises:
+            UploadError: Another size was announced for the same digest.
+            UploadTooLargeError: The file is larger than this device takes.
+            StoreFullError: It does not fit on the disk.
+            TooManyUploadsError: Others arrive at this moment, as many as this device takes.
+            StoreError: The disk fails.
+        """
+        with self._disk_errors():
+            if self.whole(digest).is_file():
+                return size
+            part = self._part(digest)
+            if part is not None:
+                if part != self._path(digest, size):
+                    raise UploadError(f"upload {digest[:12]}: {size} bytes announced, and earlier another size")
+                return part.stat().st_size
+            self._check_new(digest, size)
+            self._path(digest, size).touch()
+            self._written_s[digest] = time.monotonic()
+            return 0
+
+    def append(self, digest: str, size: int, *, offset: int, chunk: bytes) -> int:
+        """Add what is new in a chunk; the last one makes the file durable.
+
+        Returns:
+            How much of the file is there then.
+
+        Raises:
+            UploadError: The chunk reaches beyond the end; as `received` besides.
+        """
+        received = self.received(digest, size)
+        part = continuation(received=received, size=size, offset=offset, length=len(chunk))
+        if part is None:
+            return received
+        path = self._path(digest, size)
+        with self._disk_errors(), path.open("r+b", buffering=0) as file:
+            file.seek(received)
+            file.write(chunk[part])
+            received = file.tell()
+            self._written_s[digest] = time.monotonic()
+            if received == size:
+                os.fsync(file.fileno())
+                path.replace(self.whole(digest))
+                sync_folder(self._root)
+        return received
+
+    def whole(self, digest: str) -> Path:
+        """Where a file lies, or would lie, once it is whole."""
+        return self._root / f"{digest}{_WHOLE}"
+
+    def collect(self) -> None:
+        """Remove what nobody has continued or installed for long, by the device's clock."""
+        with self._disk_errors():
+            for path in self._files():
+                if time.time() - path.stat().st_mtime > self._config.keep_s and not self._is_at_work(path):
+                    path.unlink(missing_ok=True)
+
+    def _check_new(self, digest: str, size: int) -> None:
+        limit, reserve = self._config.max_package, self._config.reserve
+        if size > limit:
+            raise UploadTooLargeError(
+                f"upload {digest[:12]} has {format_bytes(size)}: the limit is {format_bytes(limit)}"
+            )
+        self._root.mkdir(parents=True, exist_ok=True)
+        self.collect()
+        self._make_room()
+        free = shutil.disk_usage(self._root).free
+        if size + reserve > free:
+            raise StoreFullError(
+                f"upload {digest[:12]} needs {format_bytes(size)}: {format_bytes(free)} are free, "
+                f"of which {format_bytes(reserve)} stay so"
+            )
+
+    def _make_room(self) -> None:
+        """Leave out the file that nobody has continued for longest."""
+        files = sorted(self._files(), key=lambda path: path.stat().st_mtime)
+        if len(files) < self._config.uploads:
+            return
+        idle = [path for path in files if not self._is_at_work(path)]
+        if not idle:
+            raise TooManyUploadsError(f"{len(files)} uploads are at work already, the limit")
+        idle[0].unlink()
+
+    def _files(self) -> list[Path]:
+        return [path for path in self._root.glob("*") if path.suffix in {_PART, _WHOLE}]
+
+    def _part(self, digest: str) -> Path | None:
+        return next(self._root.glob(f"{digest}.*{_PART}"), None)
+
+    def _path(self, digest: str, size: int) -> Path:
+        return self._root / f"{digest}.{size}{_PART}"
+
+    def _is_at_work(self, path: Path) -> bool:
+        written_s = self._written_s.get(path.name.partition(".")[0])
+        return written_s is not None and time.monotonic() - written_s < _AT_WORK_S
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+                free = format_bytes(shutil.disk_usage(self._root).free)
+                raise StoreFullError(f"{self._root}: {error.strerror}: {free} are free") from error
+            raise StoreError(f"{self._root}: {error.strerror}") from error

@@ -1,0 +1,126 @@
+"""Uploads: chunks of a package from MQTT messages to the disk, each answered with how far the file has come.
+
+The bytes are neither read nor checked here (decision 0002): the process that installs them compares their digest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from paho.mqtt.client import MQTTMessage
+
+from drupelet_agent.delivery.spool import Spool
+from drupelet_agent.mqtt.connection import Publication
+from drupelet_agent.mqtt.replies import (
+    ReplyAddress,
+    default_address,
+    read_property,
+    reply_address,
+    reply_properties,
+)
+from drupelet_shared.delivery import LENGTH_PROPERTY, OFFSET_PROPERTY, UploadState
+from drupelet_shared.errors import BusyError, DrupeletError, UploadError
+from drupelet_shared.topics import DeviceTopics
+from drupelet_shared.wire import OK_CODE, encode_error
+
+log = logging.getLogger(__name__)
+
+# Chunks that wait for the disk, beyond which a sender is told to slow down.
+_MAX_WAITING_BYTES = 16 * 2**20
+_MAX_WAITING = 64
+_MAX_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One message of an upload; without an offset it only asks how far the file has come."""
+
+    digest: str
+    size: int
+    offset: int | None
+    data: bytes
+
+
+class Uploads:
+    """Takes messages of the upload topics; runs on the event loop, but for the disk."""
+
+    def __init__(self, topics: DeviceTopics, spool: Spool, *, publish: Callable[[Publication], None]) -> None:
+        self._topics = topics
+        self._spool = spool
+        self._publish = publish
+        self._waiting: asyncio.Queue[tuple[Chunk, ReplyAddress]] = asyncio.Queue(_MAX_WAITING)
+        self._waiting_bytes = 0
+
+    def route(self, message: MQTTMessage) -> None:
+        """Take a chunk, or answer at once with what is wrong with it."""
+        digest = self._topics.parse_upload(message.topic)
+        if digest is None or message.retain:
+            return
+        address = default_address(message, topic=self._topics.upload_state(digest))
+        try:
+            address = reply_address(message, self._topics, address)
+            chunk = read_chunk(digest, read_property(message, "UserProperty") or (), bytes(message.payload))
+            if self._waiting.full() or self._waiting_bytes > _MAX_WAITING_BYTES:
+                raise BusyError(f"upload {digest[:12]}: {self._waiting_bytes} bytes wait for the disk already")
+        except DrupeletError as error:
+            self._refuse(address, error)
+            return
+        self._waiting_bytes += len(chunk.data)
+        self._waiting.put_nowait((chunk, address))
+
+    async def run(self) -> None:
+        """Write chunks to the disk until cancelled."""
+        while True:
+            chunk, address = await self._waiting.get()
+            try:
+                # An SD card may take seconds, in which the agent has requests to answer.
+                received = await asyncio.to_thread(self._write, chunk)
+            except DrupeletError as error:
+                log.warning("upload %s: %s [%s]", chunk.digest[:12], error, error.code)
+                self._refuse(address, error)
+            else:
+                state = UploadState(
+                    digest=chunk.digest, size_bytes=chunk.size, received_bytes=received, chunk_offset=chunk.offset
+                )
+                self._answer(address, OK_CODE, state.to_bytes())
+            self._waiting_bytes -= len(chunk.data)
+
+    def _write(self, chunk: Chunk) -> int:
+        if chunk.offset is None:
+            return self._spool.received(chunk.digest, chunk.size)
+        return self._spool.append(chunk.digest, chunk.size, offset=chunk.offset, chunk=chunk.data)
+
+    def _refuse(self, address: ReplyAddress, error: DrupeletError) -> None:
+        self._answer(address, error.code, encode_error(error, request_id=None))
+
+    def _answer(self, address: ReplyAddress, code: str, payload: bytes) -> None:
+        properties = reply_properties(address, code=code)
+        self._publish(Publication(address.topic, payload, qos=min(address.qos, 1), properties=properties))
+
+
+def read_chunk(digest: str, user_properties: list[tuple[str, str]] | tuple[()], payload: bytes) -> Chunk:
+    """A chunk with what its User Properties say of it.
+
+    Raises:
+        UploadError: They are missing or malformed.
+    """
+    found = dict(user_properties)
+    size = _number(found, LENGTH_PROPERTY)
+    if not size:
+        raise UploadError(f"upload {digest[:12]}: User Property {LENGTH_PROPERTY} must say how many bytes the file has")
+    offset = _number(found, OFFSET_PROPERTY)
+    if (offset is None) == bool(payload):
+        raise UploadError(f"upload {digest[:12]}: bytes and User Property {OFFSET_PROPERTY} go together")
+    return Chunk(digest, size, offset, payload)
+
+
+def _number(found: dict[str, str], name: str) -> int | None:
+    value = found.get(name)
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS):
+        raise UploadError(f"User Property {name} is {value[:32]!r}: expected a number of bytes")
+    return int(value)
