@@ -12,40 +12,14 @@ from drupelet_host.recipe import load_recipe
 from drupelet_host.report.document import Report
 from drupelet_host.report.html import render_html
 from support.browser import Page, Scheme, find_chromium, open_browser
+from support.contrast import CONTRASTS, LEAST_CONTRAST
 from support.reports import make_full_report, make_report
 from support.tiny_project import write_project
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="chromium is not installed: apt install chromium")
 
 PAGES = ("compiled", "full", "steps")
-# WCAG 2.2, success criterion 1.4.3.
-LEAST_CONTRAST = 4.5
 LEAST_CHART_TEXT_PX = 9.0
-
-CONTRASTS = """(() => {
-  const channels = text => text.match(/[\\d.]+/g).map(Number);
-  const light = text => {
-    const [r, g, b] = channels(text).map(v => v / 255).map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
-    return .2126 * r + .7152 * g + .0722 * b;
-  };
-  const behind = element => {
-    for (; element; element = element.parentElement) {
-      const colour = getComputedStyle(element).backgroundColor;
-      if (channels(colour)[3] !== 0) return colour;
-    }
-    return "rgb(255, 255, 255)";
-  };
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement, text = walker.currentNode.data.trim();
-    if (!text || element.closest("title") || !element.getClientRects().length) continue;
-    const style = getComputedStyle(element);
-    const colour = element instanceof SVGElement ? style.fill : style.color;
-    const [a, b] = [light(colour), light(behind(element))].sort((x, y) => y - x);
-    found.push([(a + .05) / (b + .05), text]);
-  }
-  return found;
-})()"""
 
 CHART_TEXT = """[...document.querySelectorAll("svg text")].filter(text => text.getClientRects().length).map(
   text => [parseFloat(getComputedStyle(text).fontSize) * text.ownerSVGElement.getScreenCTM().a, text.textContent])"""

@@ -1,4 +1,4 @@
-"""Headless Chromium without a network, driven over a pair of pipes by the DevTools protocol."""
+"""Headless Chromium without a network but loopback at most, driven over a pair of pipes by the DevTools protocol."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--hide-scrollbars",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--remote-debugging-pipe",
 )
 # Chromium reads commands from descriptor 3 and writes to 4.
@@ -128,8 +128,13 @@ class Page:
 
 
 @contextmanager
-def open_browser(profile: Path) -> Iterator[Page]:
-    """A browser with one empty tab; `profile` is an empty folder for what it writes."""
+def open_browser(profile: Path, *, loopback: bool = False) -> Iterator[Page]:
+    """A browser with one empty tab.
+
+    Args:
+        profile: An empty folder for what it writes.
+        loopback: Whether pages may reach 127.0.0.1; they reach nothing otherwise.
+    """
     binary = find_chromium()
     assert binary is not None, "chromium is not installed"
     commands_in, commands_out = os.pipe()
@@ -152,7 +157,7 @@ def open_browser(profile: Path) -> Iterator[Page]:
         os.close(replies_out)
         try:
             page = Page(commands, replies)
-            _attach(page)
+            _attach(page, offline=not loopback)
             yield page
             page.session = ""
             page.call("Browser.close")
@@ -161,10 +166,12 @@ def open_browser(profile: Path) -> Iterator[Page]:
             process.kill()
 
 
-def _attach(page: Page) -> None:
+def _attach(page: Page, *, offline: bool) -> None:
     tabs = page.call("Target.getTargets")["targetInfos"]
     tab = next(info["targetId"] for info in tabs if info["type"] == "page")
     page.session = page.call("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
     for domain in ("Page", "Network", "Log", "Runtime"):
         page.call(f"{domain}.enable")
-    page.call("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=-1, uploadThroughput=-1)
+    page.call(
+        "Network.emulateNetworkConditions", offline=offline, latency=0, downloadThroughput=-1, uploadThroughput=-1
+    )

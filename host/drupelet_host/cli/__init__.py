@@ -37,6 +37,7 @@ COMMANDS = {
     "remove": "drupelet_host.cli.models:remove",
     "infer": "drupelet_host.cli.infer:infer",
     "top": "drupelet_host.cli.top:top",
+    "dashboard": "drupelet_host.cli.dashboard:dashboard",
     "schema": "drupelet_host.cli.schema:schema",
     "completion": "drupelet_host.cli.completion:completion",
 }

@@ -17,6 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from drupelet_host.client.address import BrokerAddress, TlsOptions
 from drupelet_host.errors import BrokerError
 from drupelet_shared.errors import InvalidValueError, PayloadSizeError
+from drupelet_shared.topics import DEFAULT_PREFIX
 from drupelet_shared.transport import make_tls_context, set_no_delay
 
 log = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ class Connection:
         if self._broker.username is not None:
             client.username_pw_set(self._broker.username, self._broker.password)
         if self._broker.tls is not None:
-            client.tls_set_context(_tls_context(self._broker.tls))
+            client.tls_set_context(make_client_tls(self._broker.tls))
         client.on_socket_open = lambda _client, _userdata, opened: set_no_delay(opened)
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
@@ -151,6 +152,17 @@ class Connection:
         self._on_message(message)
 
 
+def check_broker(broker: BrokerAddress, *, timeout_s: float) -> None:
+    """Connect and leave.
+
+    Raises:
+        BrokerError: The broker cannot be reached, refuses, or does not answer in time.
+    """
+    connection = Connection(broker, on_message=lambda _: None, keeps_session=False)
+    connection.open(f"{DEFAULT_PREFIX}/clients/{connection.client_id}/reply", timeout_s=timeout_s)
+    connection.close()
+
+
 def publish_properties() -> Properties:
     """Empty properties for a message to publish."""
     return Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho leaves it untyped
@@ -162,7 +174,12 @@ def _session_expiry(packet_type: int, seconds: int) -> Properties:
     return properties
 
 
-def _tls_context(tls: TlsOptions) -> ssl.SSLContext:
+def make_client_tls(tls: TlsOptions) -> ssl.SSLContext:
+    """The TLS of a connection to a broker.
+
+    Raises:
+        InvalidValueError: The certificates cannot be read.
+    """
     try:
         return make_tls_context(ca_file=tls.ca_file, cert_file=tls.cert_file, key_file=tls.key_file)
     except OSError as error:

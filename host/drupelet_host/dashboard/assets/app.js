@@ -1,0 +1,118 @@
+// The page: what it must know comes from the local server, everything else from the broker.
+import { Connection } from "./connection.js";
+import { DeviceView } from "./device.js";
+import { make, setText } from "./elements.js";
+import { Fleet, makeRows, summarize } from "./fleet.js";
+import { FleetTable } from "./table.js";
+
+const DRAW_INTERVAL_MS = 1000;
+const NEWS_DELAY_MS = 200;
+const TOKEN = "drupelet-token";
+
+const find = id => document.getElementById(id);
+const nowS = () => performance.now() / 1000;
+
+/** The token from the address, which then leaves it; a reload finds it in the tab's own storage. */
+function takeToken() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given) {
+    sessionStorage.setItem(TOKEN, given);
+    history.replaceState(null, "", location.pathname);
+  }
+  return sessionStorage.getItem(TOKEN) ?? "";
+}
+
+async function readSession() {
+  const answer = await fetch(`/session.json?token=${encodeURIComponent(takeToken())}`);
+  if (!answer.ok) throw new Error("Open the address that drupelet dashboard printed: this one is of another run.");
+  return answer.json();
+}
+
+class App {
+  constructor(session) {
+    this.session = session;
+    this.fleet = new Fleet(session.prefix);
+    this.table = new FleetTable(find("devices"));
+    this.connection = new Connection(session, {
+      onMessage: (topic, text) => {
+        if (this.fleet.receive(topic, text, nowS())) this.drawSoon();
+      },
+      onState: (isConnected, reason) => this.showConnection(isConnected, reason),
+    });
+    this.deviceView = new DeviceView(find("device"), this.connection);
+    find("filter").addEventListener("input", event => {
+      this.table.filter = event.target.value;
+      this.draw();
+    });
+    addEventListener("hashchange", () => this.route(true));
+    this.route(false);
+    // What is late becomes so without a message.
+    setInterval(() => this.draw(), DRAW_INTERVAL_MS);
+    // A file that misses its zone must not take the page's place.
+    for (const name of ["dragover", "drop"]) addEventListener(name, event => event.preventDefault());
+  }
+
+  showConnection(isConnected, reason) {
+    const text = isConnected ? `Connected to ${this.session.broker}`
+      : `Not connected to ${this.session.broker}${reason ? ` (${reason})` : ""}, trying again`;
+    setText(find("connection"), text);
+    find("connection").classList.toggle("is-lost", !isConnected);
+  }
+
+  /** Show the device that the address names, or all. */
+  route(isMove) {
+    const name = new URLSearchParams(location.hash.slice(1)).get("device");
+    find("fleet").hidden = name !== null;
+    find("device").hidden = name === null;
+    document.title = name === null ? "drupelet dashboard" : `${name} · drupelet dashboard`;
+    if (name !== null) this.deviceView.show(name);
+    this.device = name;
+    this.draw();
+    if (isMove) find(name === null ? "fleet-heading" : "device-heading").focus();
+  }
+
+  /** Draw once for all messages that come within a moment. */
+  drawSoon() {
+    this.soon ??= setTimeout(() => {
+      this.soon = undefined;
+      this.draw();
+    }, NEWS_DELAY_MS);
+  }
+
+  draw() {
+    const rows = makeRows(this.fleet, nowS()), counts = summarize(this.fleet, rows);
+    drawCounts(counts);
+    if (this.device !== null) this.deviceView.draw(this.fleet, nowS());
+    else {
+      const shown = this.table.draw(rows);
+      setText(find("shown"), shown < rows.length ? `${shown} of ${rows.length} rows` : "");
+      find("nothing").hidden = rows.length > 0;
+    }
+  }
+}
+
+function drawCounts(counts) {
+  const texts = [
+    `${counts.online} of ${counts.devices} devices online`,
+    `${counts.ready} of ${counts.models} models ready`,
+    `${counts.requests_per_s.toFixed(1)} requests/s`,
+    `${counts.alerts} alert${counts.alerts === 1 ? "" : "s"}`,
+    ...(counts.malformed ? [`${counts.malformed} unreadable messages`] : []),
+  ];
+  const list = find("counts");
+  while (list.children.length > texts.length) list.lastChild.remove();
+  texts.forEach((text, index) => setText(list.children[index] ?? list.appendChild(make("li")), text));
+}
+
+async function start() {
+  try {
+    return new App(await readSession());
+  } catch (error) {
+    setText(find("notice"), error.message);
+    find("notice").hidden = false;
+    setText(find("connection"), "Not connected");
+    return null;
+  }
+}
+
+await start();

@@ -1,0 +1,86 @@
+// MQTT 5 over a WebSocket: what devices tell, and requests with their replies.
+import mqtt from "./vendor/mqtt.js";
+import { fleetFilters } from "./fleet.js";
+
+const REQUEST_TIMEOUT_S = 30;
+const RECONNECT_MS = 2000;
+const HEADER_LENGTH = "Inference-Header-Content-Length";
+
+/** What a file is by its first bytes, as devices recognise it; null if it is nothing that they take. */
+export function sniffType(bytes) {
+  const starts = (...expected) => expected.every((byte, index) => bytes[index] === byte);
+  if (starts(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a)) return "image/png";
+  if (starts(0xff, 0xd8, 0xff)) return "image/jpeg";
+  return /^\s*\{/.test(new TextDecoder().decode(bytes.subarray(0, 64))) ? "application/json" : null;
+}
+
+export class Connection {
+  /** `onMessage(topic, text)` and `onState(isConnected, reason)` are called as things happen. */
+  constructor({ websocket, prefix }, { onMessage, onState }) {
+    const random = crypto.getRandomValues(new Uint8Array(8));
+    const clientId = `drupelet-${[...random].map(byte => byte.toString(16).padStart(2, "0")).join("")}`;
+    this.prefix = prefix;
+    this.replyTopic = `${prefix}/clients/${clientId}/reply`;
+    this.waiting = new Map();
+    this.sent = 0;
+    this.client = mqtt.connect(websocket, {
+      clientId, protocolVersion: 5, clean: true, reconnectPeriod: RECONNECT_MS, connectTimeout: 10000,
+      // The other timers need a worker made of a string, which the page's policy forbids.
+      timerVariant: "native", resubscribe: false,
+    });
+    this.client.on("connect", () => {
+      onState(true);
+      // With QoS 0: who only watches has no use for what it missed, and retained messages come after each connect.
+      this.client.subscribe(fleetFilters(prefix), { qos: 0 });
+      this.client.subscribe(this.replyTopic, { qos: 1 });
+    });
+    this.client.on("close", () => onState(false));
+    this.client.on("error", error => onState(false, error.message));
+    this.client.on("message", (topic, payload, packet) => {
+      if (topic === this.replyTopic) this.settle(packet);
+      else onMessage(topic, new TextDecoder().decode(payload));
+    });
+  }
+
+  /** Send a file's bytes to a model; resolves to `{reply, ms}`, rejects with an error that has a `code`. */
+  infer(device, model, bytes, contentType) {
+    const correlation = String(this.sent += 1);
+    const startMs = performance.now();
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.waiting.delete(correlation);
+        reject(failure(`no answer within ${REQUEST_TIMEOUT_S} s`, "reply_timeout"));
+      }, REQUEST_TIMEOUT_S * 1000);
+      this.waiting.set(correlation, { startMs, timer, resolve, reject });
+      this.client.publish(`${this.prefix}/${device}/infer/${model}`, bytes, {
+        qos: 1,
+        properties: {
+          responseTopic: this.replyTopic, correlationData: correlation, contentType,
+          messageExpiryInterval: REQUEST_TIMEOUT_S,
+        },
+      });
+    });
+  }
+
+  settle(packet) {
+    const properties = packet.properties ?? {};
+    const correlation = new TextDecoder().decode(properties.correlationData ?? new Uint8Array());
+    const waiting = this.waiting.get(correlation);
+    if (!waiting) return;
+    this.waiting.delete(correlation);
+    clearTimeout(waiting.timer);
+    const ms = performance.now() - waiting.startMs, user = properties.userProperties ?? {};
+    try {
+      const length = user[HEADER_LENGTH] === undefined ? packet.payload.length : Number(user[HEADER_LENGTH]);
+      const reply = JSON.parse(new TextDecoder().decode(packet.payload.subarray(0, length)));
+      if (reply.error !== undefined) waiting.reject(failure(reply.error, reply.code));
+      else waiting.resolve({ reply, ms });
+    } catch {
+      waiting.reject(failure("the reply cannot be read", "remote_error"));
+    }
+  }
+}
+
+function failure(message, code) {
+  return Object.assign(new Error(message), { code });
+}

@@ -1,0 +1,279 @@
+// What is known of every device, from its messages and nothing else: the same rules as drupelet_host/fleet, which a test
+// compares message by message. Members have the names they have on the wire and in `drupelet top --json`.
+
+const WINDOWS_UNTIL_STALE = 4;
+const LEAST_INTERVAL_S = 10;
+const WINDOWS_KEPT = 360;
+const EVENTS_KEPT = 50;
+const NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}";
+const LEVELS = {
+  status: "{device}/status",
+  state: "{device}/models/{model}/state",
+  model_telemetry: "{device}/telemetry/models/{model}",
+  device_telemetry: "{device}/telemetry/device",
+  event: "{device}/event",
+};
+const LARGEST_FIRST = new Set(
+  ["requests_per_s", "p50_ms", "p99_ms", "error_rate", "temperature_celsius", "throttling", "memory_used", "alerts"]);
+
+/** The subscriptions that receive what devices tell, without requests and replies. */
+export function fleetFilters(prefix) {
+  return Object.values(LEVELS).map(form => `${prefix}/${form.replace("{device}", "+").replace("{model}", "+")}`);
+}
+
+function topicPatterns(prefix) {
+  const head = prefix.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  return Object.entries(LEVELS).map(([kind, form]) => {
+    const levels = form.replace("{device}", `(?<device>${NAME})`).replace("{model}", `(?<model>${NAME})`);
+    return [kind, new RegExp(`^${head}/${levels}$`)];
+  });
+}
+
+/** Takes messages in the order they come; the caller's clock, in seconds, says when. */
+export class Fleet {
+  constructor(prefix) {
+    this.patterns = topicPatterns(prefix);
+    this.devices = new Map();
+    this.malformed = 0;
+  }
+
+  /** Take one message: topic, payload as text, now. True if it changed something. */
+  receive(topic, payload, nowS) {
+    const found = this.parse(topic);
+    if (!found) return false;
+    if (payload === "") {
+      this.forget(found);
+      return true;
+    }
+    let message;
+    try {
+      message = readMessage(found.kind, JSON.parse(payload));
+    } catch {
+      this.malformed += 1;
+      return false;
+    }
+    return this.apply(found, message, nowS);
+  }
+
+  parse(topic) {
+    for (const [kind, pattern] of this.patterns) {
+      const found = pattern.exec(topic);
+      if (found) return { kind, ...found.groups };
+    }
+    return null;
+  }
+
+  apply({ kind, device: name, model }, message, nowS) {
+    if (kind === "status") return takeStatus(this.device(name), message);
+    if (kind === "device_telemetry") takeTelemetry(this.device(name), message, nowS);
+    else if (kind === "event") takeEvent(this.device(name), message);
+    else if (kind === "model_telemetry") takeWindow(this.model(name, model), message, nowS);
+    else if (message.health === "removed") this.forget({ kind, device: name, model });
+    else this.model(name, model).state = message;
+    return true;
+  }
+
+  device(name) {
+    if (!this.devices.has(name)) {
+      this.devices.set(name, {
+        name, status: null, telemetry: null, telemetryAtS: 0, intervalS: LEAST_INTERVAL_S,
+        models: new Map(), events: [], alerts: new Map(),
+      });
+    }
+    return this.devices.get(name);
+  }
+
+  model(deviceName, name) {
+    const { models } = this.device(deviceName);
+    if (!models.has(name)) models.set(name, { name, state: null, telemetry: null, windows: [] });
+    return models.get(name);
+  }
+
+  forget({ kind, device, model }) {
+    if (kind === "status") this.devices.delete(device);
+    else if (kind === "state") this.devices.get(device)?.models.delete(model);
+  }
+}
+
+export function isOnline(device) {
+  return device.status?.state === "online";
+}
+
+/** A device's numbers, unless it is offline or the next ones are long overdue. */
+export function currentTelemetry(device, nowS) {
+  const isCurrent = nowS - device.telemetryAtS <= WINDOWS_UNTIL_STALE * device.intervalS;
+  return isOnline(device) && isCurrent ? device.telemetry : null;
+}
+
+/** A model's latest window, by the same rule. */
+export function currentWindow(device, model, nowS) {
+  const last = model.windows.at(-1);
+  if (!last || !isOnline(device)) return null;
+  return nowS - last.at_s <= WINDOWS_UNTIL_STALE * Math.max(last.length_s, LEAST_INTERVAL_S) ? last : null;
+}
+
+/** A row for each model on each device, by name; one for a device that has none. */
+export function makeRows(fleet, nowS) {
+  return [...fleet.devices.values()].sort(byName).flatMap(device => {
+    const models = device.models.size ? [...device.models.values()].sort(byName) : [null];
+    return models.map(model => makeRow(device, model, nowS));
+  });
+}
+
+/** Rows by one of their members; equal ones by name, what is not known last either way. */
+export function sortRows(rows, key, isReversed) {
+  const known = rows.filter(row => row[key] !== null);
+  const value = row => {
+    const found = row[key];
+    return typeof found === "string" ? found.toLowerCase() : Array.isArray(found) ? found.length : found;
+  };
+  const sign = isReversed ? -1 : 1;
+  known.sort((a, b) => value(a) < value(b) ? -sign : value(a) > value(b) ? sign : 0);
+  return [...known, ...rows.filter(row => row[key] === null)];
+}
+
+/** The rows in which every word of a text occurs. */
+export function filterRows(rows, text) {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  const searched = row => [row.device, row.connection, row.model, row.version, row.health, row.variant, row.plan,
+    row.error, ...row.throttling ?? []].filter(Boolean).join(" ").toLowerCase();
+  return rows.filter(row => words.every(word => searched(row).includes(word)));
+}
+
+export function isLargestFirst(key) {
+  return LARGEST_FIRST.has(key);
+}
+
+/** Counts over all devices; `rows` are all of the fleet's. */
+export function summarize(fleet, rows) {
+  const devices = [...fleet.devices.values()];
+  const sum = (values, count) => values.reduce((total, value) => total + count(value), 0);
+  return {
+    devices: devices.length,
+    online: devices.filter(isOnline).length,
+    models: sum(devices, device => device.models.size),
+    ready: rows.filter(row => row.health === "ready" && ["online", "silent"].includes(row.connection)).length,
+    requests_per_s: sum(rows, row => row.requests_per_s ?? 0),
+    alerts: sum(devices, device => device.alerts.size),
+    malformed: fleet.malformed,
+  };
+}
+
+function byName(a, b) {
+  return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
+}
+
+function makeRow(device, model, nowS) {
+  const state = model?.state, telemetry = currentTelemetry(device, nowS);
+  const window = model ? currentWindow(device, model, nowS) : null;
+  const flags = telemetry?.throttling;
+  return {
+    device: device.name,
+    connection: connectionOf(device, telemetry),
+    model: model?.name ?? null,
+    version: state?.version ?? null,
+    health: state?.health ?? null,
+    variant: state?.variant ?? null,
+    plan: describePlan(state?.plan),
+    requests_per_s: window?.requests_per_s ?? null,
+    p50_ms: window?.p50_ms ?? null,
+    p99_ms: window?.p99_ms ?? null,
+    error_rate: window?.error_rate ?? null,
+    temperature_celsius: telemetry?.temperature_celsius ?? null,
+    throttling: flags?.filter(flag => !flag.endsWith("_occurred")) ?? null,
+    throttled_before: flags?.some(flag => flag.endsWith("_occurred")) ?? null,
+    memory_used: telemetry
+      ? 1 - telemetry.memory_available_bytes / Math.max(1, telemetry.memory_total_bytes) : null,
+    alerts: device.alerts.size,
+    error: state?.error ?? null,
+  };
+}
+
+function connectionOf(device, telemetry) {
+  if (!device.status) return "unknown";
+  if (!isOnline(device)) return "offline";
+  return telemetry || !device.telemetry ? "online" : "silent";
+}
+
+export function describePlan(plan) {
+  return plan ? `${plan.instances} x ${plan.threads} thread${plan.threads === 1 ? "" : "s"}` : null;
+}
+
+function takeStatus(device, status) {
+  // A will that comes after the next birth is about a connection that nobody misses (contract, section 7).
+  if (status.state === "offline" && device.status && device.status.session !== status.session) return false;
+  device.status = status;
+  return true;
+}
+
+function takeTelemetry(device, telemetry, nowS) {
+  const before = device.telemetry?.uptime_s;
+  if (telemetry.uptime_s > before) device.intervalS = Math.max(LEAST_INTERVAL_S, telemetry.uptime_s - before);
+  device.telemetry = telemetry;
+  device.telemetryAtS = nowS;
+}
+
+function takeWindow(model, telemetry, nowS) {
+  const ended = Object.values(telemetry.outcomes).reduce((total, count) => total + count, 0), { total } = telemetry;
+  model.telemetry = telemetry;
+  model.windows.push({
+    at_s: nowS,
+    length_s: telemetry.window_s,
+    requests_per_s: ended / Math.max(telemetry.window_s, 1e-3),
+    error_rate: ended ? 1 - (telemetry.outcomes.ok ?? 0) / ended : 0,
+    p50_ms: total?.p50_ms ?? null,
+    p90_ms: total?.p90_ms ?? null,
+    p99_ms: total?.p99_ms ?? null,
+  });
+  if (model.windows.length > WINDOWS_KEPT) model.windows.shift();
+}
+
+function takeEvent(device, event) {
+  device.events.push(event);
+  if (device.events.length > EVENTS_KEPT) device.events.shift();
+  const key = `${event.kind} ${event.model ?? ""}`;
+  if (event.state === "raised") device.alerts.set(key, event);
+  else device.alerts.delete(key);
+}
+
+// What each kind of message must have for the rules above; members beyond these are shown only if they are there.
+const isText = value => typeof value === "string";
+const isNumber = value => typeof value === "number";
+const isMap = value => typeof value === "object" && value !== null && !Array.isArray(value);
+const isCounts = value => isMap(value) && Object.values(value).every(Number.isInteger);
+const isPercentiles = value =>
+  isMap(value) && ["count", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms"].every(name => isNumber(value[name]));
+const isOneOf = (...allowed) => value => allowed.includes(value);
+const maybe = check => value => value === undefined || value === null || check(value);
+const SHAPES = {
+  status: { state: isOneOf("online", "offline"), device: isText, session: isText, agent_version: isText },
+  state: {
+    model: isText, version: isText, release: Number.isInteger, digest: isText,
+    health: isOneOf("starting", "ready", "failed", "evicted", "removed"), variant: maybe(isText),
+    plan: maybe(value => isMap(value) && Number.isInteger(value.threads) && Number.isInteger(value.instances)),
+    error: maybe(isText),
+  },
+  model_telemetry: {
+    model: isText, version: isText, variant: isText, window_s: isNumber, outcomes: isCounts,
+    queue: maybe(isPercentiles), decode: maybe(isPercentiles), inference: maybe(isPercentiles),
+    encode: maybe(isPercentiles), total: maybe(isPercentiles),
+  },
+  device_telemetry: {
+    device: isText, uptime_s: isNumber, cpu_percent: isNumber, memory_total_bytes: Number.isInteger,
+    memory_available_bytes: Number.isInteger, agent_memory_bytes: Number.isInteger,
+    workers_memory_bytes: Number.isInteger, temperature_celsius: maybe(isNumber),
+    throttling: maybe(value => Array.isArray(value) && value.every(isText)),
+  },
+  event: {
+    device: isText, kind: isOneOf("temperature", "memory", "error_rate", "latency"),
+    state: isOneOf("raised", "cleared"), value: isNumber, limit: isNumber, message: isText, model: maybe(isText),
+  },
+};
+
+function readMessage(kind, value) {
+  if (!isMap(value)) throw new TypeError(`${kind}: expected an object`);
+  for (const [name, check] of Object.entries(SHAPES[kind])) {
+    if (!check(value[name])) throw new TypeError(`${kind}: ${name} is not what the contract says`);
+  }
+  return value;
+}

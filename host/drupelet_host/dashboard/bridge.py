@@ -1,0 +1,85 @@
+"""MQTT over a WebSocket on one side, over TCP or TLS on the other, with the account put in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from contextlib import suppress
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from drupelet_host.client.address import BrokerAddress
+from drupelet_host.dashboard.login import add_login, split_packet
+from drupelet_shared.errors import InvalidValueError
+
+log = logging.getLogger(__name__)
+
+_CHUNK_BYTES = 1 << 16
+_CONNECT_TIMEOUT_S = 10.0
+# WebSocket close codes (RFC 6455, section 7.4.1; 1014 is IANA's for a gateway that was let down).
+_BAD_PACKET, _BAD_GATEWAY, _GONE = 1002, 1014, 1001
+
+
+class Bridge:
+    """Carries bytes between browsers and one broker; each WebSocket gets a connection of its own."""
+
+    def __init__(self, broker: BrokerAddress, *, tls: ssl.SSLContext | None) -> None:
+        self._broker = broker
+        self._tls = tls
+
+    async def serve(self, browser: ServerConnection) -> None:
+        """Carry until either side ends; then end the other."""
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                reader, writer = await asyncio.open_connection(self._broker.host, self._broker.port, ssl=self._tls)
+        except (OSError, TimeoutError) as error:
+            log.warning("broker %s: %s", self._broker, str(error) or "no answer")
+            await browser.close(_BAD_GATEWAY, "the broker cannot be reached")
+            return
+        try:
+            await self._carry(browser, reader, writer)
+        except InvalidValueError as error:
+            log.warning("browser refused: %s", error)
+            await browser.close(_BAD_PACKET, "no such connection")
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+            await browser.close(_GONE)
+
+    async def _carry(
+        self, browser: ServerConnection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        ways = {
+            asyncio.create_task(self._from_browser(browser, writer)),
+            asyncio.create_task(_to_browser(browser, reader)),
+        }
+        done, left = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for way in left:
+            way.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        for way in done:
+            with suppress(OSError, ConnectionClosed):
+                way.result()
+
+    async def _from_browser(self, browser: ServerConnection, writer: asyncio.StreamWriter) -> None:
+        head: bytes | None = b""
+        async for message in browser:
+            data = message if isinstance(message, bytes) else message.encode()
+            if head is not None:
+                head += data
+                found = split_packet(head)
+                if found is None:
+                    continue
+                body, rest = found
+                data = add_login(body, username=self._broker.username, password=self._broker.password) + rest
+                head = None
+            writer.write(data)
+            await writer.drain()
+
+
+async def _to_browser(browser: ServerConnection, reader: asyncio.StreamReader) -> None:
+    while data := await reader.read(_CHUNK_BYTES):
+        await browser.send(data)
