@@ -16,6 +16,7 @@ from drupelet_host.data.samples import Samples
 from drupelet_host.evaluation.machine import describe_machine
 from drupelet_host.evaluation.metrics import CustomMetric
 from drupelet_host.state import CompileState, Training
+from drupelet_host.training_device import choose_device, describe_device
 
 _TOOLS = (
     *("ai-edge-litert", "ai-edge-quantizer", "litert-torch", "numpy", "onnx", "onnxruntime", "onnxscript"),
@@ -29,7 +30,9 @@ def fingerprint_start(state: CompileState) -> str:
     The calibration samples of a module are not part of it: they are some of its training samples, and how many is a
     setting of the passes that use them.
     """
-    digest = hashlib.sha256(f"{state.digest()} {state.metric.name} {describe_machine()}\n".encode())
+    digest = hashlib.sha256(
+        f"{state.digest()} {state.metric.name} {describe_machine()} {describe_device(choose_device('auto'))}\n".encode()
+    )
     for line in _list_versions():
         digest.update(line.encode())
     for path in _list_sources(state):

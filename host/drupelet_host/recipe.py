@@ -31,6 +31,8 @@ INPUT_NAME, OUTPUT_NAME = "input", "output"
 
 Ratio = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
+DeviceName = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def _in_recipe_folder(path: Path, info: ValidationInfo) -> Path:
@@ -101,7 +103,8 @@ class Constraints(Section):
     """[constraints]: what the result must reach; any subset.
 
     Attributes:
-        max_metric_drop: A fraction, not a percentage: 0.01 is one point.
+        max_metric_drop: A fraction, not a percentage: 0.01 is one point; below 0 the result must be better than the
+            original.
         max_size: Of the model file.
         max_latency: The p50 as a ratio to the original's in the same engine, both at one thread on this machine.
         memory_limit: Peak resident memory of a process that loads and runs the model.
@@ -115,8 +118,8 @@ class Constraints(Section):
     @field_validator("max_metric_drop")
     @classmethod
     def _fraction(cls, value: float | None) -> float | None:
-        if value is not None and not 0 <= value <= 1:
-            raise ValueError("expected a fraction from 0 to 1; 0.01 is one point")
+        if value is not None and not -1 <= value <= 1:
+            raise ValueError("expected a fraction from -1 to 1; 0.01 is one point")
         return value
 
 
@@ -143,6 +146,7 @@ class RecoveryConfig(Section):
         schedule: How the learning rate falls.
         temperature: Softens the original's outputs (Hinton et al., 2015).
         distillation_weight: 1 learns from the original alone, 0 from the labels alone.
+        precision: "bfloat16" computes in it where that is safe, the weights stay float32; "auto" does on a GPU.
     """
 
     epochs: Annotated[int, Field(ge=0, le=1000)] = 4
@@ -151,6 +155,7 @@ class RecoveryConfig(Section):
     schedule: Literal["cosine", "one-cycle"] = "one-cycle"
     temperature: Annotated[float, Field(gt=0, le=100)] = 4.0
     distillation_weight: Share = 0.7
+    precision: Precision = "auto"
 
 
 class PruneConfig(Section):
@@ -161,6 +166,8 @@ class PruneConfig(Section):
             searches for what the constraints allow.
         iterations: Steps to get to that ratio.
         max_trials: Most candidates that a search makes.
+        max_passes: Most passes over the training data that a search makes, over all candidates.
+        max_minutes: After this time a search begins no candidate; where it ends then depends on the machine's speed.
         layers: Factors on the ratio by name pattern (`fnmatch`); 0 leaves a layer alone. They override the policy.
         importance: Which channels go first: by a norm of their weights, by their share in the loss, or whichever of l2
             and taylor keeps more of the metric at the middle sensitivity ratio.
@@ -174,6 +181,8 @@ class PruneConfig(Section):
     prune_ratio: Ratio | None = None
     iterations: Annotated[int, Field(ge=1, le=50)] = 4
     max_trials: Annotated[int, Field(ge=1, le=200)] = 12
+    max_passes: Annotated[int, Field(ge=1)] | None = None
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
     layers: dict[str, Annotated[float, Field(ge=0, le=2)]] = Field(default_factory=dict)
     importance: Literal["auto", "l1", "l2", "taylor"] = "auto"
     sparsity: Ratio = 0.0
@@ -227,7 +236,8 @@ class Recipe(Section):
     """A compile, as a person states it; paths are relative to the recipe's folder.
 
     Attributes:
-        seed: Of everything random.
+        seed: Of everything random; the same one gives the same weights on the same machine.
+        device: What trains: "auto" is a GPU where PyTorch finds one.
         model: What is compiled.
         data: The samples.
         evaluation: What a model is worth.
@@ -245,6 +255,7 @@ class Recipe(Section):
     model_config = ConfigDict(json_schema_extra=FilledIn("output", {}).apply)
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    device: DeviceName = "auto"
     model: ModelSection
     data: DataSection
     evaluation: EvaluationSection = EvaluationSection()

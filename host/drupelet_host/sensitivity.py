@@ -16,6 +16,7 @@ from drupelet_host.progress import SILENT, Observer
 from drupelet_host.pruning.groups import Importance, find_groups
 from drupelet_host.pruning.importance import prune_least_important
 from drupelet_host.pruning.recovery import Evaluate
+from drupelet_host.training_device import CPU
 
 DEFAULT_RATIOS = (0.25, 0.5, 0.75)
 
@@ -50,6 +51,7 @@ def analyze_sensitivity(
     importance: Importance = "l2",
     samples: Dataset | None = None,
     observer: Observer = SILENT,
+    device: torch.device = CPU,
 ) -> dict[str, SensitivityCurve]:
     """Measure every prunable group at every ratio, each time on a fresh copy; the model is left as it is.
 
@@ -61,6 +63,7 @@ def analyze_sensitivity(
         importance: What says which channels go first.
         samples: Labelled training samples; only the importance "taylor" needs them.
         observer: Is told how far it is.
+        device: Where the importance "taylor" computes the loss.
 
     Raises:
         ModelError: A ratio is out of range, or the model cannot be traced.
@@ -70,7 +73,7 @@ def analyze_sensitivity(
         raise ModelError(f"ratios {list(ratios)}: expected at least one, each above 0 and below 1")
     groups = find_groups(model, example_input)
     baseline = evaluate(copy.deepcopy(model))
-    prune = partial(prune_least_important, importance=importance, samples=samples)
+    prune = partial(prune_least_important, importance=importance, samples=samples, device=device)
     total = len(groups) * len(ratios)
     curves = {}
     for position, group in enumerate(groups):

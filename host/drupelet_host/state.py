@@ -24,6 +24,7 @@ from drupelet_host.pruning.recovery import Evaluate
 from drupelet_host.quantization.choice import MethodChoice
 from drupelet_host.quantization.mixed import LayerPrecision
 from drupelet_host.sensitivity import SensitivityCurve
+from drupelet_host.training_device import CPU
 from drupelet_shared.manifest import EngineName, LineageRecord
 
 
@@ -58,10 +59,12 @@ class Training:
         """One training sample, batch first."""
         return torch.from_numpy(self.train.inputs[:1])
 
-    def evaluator(self, metric: Metric, *, samples: int | None = None, seed: int = 0) -> Evaluate:
-        """Gives a module's metric on the validation data, or on that many of its samples."""
+    def evaluator(
+        self, metric: Metric, *, device: torch.device = CPU, samples: int | None = None, seed: int = 0
+    ) -> Evaluate:
+        """Gives a module's metric on the validation data, or on that many of its samples, computed on the device."""
         dataset = self.validation if samples is None else self.validation.subset(samples, seed=seed)
-        return partial(evaluate_module, dataset=dataset, metric=metric, names=self.output_names)
+        return partial(evaluate_module, dataset=dataset, metric=metric, names=self.output_names, device=device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +132,8 @@ class CompileState:
         """
         if self.test is None:
             return max_metric_drop
-        return max_metric_drop - min(max_metric_drop / 2, math.sqrt(max_metric_drop / len(self.samples)))
+        size = abs(max_metric_drop)
+        return max_metric_drop - min(size / 2, math.sqrt(size / len(self.samples)))
 
     @property
     def reference(self) -> Measurement:

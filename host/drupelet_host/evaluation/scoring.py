@@ -12,20 +12,32 @@ from drupelet_host.data.dataset import Dataset, Inputs
 from drupelet_host.data.samples import Samples, Tensors, split_rows
 from drupelet_host.evaluation.metrics import TOP1, Metric
 from drupelet_host.module_outputs import name_outputs
+from drupelet_host.training_device import device_of, on_device
 from drupelet_shared.engines.base import Session
 
 _BATCH = 256
+# Launches, not arithmetic, take a small model's time on a GPU.
+_GPU_BATCH = 2048
 
 
 def answer_module(model: nn.Module, inputs: Inputs, *, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """The outputs of a module by name, of shape (samples, ...); leaves it in evaluation mode."""
+    """The outputs of a module by name, of shape (samples, ...), computed where it is; leaves it in evaluation mode."""
     model.eval()
+    device = device_of(model)
+    parts = torch.split(torch.from_numpy(inputs), _GPU_BATCH if device.type == "cuda" else _BATCH)
     with torch.inference_mode():
-        batches = [name_outputs(model(batch), names=names) for batch in torch.split(torch.from_numpy(inputs), _BATCH)]
-    return {name: np.concatenate([batch[name].numpy() for batch in batches]) for name in batches[0]}
+        batches = [name_outputs(model(part.to(device)), names=names) for part in parts]
+    return {name: np.concatenate([batch[name].cpu().numpy() for batch in batches]) for name in batches[0]}
 
 
-def evaluate_module(model: nn.Module, dataset: Dataset, metric: Metric = TOP1, *, names: Sequence[str] = ()) -> float:
+def evaluate_module(
+    model: nn.Module,
+    dataset: Dataset,
+    metric: Metric = TOP1,
+    *,
+    names: Sequence[str] = (),
+    device: torch.device | None = None,
+) -> float:
     """The metric of a module; leaves it in evaluation mode.
 
     Args:
@@ -33,12 +45,14 @@ def evaluate_module(model: nn.Module, dataset: Dataset, metric: Metric = TOP1, *
         dataset: What it is measured on.
         metric: Scores the answers.
         names: What its outputs are called, in its order.
+        device: Where it computes; it is back where it was afterwards.
 
     Raises:
         DataError: The metric needs labels or answers that the data does not have.
     """
     count = len(dataset)
-    answers = split_rows(answer_module(model, dataset.inputs, names=names), count=count)
+    with on_device(model, device or device_of(model)):
+        answers = split_rows(answer_module(model, dataset.inputs, names=names), count=count)
     expected = split_rows(dataset.answers, count=count) if dataset.answers else ()
     return metric.score(answers, labels=dataset.labels, expected=expected)
 

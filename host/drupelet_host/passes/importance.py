@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
+import torch
 from pydantic import BaseModel, ConfigDict
 
 from drupelet_host.pass_result import PassResult
@@ -14,6 +15,7 @@ from drupelet_host.pruning.importance import compare_importances
 from drupelet_host.recipe import Recipe
 from drupelet_host.state import CompileState
 from drupelet_host.target import find_target
+from drupelet_host.training_device import CPU, choose_device
 
 # The first wins a tie: it needs no data.
 _CANDIDATES: tuple[Importance, ...] = ("l2", "taylor")
@@ -37,6 +39,7 @@ class ImportancePass:
     name: ClassVar[str] = "importance"
     config: ImportanceConfig
     seed: int
+    device: torch.device = CPU
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
@@ -48,7 +51,7 @@ class ImportancePass:
             samples=recipe.sensitivity.samples,
             channel_multiple=find_target(recipe.target.device).channel_multiple,
         )
-        return cls(config, recipe.seed)
+        return cls(config, recipe.seed, choose_device(recipe.device))
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Compare."""
@@ -58,10 +61,11 @@ class ImportancePass:
         found = compare_importances(
             training.model,
             training.train,
-            training.evaluator(state.metric, samples=self.config.samples, seed=self.seed),
+            training.evaluator(state.metric, device=self.device, samples=self.config.samples, seed=self.seed),
             ratio=self.config.ratio,
             candidates=_CANDIDATES,
             channel_multiple=self.config.channel_multiple,
+            device=self.device,
         )
         chosen = max(found, key=lambda importance: found[importance])
         shown = ", ".join(f"{importance} keeps {metric:.4f}" for importance, metric in found.items())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+import torch
+
 from drupelet_host.evaluation.cost import count_macs, count_parameters
 from drupelet_host.judging import make_judge
 from drupelet_host.pass_result import PassResult
@@ -17,6 +19,7 @@ from drupelet_host.pruning.search import SearchSettings, search_pruning
 from drupelet_host.recipe import Constraints, PruneConfig, QuantizeConfig, Recipe
 from drupelet_host.state import CompileState, CostCount
 from drupelet_host.target import find_target
+from drupelet_host.training_device import CPU, choose_device, describe_device
 from drupelet_host.variants import JUDGED
 
 
@@ -32,6 +35,7 @@ class PrunePass:
     channel_multiple: int
     drop_is_stated: bool
     seed: int
+    device: torch.device = CPU
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
@@ -48,6 +52,7 @@ class PrunePass:
             channel_multiple=find_target(recipe.target.device).channel_multiple,
             drop_is_stated=bool(stated),
             seed=recipe.seed,
+            device=choose_device(recipe.device),
         )
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
@@ -56,6 +61,7 @@ class PrunePass:
         unpruned = find_structure(training.model, training.example_input).unpruned
         for layer, reason in unpruned.items():
             observer.decided(f"{layer} is not pruned: {reason}")
+        observer.decided(f"recovery trains on: {describe_device(self.device)}")
         prune = self._search if self.config.prune_ratio is None else self._prune_to_ratio
         result = prune(state, observer)
         kept = [step.kept for step in result.steps] + [candidate.kept for candidate in result.candidates[1:]]
@@ -77,7 +83,7 @@ class PrunePass:
         return progressive_pruning(
             training.model,
             training.train,
-            training.evaluator(state.metric),
+            training.evaluator(state.metric, device=self.device),
             pruner=StructuredPruner(
                 prune_ratio=self.config.prune_ratio,
                 iterations=self.config.iterations,
@@ -90,6 +96,7 @@ class PrunePass:
             max_metric_drop=state.narrow_drop(self.config.max_step_drop),
             seed=self.seed,
             observer=observer,
+            device=self.device,
         )
 
     def _search(self, state: CompileState, observer: Observer) -> PruningResult:
@@ -97,7 +104,7 @@ class PrunePass:
         return search_pruning(
             training.model,
             training.train,
-            training.evaluator(state.metric),
+            training.evaluator(state.metric, device=self.device),
             make_judge(state, constraints=self.constraints, quantize=self.quantize, input_shape=self.input_shape),
             baseline=state.reference.metric,
             curves=state.curves,
@@ -112,12 +119,15 @@ class PrunePass:
             max_metric_drop=state.narrow_drop(self.config.max_step_drop),
             drop_is_stated=self.drop_is_stated,
             max_trials=self.config.max_trials,
+            max_passes=self.config.max_passes,
+            max_minutes=self.config.max_minutes,
             layers=self.config.layers,
             importance=state.importance,
             channel_multiple=self.channel_multiple,
             weights=weigh_costs(self.constraints),
             recovery=self.config.recovery,
             seed=self.seed,
+            device=self.device,
         )
 
 

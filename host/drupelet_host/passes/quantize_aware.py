@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
@@ -17,6 +18,7 @@ from drupelet_host.pruning.fake_quantization import fake_quantized
 from drupelet_host.pruning.recovery import count_passes, prepare_lessons, recover
 from drupelet_host.recipe import Constraints, QuantizeConfig, Recipe, RecoveryConfig
 from drupelet_host.state import CompileState
+from drupelet_host.training_device import CPU, choose_device
 from drupelet_host.variants import JUDGED
 
 
@@ -39,6 +41,7 @@ class QuantizeAwarePass:
     quantize: QuantizeConfig
     input_shape: tuple[int, ...]
     seed: int
+    device: torch.device = CPU
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
@@ -47,12 +50,15 @@ class QuantizeAwarePass:
         assert recipe.model.input_shape is not None, "only a module is trained"
         return cls(
             config=QuantizeAwareConfig(
-                max_metric_drop=DEFAULT_DROP if stated is None else stated, recovery=recipe.prune.recovery
+                max_metric_drop=DEFAULT_DROP if stated is None else stated,
+                # bfloat16 has no more digits than int8: it would blur the rounding that is to be learnt.
+                recovery=recipe.prune.recovery.model_copy(update={"precision": "float32"}),
             ),
             constraints=recipe.constraints,
             quantize=recipe.quantize,
             input_shape=recipe.model.input_shape,
             seed=recipe.seed,
+            device=choose_device(recipe.device),
         )
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
@@ -78,7 +84,7 @@ class QuantizeAwarePass:
     def _train(self, state: CompileState, observer: Observer, *, enough: float) -> nn.Module:
         training, config = state.require_training(), self.config.recovery
         model = copy.deepcopy(training.model).requires_grad_(requires_grad=True)
-        lessons = prepare_lessons(copy.deepcopy(training.original), training.train)
+        lessons = prepare_lessons(copy.deepcopy(training.original), training.train, device=self.device)
         passes = count_passes(model, lessons, config)
 
         def tell(epoch: int, metric: float) -> None:
@@ -89,7 +95,7 @@ class QuantizeAwarePass:
             recover(
                 model,
                 lessons,
-                training.evaluator(state.metric),
+                training.evaluator(state.metric, device=self.device),
                 config=config,
                 seed=self.seed,
                 enough=enough,

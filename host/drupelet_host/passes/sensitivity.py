@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+import torch
+
 from drupelet_host.pass_result import PassResult
 from drupelet_host.progress import Observer
 from drupelet_host.pruning.importance import label_samples
 from drupelet_host.recipe import Recipe, SensitivityConfig
 from drupelet_host.sensitivity import analyze_sensitivity
 from drupelet_host.state import CompileState
+from drupelet_host.training_device import CPU, choose_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +23,12 @@ class SensitivityPass:
     name: ClassVar[str] = "sensitivity"
     config: SensitivityConfig
     seed: int
+    device: torch.device = CPU
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
         """Take [sensitivity]."""
-        return cls(recipe.sensitivity, recipe.seed)
+        return cls(recipe.sensitivity, recipe.seed, choose_device(recipe.device))
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Analyze."""
@@ -32,11 +36,12 @@ class SensitivityPass:
         curves = analyze_sensitivity(
             training.model,
             training.example_input,
-            training.evaluator(state.metric, samples=self.config.samples, seed=self.seed),
+            training.evaluator(state.metric, device=self.device, samples=self.config.samples, seed=self.seed),
             ratios=self.config.ratios,
             importance=state.importance,
             samples=label_samples(training.original, training.train),
             observer=observer,
+            device=self.device,
         )
         metrics = {f"robustness.{name}": curve.robustness for name, curve in curves.items()}
         return PassResult(replace(state, curves=curves), metrics)

@@ -6,6 +6,7 @@ import copy
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
@@ -16,6 +17,7 @@ from drupelet_host.pruning.recovery import Lessons, count_passes, prepare_lesson
 from drupelet_host.pruning.sparsity import held_sparse, measure_sparsity, ramp
 from drupelet_host.recipe import Recipe, RecoveryConfig
 from drupelet_host.state import CompileState, Training
+from drupelet_host.training_device import CPU, choose_device
 
 
 class SparsifyConfig(BaseModel):
@@ -36,6 +38,7 @@ class SparsifyPass:
     name: ClassVar[str] = "sparsify"
     config: SparsifyConfig
     seed: int
+    device: torch.device = CPU
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
@@ -47,12 +50,12 @@ class SparsifyPass:
             max_metric_drop=DEFAULT_DROP if stated is None else stated,
             recovery=recipe.prune.recovery,
         )
-        return cls(config, recipe.seed)
+        return cls(config, recipe.seed, choose_device(recipe.device))
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Set to zero and recover."""
         training = state.require_training()
-        lessons = prepare_lessons(copy.deepcopy(training.original), training.train)
+        lessons = prepare_lessons(copy.deepcopy(training.original), training.train, device=self.device)
         # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
         lowest = round(state.reference.metric - state.narrow_drop(self.config.max_metric_drop), 9)
         model, steps = training.model, self.config.iterations
@@ -77,7 +80,7 @@ class SparsifyPass:
             metric = recover(
                 attempt,
                 lessons,
-                training.evaluator(state.metric),
+                training.evaluator(state.metric, device=self.device),
                 config=self.config.recovery,
                 seed=self.seed + step,
                 enough=state.reference.metric,

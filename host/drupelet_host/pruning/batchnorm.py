@@ -6,12 +6,13 @@ import torch
 from torch import nn
 
 from drupelet_host.data.dataset import Inputs
+from drupelet_host.training_device import device_of
 
 _BATCH = 256
 _MAX_SAMPLES = 2048
 
 
-def reestimate_statistics(model: nn.Module, inputs: Inputs) -> None:
+def reestimate_statistics(model: nn.Module, inputs: Inputs | torch.Tensor) -> None:
     """Recompute running means and variances on training inputs, in place; the model is left in evaluation mode.
 
     Removed channels shift what later layers see, and the kept statistics no longer describe it: the plain average over
@@ -25,11 +26,12 @@ def reestimate_statistics(model: nn.Module, inputs: Inputs) -> None:
         norm.reset_running_stats()
         norm.momentum = None
     model.train()
+    device, samples = device_of(model), torch.as_tensor(inputs[:_MAX_SAMPLES])
     with torch.no_grad():
-        for batch in torch.split(torch.from_numpy(inputs[:_MAX_SAMPLES]), _BATCH):
+        for batch in torch.split(samples, _BATCH):
             # One sample alone has no variance to learn from.
             if len(batch) > 1:
-                model(batch)
+                model(batch.to(device))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.eval()

@@ -91,11 +91,12 @@ class _Range:
         if self._low is None or self._high is None:
             self._low, self._high = low, high
         else:
-            self._low = _MEMORY * self._low + (1 - _MEMORY) * low
-            self._high = _MEMORY * self._high + (1 - _MEMORY) * high
+            self._low = _MEMORY * self._low.to(low.device) + (1 - _MEMORY) * low
+            self._high = _MEMORY * self._high.to(high.device) + (1 - _MEMORY) * high
 
     def _round(self, inputs: torch.Tensor) -> torch.Tensor:
-        low, high = cast("torch.Tensor", self._low), cast("torch.Tensor", self._high)
+        # The first ranges may have been seen elsewhere than where it trains.
+        low, high = (cast("torch.Tensor", end).to(inputs.device) for end in (self._low, self._high))
         scale = ((high - low) / (_HIGHEST - _LOWEST)).clamp_min(_SMALLEST_SCALE)
         zero = (_LOWEST - low / scale).round().clamp(_LOWEST, _HIGHEST).to(torch.int32)
         return torch.fake_quantize_per_tensor_affine(inputs, scale, zero, _LOWEST, _HIGHEST)

@@ -18,6 +18,7 @@ from drupelet_host.pruning.batchnorm import reestimate_statistics
 from drupelet_host.pruning.distillation import Outputs, is_scores
 from drupelet_host.pruning.groups import Importance, PrunableGroup, find_groups, remove_channels
 from drupelet_host.pruning.recovery import Evaluate
+from drupelet_host.training_device import CPU, on_device
 
 _SAMPLES = 256
 _BATCH = 64
@@ -30,6 +31,7 @@ def prune_least_important(
     *,
     importance: Importance,
     samples: Dataset | None,
+    device: torch.device = CPU,
 ) -> None:
     """Remove the least important channels, in place.
 
@@ -40,6 +42,7 @@ def prune_least_important(
         importance: "taylor" is the first-order change of the loss (Molchanov et al., "Importance Estimation for Neural
             Network Pruning", 2019), the others are norms.
         samples: From `label_samples`; only "taylor" looks at them.
+        device: Where the loss is computed.
 
     Raises:
         ModelError: A group is not there or would lose all its channels, or there are no samples where some are needed.
@@ -47,7 +50,7 @@ def prune_least_important(
     if importance == "taylor":
         if samples is None:
             raise ModelError("importance 'taylor' needs samples: there are none")
-        _accumulate_gradients(model, samples)
+        _accumulate_gradients(model, samples, device)
     remove_channels(model, example_input, removals, importance=importance)
     model.zero_grad(set_to_none=True)
 
@@ -73,6 +76,7 @@ def compare_importances(
     ratio: float,
     candidates: Sequence[Importance],
     channel_multiple: int,
+    device: torch.device = CPU,
 ) -> dict[Importance, float]:
     """The metric with every group pruned at `ratio` by each importance, batch norms re-estimated, not fine-tuned.
 
@@ -83,6 +87,7 @@ def compare_importances(
         ratio: The fraction of channels to remove.
         candidates: What is compared.
         channel_multiple: Layer widths stay multiples of this.
+        device: Where the copies run.
 
     Raises:
         ModelError: The model cannot be traced.
@@ -93,8 +98,9 @@ def compare_importances(
     found = {}
     for importance in candidates:
         trial = copy.deepcopy(model).requires_grad_(requires_grad=True)
-        prune_least_important(trial, example_input, removals, importance=importance, samples=samples)
-        reestimate_statistics(trial, train.inputs)
+        prune_least_important(trial, example_input, removals, importance=importance, samples=samples, device=device)
+        with on_device(trial, device):
+            reestimate_statistics(trial, train.inputs)
         found[importance] = evaluate(trial)
     return found
 
@@ -109,14 +115,16 @@ def _removals(groups: tuple[PrunableGroup, ...], *, ratio: float, multiple: int)
     return {group.name: group.channels - kept[group.name] for group in groups}
 
 
-def _accumulate_gradients(model: nn.Module, samples: Dataset) -> None:
+def _accumulate_gradients(model: nn.Module, samples: Dataset, device: torch.device) -> None:
     model.eval()
     model.zero_grad(set_to_none=True)
-    with torch.inference_mode(mode=False), torch.enable_grad():
+    inputs = torch.from_numpy(samples.inputs)
+    labels = None if samples.labels is None else torch.from_numpy(samples.labels)
+    with on_device(model, device), torch.inference_mode(mode=False), torch.enable_grad():
         for start in range(0, len(samples), _BATCH):
-            outputs = name_outputs(model(torch.from_numpy(samples.inputs[start : start + _BATCH])))
-            labels = None if samples.labels is None else torch.from_numpy(samples.labels[start : start + _BATCH])
-            _worth(outputs, labels).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            part = slice(start, start + _BATCH)
+            outputs = name_outputs(model(inputs[part].to(device)))
+            _worth(outputs, None if labels is None else labels[part].to(device)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
 def _worth(outputs: Outputs, labels: torch.Tensor | None) -> torch.Tensor:

@@ -22,6 +22,7 @@ from drupelet_host.pruning.policy import layer_factors
 from drupelet_host.pruning.recovery import Evaluate, Lessons, count_passes, prepare_lessons, recover
 from drupelet_host.recipe import RecoveryConfig
 from drupelet_host.sensitivity import SensitivityCurve
+from drupelet_host.training_device import CPU
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,7 @@ class PruningResult:
         channels: Before and after, by group.
         steps: Those towards a fixed ratio.
         candidates: Those of a search.
+        passes: How often a search has gone through the training data.
     """
 
     model: nn.Module
@@ -86,6 +88,7 @@ class PruningResult:
     channels: Mapping[str, tuple[int, int]]
     steps: tuple[PruningStep, ...]
     candidates: tuple[Candidate, ...] = ()
+    passes: int = 0
 
 
 def progressive_pruning(
@@ -99,6 +102,7 @@ def progressive_pruning(
     max_metric_drop: float = 0.01,
     seed: int = 0,
     observer: Observer = SILENT,
+    device: torch.device = CPU,
 ) -> PruningResult:
     """Prune a copy of the model step by step; the same seed gives the same weights.
 
@@ -112,6 +116,7 @@ def progressive_pruning(
         max_metric_drop: A step that stays further below the original is taken back; a fraction: 0.01 is one point.
         seed: For the order of the training samples.
         observer: Is told how far it is and why a step was kept or taken back.
+        device: What trains; `evaluate` is given models that are there.
 
     Raises:
         DataError: The training data is not usable.
@@ -123,7 +128,7 @@ def progressive_pruning(
         original=copy.deepcopy(model).eval(),
         example_input=torch.from_numpy(dataset.inputs[:1]),
         evaluate=evaluate,
-        lessons=prepare_lessons(copy.deepcopy(model), dataset),
+        lessons=prepare_lessons(copy.deepcopy(model), dataset, device=device),
         samples=label_samples(model, dataset),
         pruner=pruner or StructuredPruner(),
         recovery=recovery or RecoveryConfig(),
@@ -183,7 +188,12 @@ class _Run:
         model = copy.deepcopy(position.model).requires_grad_(requires_grad=True)
         removals = {name: position.channels[name] - count for name, count in target.channels.items()}
         prune_least_important(
-            model, self.example_input, removals, importance=self.pruner.importance, samples=self.samples
+            model,
+            self.example_input,
+            removals,
+            importance=self.pruner.importance,
+            samples=self.samples,
+            device=self.lessons.device,
         )
         passes = count_passes(model, self.lessons, self.recovery)
 

@@ -11,16 +11,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from drupelet_host.data.dataset import Dataset
 from drupelet_host.evaluation.cost import count_macs
-from drupelet_host.module_outputs import name_outputs
 from drupelet_host.pruning.batchnorm import reestimate_statistics
-from drupelet_host.pruning.distillation import imitation_loss
+from drupelet_host.pruning.lessons import Lessons, prepare_lessons
+from drupelet_host.pruning.training_step import Step, make_step
 from drupelet_host.recipe import RecoveryConfig
+from drupelet_host.training_device import on_device
+
+__all__ = ["Evaluate", "Lessons", "OnEpoch", "count_passes", "prepare_lessons", "recover"]
 
 Evaluate = Callable[[nn.Module], float]
 OnEpoch = Callable[[int, float], None]
-_BATCH = 256
 _WARMUP_SHARE = 0.3
 _WEIGHT_DECAY = 1e-4
 # A net with a sixteenth of the multiply-accumulates takes about a ninth of the time on a CPU, so their root is safe.
@@ -31,34 +32,9 @@ _STEPS_AN_EPOCH = 200
 _IMAGES_RANK = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Lessons:
-    """What a pruned model learns from.
-
-    Attributes:
-        train: The training data.
-        answers: The original's outputs for each sample, by name.
-        macs: Multiply-accumulates of the original.
-    """
-
-    train: Dataset
-    answers: Mapping[str, torch.Tensor]
-    macs: int
-
-
-def prepare_lessons(original: nn.Module, train: Dataset) -> Lessons:
-    """Run the original once over the training data; nothing is augmented, so its answers stay the same."""
-    original.eval()
-    with torch.inference_mode():
-        batches = [name_outputs(original(batch)) for batch in torch.split(torch.from_numpy(train.inputs), _BATCH)]
-    # A tensor made in inference mode cannot take part in training; its copy can.
-    answers = {name: torch.cat([batch[name] for batch in batches]).clone() for name in batches[0]}
-    return Lessons(train, answers, count_macs(original, torch.from_numpy(train.inputs[:1])))
-
-
 def count_passes(model: nn.Module, lessons: Lessons, config: RecoveryConfig) -> int:
     """How many epochs the model may learn for: `config.epochs`, and more as it gets cheaper than the original."""
-    macs = count_macs(model, torch.from_numpy(lessons.train.inputs[:1]))
+    macs = count_macs(model, lessons.example_input)
     gain = math.sqrt(lessons.macs / max(1, macs))
     return round(config.epochs * min(max(1.0, gain), _MOST_PASSES))
 
@@ -92,10 +68,33 @@ def recover(
     Raises:
         ModelError: The model has no output to learn from.
     """
-    reestimate_statistics(model, lessons.train.inputs)
+    with on_device(model, lessons.device):
+        best, best_state = _train(
+            model, lessons, evaluate, config=config, seed=seed, enough=enough, passes=passes, on_epoch=on_epoch
+        )
+        model.load_state_dict(best_state)
+    _lay_out(model, torch.contiguous_format)
+    model.eval()
+    return best
+
+
+def _train(
+    model: nn.Module,
+    lessons: Lessons,
+    evaluate: Evaluate,
+    *,
+    config: RecoveryConfig,
+    seed: int,
+    enough: float,
+    passes: int,
+    on_epoch: OnEpoch,
+) -> tuple[float, Mapping[str, torch.Tensor]]:
+    """The best metric and the state that had it."""
+    reestimate_statistics(model, lessons.samples.inputs)
     best, best_state = evaluate(model), copy.deepcopy(model.state_dict())
     course = _Course.start(model, lessons, config=config, passes=passes, seed=seed)
-    with torch.random.fork_rng(devices=[]), torch.inference_mode(mode=False), torch.enable_grad():
+    generators = [lessons.device] if lessons.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=generators), torch.inference_mode(mode=False), torch.enable_grad():
         torch.manual_seed(seed)
         for epoch in range(1, passes + 1):
             if best >= enough:
@@ -105,10 +104,7 @@ def recover(
             on_epoch(epoch, metric)
             if metric > best:
                 best, best_state = metric, copy.deepcopy(model.state_dict())
-    model.load_state_dict(best_state)
-    _lay_out(model, torch.contiguous_format)
-    model.eval()
-    return best
+    return best, best_state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,62 +113,56 @@ class _Course:
 
     model: nn.Module
     lessons: Lessons
-    config: RecoveryConfig
     batch_size: int
-    optimizer: torch.optim.Optimizer
+    step: Step
     schedule: torch.optim.lr_scheduler.LRScheduler
     shuffle: np.random.Generator
 
     @classmethod
     def start(cls, model: nn.Module, lessons: Lessons, *, config: RecoveryConfig, passes: int, seed: int) -> _Course:
-        samples = len(lessons.train)
+        samples = len(lessons)
         batch_size = config.batch_size or _choose_batch_size(samples)
         # A larger batch takes a proportionally larger step (Goyal et al., "Accurate, Large Minibatch SGD", 2017).
         learning_rate = config.learning_rate * batch_size / _SMALLEST_BATCH
-        _prefer_channels_last(model, lessons.train)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=_WEIGHT_DECAY, fused=True)
+        _prefer_channels_last(model, lessons)
+        optimizer = _make_optimizer(model, learning_rate=learning_rate, device=lessons.device)
+        steps = max(1, passes * -(-samples // batch_size))
         return cls(
             model=model,
             lessons=lessons,
-            config=config,
             batch_size=batch_size,
-            optimizer=optimizer,
-            schedule=_schedule(
-                optimizer, config, learning_rate=learning_rate, steps=max(1, passes * -(-samples // batch_size))
-            ),
+            step=make_step(model, optimizer, config),
+            schedule=_schedule(optimizer, config, learning_rate=learning_rate, steps=steps),
             shuffle=np.random.default_rng(seed),
         )
 
     def train_epoch(self) -> None:
         self.model.train()
-        for batch in torch.split(torch.from_numpy(self.shuffle.permutation(len(self.lessons.train))), self.batch_size):
-            if len(batch) > 1:  # batch norm cannot train on one sample
-                loss = self._loss(batch)
-                self.optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-                self.optimizer.step()
+        order = torch.from_numpy(self.shuffle.permutation(len(self.lessons))).to(self.lessons.samples.inputs.device)
+        for chosen in torch.split(order, self.batch_size):
+            if len(chosen) > 1:  # batch norm cannot train on one sample
+                self.step(self.lessons.take(chosen))
             self.schedule.step()
 
-    def _loss(self, batch: torch.Tensor) -> torch.Tensor:
-        train, answers = self.lessons.train, self.lessons.answers
-        return imitation_loss(
-            name_outputs(self.model(torch.from_numpy(train.inputs[batch.numpy()]))),
-            teacher={name: values[batch] for name, values in answers.items()},
-            labels=None if train.labels is None else torch.from_numpy(train.labels[batch.numpy()]),
-            temperature=self.config.temperature,
-            weight=self.config.distillation_weight,
-        )
+
+def _make_optimizer(model: nn.Module, *, learning_rate: float, device: torch.device) -> torch.optim.Optimizer:
+    if device.type != "cuda":
+        return torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=_WEIGHT_DECAY, fused=True)
+    # A recorded step reads its learning rate from the GPU.
+    rate = torch.tensor(learning_rate, device=device)
+    return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=_WEIGHT_DECAY, fused=True, capturable=True)
 
 
-def _prefer_channels_last(model: nn.Module, train: Dataset) -> None:
-    """Lay out the weights as convolutions train fastest on a CPU, where the model takes images and does not mind."""
-    if train.inputs.ndim != _IMAGES_RANK:
+def _prefer_channels_last(model: nn.Module, lessons: Lessons) -> None:
+    """Lay out the weights as convolutions train fastest, where the model takes images and does not mind."""
+    example = lessons.example_input.to(lessons.device)
+    if example.ndim != _IMAGES_RANK:
         return
     _lay_out(model, torch.channels_last)
     model.eval()
     try:
         with torch.no_grad():
-            model(torch.from_numpy(train.inputs[:1]))
+            model(example)
     except RuntimeError:  # the model has a `view` that only the usual layout allows
         _lay_out(model, torch.contiguous_format)
 
@@ -195,5 +185,10 @@ def _schedule(
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
     # One step more than is taken: the schedule raises when it is asked beyond its end.
     return torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=learning_rate, total_steps=steps + 1, pct_start=_WARMUP_SHARE
+        optimizer,
+        max_lr=learning_rate,
+        total_steps=steps + 1,
+        pct_start=_WARMUP_SHARE,
+        # A recorded step keeps the momentum that it was recorded with.
+        cycle_momentum=not isinstance(optimizer.param_groups[0]["lr"], torch.Tensor),
     )

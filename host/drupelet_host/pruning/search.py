@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -16,16 +16,19 @@ from drupelet_host.frontier import Candidate
 from drupelet_host.judging import Verdict
 from drupelet_host.progress import Observer
 from drupelet_host.pruning.choice import Prospects, next_width
-from drupelet_host.pruning.groups import Importance, PrunableGroup, find_groups
+from drupelet_host.pruning.effort import Effort
+from drupelet_host.pruning.groups import PrunableGroup, find_groups
 from drupelet_host.pruning.importance import label_samples, prune_least_important
 from drupelet_host.pruning.policy import layer_factors
 from drupelet_host.pruning.progressive import PruningResult
 from drupelet_host.pruning.recovery import Evaluate, Lessons, count_passes, prepare_lessons, recover
-from drupelet_host.pruning.savings import CostWeights
+from drupelet_host.pruning.search_settings import SearchSettings
 from drupelet_host.pruning.steps import plan_step
 from drupelet_host.pruning.taps import trim_dead_taps
 from drupelet_host.recipe import RecoveryConfig
 from drupelet_host.sensitivity import SensitivityCurve, analyze_sensitivity
+
+__all__ = ["SearchSettings", "search_pruning"]
 
 # A smaller model is cheaper to recover, so the way down is short: what one large step breaks, a long recovery mends.
 _FIRST_STRIDE = 0.85
@@ -34,6 +37,8 @@ _SMALLEST_STRIDE, _SMALLEST_FREE_STRIDE = 0.08, 0.2
 # Where nothing but the metric ends the search, it spends this share of what may be lost: all candidates are measured on
 # the same samples, and the smallest that passes is flattered by them.
 _SPENT_SHARE = 0.5
+# Where the result must be better than the original it aims a little higher, for the same reason.
+_RESERVE = 0.0005
 # A candidate that misses the limit by less than this share of what may be lost is recovered once more, more gently.
 _NEAR_MISS = 0.5
 _GENTLER = 0.5
@@ -42,37 +47,6 @@ _OVERSHOOT = 1.15
 # The curves are measured again once this much of the cost they were measured at is gone.
 _STALE_SHARE = 0.5
 _RENEWED_RATIOS = (0.5,)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchSettings:
-    """How the search goes about it.
-
-    Attributes:
-        variants: What is judged in each engine, by preference: the first whose unpruned metric is within the limit.
-        max_metric_drop: What each judged variant may lose; a fraction. With no constraint on size, latency or memory
-            the search spends half of it.
-        drop_is_stated: Whether a person asked for that limit; one that nobody asked for gives way to a cost that
-            somebody did.
-        max_trials: Most candidates that are made.
-        layers: Factors by name pattern; they override the layer policy.
-        importance: What says which channels go first.
-        channel_multiple: Layer widths stay multiples of this.
-        weights: What counts as cost.
-        recovery: The fine-tuning of each candidate.
-        seed: For the order of the training samples.
-    """
-
-    variants: tuple[tuple[str, ...], ...]
-    max_metric_drop: float
-    drop_is_stated: bool = True
-    max_trials: int = 12
-    layers: Mapping[str, float] = field(default_factory=dict)
-    importance: Importance = "l2"
-    channel_multiple: int = 8
-    weights: CostWeights = field(default_factory=CostWeights)
-    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
-    seed: int = 0
 
 
 def search_pruning(
@@ -91,8 +65,8 @@ def search_pruning(
     It starts from a copy without the kernel taps that see only padding, which computes the same. A step removes the
     channels that save most for the loss the curves predict, is fine-tuned, exported, quantized and measured; one that
     misses by little is fine-tuned once more. It stays if the quantized model keeps the metric in every engine; else it
-    is taken back and half of it is tried. The same seed gives the same weights, unless a latency is constrained: times
-    are never the same twice.
+    is taken back and half of it is tried. The same seed gives the same weights on the same machine, unless a latency is
+    constrained or `max_minutes` ends the search: times are never the same twice.
 
     Args:
         model: The original; it is left as it is.
@@ -111,13 +85,14 @@ def search_pruning(
     search = _Search(
         original=copy.deepcopy(model).eval(),
         train=train,
-        lessons=prepare_lessons(copy.deepcopy(model), train),
+        lessons=prepare_lessons(copy.deepcopy(model), train, device=settings.device),
         samples=label_samples(model, train),
         evaluate=evaluate,
         judge=judge,
         baseline=baseline,
         settings=settings,
         observer=observer,
+        effort=Effort(settings.max_trials, settings.max_passes, settings.max_minutes),
     )
     return search.run(curves)
 
@@ -161,10 +136,16 @@ class _Search:
     baseline: float
     settings: SearchSettings
     observer: Observer
+    effort: Effort
 
     @property
     def example_input(self) -> torch.Tensor:
         return torch.from_numpy(self.train.inputs[:1])
+
+    @property
+    def _enough(self) -> float:
+        drop = self.settings.max_metric_drop
+        return self.baseline if drop >= 0 else self._lowest(drop - _RESERVE)
 
     def run(self, curves: Mapping[str, SensitivityCurve]) -> PruningResult:
         groups = {group.name: group for group in find_groups(self.original, self.example_input)}
@@ -177,7 +158,7 @@ class _Search:
             self._candidate(0, position, kept=True, reason=f"unpruned; steps are judged as {' and '.join(judged)}")
         ]
         self._tell(candidates[-1], judged)
-        while len(candidates) <= self.settings.max_trials and position.verdict.excess != 0:
+        while position.verdict.excess != 0 and not self.effort.spent(trials=len(candidates) - 1):
             channels = self._next_channels(position, course, groups)
             if channels is None:
                 if not self._may_relax(position, course, groups):
@@ -186,7 +167,7 @@ class _Search:
                 self.observer.decided(f"no max_metric_drop was stated: going on with a limit of {course.drop:.4g}")
                 continue
             attempt = self._attempt(position, channels, number=len(candidates))
-            if self._misses_narrowly(attempt.verdict.metric(judged), course):
+            if not self.effort.spent() and self._misses_narrowly(attempt.verdict.metric(judged), course):
                 attempt = self._attempt_again(attempt, number=len(candidates))
             kept, reason = self._decide(attempt.verdict.metric(judged), course)
             candidates.append(self._candidate(len(candidates), attempt, kept=kept, reason=reason))
@@ -201,12 +182,13 @@ class _Search:
             channels={name: (count, position.channels[name]) for name, count in before.items()},
             steps=(),
             candidates=tuple(candidates),
+            passes=self.effort.passes,
         )
 
     def _first_course(self, position: _Position, curves: Mapping[str, SensitivityCurve]) -> _Course:
         drop = self.settings.max_metric_drop
         if position.verdict.excess is None:
-            drop *= _SPENT_SHARE
+            drop = drop * _SPENT_SHARE if drop >= 0 else drop - _RESERVE
             self.observer.decided(f"nothing but the metric is constrained: spending {drop:.4g} of what may be lost")
         return _Course(_FIRST_STRIDE, drop, frozenset(), curves, self._cost(self.original))
 
@@ -264,7 +246,12 @@ class _Search:
         model = copy.deepcopy(position.model).requires_grad_(requires_grad=True)
         removals = {name: position.channels[name] - count for name, count in channels.items()}
         prune_least_important(
-            model, self.example_input, removals, importance=self.settings.importance, samples=self.samples
+            model,
+            self.example_input,
+            removals,
+            importance=self.settings.importance,
+            samples=self.samples,
+            device=self.settings.device,
         )
         return self._recovered(model, channels, number=number, recovery=self.settings.recovery)
 
@@ -278,27 +265,28 @@ class _Search:
     def _recovered(
         self, model: nn.Module, channels: Mapping[str, int], *, number: int, recovery: RecoveryConfig
     ) -> _Position:
-        passes = count_passes(model, self.lessons, recovery)
+        passes = self.effort.allow(count_passes(model, self.lessons, recovery))
         recover(
             model,
             self.lessons,
             self.evaluate,
             config=recovery,
             seed=self.settings.seed + number,
-            enough=self.baseline,
+            enough=self._enough,
             passes=passes,
             on_epoch=partial(self._progressed, number, passes),
         )
         return _Position(model, channels, self.judge(model))
 
     def _progressed(self, number: int, passes: int, epoch: int, metric: float) -> None:
+        self.effort.count_pass()
         trials = self.settings.max_trials
         what = f"candidate {number} of at most {trials}, epoch {epoch} of at most {passes}: metric {metric:.4f}"
         self.observer.progressed(what, done=(number - 1) * passes + epoch, total=trials * passes)
 
     def _misses_narrowly(self, metric: float, course: _Course) -> bool:
         lowest = self._lowest(course.drop)
-        return self.settings.recovery.epochs > 0 and lowest - _NEAR_MISS * course.drop <= metric < lowest
+        return self.settings.recovery.epochs > 0 and lowest - _NEAR_MISS * abs(course.drop) <= metric < lowest
 
     def _decide(self, metric: float, course: _Course) -> tuple[bool, str]:
         lowest = self._lowest(course.drop)
@@ -317,6 +305,7 @@ class _Search:
             ratios=_RENEWED_RATIOS,
             importance=self.settings.importance,
             samples=self.samples,
+            device=self.settings.device,
         )
         self.observer.decided("the model has halved: measured its sensitivity again")
         return replace(course, curves=curves, curves_at=cost, blocked=frozenset())
@@ -355,8 +344,6 @@ class _Search:
     def _say_why_it_ended(self, position: _Position, *, trials: int) -> None:
         if position.verdict.excess == 0:
             reason = "the constraints are met"
-        elif trials >= self.settings.max_trials:
-            reason = f"{trials} candidates were made, which is max_trials"
         else:
-            reason = "no further step keeps the metric"
+            reason = self.effort.spent(trials=trials) or "no further step keeps the metric"
         self.observer.decided(f"the search ends: {reason}")

@@ -57,7 +57,7 @@ def test_all_faults_are_reported_at_once(folder: Path) -> None:
         "seed = -1",
         "model.release = 0",
         "model.weights = 'missing.pt': there is no file",
-        "constraints.max_metric_drop = 2: expected a fraction from 0 to 1; 0.01 is one point",
+        "constraints.max_metric_drop = 2: expected a fraction from -1 to 1; 0.01 is one point",
         "constraints.max_size = 'big'",
         "prune.prune_ratio = 1.5: input should be less than 1",
         "prune.iteration: unknown key; did you mean 'iterations'?",

@@ -61,8 +61,8 @@ def nearness(lessons: Lessons) -> Callable[[nn.Module], float]:
 
     def evaluate(model: nn.Module) -> float:
         with torch.no_grad():
-            found = model.eval()(torch.from_numpy(lessons.train.inputs))
-        return -float(imitation_loss(found, teacher=lessons.answers, labels=None, temperature=1, weight=1))
+            found = model.eval()(lessons.samples.inputs)
+        return -float(imitation_loss(found, teacher=lessons.samples.answers, labels=None, temperature=1, weight=1))
 
     return evaluate
 
@@ -140,5 +140,5 @@ def test_a_cheaper_model_may_learn_for_longer() -> None:
     assert gain > 1.5
     assert count_passes(original, lessons, config) == 10
     assert count_passes(pruned, lessons, config) == round(10 * math.sqrt(gain))
-    assert count_passes(pruned, Lessons(lessons.train, lessons.answers, lessons.macs * 10**6), config) == 80
+    assert count_passes(pruned, Lessons(lessons.samples, lessons.macs * 10**6), config) == 80
     assert count_passes(pruned, lessons, RecoveryConfig(epochs=0)) == 0

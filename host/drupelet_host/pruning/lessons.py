@@ -1,0 +1,111 @@
+"""What a pruned model learns from: the training data with the original's answers, where training needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from drupelet_host.data.dataset import Dataset
+from drupelet_host.evaluation.cost import count_macs
+from drupelet_host.module_outputs import name_outputs
+from drupelet_host.training_device import CPU, fits, on_device
+
+_BATCH = 256
+Change = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Samples with what is known of each.
+
+    Attributes:
+        inputs: Of shape (samples, ...).
+        labels: Class indices, where there are some.
+        answers: The original's outputs by name.
+    """
+
+    inputs: torch.Tensor
+    labels: torch.Tensor | None
+    answers: Mapping[str, torch.Tensor]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """All of them, always in the same order."""
+        return [self.inputs, *([] if self.labels is None else [self.labels]), *self.answers.values()]
+
+    def pick(self, chosen: torch.Tensor) -> Batch:
+        """Some of the samples, by index."""
+        return self._each(lambda tensor: tensor[chosen])
+
+    def to(self, device: torch.device) -> Batch:
+        """The same samples on a device."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    def clone(self) -> Batch:
+        """A copy of its own."""
+        return self._each(torch.clone)
+
+    def copy_(self, other: Batch) -> None:
+        """Take over the numbers of a batch of the same shapes, in place."""
+        for mine, theirs in zip(self.tensors, other.tensors, strict=True):
+            mine.copy_(theirs)
+
+    def _each(self, change: Change) -> Batch:
+        labels = None if self.labels is None else change(self.labels)
+        return Batch(change(self.inputs), labels, {name: change(values) for name, values in self.answers.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What a pruned model learns from.
+
+    Attributes:
+        samples: All training samples; on the GPU if that trains and has room for them.
+        macs: Multiply-accumulates of the original.
+        device: What trains.
+    """
+
+    samples: Batch
+    macs: int
+    device: torch.device = CPU
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def example_input(self) -> torch.Tensor:
+        """One sample on the CPU, batch first."""
+        return self.samples.inputs[:1].cpu()
+
+    def take(self, chosen: torch.Tensor) -> Batch:
+        """Samples by index, which is where they are held, on the device that trains."""
+        return self.samples.pick(chosen).to(self.device)
+
+
+def prepare_lessons(original: nn.Module, train: Dataset, *, device: torch.device = CPU) -> Lessons:
+    """Run the original once over the training data; nothing is augmented, so its answers stay the same.
+
+    Args:
+        original: The untouched model; it is left in evaluation mode.
+        train: The training data.
+        device: What trains.
+    """
+    original.eval()
+    inputs = torch.from_numpy(train.inputs)
+    with on_device(original, device), torch.inference_mode():
+        batches = [name_outputs(original(batch.to(device))) for batch in torch.split(inputs, _BATCH)]
+        answers = {name: torch.cat([batch[name] for batch in batches]).cpu() for name in batches[0]}
+    samples = Batch(
+        inputs,
+        None if train.labels is None else torch.tensor(train.labels),
+        # A tensor made in inference mode cannot take part in training; its copy can.
+        {name: values.clone() for name, values in answers.items()},
+    )
+    held = samples.to(device) if fits(sum(tensor.nbytes for tensor in samples.tensors), device) else samples
+    return Lessons(held, count_macs(original, inputs[:1]), device)
