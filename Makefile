@@ -4,11 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-litert test-emulated lint format reference docs wheel-check bench-spine bench-compiler bench-agent fuzz clean
+.PHONY: help demo test test-litert test-emulated lint format reference docs wheel-check bench-spine bench-compiler bench-compiler-litert bench-agent fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
 
 demo: $(VENV)/.demo  ## Train, compile, pack, serve and measure a small network on this machine
 	$(BIN)/python host/examples/digits/demo.py
@@ -46,8 +46,11 @@ bench-spine: $(VENV)/.dev  ## Measure the numbers of the whole path; JSON on sta
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.bench_spine
 
 DATA ?= ../shared/data/fashion-mnist
-bench-compiler: $(VENV)/.dev  ## Compile ResNet18 beside other methods; DATA= is a folder of IDX files; goes on where it was ended
-	PYTHONPATH=tests $(BIN)/python -m benchmarks.compiler --data $(DATA)
+bench-compiler: $(VENV)/.bench  ## Compile ResNet18 beside other methods; DATA= is a folder of IDX files, ARGS= options (--help); goes on where it was ended
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.compiler --data $(DATA) $(ARGS)
+
+bench-compiler-litert: $(VENV)/litert/.dev  ## Add LiteRT and ARGS= to what bench-compiler made; trains nothing again
+	PYTHONPATH=tests $(VENV)/litert/bin/python -m benchmarks.compiler --data $(DATA) --rows a --litert $(ARGS)
 
 bench-agent: $(VENV)/.dev  ## Measure the agent beside its peers; JSON on standard output
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.agent
@@ -72,6 +75,10 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "installing the development tools into $(VENV)"
 	$(PIP) install --constraint constraints.txt --editable '.[host,agent,demo,litert]' --group test --group lint --group docs --group build
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP) install --constraint constraints.txt --group bench
 	@touch $@
 
 # The converter holds typing_extensions below 4.13, and with it pydantic: it cannot share an environment with the pins above.

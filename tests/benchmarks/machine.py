@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from importlib.metadata import version
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from support.brokers import find_mosquitto
@@ -13,8 +14,8 @@ from support.brokers import find_mosquitto
 _PACKAGES = ("drupelet", "paho-mqtt", "onnxruntime", "numpy", "pydantic")
 
 
-def read_machine() -> dict[str, object]:
-    """The processor, its cores, the interpreter and the versions of what takes part."""
+def read_machine(packages: Sequence[str] = _PACKAGES) -> dict[str, object]:
+    """The processor, its cores, the interpreter and the versions of what takes part; None for what is not installed."""
     return {
         "cpu": _cpu_model(),
         "architecture": platform.machine(),
@@ -24,8 +25,15 @@ def read_machine() -> dict[str, object]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "mosquitto": _mosquitto_version(),
-        "packages": {package: version(package) for package in _PACKAGES},
+        "packages": {package: _version(package) for package in packages},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a checkout can be run without being installed
+        return None
 
 
 def _cpu_model() -> str:

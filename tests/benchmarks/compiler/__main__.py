@@ -1,77 +1,114 @@
 """Compiles one ResNet18 with several tools and measures the results side by side; JSON and a Markdown table.
 
-A row that is done is kept in the work folder: a run that was ended goes on, and removing `row-X.json` redoes row X. The
-peers fine-tune for as much processor time as row (f) took from beginning to end, with the compiler's training loop on
-the labels. Times are this machine's and no device's.
+A row that is done is kept in the work folder, and so are measurements: a run that was ended goes on, on another machine
+too, and removing `row-X.json` redoes row X. The recovery budget is the same for all and is counted in passes over the
+training samples: a search of the compiler may spend so many over all its candidates, each peer fine-tunes for as many,
+with the compiler's training loop on the labels, though a pass of its larger model computes more. Times are this
+machine's and no device's.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
+import os
 import sys
-from functools import partial
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
-from benchmarks.compiler import peers
 from benchmarks.compiler.emulated import Emulator
-from benchmarks.compiler.measuring import measure_rows
+from benchmarks.compiler.jobs import Jobs, Limits
+from benchmarks.compiler.litert import make_litert
+from benchmarks.compiler.making import REPETITION, TITLES
+from benchmarks.compiler.measuring import File, Line, measure_files
 from benchmarks.compiler.network import make_original
-from benchmarks.compiler.product import compile_row
-from benchmarks.compiler.report import format_table, make_report
-from benchmarks.compiler.rows import Made, Row, keep_row
-from benchmarks.compiler.samples import read_test
-from benchmarks.compiler.setting import Setting
+from benchmarks.compiler.report import compare_bytes, format_table, make_report
+from benchmarks.compiler.rows import Row, find_row
+from benchmarks.compiler.samples import read_test, write_archives
+from benchmarks.compiler.setting import Setting, load_setting
 from benchmarks.machine import read_machine
+from drupelet_host.evaluation.machine import describe_machine
 from drupelet_shared.files import write_atomically
 
-_ROWS = "abcdefg"
+# The order in which they begin where they cannot all be made at once: the longest first.
+_ORDER = ("a", "f", "b", "e", "d", "c", "g", "f2")
 _EXIT_MISSED = 1
+_MACHINES = "machines.json"
+_SECONDS_PER_MINUTE = 60
+_PACKAGES = (
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "torch",
+    "torch-pruning",
+    "nncf",
+    "ai-edge-litert",
+    "litert-torch",
+)
 
 
 def main() -> int:
     """Make the rows, measure them, print both forms; with `--check`, 1 if a target was missed."""
+    start_s = time.monotonic()
     arguments = _parser().parse_args()
-    setting = Setting(
-        work=arguments.work.resolve(),
-        data=arguments.data.resolve(),
-        samples=arguments.samples,
-        original_epochs=arguments.original_epochs,
-        max_metric_drop=arguments.max_metric_drop,
-        nncf_python=arguments.nncf_python,
-        engines=("onnxruntime", "litert") if arguments.litert else ("onnxruntime",),
-    )
+    setting = _setting(arguments)
     setting.work.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(arguments.threads)
-    machine = read_machine()
+    machines = _remember_machine(setting)
+    wanted = ["a", *(name for name in _ORDER if name != "a" and name in arguments.rows.split(","))]
+    missing = [name for name in wanted if find_row(name, setting=setting) is None]
+    skipped = _make(missing, setting, arguments, start_s=start_s) if missing else {}
+    rows = [row for name in TITLES if (row := find_row(name, setting=setting)) is not None]
+    lines = _measure(rows, setting, arguments)
+    # The rows were made as the run that made them was told.
+    told = load_setting(setting.work)
+    report = make_report(rows, lines, same=compare_bytes(rows), skipped=skipped, machines=machines, setting=told)
+    table = format_table(lines)
+    _keep(setting, "report.json", report)
+    write_atomically(setting.work / "report.md", f"{table}\n".encode())
+    print(json.dumps(report, indent=2, default=str))
+    print(table, file=sys.stderr)
+    print(json.dumps({"targets": report["targets"], "skipped": skipped}, indent=1), file=sys.stderr)
+    return _EXIT_MISSED if arguments.check and not all(target["met"] for target in report["targets"]) else 0
+
+
+def _remember_machine(setting: Setting) -> dict[str, object]:
+    """Every machine that this folder's numbers may come from, by name."""
+    path = setting.work / _MACHINES
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known[describe_machine()] = read_machine(_PACKAGES)
+    _keep(setting, _MACHINES, known)
+    return dict(known)
+
+
+def _keep(setting: Setting, name: str, document: Mapping[str, object]) -> None:
+    write_atomically(setting.work / name, json.dumps(document, indent=2, default=str).encode())
+
+
+def _measure(rows: list[Row], setting: Setting, arguments: argparse.Namespace) -> list[Line]:
     make_original(setting)
-    skipped: dict[str, str] = {}
-    rows = _make_rows(setting, arguments.rows, skipped)
+    files = _find_files(rows, setting, litert=arguments.litert)
     emulator = Emulator(setting.work / "emulator") if arguments.emulate else None
     if emulator:
         emulator.prepare()
-    lines = measure_rows(rows, read_test(setting), setting=setting, emulator=emulator)
-    report = make_report(rows, lines, machine=machine, skipped=skipped)
-    table = format_table(lines)
-    write_atomically(setting.work / "report.json", json.dumps(report, indent=2).encode())
-    write_atomically(setting.work / "report.md", f"{table}\n".encode())
-    print(json.dumps(report, indent=2))
-    print(table, file=sys.stderr)
-    return _EXIT_MISSED if arguments.check and not all(target["met"] for target in report["targets"]) else 0
+    return measure_files(files, read_test(setting), setting=setting, emulator=emulator)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench-compiler", description=__doc__)
     parser.add_argument("--work", type=Path, default=Path(".bench/compiler"), help="what is kept between runs")
     parser.add_argument("--data", type=Path, required=True, help="folder of Fashion-MNIST's four IDX files")
-    parser.add_argument("--rows", default=_ROWS, help="letters of the rows to make; (a) and (f) are always made")
+    parser.add_argument("--rows", default=",".join(_ORDER), help="the rows to make; (a) is always made")
     parser.add_argument("--samples", type=int, default=sys.maxsize, help="train on so many, to try it out")
     parser.add_argument("--original-epochs", type=int, default=6)
+    parser.add_argument("--passes", type=int, default=240, help="the recovery budget of each row")
+    parser.add_argument("--epochs", type=int, default=4, help="prune.recovery.epochs of rows (f) and (g)")
     parser.add_argument("--max-metric-drop", type=float, default=0.005, help="of row (f); a fraction")
-    parser.add_argument("--threads", type=int, default=2, help="for training")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what trains")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="of recovery")
+    parser.add_argument("--jobs", type=int, default=1, help="rows in the making at a time")
+    parser.add_argument("--minutes", type=float, help="give up the rows that are not done by then")
     parser.add_argument("--nncf-python", type=Path, default=Path(sys.executable), help="interpreter that has nncf")
     parser.add_argument("--litert", action="store_true", help="LiteRT variants too; needs the extra litert-convert")
     parser.add_argument("--emulate", action="store_true", help="count instructions on an emulated Cortex-A72 too")
@@ -79,34 +116,41 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _make_rows(setting: Setting, wanted: str, skipped: dict[str, str]) -> list[Row]:
-    keep = partial(keep_row, setting=setting)
-    rows = {"a": keep("a", "original, float32", partial(peers.original, setting))}
-    compiled = partial(compile_row, setting, row="f", max_metric_drop=setting.max_metric_drop)
-    rows["f"] = keep("f", f"drupelet, at most {setting.max_metric_drop:.1%} lost", compiled)
-    budget = rows["f"].cpu_minutes
-    makers = {
-        "b": ("L1 unstructured 50 %, dynamic int8", partial(peers.classic, setting, cpu_minutes=budget)),
-        "c": ("ONNX Runtime static int8", partial(peers.static_int8, setting)),
-        "d": ("NNCF post-training int8", partial(peers.nncf, setting)),
-        "e": ("Torch-Pruning 50 %, static int8", partial(peers.torch_pruning_half, setting, cpu_minutes=budget)),
-    }
-    for name, (title, make) in makers.items():
-        if name in wanted:
-            try:
-                rows[name] = keep(name, title, make)
-            except subprocess.CalledProcessError as error:
-                skipped[name] = f"ended with status {error.returncode}"
-    if "g" in wanted and rows.keys() & makers.keys():
-        rows["g"] = keep("g", "drupelet, at the best peer's top-1", partial(_match_best_peer, setting, rows))
-    return [rows[name] for name in sorted(rows)]
+def _setting(arguments: argparse.Namespace) -> Setting:
+    return Setting(
+        work=arguments.work.resolve(),
+        data=arguments.data.resolve(),
+        samples=arguments.samples,
+        original_epochs=arguments.original_epochs,
+        passes=arguments.passes,
+        epochs=arguments.epochs,
+        max_metric_drop=arguments.max_metric_drop,
+        nncf_python=arguments.nncf_python,
+        device=arguments.device,
+        precision=arguments.precision,
+    )
 
 
-def _match_best_peer(setting: Setting, rows: dict[str, Row]) -> Made:
-    """Chosen on the selection samples, as every other choice."""
-    best = max((row for name, row in rows.items() if name not in {"a", "f"}), key=lambda row: row.selection_metric)
-    lost = max(0.0, round(rows["a"].selection_metric - best.selection_metric, 9))
-    return compile_row(setting, row="g", max_metric_drop=lost)
+def _make(names: list[str], setting: Setting, arguments: argparse.Namespace, *, start_s: float) -> dict[str, str]:
+    setting.save()
+    make_original(setting)
+    write_archives(setting)
+    end_s = None if arguments.minutes is None else start_s + arguments.minutes * _SECONDS_PER_MINUTE
+    threads = max(1, len(os.sched_getaffinity(0)) // arguments.jobs)
+    limits = Limits(arguments.jobs, threads, end_s)
+    # Everything else compares with the original.
+    skipped = dict(Jobs(setting.work, [name for name in names if name == "a"], limits).run())
+    return {**skipped, **Jobs(setting.work, [name for name in names if name != "a"], limits).run()}
+
+
+def _find_files(rows: list[Row], setting: Setting, *, litert: bool) -> list[File]:
+    """All files but the repetition's, which is there to be compared byte by byte."""
+    shown = [row for row in rows if row.name != REPETITION]
+    files = [File(row, variant, path) for row in shown for variant, path in row.model_paths(setting).items()]
+    if litert:
+        made = [(row, make_litert(row.name, setting)) for row in shown]
+        files += [File(row, variant, path) for row, paths in made for variant, path in paths.items()]
+    return files
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from torch.nn import functional
 from benchmarks.compiler.samples import read_training
 from benchmarks.compiler.setting import INPUT_SHAPE, OUTPUT_NAME, SEED, Setting
 from drupelet_host.conversion.export import export_onnx
+from drupelet_host.training_device import choose_device, on_device
 
 CLASSES = 10
 _BATCH = 128
@@ -31,45 +32,83 @@ def build() -> nn.Module:
 def load_original(setting: Setting) -> nn.Module:
     """The trained network."""
     model = build()
-    model.load_state_dict(torch.load(setting.weights, weights_only=True))
+    # They are stored as float16, see make_original.
+    model.load_state_dict(
+        {name: _widen(value) for name, value in torch.load(setting.weights, weights_only=True).items()}
+    )
     return model.eval()
 
 
 def make_original(setting: Setting) -> None:
-    """Train the network, and export it."""
+    """Train the network and export it, where that has not been done.
+
+    Its weights are rounded to float16 before anybody sees them, so that they travel at half the size; from then on they
+    are the original's weights, as float32, for every row.
+    """
     if not setting.weights.is_file():
         model = _train(setting)
         partial = setting.weights.with_suffix(".part")
-        torch.save(model.state_dict(), partial)
+        torch.save({name: _narrow(value) for name, value in model.state_dict().items()}, partial)
         partial.replace(setting.weights)
-    export_onnx(load_original(setting), INPUT_SHAPE, setting.original, output_names=(OUTPUT_NAME,))
+    if not setting.original.is_file():
+        export_onnx(load_original(setting), INPUT_SHAPE, setting.original, output_names=(OUTPUT_NAME,))
+
+
+def keep_module(model: nn.Module, setting: Setting, *, row: str) -> None:
+    """Keep a row's module as it was exported, for other formats."""
+    torch.save(model, _module_path(setting, row))
+
+
+def load_module(setting: Setting, *, row: str) -> nn.Module:
+    """What `keep_module` kept; the file is of our own making, since a pickle can hold any code."""
+    _example()
+    model: nn.Module = torch.load(_module_path(setting, row), weights_only=False, map_location="cpu")
+    return model.eval()
+
+
+def _module_path(setting: Setting, row: str) -> Path:
+    return setting.work / f"{row}.module.pt"
+
+
+def _narrow(value: torch.Tensor) -> torch.Tensor:
+    return value.half() if value.is_floating_point() else value
+
+
+def _widen(value: torch.Tensor) -> torch.Tensor:
+    return value.float() if value.is_floating_point() else value
 
 
 def _train(setting: Setting) -> nn.Module:
     torch.manual_seed(SEED)
     training, _ = read_training(setting)
     assert training.labels is not None, "read_training gives labels"
-    inputs, labels = torch.from_numpy(training.inputs), torch.from_numpy(training.labels)
+    device = choose_device(setting.device)
+    inputs, labels = torch.from_numpy(training.inputs).to(device), torch.from_numpy(training.labels).to(device)
     model = build()
+    with on_device(model, device):
+        _fit(model, inputs, labels, epochs=setting.original_epochs)
+    return model
+
+
+def _fit(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, *, epochs: int) -> None:
     optimizer = torch.optim.SGD(
         model.parameters(), lr=_LEARNING_RATE, momentum=_MOMENTUM, nesterov=True, weight_decay=_WEIGHT_DECAY
     )
-    steps = setting.original_epochs * -(-len(inputs) // _BATCH)
+    steps = epochs * -(-len(inputs) // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=_LEARNING_RATE, total_steps=steps + 1, pct_start=_WARMUP_SHARE
     )
-    for epoch in range(setting.original_epochs):
+    for epoch in range(epochs):
         model.train()
-        for batch in torch.split(torch.randperm(len(inputs)), _BATCH):
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+        for batch in torch.split(torch.randperm(len(inputs)).to(inputs.device), _BATCH):
+            with torch.autocast(inputs.device.type, dtype=torch.bfloat16):
                 scores = model(inputs[batch])
             loss = functional.cross_entropy(scores.float(), labels[batch])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimizer.step()
             schedule.step()
-        print(f"original: epoch {epoch + 1} of {setting.original_epochs}", file=sys.stderr, flush=True)
-    return model
+        print(f"original: epoch {epoch + 1} of {epochs}", file=sys.stderr, flush=True)
 
 
 def _example() -> ModuleType:

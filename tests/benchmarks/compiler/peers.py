@@ -21,7 +21,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
 from torch.nn.utils import prune
 
-from benchmarks.compiler.network import load_original
+from benchmarks.compiler.network import keep_module, load_original
 from benchmarks.compiler.rows import Made
 from benchmarks.compiler.samples import pick_calibration, read_training
 from benchmarks.compiler.setting import INPUT_NAME, INPUT_SHAPE, OUTPUT_NAME, SEED, Setting
@@ -38,6 +38,8 @@ _STEPS = 4
 _SENSITIVITY_SAMPLES = 512
 _CHANNEL_MULTIPLE = 8
 _ENGINE = "onnxruntime"
+# What the only file of a peer is called.
+VARIANT = "onnxruntime"
 
 
 def original(setting: Setting) -> Made:
@@ -45,16 +47,16 @@ def original(setting: Setting) -> Made:
     return _made(setting, setting.original)
 
 
-def classic(setting: Setting, *, cpu_minutes: float) -> Made:
+def classic(setting: Setting) -> Made:
     """(b) Zeros where the weights are smallest, in steps, more in robust layers; then dynamic int8."""
     training, selection = read_training(setting)
     model = load_original(setting)
     ratios = _layer_ratios(model, selection.subset(_SENSITIVITY_SAMPLES, seed=SEED))
-    epochs = 0
+    passes = max(1, setting.passes // _STEPS)
     for step in range(1, _STEPS + 1):
         for name, ratio in ratios.items():
             _zero_smallest(model.get_submodule(name), ratio * step / _STEPS)
-        epochs += fine_tune(model, training, selection, cpu_minutes=cpu_minutes / _STEPS)
+        fine_tune(model, training, selection, setting=setting, passes=passes, what=f"b: step {step}")
     for name in ratios:
         _fix_zeros(model.get_submodule(name))
     pruned, path = setting.work / "classic.onnx", setting.work / "classic-dynamic.onnx"
@@ -63,7 +65,7 @@ def classic(setting: Setting, *, cpu_minutes: float) -> Made:
     quant_pre_process(pruned, prepared)
     # The unsigned weights are what ONNX Runtime has a dynamic convolution for.
     quantize_dynamic(prepared, path, weight_type=QuantType.QUInt8)
-    return _made(setting, path, epochs=epochs, ratios=ratios)
+    return _made(setting, path, passes=passes * _STEPS, ratios=ratios)
 
 
 def static_int8(setting: Setting) -> Made:
@@ -82,7 +84,7 @@ def nncf(setting: Setting) -> Made:
     return _made(setting, path)
 
 
-def torch_pruning_half(setting: Setting, *, cpu_minutes: float) -> Made:
+def torch_pruning_half(setting: Setting) -> Made:
     """(e) Torch-Pruning takes half of every layer's channels at once; fine-tuning, then (c)."""
     training, selection = read_training(setting)
     model = load_original(setting)
@@ -95,10 +97,11 @@ def torch_pruning_half(setting: Setting, *, cpu_minutes: float) -> Made:
         round_to=_CHANNEL_MULTIPLE,
     )
     pruner.step()
-    epochs = fine_tune(model, training, selection, cpu_minutes=cpu_minutes)
+    fine_tune(model, training, selection, setting=setting, passes=setting.passes, what="e")
     path = setting.work / "torch-pruning.onnx"
+    keep_module(model, setting, row="e")
     export_onnx(model, INPUT_SHAPE, path, output_names=(OUTPUT_NAME,))
-    return _made(setting, _quantize_static(setting, path, name="torch-pruning-static"), epochs=epochs)
+    return _made(setting, _quantize_static(setting, path, name="torch-pruning-static"), passes=setting.passes)
 
 
 def score(path: Path, samples: Dataset) -> float:
@@ -108,9 +111,9 @@ def score(path: Path, samples: Dataset) -> float:
     return evaluate_session(session, split_dataset(samples, input_name=spec.name))
 
 
-def _made(setting: Setting, path: Path, **notes: object) -> Made:
+def _made(setting: Setting, path: Path, *, passes: int = 0, **notes: object) -> Made:
     _, selection = read_training(setting)
-    return Made(models={_ENGINE: path}, selection_metric=score(path, selection), notes=notes)
+    return Made(models={VARIANT: path}, selection_metric=score(path, selection), passes=passes, notes=notes)
 
 
 def _layer_ratios(model: nn.Module, samples: Dataset) -> dict[str, float]:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.compiler.network import CLASSES
+import torch
+
+from benchmarks.compiler.network import CLASSES, keep_module, load_original
 from benchmarks.compiler.peers import score
 from benchmarks.compiler.rows import Made
 from benchmarks.compiler.samples import read_training, write_archives
 from benchmarks.compiler.setting import INPUT_SHAPE, SEED, Setting
 from drupelet_host.compiler import compile_recipe
-from drupelet_host.evaluation.measurement import engine_of
+from drupelet_host.lineage import digest_file
 from drupelet_host.recipe import parse_recipe
 from drupelet_host.state import CompileState
-
-_ENGINE = "onnxruntime"
 
 
 class Narrator:
@@ -46,38 +47,72 @@ class Narrator:
         print(f"{self._row}: {what}", file=sys.stderr, flush=True)
 
 
-def compile_row(setting: Setting, *, row: str, max_metric_drop: float) -> Made:
-    """Compile with nothing stated but what the metric may lose; a compile that was ended goes on from its cache."""
-    recipe = parse_recipe(_recipe(setting, row=row, max_metric_drop=max_metric_drop), folder=setting.work)
+def compile_row(setting: Setting, *, row: str, max_metric_drop: float, max_minutes: float | None) -> Made:
+    """Compile with nothing stated but what the metric may lose; a compile that was ended goes on from its cache.
+
+    Args:
+        setting: The run.
+        row: The row's name.
+        max_metric_drop: The recipe's constraint.
+        max_minutes: When the search begins no further candidate; a safeguard, since a search that it ends is not the
+            same twice.
+    """
+    document = _recipe(setting, row=row, max_metric_drop=max_metric_drop, max_minutes=max_minutes)
+    recipe = parse_recipe(document, folder=setting.work)
     state = compile_recipe(recipe, observer=Narrator(row), cache=setting.work / f"cache-{row}")
-    models = {engine: _copy(setting, state, row=row, engine=engine) for engine in setting.engines}
+    assert state.pruning is not None, "the prune pass always leaves a result"
+    keep_module(state.require_training().model, setting, row=row)
+    models = {variant: _copy(setting, state, row=row, variant=variant) for variant in state.ranking}
     _, selection = read_training(setting)
-    return Made(models=models, selection_metric=score(models[_ENGINE], selection), notes=_notes(state, max_metric_drop))
+    return Made(
+        models=models,
+        selection_metric=max(score(path, selection) for path in models.values()),
+        passes=state.pruning.passes,
+        notes=_notes(state, max_metric_drop),
+    )
 
 
-def _recipe(setting: Setting, *, row: str, max_metric_drop: float) -> dict[str, object]:
+def share_cache(setting: Setting, *, source: str, row: str) -> None:
+    """Let a row begin with the passes that another row finished with the same input: what the original is like."""
+    done, own = setting.work / f"cache-{source}", setting.work / f"cache-{row}"
+    finished = [entry.parent for entry in done.glob("*/state.pickle")]
+    for entry in finished:
+        shutil.copytree(entry, own / entry.name, dirs_exist_ok=True)
+
+
+def _recipe(setting: Setting, *, row: str, max_metric_drop: float, max_minutes: float | None) -> dict[str, object]:
     training, selection = write_archives(setting)
+    limits = {"max_passes": setting.passes, **({} if max_minutes is None else {"max_minutes": max_minutes})}
     return {
         "seed": SEED,
+        "device": setting.device,
         "model": {
             "name": "resnet18",
             "version": "1.0.0",
             "release": 1,
             "factory": "benchmarks.compiler.network:build",
-            "weights": setting.weights.name,
+            "weights": _write_weights(setting).name,
             "input_shape": list(INPUT_SHAPE),
             "labels": [str(index) for index in range(CLASSES)],
         },
         "data": {"train": training.name, "validation": selection.name},
         "constraints": {"max_metric_drop": max_metric_drop},
-        "export": {"engines": list(setting.engines)},
+        "prune": {**limits, "recovery": {"epochs": setting.epochs, "precision": setting.precision}},
         "output": {"folder": f"package-{row}"},
     }
 
 
-def _copy(setting: Setting, state: CompileState, *, row: str, engine: str) -> Path:
-    """The best-ranked variant of an engine, out of the cache."""
-    variant = next(variant for variant in state.ranking if engine_of(state.artifacts[variant]) == engine)
+def _write_weights(setting: Setting) -> Path:
+    """The original's weights as a recipe takes them: in float32."""
+    path = setting.work / "original-float32.pt"
+    partial = path.with_suffix(f".{os.getpid()}")
+    torch.save(load_original(setting).state_dict(), partial)
+    partial.replace(path)
+    return path
+
+
+def _copy(setting: Setting, state: CompileState, *, row: str, variant: str) -> Path:
+    """A variant out of the cache."""
     source = state.artifacts[variant]
     path = setting.work / f"{row}-{variant}{source.suffix}"
     shutil.copyfile(source, path)
@@ -90,6 +125,7 @@ def _notes(state: CompileState, max_metric_drop: float) -> dict[str, object]:
     return {
         "max_metric_drop": max_metric_drop,
         "ranking": list(state.ranking),
+        "digests": {variant: digest_file(path) for variant, path in state.artifacts.items()},
         "importance": state.importance,
         "channels": {name: list(both) for name, both in state.pruning.channels.items()},
         "candidates": [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def write_archives(setting: Setting) -> tuple[Path, Path]:
     paths = (setting.work / "training.npz", setting.work / "selection.npz")
     if not all(path.is_file() for path in paths):
         for path, samples in zip(paths, read_training(setting), strict=True):
-            partial = path.with_suffix(".part.npz")
+            partial = path.with_suffix(f".{os.getpid()}.npz")
             assert samples.labels is not None, "the files hold labels"
             np.savez(partial, inputs=samples.inputs, labels=samples.labels)
             partial.replace(path)

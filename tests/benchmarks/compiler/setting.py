@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
+
+from drupelet_host.evaluation.machine import describe_machine
+from drupelet_host.training_device import choose_device, describe_device
+from drupelet_shared.files import write_atomically
 
 SEED = 0
 INPUT_SHAPE = (1, 3, 32, 32)
@@ -19,18 +25,24 @@ class Setting:
         data: The folder of the four IDX files.
         samples: Most training samples; fewer than all are for trying the benchmark out.
         original_epochs: How long the original is trained.
+        passes: The recovery budget of each row, in passes over the training samples.
+        epochs: The recipe's `prune.recovery.epochs` of the rows that this project's compiler makes.
         max_metric_drop: What row (f) may lose; a fraction.
         nncf_python: An interpreter that can import nncf.
-        engines: What the compiler makes variants for.
+        device: What trains.
+        precision: What recovery computes in.
     """
 
     work: Path
     data: Path
     samples: int
     original_epochs: int
+    passes: int
+    epochs: int
     max_metric_drop: float
     nncf_python: Path
-    engines: tuple[str, ...]
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     @property
     def weights(self) -> Path:
@@ -41,3 +53,23 @@ class Setting:
     def original(self) -> Path:
         """The trained original as an ONNX file."""
         return self.work / "original.onnx"
+
+    def save(self) -> None:
+        """Leave it in the work folder for the processes that make the rows."""
+        text = json.dumps(asdict(self), indent=2, default=str)
+        write_atomically(_path(self.work), text.encode())
+
+
+def load_setting(work: Path) -> Setting:
+    """What `Setting.save` left."""
+    kept = json.loads(_path(work).read_text(encoding="utf-8"))
+    return Setting(**{**kept, **{name: Path(kept[name]) for name in ("work", "data", "nncf_python")}})
+
+
+def describe_here(setting: Setting) -> str:
+    """The machine that makes a row, with what trains."""
+    return f"{describe_machine()}, training on {describe_device(choose_device(setting.device))}"
+
+
+def _path(work: Path) -> Path:
+    return work / "setting.json"

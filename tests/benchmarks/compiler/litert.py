@@ -1,0 +1,41 @@
+"""The same modules in LiteRT, converted where its converter is installed; nothing is trained again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.compiler.network import load_module, load_original
+from benchmarks.compiler.samples import pick_calibration, read_training
+from benchmarks.compiler.setting import INPUT_SHAPE, OUTPUT_NAME, Setting
+from drupelet_host.conversion.litert import export_litert, quantize_litert, require_litert
+from drupelet_host.variants import LITERT_FLOAT, LITERT_STATIC
+
+# The rows whose module is kept, and what is made of it. Row (c) is the original in int8; the other peers' tools write
+# ONNX files alone.
+_VARIANTS = {
+    "a": (LITERT_FLOAT,),
+    "c": (LITERT_STATIC,),
+    "e": (LITERT_STATIC,),
+    "f": (LITERT_FLOAT, LITERT_STATIC),
+    "g": (LITERT_FLOAT, LITERT_STATIC),
+}
+_OF_THE_ORIGINAL = frozenset({"a", "c"})
+
+
+def make_litert(row: str, setting: Setting) -> dict[str, Path]:
+    """The row's LiteRT files by variant; those that are there are taken as they are.
+
+    Raises:
+        ExportError: The converter is not installed or fails.
+    """
+    wanted = {variant: setting.work / f"{row}-{variant}.tflite" for variant in _VARIANTS.get(row, ())}
+    if all(path.is_file() for path in wanted.values()):
+        return wanted
+    require_litert()
+    model = load_original(setting) if row in _OF_THE_ORIGINAL else load_module(setting, row=row)
+    exported = setting.work / f"{row}-{LITERT_FLOAT}.tflite"
+    export_litert(model, INPUT_SHAPE, exported, output_names=(OUTPUT_NAME,))
+    if LITERT_STATIC in wanted:
+        training, _ = read_training(setting)
+        quantize_litert(exported, wanted[LITERT_STATIC], calibration=pick_calibration(training).inputs)
+    return wanted
