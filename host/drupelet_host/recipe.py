@@ -186,7 +186,7 @@ class PruneConfig(Section):
     layers: dict[str, Annotated[float, Field(ge=0, le=2)]] = Field(default_factory=dict)
     importance: Literal["auto", "l1", "l2", "taylor"] = "auto"
     sparsity: Ratio = 0.0
-    max_step_drop: Share | None = None
+    max_step_drop: Annotated[float, Field(ge=-1, le=1)] | None = None
     recovery: RecoveryConfig = RecoveryConfig()
 
 

@@ -44,6 +44,8 @@ def quantize_dynamic(source: Path, path: Path, *, convolutions: bool = False) ->
     model = prepare(source)
     operators = [*_OPS, *([_CONVOLUTION] if convolutions else [])]
     float_size = _count_float_values(model)
+    # Some of its releases transpose weights and leave the shapes that are noted of them.
+    del model.graph.value_info[:]
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder, quiet_tools():
         prepared, raw = Path(folder) / "prepared.onnx", Path(folder) / "raw.onnx"
         onnx.save(model, prepared)

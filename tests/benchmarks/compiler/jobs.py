@@ -15,6 +15,8 @@ from benchmarks.compiler.making import NEEDS
 _POLL_S = 0.5
 _GRACE_S = 10
 _SECONDS_PER_MINUTE = 60
+# The last candidate, and what follows the search: files, methods of calibration, layers, the report.
+_AFTER_SEARCH_MINUTES = 1.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +106,7 @@ class Jobs:
 def _command(work: Path, name: str, limits: Limits) -> Sequence[str]:
     command = [sys.executable, "-m", "benchmarks.compiler.making", str(work), name, "--threads", str(limits.threads)]
     left = limits.left_minutes()
-    # What follows the search takes about a minute: files, methods of calibration, layers, the report.
-    return command if left is None else [*command, "--max-minutes", f"{max(0.1, left - 1):.3f}"]
+    return command if left is None else [*command, "--max-minutes", f"{max(0.1, left - _AFTER_SEARCH_MINUTES):.3f}"]
 
 
 def _environment() -> Mapping[str, str]:

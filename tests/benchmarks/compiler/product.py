@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -47,18 +48,28 @@ class Narrator:
         print(f"{self._row}: {what}", file=sys.stderr, flush=True)
 
 
-def compile_row(setting: Setting, *, row: str, max_metric_drop: float, max_minutes: float | None) -> Made:
-    """Compile with nothing stated but what the metric may lose; a compile that was ended goes on from its cache.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a row's recipe states.
 
-    Args:
-        setting: The run.
-        row: The row's name.
-        max_metric_drop: The recipe's constraint.
+    Attributes:
+        max_metric_drop: The constraint.
+        max_step_drop: What a step of the search may lose of the selection metric. Less than the constraint: the best of
+            many epochs and of many candidates is flattered by the samples that chose it, and others judge the result.
+        epochs: Of recovery, at the original's cost.
         max_minutes: When the search begins no further candidate; a safeguard, since a search that it ends is not the
             same twice.
     """
-    document = _recipe(setting, row=row, max_metric_drop=max_metric_drop, max_minutes=max_minutes)
-    recipe = parse_recipe(document, folder=setting.work)
+
+    max_metric_drop: float
+    max_step_drop: float
+    epochs: int
+    max_minutes: float | None
+
+
+def compile_row(setting: Setting, *, row: str, wish: Wish) -> Made:
+    """Compile with nothing constrained but the metric; a compile that was ended goes on from its cache."""
+    recipe = parse_recipe(_recipe(setting, row=row, wish=wish), folder=setting.work)
     state = compile_recipe(recipe, observer=Narrator(row), cache=setting.work / f"cache-{row}")
     assert state.pruning is not None, "the prune pass always leaves a result"
     keep_module(state.require_training().model, setting, row=row)
@@ -68,7 +79,7 @@ def compile_row(setting: Setting, *, row: str, max_metric_drop: float, max_minut
         models=models,
         selection_metric=max(score(path, selection) for path in models.values()),
         passes=state.pruning.passes,
-        notes=_notes(state, max_metric_drop),
+        notes=_notes(state, wish),
     )
 
 
@@ -80,9 +91,11 @@ def share_cache(setting: Setting, *, source: str, row: str) -> None:
         shutil.copytree(entry, own / entry.name, dirs_exist_ok=True)
 
 
-def _recipe(setting: Setting, *, row: str, max_metric_drop: float, max_minutes: float | None) -> dict[str, object]:
+def _recipe(setting: Setting, *, row: str, wish: Wish) -> dict[str, object]:
     training, selection = write_archives(setting)
-    limits = {"max_passes": setting.passes, **({} if max_minutes is None else {"max_minutes": max_minutes})}
+    limits: dict[str, object] = {"max_passes": setting.passes, "max_step_drop": wish.max_step_drop}
+    if wish.max_minutes is not None:
+        limits["max_minutes"] = wish.max_minutes
     return {
         "seed": SEED,
         "device": setting.device,
@@ -96,8 +109,8 @@ def _recipe(setting: Setting, *, row: str, max_metric_drop: float, max_minutes: 
             "labels": [str(index) for index in range(CLASSES)],
         },
         "data": {"train": training.name, "validation": selection.name},
-        "constraints": {"max_metric_drop": max_metric_drop},
-        "prune": {**limits, "recovery": {"epochs": setting.epochs, "precision": setting.precision}},
+        "constraints": {"max_metric_drop": wish.max_metric_drop},
+        "prune": {**limits, "recovery": {"epochs": wish.epochs, "precision": setting.precision}},
         "output": {"folder": f"package-{row}"},
     }
 
@@ -119,11 +132,11 @@ def _copy(setting: Setting, state: CompileState, *, row: str, variant: str) -> P
     return path
 
 
-def _notes(state: CompileState, max_metric_drop: float) -> dict[str, object]:
+def _notes(state: CompileState, wish: Wish) -> dict[str, object]:
     assert state.pruning is not None, "the prune pass always leaves a result"
     candidates = state.pruning.candidates
     return {
-        "max_metric_drop": max_metric_drop,
+        **asdict(wish),
         "ranking": list(state.ranking),
         "digests": {variant: digest_file(path) for variant, path in state.artifacts.items()},
         "importance": state.importance,

@@ -59,7 +59,7 @@ def search(judge: Judge, *, observer: RecordingObserver | None = None, **setting
         judge,
         baseline=1.0,
         curves={},
-        settings=SearchSettings(variants=((INT8, FLOAT),), max_metric_drop=0.01, **given),
+        settings=SearchSettings(**{"variants": ((INT8, FLOAT),), "max_metric_drop": 0.01, **given}),
         observer=observer or RecordingObserver(),
     )
 
@@ -146,6 +146,23 @@ def test_the_same_seed_gives_the_same_model_and_the_original_is_untouched() -> N
     first, second = (search(Judge(wanted=original_size() // 2), recovery=RecoveryConfig(epochs=1)) for _ in range(2))
     assert digest_module(first.model) == digest_module(second.model)
     assert digest_module(trained().model) == before
+
+
+def test_a_search_goes_through_the_training_data_no_more_often_than_allowed() -> None:
+    observer = RecordingObserver()
+    # Better than all right is out of reach: every candidate is trained for as long as it may be.
+    result = search(
+        Judge(smallest=1), observer=observer, max_metric_drop=-0.5, max_passes=3, recovery=RecoveryConfig(epochs=2)
+    )
+    assert result.passes == 3
+    assert observer.decisions[-1] == "the search ends: 3 passes over the training data were made, which is max_passes"
+
+
+def test_no_candidate_is_begun_when_the_time_is_over() -> None:
+    observer = RecordingObserver()
+    result = search(Judge(smallest=1), observer=observer, max_minutes=1e-9)
+    assert len(result.candidates) == 1
+    assert "minutes are over" in observer.decisions[-1]
 
 
 def test_a_layer_with_factor_zero_is_left_alone_by_the_search() -> None:
