@@ -1,5 +1,3 @@
 """The agent: the process on the device that stores, tunes and serves packages over MQTT."""
 
-from importlib.metadata import version
-
-__version__ = version("drupelet")
+from drupelet_shared import __version__ as __version__

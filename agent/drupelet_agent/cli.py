@@ -1,29 +1,28 @@
 """The `drupelet-agent` command: run, install, list, plan, tune, check, rollback, doctor, schema, completion.
 
-Each command imports what it needs when it runs, so that `run` stays small.
+Each command imports what it needs when it runs, and what serves is imported without what it never uses, so that `run`
+stays small.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drupelet_agent import __version__
-from drupelet_agent.config import DEFAULT_CONFIG_PATH, AgentConfig, load_config
-from drupelet_agent.logs import set_up_logging
-from drupelet_agent.store.records import Activation
-from drupelet_agent.store.store import Store
+from drupelet_agent.lean import lean_imports
 from drupelet_agent.tooling import SHELLS, completion_script, config_schema_text
 from drupelet_shared.errors import DrupeletError
-from drupelet_shared.units import format_bytes
 
 if TYPE_CHECKING:
     from drupelet_agent.activation import Progress
+    from drupelet_agent.config import AgentConfig
+    from drupelet_agent.store.records import Activation
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -35,7 +34,9 @@ EXIT_CODES = {
     EXIT_INTERRUPTED: "interrupted",
 }
 
-Command = Callable[[AgentConfig, argparse.Namespace], int]
+_DEFAULT_CONFIG = Path("/etc/drupelet/agent.toml")
+
+Command = Callable[["AgentConfig", argparse.Namespace], int]
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,9 +48,9 @@ def main(argv: list[str] | None = None) -> int:
         if "tool" in arguments:
             sys.stdout.write(arguments.tool(parser, arguments))
             return EXIT_OK
+        with lean_imports() if arguments.command is _run else nullcontext():
+            config = _load_config(arguments.config)
         command: Command = arguments.command
-        config = load_config(arguments.config)
-        set_up_logging(config.log)
         return command(config, arguments)
     except DrupeletError as error:
         print(f"error: {error} [{error.code}]", file=sys.stderr)
@@ -67,7 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"drupelet-agent {__version__}")
     parser.add_argument(
-        "--config", type=Path, default=DEFAULT_CONFIG_PATH, metavar="FILE", help="configuration (default: %(default)s)"
+        "--config", type=Path, default=_DEFAULT_CONFIG, metavar="FILE", help="configuration (default: %(default)s)"
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -161,10 +162,20 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
+def _load_config(path: Path) -> AgentConfig:
+    from drupelet_agent.config import load_config  # noqa: PLC0415 - see the module's docstring
+    from drupelet_agent.logs import set_up_logging  # noqa: PLC0415
+
+    config = load_config(path)
+    set_up_logging(config.log)
+    return config
+
+
 def _run(config: AgentConfig, _: argparse.Namespace) -> int:
-    # paho takes dnspython where it is installed, 2.6 MB, for look-ups that the agent never asks for.
-    sys.modules.setdefault("dns", None)  # type: ignore[arg-type] # None is how Python says "not to be imported"
-    from drupelet_agent.daemon import Daemon  # noqa: PLC0415 - see the module's docstring
+    import asyncio  # noqa: PLC0415 - see the module's docstring
+
+    with lean_imports():
+        from drupelet_agent.daemon import Daemon  # noqa: PLC0415
 
     async def serve() -> None:
         await Daemon(config).run()
@@ -214,6 +225,8 @@ def _show_progress(progress: Progress) -> None:
 
 
 def _list(config: AgentConfig, arguments: argparse.Namespace) -> int:
+    from drupelet_agent.store.store import Store  # noqa: PLC0415 - see the module's docstring
+
     store = Store(config.state_dir)
     records = {model: store.record(model) for model in store.models()}
     if arguments.json:
@@ -230,6 +243,9 @@ def _list(config: AgentConfig, arguments: argparse.Namespace) -> int:
 
 
 def _plan(config: AgentConfig, arguments: argparse.Namespace) -> int:
+    from drupelet_agent.store.store import Store  # noqa: PLC0415 - see the module's docstring
+    from drupelet_shared.units import format_bytes  # noqa: PLC0415
+
     store = Store(config.state_dir)
     activation = store.require_active(arguments.model)
     plan, changes = activation.plan, store.record(arguments.model).changes
@@ -250,6 +266,8 @@ def _plan(config: AgentConfig, arguments: argparse.Namespace) -> int:
 
 
 def _rollback(config: AgentConfig, arguments: argparse.Namespace) -> int:
+    from drupelet_agent.store.store import Store  # noqa: PLC0415 - see the module's docstring
+
     store = Store(config.state_dir)
     with store.lock():
         activation = store.roll_back(arguments.model)

@@ -15,8 +15,6 @@ from drupelet_shared.names import NAME_PATTERN, Name
 from drupelet_shared.topics import DEFAULT_PREFIX
 from drupelet_shared.units import ByteSize
 
-DEFAULT_CONFIG_PATH = Path("/etc/drupelet/agent.toml")
-
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

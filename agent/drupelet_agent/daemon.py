@@ -8,14 +8,13 @@ import signal
 import uuid
 from typing import TYPE_CHECKING
 
-from paho.mqtt.client import MQTTMessage
-
 from drupelet_agent.config import AgentConfig
 from drupelet_agent.environment import service_manager
 from drupelet_agent.fleet import Fleet
 from drupelet_agent.guardian import Guardian
 from drupelet_agent.mqtt.announcer import Announcer, status_publication
 from drupelet_agent.mqtt.connection import BrokerConnection
+from drupelet_agent.mqtt.message import Message
 from drupelet_agent.mqtt.requests import RequestRouter
 from drupelet_agent.notify import Life, report_life
 from drupelet_agent.orders import Orders
@@ -140,7 +139,7 @@ class Daemon:
         if self._discovery is not None and self._connection.connected:
             self._connection.publish(self._discovery.describe(sorted(self._fleet.serving)))
 
-    def _on_message(self, message: MQTTMessage) -> None:
+    def _on_message(self, message: Message) -> None:
         # Home Assistant forgets what it was told before its own start.
         if self._discovery is not None and self._discovery.is_birth(message.topic, message.payload):
             self._announce()

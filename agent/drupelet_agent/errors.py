@@ -20,7 +20,9 @@ DrupeletError
 |   `-- ContractError         contract_broken
 |-- WorkerError               worker_failed
 |   `-- WorkerTimeoutError    worker_timeout
-`-- BrokerError               broker_unreachable
+|-- BrokerError               broker_unreachable
+`-- MalformedPacketError      malformed_packet
+    `-- PacketSizeError       packet_too_large
 """
 
 from __future__ import annotations
@@ -155,6 +157,18 @@ class BrokerError(DrupeletError):
     """The broker cannot be reached or refuses the connection."""
 
     code = "broker_unreachable"
+
+
+class MalformedPacketError(DrupeletError):
+    """The broker sent what is no MQTT 5."""
+
+    code = "malformed_packet"
+
+
+class PacketSizeError(MalformedPacketError):
+    """The broker sends a packet that is larger than it was told it may."""
+
+    code = "packet_too_large"
 
 
 @contextmanager

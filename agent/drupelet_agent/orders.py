@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from paho.mqtt.client import MQTTMessage
-
 from drupelet_agent.commands.router import CommandRouter
 from drupelet_agent.commands.runner import CommandRunner
 from drupelet_agent.config import AgentConfig
 from drupelet_agent.delivery.spool import Spool
 from drupelet_agent.delivery.uploads import Uploads
-from drupelet_agent.mqtt.connection import Publication
+from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.store.store import incoming_folder
 from drupelet_shared.topics import DeviceTopics
 
@@ -30,7 +28,7 @@ class Orders:
         """The subscriptions that receive all of it."""
         return self._topics.command_filter, self._topics.upload_filter
 
-    def route(self, message: MQTTMessage) -> None:
+    def route(self, message: Message) -> None:
         """Hand a message to whom it concerns; what concerns nobody is ignored."""
         self._commands.route(message)
         self._uploads.route(message)

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from drupelet_agent.config import AgentConfig
-
 SHELLS = ("bash", "zsh")
 
 
@@ -32,7 +30,8 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 def config_schema() -> dict[str, Any]:
     """The JSON Schema of the configuration file."""
-    from drupelet_shared.schemas import toml_schema  # noqa: PLC0415 - the running agent does without
+    from drupelet_agent.config import AgentConfig  # noqa: PLC0415 - the running agent imports it in its own way
+    from drupelet_shared.schemas import toml_schema  # noqa: PLC0415
 
     return toml_schema(AgentConfig, title="drupelet-agent configuration")
 

@@ -6,6 +6,7 @@ from fuzz.archives import ARCHIVE, PACKAGE
 from fuzz.codec import CODEC
 from fuzz.documents import MANIFEST, MESSAGE, SIGNATURE, STATEMENT, WORKER_PACKET
 from fuzz.files import GOLDEN, IMAGE, KEY
+from fuzz.mqtt_packets import MQTT_PACKETS
 from fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
@@ -19,6 +20,7 @@ TARGETS: dict[str, Target] = {
         STATEMENT,
         MESSAGE,
         WORKER_PACKET,
+        MQTT_PACKETS,
         IMAGE,
         GOLDEN,
         KEY,

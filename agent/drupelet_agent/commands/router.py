@@ -9,15 +9,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from paho.mqtt.client import MQTTMessage
-
 from drupelet_agent.commands.runner import CommandRunner
 from drupelet_agent.commands.table import COMMANDS
-from drupelet_agent.mqtt.connection import Publication
+from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.mqtt.replies import (
     ReplyAddress,
     default_address,
-    read_property,
     reply_address,
     reply_properties,
 )
@@ -54,7 +51,7 @@ class CommandRouter:
         # By where the answer goes; None while the command runs.
         self._known: OrderedDict[_Key, _Answer | None] = OrderedDict()
 
-    def route(self, message: MQTTMessage) -> None:
+    def route(self, message: Message) -> None:
         """Start a command, or answer at once with what is wrong with it."""
         name = self._topics.parse_command(message.topic)
         # A retained command would be given again at every start.
@@ -94,16 +91,16 @@ class CommandRouter:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, name: str, message: MQTTMessage, address: ReplyAddress, key: _Key | None) -> None:
+    async def _run(self, name: str, message: Message, address: ReplyAddress, key: _Key | None) -> None:
         def answer(code: str, payload: bytes) -> None:
             if code != PROGRESS_CODE and len(payload) <= MAX_COMMAND_BYTES:
                 self._remember(key, _Answer(code, payload))
             self._reply(address, code, payload)
 
-        expiry_s = read_property(message, "MessageExpiryInterval")
+        expiry_s = message.expiry_s
         deadline_s = None if expiry_s is None else asyncio.get_running_loop().time() + expiry_s
         try:
-            await self._runner.run(name, bytes(message.payload), on_answer=answer, deadline_s=deadline_s)
+            await self._runner.run(name, message.payload, on_answer=answer, deadline_s=deadline_s)
         except DrupeletError as error:
             answer(error.code, encode_error(error, request_id=None))
 

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from paho.mqtt.client import MQTTMessage
-
 from drupelet_agent.delivery.spool import Spool
-from drupelet_agent.mqtt.connection import Publication
+from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.mqtt.replies import (
     ReplyAddress,
     default_address,
-    read_property,
     reply_address,
     reply_properties,
 )
@@ -54,7 +51,7 @@ class Uploads:
         self._waiting: asyncio.Queue[tuple[Chunk, ReplyAddress]] = asyncio.Queue(_MAX_WAITING)
         self._waiting_bytes = 0
 
-    def route(self, message: MQTTMessage) -> None:
+    def route(self, message: Message) -> None:
         """Take a chunk, or answer at once with what is wrong with it."""
         digest = self._topics.parse_upload(message.topic)
         if digest is None or message.retain:
@@ -62,7 +59,7 @@ class Uploads:
         address = default_address(message, topic=self._topics.upload_state(digest))
         try:
             address = reply_address(message, self._topics, address)
-            chunk = read_chunk(digest, read_property(message, "UserProperty") or (), bytes(message.payload))
+            chunk = read_chunk(digest, message.user_properties, message.payload)
             if self._waiting.full() or self._waiting_bytes > _MAX_WAITING_BYTES:
                 raise BusyError(f"upload {digest[:12]}: {self._waiting_bytes} bytes wait for the disk already")
         except DrupeletError as error:
@@ -101,7 +98,7 @@ class Uploads:
         self._publish(Publication(address.topic, payload, qos=min(address.qos, 1), properties=properties))
 
 
-def read_chunk(digest: str, user_properties: list[tuple[str, str]] | tuple[()], payload: bytes) -> Chunk:
+def read_chunk(digest: str, user_properties: Sequence[tuple[str, str]], payload: bytes) -> Chunk:
     """A chunk with what its User Properties say of it.
 
     Raises:

@@ -9,11 +9,10 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from paho.mqtt.client import MQTTMessage
-
 from drupelet_agent.config import AgentConfig, BrokerConfig
 from drupelet_agent.doctor.findings import Finding
-from drupelet_agent.mqtt.connection import BrokerConnection, Publication
+from drupelet_agent.mqtt.connection import BrokerConnection
+from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_shared.errors import DrupeletError
 from drupelet_shared.topics import DeviceTopics
 
@@ -92,7 +91,7 @@ async def _measure_echo(config: AgentConfig) -> float | None:
         DrupeletError: The broker is not there, does not answer or refuses.
     """
     topic = DeviceTopics(config.device, prefix=config.broker.prefix).echo
-    arrived: asyncio.Queue[MQTTMessage] = asyncio.Queue()
+    arrived: asyncio.Queue[Message] = asyncio.Queue()
     connection = BrokerConnection(
         # Nothing of this session is to stay with the broker.
         config.broker.model_copy(update={"session_expiry_s": 0}),
@@ -110,7 +109,7 @@ async def _measure_echo(config: AgentConfig) -> float | None:
         await connection.disconnect()
 
 
-async def _echo(connection: BrokerConnection, topic: str, arrived: asyncio.Queue[MQTTMessage]) -> float | None:
+async def _echo(connection: BrokerConnection, topic: str, arrived: asyncio.Queue[Message]) -> float | None:
     """Send pairs, and acknowledge none before both are back: a broker without TCP_NODELAY holds the second one."""
     taken_ms = []
     for _ in range(_PAIRS):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from drupelet_agent import __version__
-from drupelet_agent.mqtt.connection import Publication
+from drupelet_agent.mqtt.message import Publication
 from drupelet_agent.mqtt.outbox import Outbox
 from drupelet_shared.messages import DeviceStatus, DeviceTelemetry, Event, ModelState, ModelTelemetry
 from drupelet_shared.topics import DeviceTopics

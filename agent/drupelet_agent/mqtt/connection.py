@@ -1,28 +1,25 @@
-"""The connection to the broker: paho-mqtt driven by the event loop, reconnecting with jittered backoff."""
+"""The connection to the broker: MQTT 5 on the event loop, reconnecting with jittered backoff."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-import ssl
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Protocol
-
-from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from drupelet_agent.config import BrokerConfig
 from drupelet_agent.credentials import read_secret
-from drupelet_agent.errors import BrokerError, ConfigError
-from drupelet_shared.transport import make_tls_context, set_no_delay
+from drupelet_agent.errors import BrokerError, MalformedPacketError, PacketSizeError
+from drupelet_agent.mqtt import packets
+from drupelet_agent.mqtt.dialling import Dialler
+from drupelet_agent.mqtt.message import Message, Publication
+from drupelet_agent.mqtt.outgoing import Outgoing, Sending
+from drupelet_agent.mqtt.packets import ConnectAnswer, Login
+from drupelet_agent.mqtt.properties import connect_properties
+from drupelet_agent.mqtt.reasons import FAILURE, MALFORMED_PACKET, PACKET_TOO_LARGE, describe_reason
+from drupelet_agent.mqtt.stream import Stream
 
 log = logging.getLogger(__name__)
 
@@ -32,17 +29,9 @@ _FIRST_BACKOFF_S = 0.25
 _LONGEST_BACKOFF_S = 30.0
 # Past what is due by this much, the connection's own tasks no longer work.
 _STALL_S = 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """A message to send."""
-
-    topic: str
-    payload: bytes
-    qos: int = 1
-    retain: bool = False
-    properties: Properties | None = None
+_FAREWELL_S = 1.0
+# What a broker takes that names no limit (MQTT 5, section 3.2.2.3.3).
+_RECEIVE_MAXIMUM = 65_535
 
 
 class OnConnected(Protocol):
@@ -53,7 +42,7 @@ class OnConnected(Protocol):
 
 
 class BrokerConnection:
-    """One MQTT 5 session; every callback runs on the event loop."""
+    """One MQTT 5 session; everything runs on the event loop."""
 
     def __init__(
         self,
@@ -63,25 +52,41 @@ class BrokerConnection:
         receive_maximum: int,
         max_packet_bytes: int,
         on_connected: OnConnected,
-        on_message: Callable[[paho.MQTTMessage], None],
+        on_message: Callable[[Message], None],
         will: Publication | None = None,
     ) -> None:
         self._config = config
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
-        self._reading = False
-        self._on_connected = on_connected
-        self._connack: asyncio.Future[tuple[ReasonCode, bool]] | None = None
-        self._lost = asyncio.Event()
-        self._due_s = time.monotonic() + _STALL_S
-        self._receive_maximum = receive_maximum
+        self._where = f"broker {config.host}:{config.port}"
+        self._dialler = Dialler(config)
+        self._login = Login(
+            client_id=client_id,
+            keepalive_s=config.keepalive_s,
+            username=config.username,
+            password=_read_password(config),
+            will=will,
+        )
+        self._properties = connect_properties(
+            session_expiry_s=config.session_expiry_s,
+            receive_maximum=receive_maximum,
+            max_packet_bytes=max_packet_bytes,
+        )
         self._max_packet_bytes = max_packet_bytes
-        self._client = self._make_client(client_id, will, on_message)
+        self._on_connected = on_connected
+        self._on_message = on_message
+        self._outgoing = Outgoing()
+        self._stream: Stream | None = None
+        self._answer: asyncio.Future[ConnectAnswer] | None = None
+        self._accepted: ConnectAnswer | None = None
+        self._lost = asyncio.Event()
+        self._subscribing: dict[int, tuple[str, ...]] = {}
+        self._keepalive_s = float(config.keepalive_s)
+        self._ping_sent_s: float | None = None
+        self._due_s = time.monotonic() + _STALL_S
 
     @property
     def connected(self) -> bool:
         """Whether the broker has accepted the session and the connection stands."""
-        return self._client.is_connected()
+        return self._accepted is not None
 
     @property
     def stalled(self) -> bool:
@@ -109,171 +114,166 @@ class BrokerConnection:
         finally:
             housekeeping.cancel()
 
-    def publish(self, publication: Publication) -> None:
-        """Send; what has QoS 1 and finds no connection waits in the session and goes out after the next connect."""
-        self._client.publish(
-            publication.topic,
-            publication.payload,
-            qos=publication.qos,
-            retain=publication.retain,
-            properties=publication.properties,
-        )
-        self._flush()
-
-    def subscribe(self, *filters: str) -> None:
-        """Subscribe with QoS 1 to what is sent from now on; retained messages are not wanted."""
-        options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
-        self._client.subscribe([(topic_filter, options) for topic_filter in filters])
-        self._flush()
-
-    def acknowledge(self, packet_id: int) -> None:
-        """Tell the broker that a QoS 1 message is dealt with."""
-        self._client.ack(packet_id, 1)
-        self._flush()
-
-    async def disconnect(self) -> None:
-        """Flush what waits to be written, for a second at most, and leave in good order (the will is not sent)."""
-        for _ in range(100):
-            if not self._client.want_write():
-                break
-            await asyncio.sleep(0.01)
-        self._client.disconnect()
-        if self._client.want_write():
-            self._client.loop_write()
-
-    def _make_client(
-        self, client_id: str, will: Publication | None, on_message: Callable[[paho.MQTTMessage], None]
-    ) -> paho.Client:
-        client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=True)
-        if will is not None:
-            client.will_set(will.topic, will.payload, qos=will.qos, retain=will.retain, properties=will.properties)
-        self._set_credentials(client)
-        client.on_connect = self._handle_connect
-        client.on_disconnect = self._handle_disconnect
-        client.on_message = lambda _client, _userdata, message: on_message(message)
-        client.on_socket_open = self._handle_socket_open
-        client.on_socket_close = self._handle_socket_close
-        client.on_socket_register_write = self._handle_register_write
-        client.on_socket_unregister_write = self._handle_unregister_write
-        return client
-
-    def _set_credentials(self, client: paho.Client) -> None:
-        config = self._config
-        if config.username is not None:
-            secret = read_secret(config.password_file).reveal() if config.password_file else None
-            client.username_pw_set(config.username, secret)
-        if config.tls is None:
-            return
-        tls = config.tls
-        try:
-            context = make_tls_context(ca_file=tls.ca_file, cert_file=tls.cert_file, key_file=tls.key_file)
-        except OSError as error:
-            # What OpenSSL says of a file does not name it.
-            files = ", ".join(str(path) for _, path in tls if path is not None)
-            raise ConfigError(f"broker credentials {files}: {error}") from error
-        client.tls_set_context(context)
-
     async def connect(self) -> None:
         """Connect once.
 
         Raises:
             BrokerError: The broker is not there, does not answer or refuses.
         """
-        self._connack = self._loop.create_future()
         self._lost.clear()
-        where = f"broker {self._config.host}:{self._config.port}"
+        answer: asyncio.Future[ConnectAnswer] = asyncio.get_running_loop().create_future()
         try:
-            # Name resolution, TCP and TLS handshakes block, so they happen on another thread.
-            await asyncio.wait_for(self._loop.run_in_executor(None, self._dial), _CONNECT_TIMEOUT_S)
-            reason, session_present = await asyncio.wait_for(self._connack, _CONNECT_TIMEOUT_S)
+            opened = await self._dialler.dial()
+            self._answer = answer
+            self._stream = Stream(
+                opened, max_packet_bytes=self._max_packet_bytes, on_packet=self._take, on_end=self._end
+            )
+            self._stream.write(packets.encode_connect(self._login, self._properties))
+            accepted = await asyncio.wait_for(answer, _CONNECT_TIMEOUT_S)
         except TimeoutError as error:
-            self._client.disconnect()
-            raise BrokerError(f"{where}: no answer within {_CONNECT_TIMEOUT_S:.0f} s") from error
+            self._end("no answer")
+            raise BrokerError(f"{self._where}: no answer within {_CONNECT_TIMEOUT_S:.0f} s") from error
         except OSError as error:
-            raise BrokerError(f"{where}: {error}") from error
-        if reason.is_failure:
-            raise BrokerError(f"{where} refuses the connection: {reason}")
-        log.info("connected to %s session_present=%s", where, session_present)
+            raise BrokerError(f"{self._where}: {error}") from error
+        if accepted.reason >= FAILURE:
+            self._end("refused")
+            reason = describe_reason(accepted.reason, accepted.properties.reason)
+            raise BrokerError(f"{self._where} refuses the connection: {reason}")
+        log.info("connected to %s session_present=%s", self._where, accepted.session_present)
 
-    def _dial(self) -> None:
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho leaves it untyped
-        properties.SessionExpiryInterval = self._config.session_expiry_s
-        properties.ReceiveMaximum = self._receive_maximum
-        properties.MaximumPacketSize = self._max_packet_bytes
-        self._client.connect(
-            self._config.host,
-            self._config.port,
-            keepalive=self._config.keepalive_s,
-            clean_start=False,
-            properties=properties,
-        )
+    def publish(self, publication: Publication) -> None:
+        """Send; what has QoS 1 and finds no connection waits in the session and goes out after the next connect."""
+        if publication.qos:
+            self._send_all(self._outgoing.take(publication))
+        elif self._accepted is not None:
+            self._send(publication, packet_id=0)
+
+    def subscribe(self, *filters: str) -> None:
+        """Subscribe with QoS 1 to what is sent from now on; retained messages are not wanted."""
+        if self._stream is not None:
+            packet_id = self._outgoing.new_packet_id()
+            self._subscribing[packet_id] = filters
+            self._stream.write(packets.encode_subscribe(packet_id, filters))
+
+    def acknowledge(self, packet_id: int) -> None:
+        """Tell the broker that a QoS 1 message is dealt with."""
+        if self._stream is not None:
+            self._stream.write(packets.encode_puback(packet_id))
+
+    async def disconnect(self) -> None:
+        """Flush what waits to be written, for a second at most, and leave in good order (the will is not sent)."""
+        if self._stream is None:
+            return
+        self._stream.write(packets.encode_disconnect())
+        await self._stream.drain(timeout_s=_FAREWELL_S)
+        self._end("left")
 
     async def _housekeep(self) -> None:
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
-            self._client.loop_misc()
             if self.connected:
                 self._due_s = time.monotonic() + _STALL_S
-            self._flush()
+                self._keep_alive()
 
-    def _handle_connect(
-        self, _client: object, _userdata: object, flags: paho.ConnectFlags, reason: ReasonCode, _properties: object
-    ) -> None:
-        if not reason.is_failure:
-            # Before anything that follows the CONNACK in the same read: messages of the session are sent again at once.
-            self._on_connected(session_present=flags.session_present)
-        if self._connack is not None and not self._connack.done():
-            self._connack.set_result((reason, flags.session_present))
+    def _keep_alive(self) -> None:
+        """Ask for a sign of life where nothing was sent or heard for long (MQTT 5, section 3.1.2.10)."""
+        stream, now_s = self._stream, time.monotonic()
+        assert stream is not None
+        if self._ping_sent_s is not None and now_s - self._ping_sent_s > self._keepalive_s:
+            self._end(f"no answer to a ping within {self._keepalive_s:.0f} s")
+        elif self._ping_sent_s is None and now_s - min(stream.read_s, stream.written_s) >= self._keepalive_s:
+            self._ping_sent_s = now_s
+            stream.write(packets.PING_REQUEST)
 
-    def _handle_disconnect(
-        self, _client: object, _userdata: object, _flags: object, reason: ReasonCode, _properties: object
-    ) -> None:
-        if threading.get_ident() == self._thread:
-            self._mark_lost(reason)
+    def _take(self, first: int, body: memoryview) -> None:
+        """Handle one packet.
+
+        Raises:
+            MalformedPacketError: It breaks the specification.
+        """
+        match first >> 4:
+            case packets.PUBLISH:
+                self._hear(packets.decode_publish(first, body))
+            case packets.PUBACK:
+                packet_id, reason = packets.decode_puback(body)
+                if reason >= FAILURE:
+                    log.warning("%s does not take a message: %s", self._where, describe_reason(reason))
+                self._send_all(self._outgoing.acknowledged(packet_id))
+            case packets.PINGRESP:
+                self._ping_sent_s = None
+            case packets.SUBACK:
+                self._note_subscribed(*packets.decode_suback(body))
+            case packets.CONNACK:
+                self._accept(packets.decode_connack(body))
+            case packets.DISCONNECT:
+                self._end(describe_reason(*packets.decode_disconnect(body)))
+            case kind:
+                raise MalformedPacketError(f"a packet of type {kind}, which a client is not sent at QoS 0 and 1")
+
+    def _hear(self, message: Message) -> None:
+        try:
+            self._on_message(message)
+        except Exception:
+            # The messages behind this one must still be answered.
+            log.exception("message not handled topic=%s bytes=%d", message.topic, len(message.payload))
+
+    def _accept(self, answer: ConnectAnswer) -> None:
+        if self._answer is None or self._answer.done():
+            raise MalformedPacketError("a CONNACK that nobody waits for")
+        self._answer.set_result(answer)
+        if answer.reason >= FAILURE:
+            return
+        self._accepted, self._ping_sent_s = answer, None
+        self._keepalive_s = float(answer.properties.server_keepalive_s or self._config.keepalive_s)
+        sendings = self._outgoing.connected(
+            receive_maximum=answer.properties.receive_maximum or _RECEIVE_MAXIMUM,
+            session_present=answer.session_present,
+        )
+        self._send_all(sendings)
+        # Before anything that follows the CONNACK in the same read: messages of the session are sent again at once.
+        self._on_connected(session_present=answer.session_present)
+
+    def _note_subscribed(self, packet_id: int, reasons: bytes) -> None:
+        for topic_filter, reason in zip(self._subscribing.pop(packet_id, ()), reasons, strict=False):
+            if reason >= FAILURE:
+                log.error("%s refuses the subscription to %s: %s", self._where, topic_filter, describe_reason(reason))
+
+    def _send_all(self, sendings: Iterable[Sending]) -> None:
+        for sending in sendings:
+            self._send(sending.publication, packet_id=sending.packet_id, dup=sending.dup)
+
+    def _send(self, publication: Publication, *, packet_id: int, dup: bool = False) -> None:
+        assert self._accepted is not None
+        assert self._stream is not None
+        head = packets.encode_publish_head(publication, packet_id=packet_id, dup=dup)
+        limit = self._accepted.properties.maximum_packet_bytes
+        size = len(head) + len(publication.payload)
+        if limit is not None and size > limit:
+            log.error("%s takes %d bytes: not sent topic=%s bytes=%d", self._where, limit, publication.topic, size)
+            self._send_all(self._outgoing.acknowledged(packet_id))
+            return
+        self._stream.write(head, publication.payload)
+
+    def _end(self, why: Exception | str) -> None:
+        """The connection is gone, or is given up."""
+        stream, self._stream, self._accepted = self._stream, None, None
+        if stream is None:
+            return
+        if isinstance(why, MalformedPacketError):
+            reason = PACKET_TOO_LARGE if isinstance(why, PacketSizeError) else MALFORMED_PACKET
+            stream.write(packets.encode_disconnect(reason))
+            stream.flush()
+        stream.close()
+        self._outgoing.connection_lost()
+        self._subscribing.clear()
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(OSError(f"connection closed before it was accepted: {why}"))
         else:
-            self._loop.call_soon_threadsafe(self._mark_lost, reason)
-
-    def _mark_lost(self, reason: ReasonCode) -> None:
-        if self._connack is not None and not self._connack.done():
-            self._connack.set_exception(OSError(f"connection closed before it was accepted: {reason}"))
+            log.info("connection to %s ended: %s", self._where, why)
         self._lost.set()
 
-    # Sockets open on the dialling thread; the event loop is told in its own.
 
-    def _handle_socket_open(self, _client: object, _userdata: object, sock: paho.SocketLike) -> None:
-        set_no_delay(sock)
-        self._loop.call_soon_threadsafe(self._loop.add_reader, sock, self._on_readable, sock)
-
-    def _handle_socket_close(self, _client: object, _userdata: object, sock: paho.SocketLike) -> None:
-        # The descriptor is closed next, so the loop must forget it now: paho closes sockets on the loop's thread.
-        self._loop.remove_reader(sock)
-        self._loop.remove_writer(sock)
-
-    def _handle_register_write(self, _client: object, _userdata: object, _sock: object) -> None:
-        # What is queued on the loop's thread is written by whoever queued it, without another turn of the loop.
-        if threading.get_ident() != self._thread:
-            self._loop.call_soon_threadsafe(self._flush)
-
-    def _handle_unregister_write(self, _client: object, _userdata: object, sock: paho.SocketLike) -> None:
-        self._loop.remove_writer(sock)
-
-    def _flush(self) -> None:
-        """Write what is queued; what the socket does not take now follows when it can."""
-        # Inside of a callback of paho's, its locks are held: `_on_readable` comes back here.
-        if self._reading or not self._client.want_write():
-            return
-        self._client.loop_write()
-        sock = self._client.socket()
-        if sock is not None and self._client.want_write():
-            self._loop.add_writer(sock, self._client.loop_write)
-
-    def _on_readable(self, sock: paho.SocketLike) -> None:
-        self._reading = True
-        try:
-            code = self._client.loop_read()
-            # TLS may hold decrypted bytes that no longer make the descriptor readable.
-            while code == MQTTErrorCode.MQTT_ERR_SUCCESS and isinstance(sock, ssl.SSLSocket) and sock.pending():
-                code = self._client.loop_read()
-        finally:
-            self._reading = False
-        self._flush()
+def _read_password(config: BrokerConfig) -> bytes | None:
+    if config.username is None or config.password_file is None:
+        return None
+    return read_secret(config.password_file).reveal().encode()

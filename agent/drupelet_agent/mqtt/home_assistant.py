@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from drupelet_agent import __version__
-from drupelet_agent.mqtt.connection import Publication
+from drupelet_agent.mqtt.message import Publication
 from drupelet_shared.topics import DeviceTopics
 
 _BIRTH_TOPIC = "homeassistant/status"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from drupelet_agent.mqtt.connection import Publication
+from drupelet_agent.mqtt.message import Publication
 
 
 class Outbox:

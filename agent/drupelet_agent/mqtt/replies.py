@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-from paho.mqtt.client import MQTTMessage
-from paho.mqtt.properties import Properties
-
-from drupelet_agent.mqtt.properties import ReplyProperties
+from drupelet_agent.mqtt.message import Message
+from drupelet_agent.mqtt.properties import publish_properties
 from drupelet_shared.errors import RequestError
 from drupelet_shared.topics import DeviceTopics
 from drupelet_shared.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY, JSON_TYPE
@@ -24,20 +21,20 @@ class ReplyAddress:
     takes_properties: bool = True
 
 
-def default_address(message: MQTTMessage, *, topic: str) -> ReplyAddress:
+def default_address(message: Message, *, topic: str) -> ReplyAddress:
     """The address for a message whose own Response Topic is absent or no good."""
-    return ReplyAddress(topic=topic, correlation=read_property(message, "CorrelationData"), qos=message.qos)
+    return ReplyAddress(topic=topic, correlation=message.correlation, qos=message.qos)
 
 
-def reply_address(message: MQTTMessage, topics: DeviceTopics, default: ReplyAddress) -> ReplyAddress:
+def reply_address(message: Message, topics: DeviceTopics, default: ReplyAddress) -> ReplyAddress:
     """The address that a message names.
 
     Raises:
         RequestError: Its Response Topic is malformed, or one that this device itself takes messages from.
     """
-    topic = read_property(message, "ResponseTopic")
+    topic = message.response_topic
     if topic is None:
-        return replace(default, takes_properties=_has_properties(message))
+        return replace(default, takes_properties=message.has_properties)
     if not topic or any(character in topic for character in "+#\0"):
         raise RequestError(f"Response Topic {topic!r}: expected a topic name without wildcards")
     if topics.takes(topic):
@@ -45,28 +42,19 @@ def reply_address(message: MQTTMessage, topics: DeviceTopics, default: ReplyAddr
     return ReplyAddress(topic=topic, correlation=default.correlation, qos=default.qos)
 
 
-def read_property(message: MQTTMessage, name: str) -> Any:  # noqa: ANN401 - paho's properties are dynamic
-    """A property of MQTT 5; None if the message has none of that name."""
-    return getattr(message.properties, name, None)
-
-
 def reply_properties(
     address: ReplyAddress, *, code: str, content_type: str = JSON_TYPE, header_length: int | None = None
-) -> Properties | None:
+) -> bytes:
     """The properties of a reply; none for a reader that knows none, unless its bytes make no sense without."""
     if not address.takes_properties and header_length is None:
         # Some brokers fail to strip them for a subscriber of MQTT 3.1.1: rumqttd 0.20 drops that connection.
-        return None
+        return b""
     pairs = [(CODE_PROPERTY, code)]
     if header_length is not None:
         pairs.append((HEADER_LENGTH_PROPERTY, str(header_length)))
-    return ReplyProperties(
+    return publish_properties(
         content_type=content_type,
         is_text=content_type == JSON_TYPE,
         correlation=address.correlation,
         user_properties=pairs,
     )
-
-
-def _has_properties(message: MQTTMessage) -> bool:
-    return message.properties is not None and not message.properties.isEmpty()  # type: ignore[no-untyped-call] # paho's

@@ -6,11 +6,9 @@ import logging
 import time
 from collections.abc import Callable
 
-from paho.mqtt.client import MQTTMessage
-
 from drupelet_agent.mqtt.acknowledgements import Acknowledgements
-from drupelet_agent.mqtt.connection import Publication
-from drupelet_agent.mqtt.replies import ReplyAddress, default_address, read_property, reply_address, reply_properties
+from drupelet_agent.mqtt.message import Message, Publication
+from drupelet_agent.mqtt.replies import ReplyAddress, default_address, reply_address, reply_properties
 from drupelet_agent.serving.job import Job, Outcome, refusal
 from drupelet_agent.serving.model import ModelServer
 from drupelet_shared.errors import RequestError
@@ -33,7 +31,7 @@ class RequestRouter:
         *,
         publish: Callable[[Publication], None],
         acknowledge: Callable[[int], None],
-        other: Callable[[MQTTMessage], None],
+        other: Callable[[Message], None],
     ) -> None:
         """Make a router.
 
@@ -62,7 +60,7 @@ class RequestRouter:
         else:
             self._acknowledgements.session_lost()
 
-    def route(self, message: MQTTMessage) -> None:
+    def route(self, message: Message) -> None:
         """Submit a request to its model, or answer at once with what is wrong with it."""
         if not self._open:
             return
@@ -85,10 +83,10 @@ class RequestRouter:
             job = _read_job(message, finish)
             self._find(addressed.model, addressed.version).submit(job)
         except RequestError as error:
-            error.request_id = peek_id(bytes(message.payload))
+            error.request_id = peek_id(message.payload)
             finish(refusal(error))
 
-    def _finish(self, message: MQTTMessage, address: ReplyAddress, outcome: Outcome) -> None:
+    def _finish(self, message: Message, address: ReplyAddress, outcome: Outcome) -> None:
         if outcome.payload is not None:
             self._publish(
                 Publication(
@@ -107,12 +105,12 @@ class RequestRouter:
             self._acknowledgements.done(message.mid)
 
 
-def _read_job(message: MQTTMessage, finish: Callable[[Outcome], None]) -> Job:
+def _read_job(message: Message, finish: Callable[[Outcome], None]) -> Job:
     now_s = time.monotonic()
-    expiry_s = read_property(message, "MessageExpiryInterval")
+    expiry_s = message.expiry_s
     return Job(
-        payload=bytes(message.payload),
-        content_type=read_property(message, "ContentType"),
+        payload=message.payload,
+        content_type=message.content_type,
         header_length=_header_length(message),
         received_s=now_s,
         deadline_s=None if expiry_s is None else now_s + expiry_s,
@@ -120,8 +118,8 @@ def _read_job(message: MQTTMessage, finish: Callable[[Outcome], None]) -> Job:
     )
 
 
-def _header_length(message: MQTTMessage) -> int | None:
-    for name, value in read_property(message, "UserProperty") or ():
+def _header_length(message: Message) -> int | None:
+    for name, value in message.user_properties:
         if name == HEADER_LENGTH_PROPERTY:
             if not (value.isascii() and value.isdigit() and len(value) <= _MAX_LENGTH_DIGITS):
                 raise RequestError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drupelet_agent.mqtt.connection import Publication
+from drupelet_agent.mqtt.message import Publication
 from drupelet_agent.mqtt.outbox import Outbox
 
 

@@ -1,0 +1,58 @@
+"""Cuts what a socket gives into MQTT packets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from drupelet_agent.errors import PacketSizeError
+from drupelet_agent.mqtt.encoding import read_variable
+
+# Above glibc's threshold each buffer would be mapped and unmapped again.
+_SMALL_READ_BYTES = 65_536
+_LARGE_READ_BYTES = 1_048_576
+
+
+class Framer:
+    """Keeps the start of a packet until the rest has come."""
+
+    def __init__(self, *, max_packet_bytes: int) -> None:
+        self._max_packet_bytes = max_packet_bytes
+        self._begun = bytearray()
+        self._missing_bytes = 0
+
+    @property
+    def read_bytes(self) -> int:
+        """How many bytes to ask the socket for."""
+        return min(max(self._missing_bytes, _SMALL_READ_BYTES), _LARGE_READ_BYTES)
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, memoryview]]:
+        """Take what was read, and give every packet that is now whole: its first byte, and what follows its length.
+
+        Raises:
+            PacketSizeError: A packet says that it is longer than allowed; nothing of it is kept.
+            MalformedPacketError: A length is none.
+        """
+        if self._begun:
+            self._begun += data
+            self._missing_bytes -= len(data)
+            if self._missing_bytes > 0:
+                return
+            rest = memoryview(self._begun)
+            # The packets are views of it, so it is never written again.
+            self._begun = bytearray()
+        else:
+            rest = memoryview(data)
+        self._missing_bytes = 0
+        while rest:
+            length = read_variable(rest, 1)
+            if length is None:
+                break
+            if length[0] > self._max_packet_bytes:
+                raise PacketSizeError(f"a packet of {length[0]} bytes: the limit is {self._max_packet_bytes}")
+            end = length[0] + length[1]
+            if end > len(rest):
+                self._missing_bytes = end - len(rest)
+                break
+            yield rest[0], rest[length[1] : end]
+            rest = rest[end:]
+        self._begun = bytearray(rest)

@@ -1,0 +1,63 @@
+"""MQTT packets as a broker sends them to the agent."""
+
+from __future__ import annotations
+
+from drupelet_agent.errors import MalformedPacketError
+from drupelet_agent.mqtt import packets
+from drupelet_agent.mqtt.encoding import write_text, write_variable
+from drupelet_agent.mqtt.framing import Framer
+from drupelet_agent.mqtt.message import Publication
+from drupelet_agent.mqtt.properties import publish_properties
+from fuzz.target import Target
+
+_LIMIT_BYTES = 65_536
+
+
+def check_packets(data: bytes) -> bool:
+    """The agent's reader takes a stream of packets, or refuses it; a message is no longer than its packet."""
+    taken = False
+    try:
+        for first, body in Framer(max_packet_bytes=_LIMIT_BYTES).feed(data):
+            assert len(body) <= _LIMIT_BYTES
+            _decode(first, body)
+            taken = True
+    except MalformedPacketError:
+        return False
+    return taken
+
+
+def _decode(first: int, body: memoryview) -> None:
+    match first >> 4:
+        case packets.PUBLISH:
+            message = packets.decode_publish(first, body)
+            assert len(message.topic) + len(message.payload) <= len(body)
+        case packets.PUBACK:
+            packets.decode_puback(body)
+        case packets.SUBACK:
+            packets.decode_suback(body)
+        case packets.CONNACK:
+            packets.decode_connack(body)
+        case packets.DISCONNECT:
+            packets.decode_disconnect(body)
+
+
+def _seeds() -> tuple[bytes, ...]:
+    properties = publish_properties(
+        content_type="application/json", is_text=True, correlation=b"1234", user_properties=[("a", "b")]
+    )
+    request = properties + b"\x08" + write_text("clients/1/reply") + b"\x02\x00\x00\x00\x05\x0b\x80\x01"
+    publication = Publication("drupelet/v1/pi/infer/digits", b'{"inputs": []}', properties=request)
+    publish = packets.encode_publish_head(publication, packet_id=7) + publication.payload
+    limits = b"\x21\x00\x14\x27\x00\x10\x00\x00\x22\x00\x0a\x24\x01\x13\x00\x3c\x12" + write_text("id")
+    connack = b"\x00\x00" + write_variable(len(limits)) + limits
+    return (
+        publish,
+        b"\x20" + write_variable(len(connack)) + connack,
+        packets.encode_puback(7),
+        b"\x90\x05\x00\x01\x00\x01\x87",
+        b"\xe0\x07\x8e\x05\x1f" + write_text("no"),
+        publish + packets.encode_puback(7) + publish,
+    )
+
+
+MQTT_PACKETS = Target(name="mqtt-packets", seeds=_seeds(), check=check_packets)
