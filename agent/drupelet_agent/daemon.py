@@ -68,6 +68,7 @@ class Daemon:
             self._fleet.find,
             publish=self._connection.publish,
             acknowledge=self._connection.acknowledge,
+            together=self._connection.together,
             other=self._orders.route,
         )
         self._reporter = Reporter(config, self._fleet, self._announcer)

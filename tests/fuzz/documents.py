@@ -112,6 +112,7 @@ _PACKETS = (
     Ready(engine_version="1", load_ms=1.0),
     Failed(code="x", message="y"),
     Infer(slot=0, length=1, content_type=None, header_length=None, deadline_s=None),
+    Infer(slot=1, length=2, content_type="a/b", header_length=3, deadline_s=4.0, payload=b"{}"),
     Replied(
         slot=1,
         length=2,

@@ -139,13 +139,13 @@ def worker(package: Path) -> Iterator[WorkerProcess]:
 
 
 def ask(worker: WorkerProcess, payload: bytes, content_type: str, header_length: int | None) -> tuple[Replied, bytes]:
-    worker.write_payload(0, payload)
-    worker.send(
-        Infer(slot=0, length=len(payload), content_type=content_type, header_length=header_length, deadline_s=None)
+    worker.ask(
+        Infer(slot=0, length=len(payload), content_type=content_type, header_length=header_length, deadline_s=None),
+        payload,
     )
     # The slowest takes a tenth of a second; what costs real time fails here.
     reply = worker.expect(Replied, timeout_s=10)
-    return reply, worker.read_payload(0, reply.length)
+    return reply, worker.payload_of(reply)
 
 
 def peak_growth_bytes(worker: WorkerProcess, action: Callable[[], None]) -> int:

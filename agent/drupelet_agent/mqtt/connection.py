@@ -6,7 +6,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from drupelet_agent.config import BrokerConfig
@@ -159,6 +160,18 @@ class BrokerConnection:
         """Tell the broker that a QoS 1 message is dealt with."""
         if self._stream is not None:
             self._stream.write(packets.encode_puback(packet_id))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is published and acknowledged within leaves at the end, at once and in one segment."""
+        stream = self._stream
+        if stream is not None:
+            stream.hold()
+        try:
+            yield
+        finally:
+            if stream is not None:
+                stream.flush()
 
     async def disconnect(self) -> None:
         """Flush what waits to be written, for a second at most, and leave in good order (the will is not sent)."""

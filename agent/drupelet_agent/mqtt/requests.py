@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from drupelet_agent.mqtt.acknowledgements import Acknowledgements
 from drupelet_agent.mqtt.message import Message, Publication
@@ -31,6 +32,7 @@ class RequestRouter:
         *,
         publish: Callable[[Publication], None],
         acknowledge: Callable[[int], None],
+        together: Callable[[], AbstractContextManager[None]],
         other: Callable[[Message], None],
     ) -> None:
         """Make a router.
@@ -40,11 +42,13 @@ class RequestRouter:
             find: The server for a model and version.
             publish: Sends a reply.
             acknowledge: Tells the broker that a message is dealt with.
+            together: What is published and acknowledged within leaves together.
             other: Takes messages of other topics; they count as dealt with when it returns.
         """
         self._topics = topics
         self._find = find
         self._publish = publish
+        self._together = together
         self._acknowledgements = Acknowledgements(acknowledge)
         self._other = other
         self._open = True
@@ -87,22 +91,20 @@ class RequestRouter:
             finish(refusal(error))
 
     def _finish(self, message: Message, address: ReplyAddress, outcome: Outcome) -> None:
-        if outcome.payload is not None:
-            self._publish(
-                Publication(
-                    topic=address.topic,
-                    payload=outcome.payload,
-                    qos=min(address.qos, 1),
-                    properties=reply_properties(
-                        address,
-                        code=outcome.code,
-                        content_type=outcome.content_type,
-                        header_length=outcome.header_length,
-                    ),
+        # One segment wakes the broker once.
+        with self._together():
+            if outcome.payload is not None:
+                properties = reply_properties(
+                    address,
+                    code=outcome.code,
+                    content_type=outcome.content_type,
+                    header_length=outcome.header_length,
                 )
-            )
-        if message.qos > 0:
-            self._acknowledgements.done(message.mid)
+                self._publish(
+                    Publication(address.topic, outcome.payload, qos=min(address.qos, 1), properties=properties)
+                )
+            if message.qos > 0:
+                self._acknowledgements.done(message.mid)
 
 
 def _read_job(message: Message, finish: Callable[[Outcome], None]) -> Job:

@@ -44,21 +44,25 @@ class Stream:
         self._loop = asyncio.get_running_loop()
         self._out: deque[bytes | memoryview] = deque()
         self._flush_due = False
+        self._held = False
         self._open = True
         self.read_s = self.written_s = time.monotonic()
         self._loop.add_reader(self._socket, self._read)
 
+    def hold(self) -> None:
+        """Until the next `flush` only queue what is written."""
+        self._held = True
+
     def write(self, *parts: bytes) -> None:
         """Send; what the socket does not take at once follows when it can."""
         self._out.extend(filter(None, parts))
-        # A reply and the acknowledgement of its request leave in one segment, which wakes the broker once.
-        if not self._flush_due:
+        if not (self._flush_due or self._held):
             self._flush_due = True
             self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
         """Write what is queued, as far as the socket takes it now."""
-        self._flush_due = False
+        self._flush_due = self._held = False
         try:
             while self._open and self._out:
                 self._sent(self._send())

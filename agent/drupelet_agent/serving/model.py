@@ -185,8 +185,9 @@ class ModelServer:
 
     def _counted(self, job: Job) -> Job:
         def finish(outcome: Outcome) -> None:
-            self._on_outcome(self, outcome)
+            # The reply goes out first: counting can wait, and whoever asked does.
             job.finish(outcome)
+            self._on_outcome(self, outcome)
 
         return replace(job, finish=finish)
 

@@ -15,11 +15,14 @@ from typing import TypeVar
 from drupelet_agent.environment import worker_environment
 from drupelet_agent.errors import WorkerError, WorkerTimeoutError
 from drupelet_agent.serving.protocol import (
+    INLINE_BYTES,
     MAX_PACKET_BYTES,
     SLOTS,
     Failed,
+    Infer,
     Message,
     Ready,
+    Replied,
     WorkerSpec,
     decode_message,
     encode_message,
@@ -89,7 +92,8 @@ class WorkerProcess:
             WorkerTimeoutError: None came in time.
             WorkerError: The worker is gone.
         """
-        self._socket.settimeout(timeout_s)
+        if timeout_s != self._socket.gettimeout():
+            self._socket.settimeout(timeout_s)
         try:
             packet = self._socket.recv(MAX_PACKET_BYTES)
         except TimeoutError as error:
@@ -121,13 +125,23 @@ class WorkerProcess:
             raise WorkerError(f"worker {self.pid}: answered {message.kind!r} where {answer.kind!r} was expected")
         return message
 
-    def write_payload(self, slot: int, payload: bytes) -> None:
-        """Put a request into a slot; it must fit."""
-        os.pwrite(self._memory, payload, slot * self._slot_bytes)
+    def ask(self, request: Infer, payload: bytes) -> None:
+        """Send a request with its payload, which must fit in a slot.
 
-    def read_payload(self, slot: int, length: int) -> bytes:
-        """Take a reply out of a slot."""
-        return os.pread(self._memory, min(length, self._slot_bytes), slot * self._slot_bytes)
+        Raises:
+            WorkerError: The worker is gone.
+        """
+        if len(payload) <= INLINE_BYTES:
+            request = replace(request, payload=payload)
+        else:
+            os.pwrite(self._memory, payload, request.slot * self._slot_bytes)
+        self.send(request)
+
+    def payload_of(self, reply: Replied) -> bytes:
+        """The payload of a reply that was received."""
+        if reply.payload is not None:
+            return reply.payload
+        return os.pread(self._memory, min(reply.length, self._slot_bytes), reply.slot * self._slot_bytes)
 
     def close(self) -> None:
         """End the process now and free the channel."""

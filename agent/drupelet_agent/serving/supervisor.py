@@ -113,16 +113,14 @@ class Supervisor:
         if len(self._in_flight) == 1:
             self._set_timer(self._inference_timeout_s, self._on_hang)
         try:
-            self._worker.write_payload(slot, job.payload)
-            self._worker.send(
-                Infer(
-                    slot=slot,
-                    length=len(job.payload),
-                    content_type=job.content_type,
-                    header_length=job.header_length,
-                    deadline_s=job.deadline_s,
-                )
+            request = Infer(
+                slot=slot,
+                length=len(job.payload),
+                content_type=job.content_type,
+                header_length=job.header_length,
+                deadline_s=job.deadline_s,
             )
+            self._worker.ask(request, job.payload)
         except WorkerError as error:
             # Called from the owner's dispatch loop: let that finish before the owner hears of the loss.
             self._ready = False
@@ -160,7 +158,7 @@ class Supervisor:
             return
         job = self._in_flight.pop(index).job
         self._set_timer(self._inference_timeout_s if self._in_flight else None, self._on_hang)
-        payload = self._worker.read_payload(reply.slot, reply.length)
+        payload = self._worker.payload_of(reply)
         # The next request goes to the worker before this reply goes out: the worker is the slower of the two.
         self._owner.room_made()
         job.finish(_outcome(job, reply, payload))

@@ -17,6 +17,7 @@ from pathlib import Path
 from drupelet_agent.errors import MemoryBudgetError
 from drupelet_agent.serving.handler import Handled, RequestHandler
 from drupelet_agent.serving.protocol import (
+    INLINE_BYTES,
     MAX_PACKET_BYTES,
     SLOTS,
     Benchmark,
@@ -97,7 +98,10 @@ class Worker:
     def _infer(self, message: Infer) -> Replied:
         started_s = time.monotonic()
         offset = message.slot * self._slot_bytes
-        payload = self._memory[offset : offset + message.length]
+        if message.payload is None:
+            payload = self._memory[offset : offset + message.length]
+        else:
+            payload = memoryview(message.payload)
         code = OK_CODE
         try:
             if message.deadline_s is not None and started_s > message.deadline_s:
@@ -114,7 +118,9 @@ class Worker:
             refusal = InferenceFailedError(f"model {self._manifest.name}: out of memory on this request")
             code, handled = refusal.code, _error_reply(refusal)
         encoded = handled.encoded
-        self._memory[offset : offset + len(encoded.payload)] = encoded.payload
+        inline = len(encoded.payload) <= INLINE_BYTES
+        if not inline:
+            self._memory[offset : offset + len(encoded.payload)] = encoded.payload
         return Replied(
             slot=message.slot,
             length=len(encoded.payload),
@@ -125,6 +131,7 @@ class Worker:
             decode_ms=handled.decode_ms,
             inference_ms=handled.inference_ms,
             encode_ms=handled.encode_ms,
+            payload=encoded.payload if inline else None,
         )
 
     def _check_golden(self, _: CheckGolden) -> GoldenPassed:
