@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import uuid
@@ -81,6 +82,8 @@ class Daemon:
             DrupeletError: The store cannot be used.
         """
         self._store.create()
+        # What was imported stays, so it need not be looked through again in the middle of some request.
+        gc.freeze()
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)

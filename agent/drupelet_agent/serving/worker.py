@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import mmap
 import os
@@ -212,6 +213,8 @@ def main() -> int:
     load_ms = (time.perf_counter() - start) * 1e3
     ready = Ready(engine_version=worker.engine_version, load_ms=load_ms, sandbox_gaps=",".join(refused))
     channel.send(encode_message(ready))
+    # What was loaded stays, so it need not be looked through again in the middle of some request.
+    gc.freeze()
     _serve(channel, worker)
     return 0
 

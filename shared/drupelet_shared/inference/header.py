@@ -35,6 +35,7 @@ _DATATYPES = {
     ("f", 4): Datatype.FP32,
     ("f", 8): Datatype.FP64,
 }
+_BY_NAME: Mapping[str, Datatype] = {datatype.value: datatype for datatype in Datatype}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +127,10 @@ def show(value: object) -> str:
 
 
 def _parse_datatype(value: object, *, what: str) -> Datatype:
-    if not isinstance(value, str) or value not in set(Datatype):
+    datatype = _BY_NAME.get(value) if isinstance(value, str) else None
+    if datatype is None:
         raise InputDatatypeError(f"{what}: datatype {show(value)}: expected one of {', '.join(Datatype)}")
-    return Datatype(value)
+    return datatype
 
 
 def _parse_shape(value: object, *, what: str) -> tuple[int, ...]:
