@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from drupelet_agent.serving.process import WorkerProcess
-from drupelet_agent.serving.protocol import Infer, Ready, Replied, WorkerSpec
+from drupelet_agent.serving.protocol import Ready, Replied, WorkerSpec
 from drupelet_shared.package import unpack_package
 from drupelet_shared.process_memory import read_memory
 from support.served_packages import make_package
@@ -139,10 +139,7 @@ def worker(package: Path) -> Iterator[WorkerProcess]:
 
 
 def ask(worker: WorkerProcess, payload: bytes, content_type: str, header_length: int | None) -> tuple[Replied, bytes]:
-    worker.ask(
-        Infer(slot=0, length=len(payload), content_type=content_type, header_length=header_length, deadline_s=None),
-        payload,
-    )
+    worker.ask(payload, slot=0, content_type=content_type, header_length=header_length)
     # The slowest takes a tenth of a second; what costs real time fails here.
     reply = worker.expect(Replied, timeout_s=10)
     return reply, worker.payload_of(reply)

@@ -1,12 +1,14 @@
-"""What MQTT carries for the agent: messages that came, and messages to send."""
+"""What MQTT carries for the agent: messages that came, and messages to send.
+
+Named tuples, which are made several times faster than frozen dataclasses: there are two for each request.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A message that came (MQTT 5, section 3.3).
 
     Attributes:
@@ -38,8 +40,7 @@ class Message:
     user_properties: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(NamedTuple):
     """A message to send; `properties` as `publish_properties` packs them."""
 
     topic: str

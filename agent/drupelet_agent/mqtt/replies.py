@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from drupelet_agent.mqtt.message import Message
@@ -9,6 +10,8 @@ from drupelet_agent.mqtt.properties import publish_properties
 from drupelet_shared.errors import RequestError
 from drupelet_shared.topics import DeviceTopics
 from drupelet_shared.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY, JSON_TYPE
+
+_WILDCARD = re.compile("[+#\0]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ def reply_address(message: Message, topics: DeviceTopics, default: ReplyAddress)
     topic = message.response_topic
     if topic is None:
         return replace(default, takes_properties=message.has_properties)
-    if not topic or any(character in topic for character in "+#\0"):
+    if not topic or _WILDCARD.search(topic):
         raise RequestError(f"Response Topic {topic!r}: expected a topic name without wildcards")
     if topics.takes(topic):
         raise RequestError(f"Response Topic {topic!r}: replies cannot be sent to a topic that devices take orders from")

@@ -1,16 +1,18 @@
-"""A request on its way through the agent, and what became of it."""
+"""A request on its way through the agent, and what became of it.
+
+Named tuples, which are made several times faster than frozen dataclasses: there are three for each request.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from drupelet_shared.errors import ExpiredError, RequestError
 from drupelet_shared.wire import JSON_TYPE, encode_error
 
 
-@dataclass(frozen=True, slots=True)
-class StageTimes:
+class StageTimes(NamedTuple):
     """How long one request spent in each stage, in milliseconds."""
 
     queue_ms: float
@@ -20,8 +22,7 @@ class StageTimes:
     total_ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The end of a job: a reply to hand over, or None when the request expired and nobody waits for one."""
 
     code: str
@@ -31,8 +32,7 @@ class Outcome:
     times: StageTimes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One accepted request; `finish` is called exactly once.
 
     Attributes:

@@ -7,7 +7,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Literal
 
 from drupelet_agent.serving.job import EXPIRED, Job, Outcome, refusal
@@ -189,7 +188,14 @@ class ModelServer:
             job.finish(outcome)
             self._on_outcome(self, outcome)
 
-        return replace(job, finish=finish)
+        return Job(
+            payload=job.payload,
+            content_type=job.content_type,
+            header_length=job.header_length,
+            received_s=job.received_s,
+            deadline_s=job.deadline_s,
+            finish=finish,
+        )
 
     def _refuse_queue(self, why: str) -> None:
         while self._queue:

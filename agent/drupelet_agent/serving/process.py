@@ -122,20 +122,38 @@ class WorkerProcess:
             reported.reported_code = message.code
             raise reported
         if not isinstance(message, answer):
-            raise WorkerError(f"worker {self.pid}: answered {message.kind!r} where {answer.kind!r} was expected")
+            raise WorkerError(
+                f"worker {self.pid}: answered {type(message).__name__} where {answer.__name__} was expected"
+            )
         return message
 
-    def ask(self, request: Infer, payload: bytes) -> None:
-        """Send a request with its payload, which must fit in a slot.
+    def ask(
+        self,
+        payload: bytes,
+        *,
+        slot: int,
+        content_type: str | None,
+        header_length: int | None,
+        deadline_s: float | None = None,
+    ) -> None:
+        """Send a request, whose payload must fit in the slot; see `Infer`.
 
         Raises:
             WorkerError: The worker is gone.
         """
-        if len(payload) <= INLINE_BYTES:
-            request = replace(request, payload=payload)
-        else:
-            os.pwrite(self._memory, payload, request.slot * self._slot_bytes)
-        self.send(request)
+        inline = len(payload) <= INLINE_BYTES
+        if not inline:
+            os.pwrite(self._memory, payload, slot * self._slot_bytes)
+        self.send(
+            Infer(
+                slot=slot,
+                length=len(payload),
+                content_type=content_type,
+                header_length=header_length,
+                deadline_s=deadline_s,
+                payload=payload if inline else None,
+            )
+        )
 
     def payload_of(self, reply: Replied) -> bytes:
         """The payload of a reply that was received."""

@@ -4,7 +4,8 @@ The socket keeps packet boundaries (SOCK_SEQPACKET). The shared memory is one an
 slots of equal size; a request is written into a slot and its reply comes back in the same slot, so that the next
 request can be put in place while the worker computes. A payload of up to `INLINE_BYTES` travels in the packet instead.
 
-Requests and replies are packed, which takes 3 µs where JSON takes 15; everything else is rare and JSON.
+Requests and replies are packed, which takes 3 µs where JSON takes 15, and named tuples, which are made several times
+faster than frozen dataclasses; everything else is rare and JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from struct import Struct, error
-from typing import ClassVar
+from typing import NamedTuple
 
 from drupelet_agent.errors import WorkerError
 
@@ -40,7 +41,6 @@ class WorkerSpec:
 class Ready:
     """Worker to parent: the model is loaded; `sandbox_gaps` names the protections that the kernel refused."""
 
-    kind: ClassVar[str] = "ready"
     engine_version: str
     load_ms: float
     sandbox_gaps: str = ""
@@ -50,19 +50,16 @@ class Ready:
 class Failed:
     """Worker to parent: what was asked cannot be done; after a failure to load the worker ends."""
 
-    kind: ClassVar[str] = "failed"
     code: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Infer:
+class Infer(NamedTuple):
     """Parent to worker: answer the request in a slot, unless the monotonic clock has passed `deadline_s`.
 
     `payload` is None where it lies in the slot.
     """
 
-    kind: ClassVar[str] = "infer"
     slot: int
     length: int
     content_type: str | None
@@ -71,11 +68,9 @@ class Infer:
     payload: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Replied:
+class Replied(NamedTuple):
     """Worker to parent: the reply, in the slot where `payload` is None; `code` is "ok" or an error's code."""
 
-    kind: ClassVar[str] = "replied"
     slot: int
     length: int
     content_type: str
@@ -92,14 +87,11 @@ class Replied:
 class CheckGolden:
     """Parent to worker: compare with the variant's golden vectors."""
 
-    kind: ClassVar[str] = "check_golden"
-
 
 @dataclass(frozen=True, slots=True)
 class GoldenPassed:
     """Worker to parent: the largest difference found, as a fraction of the outputs' magnitude."""
 
-    kind: ClassVar[str] = "golden_passed"
     difference: float
 
 
@@ -107,7 +99,6 @@ class GoldenPassed:
 class Benchmark:
     """Parent to worker: time single inferences."""
 
-    kind: ClassVar[str] = "benchmark"
     warmup: int
     runs: int
     max_seconds: float
@@ -117,7 +108,6 @@ class Benchmark:
 class Measured:
     """Worker to parent: percentiles and mean, and the most memory the process has ever held."""
 
-    kind: ClassVar[str] = "measured"
     p50_ms: float
     p95_ms: float
     p99_ms: float
@@ -127,8 +117,9 @@ class Measured:
 
 
 Message = Ready | Failed | Infer | Replied | CheckGolden | GoldenPassed | Benchmark | Measured
-_KINDS: Mapping[str, type[Message]] = {
-    kind.kind: kind for kind in (Ready, Failed, CheckGolden, GoldenPassed, Benchmark, Measured)
+_Rare = Ready | Failed | CheckGolden | GoldenPassed | Benchmark | Measured
+_RARE: Mapping[str, type[_Rare]] = {
+    kind.__name__: kind for kind in (Ready, Failed, CheckGolden, GoldenPassed, Benchmark, Measured)
 }
 
 # Kind, slot, whether the payload follows, lengths of payload, header and text; -1 and NaN stand for None.
@@ -150,7 +141,7 @@ def encode_message(message: Message) -> bytes:
     if isinstance(message, Failed) and len(message.message) > MAX_PACKET_BYTES // 8:
         message = Failed(code=message.code, message=message.message[: MAX_PACKET_BYTES // 8] + "…")
     values = {field.name: getattr(message, field.name) for field in fields(message)}
-    return json.dumps({"kind": message.kind, **values}).encode()
+    return json.dumps({"kind": type(message).__name__, **values}).encode()
 
 
 def decode_message(packet: bytes) -> Message:
@@ -165,7 +156,7 @@ def decode_message(packet: bytes) -> Message:
         if packet[:1] == _REPLIED_KIND:
             return _unpack_replied(packet)
         values = json.loads(packet)
-        return _KINDS[values.pop("kind")](**values)
+        return _RARE[values.pop("kind")](**values)
     except (ValueError, KeyError, TypeError, AttributeError, error) as fault:
         raise WorkerError(f"malformed packet of {len(packet)} bytes between agent and worker: {fault}") from fault
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from drupelet_agent.errors import WorkerError
 from drupelet_agent.serving.job import EXPIRED, Job, Outcome, StageTimes, refusal
 from drupelet_agent.serving.process import WorkerProcess
-from drupelet_agent.serving.protocol import SLOTS, Failed, Infer, Ready, Replied, WorkerSpec
+from drupelet_agent.serving.protocol import SLOTS, Failed, Ready, Replied, WorkerSpec
 from drupelet_shared.errors import ExpiredError, InferenceFailedError
 from drupelet_shared.wire import OK_CODE
 
@@ -64,6 +64,8 @@ class Supervisor:
         self._ready = False
         self._deaths = 0
         self._in_flight: list[_InFlight] = []
+        self._due_s: float | None = None
+        self._when_due: Callable[[], None] = self._on_hang
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -89,9 +91,9 @@ class Supervisor:
     @property
     def stuck(self) -> bool:
         """Whether a hang, a late start or a restart that is due was not noticed."""
-        if self._timer is None:
+        if self._due_s is None:
             return bool(self._in_flight)
-        return self._loop.time() > self._timer.when() + _STUCK_S
+        return self._loop.time() > self._due_s + _STUCK_S
 
     def start(self) -> None:
         """Start the worker process; its owner hears when it is ready or lost."""
@@ -113,14 +115,13 @@ class Supervisor:
         if len(self._in_flight) == 1:
             self._set_timer(self._inference_timeout_s, self._on_hang)
         try:
-            request = Infer(
+            self._worker.ask(
+                job.payload,
                 slot=slot,
-                length=len(job.payload),
                 content_type=job.content_type,
                 header_length=job.header_length,
                 deadline_s=job.deadline_s,
             )
-            self._worker.ask(request, job.payload)
         except WorkerError as error:
             # Called from the owner's dispatch loop: let that finish before the owner hears of the loss.
             self._ready = False
@@ -142,7 +143,7 @@ class Supervisor:
             case Failed():
                 self._lose(f"{message.message} [{message.code}]")
             case _:
-                self._lose(f"worker answered {message.kind!r} unasked")
+                self._lose(f"worker answered {type(message).__name__} unasked")
 
     def _become_ready(self, message: Ready) -> None:
         log.info("worker ready variant=%s pid=%s load_ms=%.0f", self._spec.variant, self.pid, message.load_ms)
@@ -197,9 +198,23 @@ class Supervisor:
         return entries
 
     def _set_timer(self, delay_s: float | None, action: Callable[[], None]) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None if delay_s is None else self._loop.call_later(delay_s, action)
+        self._when_due = action
+        self._due_s = None if delay_s is None else self._loop.time() + delay_s
+        # Each request moves what is due further away: one timer that looks again is cheaper than one for each.
+        if self._due_s is not None and (self._timer is None or self._timer.when() > self._due_s):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(self._due_s, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._due_s is None:
+            return
+        if self._loop.time() < self._due_s:
+            self._timer = self._loop.call_at(self._due_s, self._look)
+        else:
+            self._due_s = None
+            self._when_due()
 
 
 def _outcome(job: Job, reply: Replied, payload: bytes) -> Outcome:

@@ -81,16 +81,16 @@ class Worker:
             labels=_read_labels(self._folder, self._manifest),
             session=self._session,
         )
-        self._actions: dict[str, Callable[..., Message]] = {
-            Infer.kind: self._infer,
-            CheckGolden.kind: self._check_golden,
-            Benchmark.kind: self._benchmark,
+        self._actions: dict[type[Message], Callable[..., Message]] = {
+            Infer: self._infer,
+            CheckGolden: self._check_golden,
+            Benchmark: self._benchmark,
         }
 
     def answer(self, message: Message) -> Message:
         """Do what a message asks and say what came of it."""
         try:
-            return self._actions[message.kind](message)
+            return self._actions[type(message)](message)
         except DrupeletError as error:
             return Failed(code=error.code, message=str(error))
         except MemoryError as error:
