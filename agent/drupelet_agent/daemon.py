@@ -157,6 +157,7 @@ class Daemon:
                 seen = fingerprint
                 self._fleet.follow_store()
                 self._store_followed = True
+            self._fleet.make_way(measuring=self._store.is_measuring())
             await asyncio.sleep(_STORE_POLL_S)
 
     def _look(self) -> Life:

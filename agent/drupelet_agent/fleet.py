@@ -9,12 +9,13 @@ from types import MappingProxyType
 
 from drupelet_agent.config import AgentConfig
 from drupelet_agent.errors import MemoryBudgetError, StoreBusyError, StoreError
-from drupelet_agent.reconciler import Replace, Start, Step, Stop, describe, reconcile, runs_alike
+from drupelet_agent.reconciler import Replace, Start, Step, Stop, describe, reconcile, runs_alike, served_beside
 from drupelet_agent.resources import budget, probe
 from drupelet_agent.serving.job import Outcome
 from drupelet_agent.serving.model import ModelServer
 from drupelet_agent.serving.protocol import WorkerSpec
 from drupelet_agent.serving.residents import Residents
+from drupelet_agent.serving.shares import MemoryShares
 from drupelet_agent.store.records import Activation, ModelRecord
 from drupelet_agent.store.store import Store
 from drupelet_agent.telemetry.metrics import ModelMetrics
@@ -60,9 +61,8 @@ class Fleet:
         self._metrics: dict[str, ModelMetrics] = {}
         self._notes: dict[str, str] = {}
         self._leaving: set[asyncio.Task[None]] = set()
-        self._residents = Residents(
-            config.limits, capacity=self.capacity, servers=lambda: [*self._serving.values(), *self._earlier.values()]
-        )
+        self._residents = Residents(config.limits, capacity=self.capacity, servers=self._servers)
+        self._shares = MemoryShares(self.capacity)
 
     @property
     def serving(self) -> Mapping[str, ModelServer]:
@@ -83,6 +83,10 @@ class Fleet:
         """The memory for all models together, as of now."""
         limits = self._config.limits
         return budget.capacity(probe.take_snapshot(), limit_bytes=limits.memory, share=limits.memory_share)
+
+    def make_way(self, *, measuring: bool) -> None:
+        """While another process measures, keep what serves to what it was measured to need."""
+        self._shares.make_way(measuring=measuring)
 
     def states(self) -> list[ModelState]:
         """What to announce of each model."""
@@ -198,6 +202,7 @@ class Fleet:
             return
         if runs_alike(server.activation, activation):
             server.activation = activation
+            self._shares.settle()
             self._on_state(self._state(server))
             return
         earlier = self._earlier.get(model)
@@ -206,8 +211,19 @@ class Fleet:
             self._take_over(earlier)
             return
         arriving = self._make_server(activation)
-        self._arriving[model] = arriving
-        self._residents.admit(arriving, instead_of=server)
+        if self._stays(server, model) or self._residents.fits_beside(arriving):
+            self._arriving[model] = arriving
+            arriving.start()
+            return
+        # Both at once are more than there is: requests wait for the new one while the old one makes room.
+        self._serving[model] = arriving
+        self._residents.admit(arriving, after=self._retire(server))
+        self._on_state(self._state(arriving))
+
+    def _stays(self, server: ModelServer, model: str) -> bool:
+        """Whether a server goes on answering for its version when another release takes over."""
+        wanted = self._wanted_earlier(model)
+        return wanted is not None and wanted.digest == server.activation.digest
 
     def _admit(self, starting: list[str]) -> None:
         """Start servers, the one changed last first, and those again for which there was no room before."""
@@ -232,13 +248,8 @@ class Fleet:
             self._residents.admit(self._earlier[model], keeping=list(self._serving.values()))
 
     def _wanted_earlier(self, model: str) -> Activation | None:
-        record = self._records[model]
-        active, previous = record.active, record.previous
-        if self._config.limits.versions == 1 or active is None or previous is None:
-            return None
-        # A newer one was rolled back from, and two of one version cannot be told apart.
-        is_older = previous.release < active.release and previous.version != active.version
-        return previous if is_older and self._store.package_folder(previous.digest).is_dir() else None
+        earlier = served_beside(self._records[model], versions=self._config.limits.versions)
+        return earlier if earlier and self._store.package_folder(earlier.digest).is_dir() else None
 
     def _give_up_arriving(self, model: str) -> None:
         arriving = self._arriving.pop(model, None)
@@ -251,7 +262,7 @@ class Fleet:
             package_folder=str(self._store.package_folder(activation.digest)),
             variant=activation.variant,
             threads=plan.threads,
-            memory_limit_bytes=plan.memory_budget_bytes // plan.instances,
+            memory_limit_bytes=plan.footprint_bytes // plan.instances,
             slot_bytes=limits.max_payload,
         )
         return ModelServer(
@@ -259,6 +270,7 @@ class Fleet:
             spec,
             queue_length=limits.queue_length,
             inference_timeout_s=limits.inference_timeout_s,
+            shares=self._shares,
             on_health=self._heard,
             on_outcome=self._count,
             on_wanted=self._residents.wake,
@@ -292,8 +304,7 @@ class Fleet:
     def _take_over(self, server: ModelServer) -> None:
         model = server.activation.model
         old, self._serving[model] = self._serving[model], server
-        wanted = self._wanted_earlier(model)
-        if wanted is not None and wanted.digest == old.activation.digest:
+        if self._stays(old, model):
             if model in self._earlier:
                 self._retire(self._earlier[model])
             self._earlier[model] = old
@@ -327,7 +338,7 @@ class Fleet:
             code=server.code,
         )
 
-    def _retire(self, server: ModelServer) -> None:
+    def _retire(self, server: ModelServer) -> asyncio.Task[None]:
         async def drain_and_stop() -> None:
             await server.drain(timeout_s=_DRAIN_S)
             server.stop()
@@ -335,3 +346,4 @@ class Fleet:
         task = asyncio.create_task(drain_and_stop())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
+        return task

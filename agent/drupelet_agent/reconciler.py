@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from drupelet_agent.store.records import Activation
+from drupelet_agent.store.records import Activation, ModelRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,27 @@ def reconcile(target: Mapping[str, Activation], current: Mapping[str, Activation
 def runs_alike(running: Activation, wanted: Activation) -> bool:
     """Whether workers started for one activation serve another as well: only what is told about them differs."""
     old, new = running.plan, wanted.plan
-    return (
-        (running.digest, running.variant, old.threads, old.instances)
-        == (wanted.digest, wanted.variant, new.threads, new.instances)
-        # Workers keep the limit that they were started with, so it must not be above what they may use now.
-        and old.memory_budget_bytes <= new.memory_budget_bytes
+    return (running.digest, running.variant, old.threads, old.instances) == (
+        wanted.digest,
+        wanted.variant,
+        new.threads,
+        new.instances,
     )
+
+
+def served_beside(record: ModelRecord, *, versions: int) -> Activation | None:
+    """The release that is served beside the active one, for those who ask for its version.
+
+    Args:
+        record: What the store knows of the model.
+        versions: How many releases of a model are served at once.
+    """
+    active, previous = record.active, record.previous
+    if versions == 1 or active is None or previous is None:
+        return None
+    # A newer one was rolled back from, and two of one version cannot be told apart.
+    is_older = previous.release < active.release and previous.version != active.version
+    return previous if is_older else None
 
 
 def describe(step: Step) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from support.agents import run_agent_command, running_agent
+from support.agents import RunningAgent, run_agent_command, running_agent
 from support.asking import asker
 from support.brokers import Broker
 from support.served_packages import LITERT_VARIANT, VARIANT, greedy_model, make_package
@@ -152,3 +154,72 @@ class TestEviction:
             replies = ask.collect(len(sent))
         assert {reply.correlation for reply in replies} == set(sent)
         assert {reply.user_properties["code"] for reply in replies} == {"ok"}
+
+
+class TestShares:
+    """Two models that really allocate, in room for both and some more."""
+
+    @staticmethod
+    def limits_of(agent: RunningAgent) -> list[int]:
+        """What each worker that has set its limit may allocate, without the stacks of its one thread."""
+        found = []
+        for worker in psutil.Process(agent.process.pid).children():
+            # One that has just ended has none.
+            with suppress(ProcessLookupError):
+                found.append(resource.prlimit(worker.pid, resource.RLIMIT_DATA)[0] - 8 * 2**20)
+        return [limit for limit in found if limit > 0]
+
+    @staticmethod
+    def install(site: Site, broker: Broker) -> tuple[Path, int]:
+        """Both installed under a limit of what they hold and 400 MB more."""
+        config = site.configure(broker)
+        for name in ("digits", "faces"):
+            site.install(config, name=name, model=greedy_model())
+        limit = sum(plan_of(config, name)["footprint_bytes"] for name in ("digits", "faces")) + 400 * MB
+        return site.configure(broker, extra=f"limits.memory = {limit}"), limit
+
+    def test_all_workers_together_may_never_allocate_more_than_the_limit(self, site: Site, embedded: Broker) -> None:
+        config, limit = self.install(site, embedded)
+        with site.listener(embedded) as heard, running_agent(config) as agent, asker(embedded) as ask:
+            for name in ("digits", "faces"):
+                heard.wait_for(site.topics.model_state(name), health="ready")
+            assert sum(self.limits_of(agent)) <= limit
+            # Twice 20 MB fit in its share; twice 112 MB fit beside what the neighbour holds, not beside its share.
+            for name, brightness, code in (
+                ("digits", 5.0, "ok"),
+                ("digits", 28.0, "inference_failed"),
+                ("faces", 0.5, "ok"),
+                ("digits", 0.5, "ok"),
+            ):
+                reply = ask.ask(site.topics.infer(name), request(brightness=brightness))
+                assert (name, brightness, reply.user_properties["code"]) == (name, brightness, code)
+            held = [worker.memory_info().rss for worker in psutil.Process(agent.process.pid).children()]
+            assert sum(held) <= limit
+            # Once the neighbour is gone its share is free, and no worker has to start again for it.
+            pids = {worker.pid for worker in psutil.Process(agent.process.pid).children()}
+            (site.folder / "state/models/faces.json").unlink()
+            heard.wait_for(site.topics.model_state("faces"), health="removed")
+            while len(limits := self.limits_of(agent)) > 1 or limits[0] < limit - MB:
+                time.sleep(0.05)
+            assert limits[0] <= limit
+            reply = ask.ask(site.topics.infer("digits"), request(brightness=28.0))
+            assert reply.user_properties["code"] == "ok", reply.json
+            assert worker_of(agent.process.pid).pid in pids
+
+    def test_a_release_that_does_not_fit_beside_the_one_before_it_takes_its_place_and_no_request_is_lost(
+        self, site: Site, broker: Broker
+    ) -> None:
+        config = site.configure(broker)
+        site.install(config)
+        footprint = plan_of(config, "digits")["footprint_bytes"]
+        config = site.configure(broker, extra=f"limits.memory = {footprint * 3 // 2}")
+        with site.listener(broker) as heard, running_agent(config) as agent, asker(broker) as ask:
+            heard.wait_for(site.topics.model_state("digits"), health="ready", release=1)
+            sent = [ask.send(site.topics.infer("digits"), request()) for _ in range(20)]
+            site.install(config, release=2)
+            sent += [ask.send(site.topics.infer("digits"), request()) for _ in range(20)]
+            heard.wait_for(site.topics.model_state("digits"), health="ready", release=2)
+            assert sum(self.limits_of(agent)) <= footprint * 3 // 2
+            replies = ask.collect(len(sent))
+            assert {reply.correlation for reply in replies} == set(sent)
+            assert {reply.user_properties["code"] for reply in replies} == {"ok"}

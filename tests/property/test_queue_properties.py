@@ -10,9 +10,11 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from drupelet_agent.resources.budget import Budget
 from drupelet_agent.serving.job import Job, Outcome
 from drupelet_agent.serving.model import ModelServer
 from drupelet_agent.serving.protocol import WorkerSpec
+from drupelet_agent.serving.shares import MemoryShares
 from support.values import make_activation
 
 SLOT_BYTES = 100
@@ -28,6 +30,7 @@ async def serve(sizes: list[int], *, queue_length: int) -> tuple[list[list[str]]
         SPEC,
         queue_length=queue_length,
         inference_timeout_s=1.0,
+        shares=MemoryShares(lambda: Budget(10**9, "limits.memory")),
         on_health=lambda _: None,
         on_outcome=lambda _, outcome: counted.update([outcome.code]),
         on_wanted=lambda _: None,

@@ -11,6 +11,7 @@ from typing import Literal
 
 from drupelet_agent.serving.job import EXPIRED, Job, Outcome, refusal
 from drupelet_agent.serving.protocol import WorkerSpec
+from drupelet_agent.serving.shares import MemoryShares
 from drupelet_agent.serving.supervisor import Supervisor
 from drupelet_agent.store.records import Activation
 from drupelet_shared.errors import ModelUnavailableError, OverloadedError, PayloadSizeError
@@ -43,6 +44,7 @@ class ModelServer:
         *,
         queue_length: int,
         inference_timeout_s: float,
+        shares: MemoryShares,
         on_health: Callable[[ModelServer], None],
         on_outcome: Callable[[ModelServer, Outcome], None],
         on_wanted: Callable[[ModelServer], str | None],
@@ -54,6 +56,7 @@ class ModelServer:
             spec: How each of its workers is started.
             queue_length: How many jobs may wait.
             inference_timeout_s: How long a worker may take for one job.
+            shares: Says what its workers may allocate, from their start to their end.
             on_health: Told of each change of health.
             on_outcome: Told of each job's end.
             on_wanted: Told of a job for an evicted model; starts it, or says why that cannot be now.
@@ -67,6 +70,7 @@ class ModelServer:
         self._payload_limit_bytes = spec.slot_bytes
         self._queue: deque[Job] = deque()
         self._queue_length = queue_length
+        self._shares = shares
         self._on_health = on_health
         self._on_outcome = on_outcome
         self._on_wanted = on_wanted
@@ -90,9 +94,20 @@ class ModelServer:
         """Whether no job waits or is in work."""
         return not self._queue and all(supervisor.idle for supervisor in self._supervisors)
 
+    @property
+    def footprint_bytes(self) -> int:
+        """What its workers together held at the most when they were measured."""
+        return self.activation.plan.footprint_bytes
+
+    def limit_memory(self, limit_bytes: int) -> None:
+        """Let its workers together allocate so much from now on."""
+        for supervisor in self._supervisors:
+            supervisor.limit_memory(limit_bytes // len(self._supervisors))
+
     def start(self) -> None:
         """Start the workers; jobs may be submitted at once and wait for them."""
         self.reserve()
+        self._shares.enter(self)
         for supervisor in self._supervisors:
             supervisor.start()
 
@@ -127,6 +142,7 @@ class ModelServer:
         self.running = False
         for supervisor in self._supervisors:
             supervisor.stop()
+        self._shares.leave(self)
         self._refuse_queue("the model was stopped")
 
     def set_aside(self, health: Literal["failed", "evicted"], error: str, *, code: str) -> None:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from drupelet_agent.environment import worker_environment
 from drupelet_agent.errors import WorkerError, WorkerTimeoutError
+from drupelet_agent.serving.memory_limit import limit_memory_of
 from drupelet_agent.serving.protocol import (
     INLINE_BYTES,
     MAX_PACKET_BYTES,
@@ -160,6 +161,11 @@ class WorkerProcess:
         if reply.payload is not None:
             return reply.payload
         return os.pread(self._memory, min(reply.length, self._slot_bytes), reply.slot * self._slot_bytes)
+
+    def limit_memory(self, spec: WorkerSpec) -> None:
+        """Allow it what a spec says, which may be another one than it was started with."""
+        if spec.memory_limit_bytes:
+            limit_memory_of(self.pid, spec)
 
     def close(self) -> None:
         """End the process now and free the channel."""

@@ -39,20 +39,20 @@ class Residents:
         self._yielding: dict[ModelServer, asyncio.Task[None]] = {}
 
     def admit(
-        self, server: ModelServer, *, instead_of: ModelServer | None = None, keeping: Sequence[ModelServer] = ()
+        self, server: ModelServer, *, after: asyncio.Task[None] | None = None, keeping: Sequence[ModelServer] = ()
     ) -> None:
         """Start a server that the store asks for; others yield for it, or it is set aside.
 
         Args:
             server: The server to start.
-            instead_of: The one that it will replace.
+            after: The end of the one in whose place it comes, and whose room it has.
             keeping: Servers that must not yield for it.
         """
         capacity = self._capacity()
         before_s = math.inf if self._may_evict else None
-        room = self._find_room(server, capacity, used_before_s=before_s, without=instead_of, keeping=keeping)
-        if room.fits or instead_of is not None:
-            self._start(server, room.victims)
+        room = self._find_room(server, capacity, used_before_s=before_s, keeping=keeping)
+        if room.fits or after is not None:
+            self._start(server, room.victims, after=after)
             return
         why = _does_not_fit(server, room, capacity)
         log.warning("model %s is not started: %s", server.activation.model, why)
@@ -60,6 +60,10 @@ class Residents:
             server.set_aside("evicted", why, code=ModelUnavailableError.code)
         else:
             server.set_aside("failed", why, code=MemoryBudgetError.code)
+
+    def fits_beside(self, server: ModelServer) -> bool:
+        """Whether a server fits in memory with all that run, so that it can arrive while they answer."""
+        return self._find_room(server, self._capacity(), used_before_s=None).fits
 
     def wake(self, server: ModelServer) -> str | None:
         """Start an evicted server that a request asks for, or say why that cannot be now."""
@@ -83,7 +87,6 @@ class Residents:
         capacity: Budget,
         *,
         used_before_s: float | None,
-        without: ModelServer | None = None,
         keeping: Sequence[ModelServer] = (),
     ) -> Room:
         residents = [
@@ -93,7 +96,7 @@ class Residents:
                 last_used_s=math.inf if other in keeping else other.last_used_s,
             )
             for other in self._servers()
-            if other.running and other not in {server, without} and other not in self._yielding
+            if other.running and other is not server and other not in self._yielding
         ]
         return find_room(
             server.activation.plan.footprint_bytes,
@@ -102,15 +105,16 @@ class Residents:
             used_before_s=used_before_s,
         )
 
-    def _start(self, server: ModelServer, victims: Sequence[str]) -> None:
+    def _start(self, server: ModelServer, victims: Sequence[str], *, after: asyncio.Task[None] | None = None) -> None:
         server.reserve()
         for victim in [other for other in self._servers() if _name(other) in victims and other.running]:
             self._yielding[victim] = asyncio.create_task(self._yield(victim, to=server))
-        if not self._yielding:
+        leaving = [*self._yielding.values(), *([] if after is None else [after])]
+        if not leaving:
             server.start()
             return
         # Both at once might be more than there is, so the workers start when the others are gone.
-        gone = asyncio.gather(*self._yielding.values(), return_exceptions=True)
+        gone = asyncio.gather(*leaving, return_exceptions=True)
         gone.add_done_callback(lambda _: server.start() if server.running else None)
 
     async def _yield(self, victim: ModelServer, *, to: ModelServer) -> None:

@@ -7,7 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from drupelet_agent.errors import WorkerError
@@ -107,6 +107,13 @@ class Supervisor:
         for entry in self._take_in_flight():
             entry.job.finish(refusal(InferenceFailedError("the model was stopped while this request was in work")))
 
+    def limit_memory(self, limit_bytes: int) -> None:
+        """Let the worker allocate so much from now on."""
+        self._spec = replace(self._spec, memory_limit_bytes=limit_bytes)
+        # One that is starting sets the limit it was started with; then it gets this one.
+        if self._worker is not None and self._ready:
+            self._worker.limit_memory(self._spec)
+
     def assign(self, job: Job) -> None:
         """Hand a job to the worker; only while `has_room`."""
         assert self._worker is not None
@@ -148,6 +155,7 @@ class Supervisor:
     def _become_ready(self, message: Ready) -> None:
         log.info("worker ready variant=%s pid=%s load_ms=%.0f", self._spec.variant, self.pid, message.load_ms)
         self._ready = True
+        self.limit_memory(self._spec.memory_limit_bytes)
         self._set_timer(None, self._on_hang)
         self._owner.worker_ready()
 

@@ -7,7 +7,6 @@ import gc
 import json
 import mmap
 import os
-import resource
 import signal
 import socket
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from drupelet_agent.errors import MemoryBudgetError
 from drupelet_agent.serving.handler import Handled, RequestHandler
+from drupelet_agent.serving.memory_limit import limit_own_memory
 from drupelet_agent.serving.protocol import (
     INLINE_BYTES,
     MAX_PACKET_BYTES,
@@ -52,8 +52,6 @@ from drupelet_shared.process_memory import read_memory
 from drupelet_shared.units import format_bytes
 from drupelet_shared.wire import JSON_TYPE, OK_CODE, encode_error
 
-_STACK_BYTES = 8 * 2**20
-
 
 class Worker:
     """One loaded variant and the handlers of what the parent asks."""
@@ -72,7 +70,7 @@ class Worker:
         self._variant = self._manifest.variant(spec.variant)
         engine = load_engine(self._variant.engine, min_version=self._variant.engine_min_version)
         self.engine_version = engine.version
-        _limit_memory(spec)
+        limit_own_memory(spec)
         self._session = engine.load(self._folder / self._variant.path, threads=spec.threads)
         self._handler = RequestHandler(
             model_name=self._manifest.name,
@@ -150,9 +148,15 @@ class Worker:
             p99_ms=timing.p99_ms,
             runs=timing.runs,
             mean_ms=timing.mean_ms,
-            # Not getrusage: its maximum includes what the parent held when it started this process.
-            footprint_bytes=read_memory().peak_bytes,
+            footprint_bytes=_footprint_bytes(),
         )
+
+
+def _footprint_bytes() -> int:
+    """What this process must be allowed: the most that was resident, or what it has allocated if that is more."""
+    # Not getrusage: its maximum includes what the parent held when it started this process.
+    memory = read_memory()
+    return max(memory.peak_bytes, memory.data_bytes)
 
 
 def _failure(error: DrupeletError | OSError | MemoryError, spec: WorkerSpec) -> Failed:
@@ -174,20 +178,6 @@ def _read_labels(folder: Path, manifest: Manifest) -> tuple[str, ...]:
     if LABELS_PATH not in {entry.path for entry in manifest.files}:
         return ()
     return tuple((folder / LABELS_PATH).read_text(encoding="utf-8").splitlines())
-
-
-def _limit_memory(spec: WorkerSpec) -> None:
-    # RLIMIT_DATA counts what is allocated, native code included, and not the files that are mapped. It also counts the
-    # stacks of the engine's threads whole, of which next to nothing is ever used.
-    if not spec.memory_limit_bytes:
-        return
-    limit_bytes = spec.memory_limit_bytes + spec.threads * _STACK_BYTES
-    held_bytes = read_memory().data_bytes
-    if held_bytes > limit_bytes:
-        # Under such a limit not even an error could be reported any more.
-        held, limit = format_bytes(held_bytes), format_bytes(spec.memory_limit_bytes)
-        raise MemoryBudgetError(f"the engine of {spec.variant} alone holds {held}: the limit is {limit}")
-    resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
 
 
 def _serve(channel: socket.socket, worker: Worker) -> None:

@@ -48,10 +48,6 @@ def test_other_threads_or_instances_need_new_workers(other: dict[str, object]) -
     assert not runs_alike(make_activation("a"), with_plan(**other))
 
 
-def test_a_smaller_budget_needs_workers_that_keep_it() -> None:
-    assert not runs_alike(with_plan(memory_budget_bytes=2), with_plan(memory_budget_bytes=1))
-
-
 def test_another_package_or_variant_needs_new_workers() -> None:
     assert not runs_alike(make_activation("a"), make_activation("a", release=2))
     assert not runs_alike(make_activation("a"), make_activation("a", variant="ort-static-wi8-ai8"))
