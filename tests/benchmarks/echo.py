@@ -7,11 +7,13 @@ keeps the engine out of the process that holds the connection costs that much.
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -28,7 +30,8 @@ BARE_TOPIC = "bench/echo/bare"
 ALIKE_TOPIC = "bench/echo/alike"
 # Publishes the request's bytes back after a second process has had them.
 RELAYED_TOPIC = "bench/echo/relayed"
-_LARGEST_PACKET = 131_072
+_SMALL_BYTES = 32_768
+_LARGEST_BYTES = 16 * 2**20
 
 
 @contextmanager
@@ -49,8 +52,7 @@ def main() -> None:
         properties.CorrelationData = message.properties.CorrelationData
         payload = message.payload
         if message.topic == RELAYED_TOPIC:
-            relay.send(payload)
-            payload = relay.recv(_LARGEST_PACKET)
+            payload = relay(payload)
         if message.topic == ALIKE_TOPIC:
             payload = payload[:alike_bytes]
             properties.ContentType = content_type
@@ -66,14 +68,34 @@ def main() -> None:
     client.loop_forever()
 
 
-def _start_relay() -> socket.socket:
+def _start_relay() -> Callable[[bytes], bytes]:
+    """A second process that takes bytes and gives them back: small ones in a packet, others in shared memory."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    if os.fork():
-        theirs.close()
-        return ours
-    ours.close()
-    while packet := theirs.recv(_LARGEST_PACKET):
-        theirs.send(packet)
+    memory = os.memfd_create("relay")
+    os.ftruncate(memory, _LARGEST_BYTES)
+    if not os.fork():
+        ours.close()
+        _relay(theirs, memory)
+    theirs.close()
+
+    def ask(payload: bytes) -> bytes:
+        if len(payload) <= _SMALL_BYTES:
+            ours.send(b"I" + payload)
+            return ours.recv(2 * _SMALL_BYTES)[1:]
+        os.pwrite(memory, payload, 0)
+        ours.send(b"M" + len(payload).to_bytes(4, "big"))
+        return os.pread(memory, int.from_bytes(ours.recv(16)[1:], "big"), 0)
+
+    return ask
+
+
+def _relay(channel: socket.socket, memory: int) -> NoReturn:
+    shared = mmap.mmap(memory, _LARGEST_BYTES)
+    while packet := channel.recv(2 * _SMALL_BYTES):
+        if packet[:1] == b"M":
+            length = int.from_bytes(packet[1:], "big")
+            shared[:length] = bytes(shared[:length])
+        channel.send(packet)
     os._exit(0)
 
 

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from statistics import median
 from subprocess import PIPE, Popen
 
 import numpy as np
@@ -16,7 +18,7 @@ from benchmarks.agent.engine import measure_engine
 from benchmarks.agent.http_peers import litserve, mlserver
 from benchmarks.child import READY, BenchmarkError, read_line
 from benchmarks.distribution import Distribution, describe
-from benchmarks.echo import BARE_TOPIC, echo_service
+from benchmarks.echo import BARE_TOPIC, RELAYED_TOPIC, echo_service
 from benchmarks.requester import Requester
 from benchmarks.spine_model import HEAD, encode_values
 from benchmarks.stage import open_stage, serving_agent
@@ -28,7 +30,12 @@ _SCRIPT = Path(__file__).resolve().parent / "peers" / "mqtt_script.py"
 _SCRIPT_TOPIC = "bench/script/infer"
 _WARM_UP = 5
 # Values of the tensor: 1x3x224x224, and 1 KB.
-SIZES = {"1x3x224x224": 3 * 224 * 224, "1 KB": 256}
+LARGE, SMALL = "1x3x224x224", "1 KB"
+SIZES = {LARGE: 3 * 224 * 224, SMALL: 256}
+
+OURS = "drupelet, binary"
+# Of the very bytes that we are asked.
+ECHO, RELAYED = "bare MQTT echo", "echo through a second process"
 
 Ask = Callable[[], float]
 
@@ -42,6 +49,8 @@ class PeerTimes:
         size: The tensor.
         request_bytes: The request's body.
         round_trip_ms: As the requester sees it.
+        of_echo_p50: The median without the engine's own time, over the bare echo's median: the median over the blocks.
+        of_echo_p99: The same of the 99th percentiles, over all blocks.
         over_engine_p50_ms: The median without the engine's own time.
         over_engine_p99_ms: The 99th percentile without it.
     """
@@ -52,6 +61,8 @@ class PeerTimes:
     round_trip_ms: Distribution
     over_engine_p50_ms: float
     over_engine_p99_ms: float
+    of_echo_p50: float
+    of_echo_p99: float
 
 
 def compare(folder: Path, *, blocks: int, requests_a_block: int, with_http: bool = True) -> list[PeerTimes]:
@@ -75,9 +86,10 @@ def compare(folder: Path, *, blocks: int, requests_a_block: int, with_http: bool
         for size, values in SIZES.items():
             bodies = _bodies(values)
             asks: dict[str, tuple[int, Ask]] = {
-                "drupelet, binary": _over_mqtt(requester, stage.infer_topic, bodies["binary"]),
+                OURS: _over_mqtt(requester, stage.infer_topic, bodies["binary"]),
                 "drupelet, JSON": _over_mqtt(requester, stage.infer_topic, bodies["json"]),
-                "bare MQTT echo": _over_mqtt(requester, BARE_TOPIC, bodies["raw"]),
+                ECHO: _over_mqtt(requester, BARE_TOPIC, bodies["binary"]),
+                RELAYED: _over_mqtt(requester, RELAYED_TOPIC, bodies["binary"]),
                 **{name: _over_mqtt(requester, topic, bodies["raw"]) for name, topic in scripts.items()},
                 **{peer.name: (len(bodies["json"].payload), _http_ask(peer.ask, bodies["json"])) for peer in https},
             }
@@ -113,17 +125,21 @@ def _http_ask(ask: Callable[[bytes], float], body: Encoded) -> Ask:
 def _take_turns(
     size: str, asks: dict[str, tuple[int, Ask]], engine_ms: float, *, blocks: int, requests_a_block: int
 ) -> Iterator[PeerTimes]:
-    samples: dict[str, list[float]] = {name: [] for name in asks}
+    samples: dict[str, list[list[float]]] = {name: [] for name in asks}
     for _, ask in asks.values():
         for _ in range(_WARM_UP):
             ask()
     for _ in range(blocks):
         for name, (_, ask) in asks.items():
-            samples[name] += [ask() for _ in range(requests_a_block)]
+            samples[name].append([ask() for _ in range(requests_a_block)])
+    echo_ms = describe(list(chain.from_iterable(samples[ECHO])))
     for name, (request_bytes, _) in asks.items():
-        times_ms = describe(samples[name])
+        times_ms = describe(list(chain.from_iterable(samples[name])))
         # An echo runs no engine.
-        engine = 0.0 if name == "bare MQTT echo" else engine_ms
+        engine = 0.0 if name in {ECHO, RELAYED} else engine_ms
+        ratios = [
+            (median(block) - engine) / median(echo) for block, echo in zip(samples[name], samples[ECHO], strict=True)
+        ]
         yield PeerTimes(
             name=name,
             size=size,
@@ -131,6 +147,8 @@ def _take_turns(
             round_trip_ms=times_ms,
             over_engine_p50_ms=round(times_ms.median - engine, 3),
             over_engine_p99_ms=round(times_ms.p99 - engine, 3),
+            of_echo_p50=round(median(ratios), 3),
+            of_echo_p99=round((times_ms.p99 - engine) / echo_ms.p99, 3),
         )
 
 

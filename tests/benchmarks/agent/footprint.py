@@ -86,8 +86,9 @@ def make_resnet18() -> Path:
     export_onnx(ResNet18(), _SHAPE, floats)
     random = np.random.default_rng(0)
     calibration = [{INPUT_NAME: random.standard_normal(_SHAPE, dtype=np.float32)} for _ in range(4)]
-    quantize_static(floats, path, calibration=calibration)
-    return path
+    unfinished = path.with_suffix(".unfinished")
+    quantize_static(floats, unfinished, calibration=calibration)
+    return unfinished.replace(path)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from benchmarks.agent.comparison import PeerTimes
+from benchmarks.agent.comparison import LARGE, OURS, SMALL, PeerTimes
 from benchmarks.agent.footprint import Footprint
 from benchmarks.agent.soak import Soak
 from benchmarks.agent.throughput import Throughput
@@ -18,6 +18,7 @@ _MAX_PARENT_MB = 40.0
 _MAX_START_S = 1.5
 _MAX_RECOVERY_S = 1.0
 _MAX_GROWTH = 0.02
+_MAX_OF_ECHO = {SMALL: 1.5, LARGE: 1.3}
 
 
 @dataclass(slots=True)
@@ -54,6 +55,10 @@ def _judge_speed(results: AgentResults) -> Iterator[Target]:
         found = results.throughput
         name = f"throughput lost through MQTT, inference of {found.inference_ms:g} ms"
         yield Target(name, round(100 * (1 - found.share), 2), 100 * _MAX_LOST_SHARE, "%")
+    for row in results.comparison or ():
+        if row.name == OURS:
+            name = f"round trip over bare echo, engine off, median, {row.size} tensor"
+            yield Target(name, row.of_echo_p50, _MAX_OF_ECHO[row.size], "x")
     if results.start_s is not None:
         name = f"process start to first answer, slowest of {results.start_s.count}"
         yield Target(name, round(results.start_s.maximum, 3), _MAX_START_S, "s")
@@ -83,11 +88,11 @@ def _judge_soak(results: AgentResults) -> Iterator[Target]:
 
 def _format_comparison(rows: list[PeerTimes]) -> str:
     lines = [
-        "| round trip, engine's time taken off | tensor | body | p50 | p99 |",
-        "|---|---|---:|---:|---:|",
+        "| round trip, engine's time taken off | tensor | body | p50 | p99 | p50 of echo | p99 of echo |",
+        "|---|---|---:|---:|---:|---:|---:|",
         *(
             f"| {row.name} | {row.size} | {row.request_bytes:,} B | {row.over_engine_p50_ms:.2f} ms "
-            f"| {row.over_engine_p99_ms:.2f} ms |"
+            f"| {row.over_engine_p99_ms:.2f} ms | {row.of_echo_p50:.2f} | {row.of_echo_p99:.2f} |"
             for row in rows
         ),
     ]

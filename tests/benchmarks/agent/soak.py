@@ -27,7 +27,6 @@ from support.brokers import LOOPBACK, Broker, mosquitto_broker
 from support.proxy import Proxy, proxy
 
 _FAULT_EVERY_S = 10.0
-_LOAD = 0.8
 _SETTLED_S = 60.0
 # Requests that wait while a worker or the broker is away, and how long the last answers may take.
 _QUEUE_LENGTH = 2048
@@ -87,27 +86,27 @@ class RestartingBroker:
         self.start()
 
 
-def measure_soak(folder: Path, *, minutes: float, say: Callable[[str], None], seed: int = 1) -> Soak:
-    """Send at 80 % of what the engine alone does, and break something every ten seconds."""
+def measure_soak(folder: Path, *, minutes: float, load: float, say: Callable[[str], None], seed: int = 1) -> Soak:
+    """Send at a share of what the engine alone does, and break something every ten seconds."""
     folder.mkdir()
     model = folder / "looped.onnx"
     model.write_bytes(work_onnx())
-    rate_per_s = _LOAD * measure_engine(model, seconds=3.0)
+    rate_per_s = load * measure_engine(model, seconds=3.0)
     with _scene(folder) as (broker, between, stage, process, ask):
-        load = _Load(ask, stage.infer_topic, rate_per_s)
+        sender = _Load(ask, stage.infer_topic, rate_per_s)
         watch = _Watch(process.pid)
         faults = _Faults(process.pid, between, broker, random.Random(seed))
-        load.start()
-        _drive(60 * minutes, load=load, watch=watch, faults=faults, say=say)
-        load.finish()
+        sender.start()
+        _drive(60 * minutes, load=sender, watch=watch, faults=faults, say=say)
+        sender.finish()
         return Soak(
             minutes=minutes,
             offered_per_s=round(rate_per_s, 2),
             faults=dict(faults.done),
-            sent=len(load.sent),
-            answers=dict(load.codes),
-            repeated=load.repeated,
-            unanswered=len(load.sent - load.answered),
+            sent=len(sender.sent),
+            answers=dict(sender.codes),
+            repeated=sender.repeated,
+            unanswered=len(sender.sent - sender.answered),
             parent_growth=watch.growth("parent_bytes"),
             total_growth=watch.growth("total_bytes"),
             descriptors_first=watch.samples[0].descriptors,

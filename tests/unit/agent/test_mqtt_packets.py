@@ -69,8 +69,10 @@ REQUESTS = st.builds(
     topic=TOPIC,
     payload=st.binary(max_size=400),
     qos=st.just(1),
+    retain=st.just(False),  # noqa: FBT003 - hypothesis takes it so
+    dup=st.just(False),  # noqa: FBT003
     mid=st.just(7),
-    has_properties=st.just(True),  # noqa: FBT003 - hypothesis takes it so
+    has_properties=st.just(True),  # noqa: FBT003
     response_topic=TOPIC,
     correlation=st.binary(max_size=40),
     content_type=TEXT,
