@@ -81,8 +81,9 @@ def cli(ctx: click.Context) -> None:
 def _defaults(options: Mapping[str, click.Parameter]) -> dict[str, Any]:
     from drupelet_host.settings import load_settings  # noqa: PLC0415 - only commands that talk to a device need it
 
-    settings = {key: value for key, value in load_settings(settings_file()).items() if key in options}
-    return {key: [value] if options[key].multiple else value for key, value in settings.items()}
+    # Who orders something of several devices says of which.
+    single = {key for key, option in options.items() if not option.multiple}
+    return {key: value for key, value in load_settings(settings_file()).items() if key in single}
 
 
 def main() -> NoReturn:
