@@ -38,6 +38,7 @@ COMMANDS = {
     "infer": "drupelet_host.cli.infer:infer",
     "top": "drupelet_host.cli.top:top",
     "dashboard": "drupelet_host.cli.dashboard:dashboard",
+    "watch": "drupelet_host.cli.watch:watch",
     "schema": "drupelet_host.cli.schema:schema",
     "completion": "drupelet_host.cli.completion:completion",
 }
