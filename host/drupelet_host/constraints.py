@@ -93,11 +93,12 @@ def _describe_misses(checks: tuple[Check, ...], missed: Mapping[str, set[str]], 
 
 
 def _describe_best(check: Check) -> str:
-    wanted, found = (_show(check.constraint, value) for value in (check.wanted, check.found))
+    wanted, found = (show_limit(check.constraint, value) for value in (check.wanted, check.found))
     return f"{check.constraint} wanted {wanted}, best {found} ({check.variant}): {'met' if check.met else 'missed'}"
 
 
-def _show(constraint: str, value: float) -> str:
+def show_limit(constraint: str, value: float) -> str:
+    """A constraint's value in words."""
     if constraint in {"max_size", "memory_limit"}:
         return f"{format_bytes(value)} ({value:.0f} bytes)"
     return f"{value:.4g}"

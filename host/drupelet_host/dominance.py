@@ -17,8 +17,8 @@ def drop_idle(
 ) -> tuple[str, ...]:
     """The variants without those that another beats or equals in metric, size and speed.
 
-    Only variants for the same engine and of the same arithmetic are compared: which of float and int8 is faster is for
-    the device to find out.
+    Only variants for the same engine and of the same arithmetic are compared: which of float, int8 and a mix of them is
+    faster is for the device to find out.
 
     Args:
         ranking: Best first; of two that are equal the first stays.

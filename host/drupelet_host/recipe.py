@@ -197,9 +197,10 @@ class QuantizeConfig(Section):
         samples: Training samples that show the activations' ranges.
         method: How a range comes from what was seen; "auto" tries all, with and without bias correction, and keeps
             what scores best.
-        variants: "static" is int8 weights and activations, "mixed" leaves the layers in float that cost most or are not
-            faster in int8, "dynamic" is int8 weights alone, "float16" stores weights as float16.
-        keep_float: Layers that stay in float, by `fnmatch` pattern on their first output in the ONNX file.
+        variants: "static" is int8 weights and activations, "mixed" leaves the layers in float that cost most or are
+            more work in int8 on the device, "dynamic" is int8 weights alone, "float16" stores weights as float16.
+        keep_float: Layers that stay in float, by `fnmatch` pattern on the module's name or on their first output in the
+            ONNX file.
         trial_samples: Validation samples that choose between methods and between layers.
     """
 

@@ -19,7 +19,7 @@ JUDGED: Mapping[EngineName, tuple[str, ...]] = {
     "litert": (LITERT_STATIC, LITERT_FLOAT),
 }
 
-Arithmetic = Literal["float", "int8"]
+Arithmetic = Literal["float", "int8", "mixed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ KINDS: Mapping[str, VariantKind] = {
     FLOAT16: VariantKind(precision="wf16", arithmetic="float", golden_tolerance=_FLOAT_TOLERANCE),
     STATIC: VariantKind(precision="static-wi8-ai8", arithmetic="int8", golden_tolerance=_INT8_TOLERANCE),
     DYNAMIC: VariantKind(precision="dynamic-wi8", arithmetic="int8", golden_tolerance=_INT8_TOLERANCE),
-    MIXED: VariantKind(precision="mixed-wi8-ai8", arithmetic="int8", golden_tolerance=_INT8_TOLERANCE),
+    MIXED: VariantKind(precision="mixed-wi8-ai8", arithmetic="mixed", golden_tolerance=_INT8_TOLERANCE),
     LITERT_FLOAT: VariantKind(precision="fp32", arithmetic="float", golden_tolerance=_FLOAT_TOLERANCE),
     LITERT_STATIC: VariantKind(precision="static-wi8-ai8", arithmetic="int8", golden_tolerance=_INT8_TOLERANCE),
 }

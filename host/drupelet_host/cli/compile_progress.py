@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from drupelet_host.cli.output import progress_console
 from drupelet_host.progress import SILENT, Observer
@@ -18,9 +20,18 @@ def show_progress(*, quiet: bool) -> Iterator[Observer]:
         yield SILENT
         return
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[what]}"))
-    times = (TimeElapsedColumn(), TextColumn("left at most"), TimeRemainingColumn())
-    with Progress(*columns, *times, console=progress_console) as progress:
+    with Progress(*columns, TimeElapsedColumn(), _TimeLeft(), console=progress_console) as progress:
         yield _ProgressBars(progress)
+
+
+class _TimeLeft(ProgressColumn):
+    """How long the pass takes at most from here: recovery often ends before its last epoch."""
+
+    def render(self, task: Task) -> Text:
+        if task.finished or task.time_remaining is None:
+            return Text("")
+        left = timedelta(seconds=round(task.time_remaining))
+        return Text(f"at most {left} left", style="progress.remaining")
 
 
 class _ProgressBars:
@@ -40,4 +51,4 @@ class _ProgressBars:
         self._progress.console.print(f"    {message}", highlight=False, soft_wrap=True)
 
     def pass_finished(self, name: str, *, seconds: float, metrics: Mapping[str, float]) -> None:  # noqa: ARG002 - the protocol's
-        self._progress.update(self._task, completed=1, total=1, what=f"done, {len(metrics)} values")
+        self._progress.update(self._task, completed=1, total=1, what="done")

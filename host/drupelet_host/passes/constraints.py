@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from drupelet_host.constraints import check_constraints, rank_variants
+from drupelet_host.constraints import check_constraints, rank_variants, show_limit
 from drupelet_host.dominance import drop_idle
 from drupelet_host.errors import ConstraintError
 from drupelet_host.frontier import describe_frontier
@@ -40,7 +40,7 @@ class ConstraintsPass:
         for check in checks:
             if not check.met and (check.variant in ranking or check.constraint != "max_latency"):
                 verdict = "ranked behind; the device measures again" if check.variant in ranking else "left out"
-                values = f"{check.found:.4g}, wanted {check.wanted:.4g}"
-                observer.decided(f"{check.variant} misses {check.constraint} ({values}): {verdict}")
+                seen, wanted = (show_limit(check.constraint, value) for value in (check.found, check.wanted))
+                observer.decided(f"{check.variant} misses {check.constraint} ({seen}, wanted {wanted}): {verdict}")
         found = {f"{check.variant}.{check.constraint}": float(check.found) for check in checks}
         return PassResult(replace(state, ranking=ranking), found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -13,6 +14,7 @@ from drupelet_host.quantization.mixed import MixedPrecision, mix_precision
 from drupelet_host.quantization.static import Calibrated, StaticSettings, calibrate, write_static
 from drupelet_host.recipe import QuantizeConfig, Recipe
 from drupelet_host.state import CompileState
+from drupelet_host.target import LayerKind, find_target
 from drupelet_host.variants import FLOAT, MIXED
 
 # A person who states no accuracy constraint has still not asked for a model that stopped working.
@@ -26,13 +28,15 @@ class MixPrecisionPass:
     name: ClassVar[str] = "mix_precision"
     config: QuantizeConfig
     max_metric_drop: float
+    gains: Mapping[LayerKind, float]
     seed: int
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take [quantize] and the limit on the metric."""
+        """Take [quantize], the limit on the metric, and what is known of the device."""
         stated = recipe.constraints.max_metric_drop
-        return cls(recipe.quantize, DEFAULT_DROP if stated is None else stated, recipe.seed)
+        gains = find_target(recipe.target.device).int8_gains
+        return cls(recipe.quantize, DEFAULT_DROP if stated is None else stated, gains, recipe.seed)
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Mix; a model that is all one precision in the end goes without."""
@@ -64,4 +68,4 @@ class MixPrecisionPass:
         judge = FileJudge(state, self.config.trial_samples, self.seed)
         # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
         lowest = round(judge(state.originals["onnxruntime"]) - state.narrow_drop(self.max_metric_drop), 9)
-        return mix_precision(calibrated, judge=judge, lowest_score=lowest, settings=settings)
+        return mix_precision(calibrated, judge=judge, lowest_score=lowest, settings=settings, gains=self.gains)

@@ -13,6 +13,7 @@ from drupelet_host.evaluation.scoring import evaluate_session
 from drupelet_host.pass_result import PassResult, add_variant
 from drupelet_host.progress import Observer
 from drupelet_host.quantization.choice import MethodChoice, choose_method
+from drupelet_host.quantization.layers import Layer
 from drupelet_host.quantization.ranges import METHODS
 from drupelet_host.quantization.static import Calibrated, StaticSettings, calibrate, write_static
 from drupelet_host.recipe import QuantizeConfig, Recipe
@@ -78,16 +79,20 @@ class FileJudge:
 
 
 def match_layers(calibrated: Calibrated, patterns: tuple[str, ...]) -> frozenset[str]:
-    """The layers whose names match one of the patterns.
+    """The layers whose names match one of the patterns, those of their tensors or of their modules.
 
     Raises:
         ExportError: A pattern matches none.
     """
-    names = [layer.name for layer in calibrated.layers]
-    idle = [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
-    if idle:
-        raise ExportError(f"quantize.keep_float: {', '.join(idle)} match none of the layers {', '.join(names)}")
-    return frozenset(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
+    found = {pattern: [layer.name for layer in calibrated.layers if _matches(layer, pattern)] for pattern in patterns}
+    if idle := [pattern for pattern, names in found.items() if not names]:
+        known = ", ".join(layer.label for layer in calibrated.layers)
+        raise ExportError(f"quantize.keep_float: {', '.join(idle)} match none of the layers {known}")
+    return frozenset(name for names in found.values() for name in names)
+
+
+def _matches(layer: Layer, pattern: str) -> bool:
+    return fnmatchcase(layer.name, pattern) or fnmatchcase(layer.label, pattern)
 
 
 def describe_method(method: str, *, bias: bool) -> str:

@@ -11,6 +11,8 @@ from drupelet_host.quantization.graph import first_output
 # What has weights or multiplies matrices, and that static int8 computes in integers.
 LAYER_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
+_WEIGHT_SUFFIX = ".weight"
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -20,11 +22,19 @@ class Layer:
         name: The first output tensor of its main node; the optimiser and the quantizer keep it.
         op_type: The main node's operator.
         nodes: The nodes' first outputs, the main node's first.
+        weight: What the main node's second input is called.
     """
 
     name: str
     op_type: str
     nodes: tuple[str, ...]
+    weight: str = ""
+
+    @property
+    def label(self) -> str:
+        """What a person knows it by: the PyTorch module's name, where its weight still carries it."""
+        module = self.weight.removesuffix(_WEIGHT_SUFFIX)
+        return module if module != self.weight else self.name
 
 
 def find_layers(model: onnx.ModelProto) -> tuple[Layer, ...]:
@@ -52,5 +62,6 @@ def find_layers(model: onnx.ModelProto) -> tuple[Layer, ...]:
     if members:
         members[0].extend(before)
     return tuple(
-        Layer(first_output(head), head.op_type, tuple(names)) for head, names in zip(heads, members, strict=True)
+        Layer(first_output(head), head.op_type, tuple(names), head.input[1])
+        for head, names in zip(heads, members, strict=True)
     )

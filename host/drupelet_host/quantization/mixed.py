@@ -1,4 +1,4 @@
-"""Mixed precision: the layers that cost most, or that int8 does not make faster, stay in float."""
+"""Mixed precision: the layers that cost most, or that int8 does not make faster on the target, stay in float."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Literal
 import onnx
 
 from drupelet_host.quantization.choice import Judge
+from drupelet_host.quantization.layer_kinds import find_kinds
 from drupelet_host.quantization.layer_losses import LayerLoss, measure_losses, write_float
 from drupelet_host.quantization.layer_times import ModelTimes, time_layers
 from drupelet_host.quantization.static import Calibrated, StaticSettings, write_static
+from drupelet_host.target import LayerKind
 
-Objective = Literal["latency", "size"]
 _FLOAT: Literal["float"] = "float"
 _INT8: Literal["int8"] = "int8"
 # Layers that are tried in int8 again once the limit is met.
@@ -27,12 +28,13 @@ class LayerPrecision:
     """One row of the table: a layer, the evidence, and what came of it.
 
     Attributes:
-        layer: The layer's name.
+        layer: What a person knows the layer by.
         op_type: Its main operator.
         loss: The score that is lost when this layer alone is int8.
         error: The difference that makes to the outputs, root mean square, relative.
+        gain: How many times less work it is in int8 on the target, 1 where that is not known.
         float_ms: Its time in the float model, on the machine that measured.
-        int8_ms: Its time in the int8 model.
+        int8_ms: Its time in the int8 model there, which says nothing of another processor's int8.
         precision: "float" or "int8".
         reason: Why.
     """
@@ -41,6 +43,7 @@ class LayerPrecision:
     op_type: str
     loss: float
     error: float
+    gain: float
     float_ms: float
     int8_ms: float
     precision: Literal["float", "int8"]
@@ -49,17 +52,10 @@ class LayerPrecision:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One model on the way.
-
-    Attributes:
-        float_layers: How many layers it has in float.
-        score: What the judge gives it.
-        total_ms: The time of its nodes in one inference, by the float model's clock.
-    """
+    """One model on the way: how many layers it has in float, and its score."""
 
     float_layers: int
     score: float
-    total_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +89,22 @@ def mix_precision(
     judge: Judge,
     lowest_score: float,
     settings: StaticSettings,
-    objective: Objective = "latency",
+    gains: Mapping[LayerKind, float],
 ) -> MixedPrecision:
     """Choose the layers that stay in float, until the score is at least `lowest_score`.
 
-    Each layer's loss is measured with it alone in int8, its times by ONNX Runtime's profiler. For latency, layers that
-    are not faster in int8 go to float first, as far as the whole model gets faster by it. Then those go that give back
-    most score for the time they cost, as few as will do; at last, what the limit does not need returns to int8.
+    Each layer's loss is measured with it alone in int8. What int8 saves of its time is what the target's gain saves
+    of its float time, which ONNX Runtime's profiler measures here: float kernels do the same work on both machines,
+    while an int8 dot product on this one would say nothing of a processor without. Layers that are more work in int8 go
+    to float first. Then those go that give back most score for the time they cost, as few as will do; at last, what the
+    limit does not need returns to int8.
 
     Args:
         calibrated: The float model with what calibration saw.
         judge: Scores a file, higher is better.
         lowest_score: What the result must reach.
         settings: How layers are quantized; its `keep_float` are float from the start.
-        objective: "size" leaves slower layers in int8.
+        gains: How many times less work a kind of layer is in int8 on the target.
 
     Raises:
         DataError: A calibration sample does not run.
@@ -114,16 +112,16 @@ def mix_precision(
     """
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         bench = _Bench(calibrated, judge, settings, Path(folder))
-        evidence = _gather(bench)
+        evidence = _gather(bench, gains)
         search = _Search(bench, evidence, lowest_score)
         pinned = frozenset(name for name, found in evidence.losses.items() if not found.int8) | settings.keep_float
-        slow = search.find_slow(pinned) if objective == "latency" else frozenset()
+        slow = frozenset(name for name, gain in evidence.gains.items() if gain < 1) - pinned
         costly = search.find_costly(pinned | slow)
         keep = pinned | slow | costly
         score = bench.judge_without(keep)
         reasons = {
             **dict.fromkeys(costly, "costs most of the score for the time it saves"),
-            **dict.fromkeys(slow, "not faster in int8"),
+            **dict.fromkeys(slow, "more work in int8 on the target"),
             **dict.fromkeys(pinned, "cannot be int8"),
             **dict.fromkeys(settings.keep_float, "asked for"),
         }
@@ -139,20 +137,22 @@ def mix_precision(
 @dataclass(frozen=True, slots=True)
 class _Evidence:
     losses: Mapping[str, LayerLoss]
+    gains: Mapping[str, float]
     float_times: ModelTimes
     int8_times: ModelTimes
 
     def saved_ms(self, layer: str) -> float:
-        """What int8 saves of a layer's time; negative where it is slower."""
-        return self.float_times.layers_ms[layer] - self.int8_times.layers_ms[layer]
+        """What int8 saves of a layer's time on the target, on the clock of the machine that measured."""
+        return self.float_times.layers_ms[layer] * (1 - 1 / self.gains[layer])
 
     def rows(self, calibrated: Calibrated, reasons: Mapping[str, str]) -> tuple[LayerPrecision, ...]:
         return tuple(
             LayerPrecision(
-                layer=layer.name,
+                layer=layer.label,
                 op_type=layer.op_type,
                 loss=self.losses[layer.name].loss,
                 error=self.losses[layer.name].error,
+                gain=self.gains[layer.name],
                 float_ms=self.float_times.layers_ms[layer.name],
                 int8_ms=self.int8_times.layers_ms[layer.name],
                 precision=_FLOAT if layer.name in reasons else _INT8,
@@ -163,7 +163,7 @@ class _Evidence:
 
 
 class _Bench:
-    """Writes, judges and times one choice of layers; each once."""
+    """Writes and judges one choice of layers, each once."""
 
     def __init__(self, calibrated: Calibrated, judge: Judge, settings: StaticSettings, folder: Path) -> None:
         self.calibrated = calibrated
@@ -171,33 +171,20 @@ class _Bench:
         self.settings = settings
         self.names = frozenset(layer.name for layer in calibrated.layers)
         self.steps: dict[frozenset[str], Step] = {}
-        self._float_ms = 0.0
         self._path = folder / "candidate.onnx"
 
     def judge_without(self, keep: frozenset[str]) -> float:
         """The score with these layers in float."""
-        return self._step(keep).score
-
-    def time_without(self, keep: frozenset[str]) -> float:
-        """The time of one inference with these layers in float."""
-        return self._step(keep).total_ms
+        if keep not in self.steps:
+            self._write(keep)
+            self.steps[keep] = Step(len(keep & self.names), self.judge(self._path))
+        return self.steps[keep].score
 
     def time(self, keep: frozenset[str]) -> dict[str, ModelTimes]:
         """The float model and one with these layers in float, in turns."""
         self._write(keep)
         models = {_FLOAT: self.calibrated.model, _INT8: onnx.load(self._path)}
         return time_layers(models, self.calibrated.layers, sample=self.calibrated.samples[0])
-
-    def _step(self, keep: frozenset[str]) -> Step:
-        if keep not in self.steps:
-            times = self.time(keep)
-            # Whatever else the machine does meets both models alike, so their ratio holds from one step to the next.
-            self._float_ms = self._float_ms or times[_FLOAT].total_ms
-            total_ms = self._float_ms * times[_INT8].total_ms / times[_FLOAT].total_ms
-            if keep >= self.names:
-                total_ms = self._float_ms
-            self.steps[keep] = Step(len(keep & self.names), self.judge(self._path), total_ms)
-        return self.steps[keep]
 
     def _write(self, keep: frozenset[str]) -> None:
         if keep >= self.names:
@@ -206,11 +193,13 @@ class _Bench:
             write_static(self.calibrated, self._path, settings=replace(self.settings, keep_float=keep))
 
 
-def _gather(bench: _Bench) -> _Evidence:
+def _gather(bench: _Bench, gains: Mapping[LayerKind, float]) -> _Evidence:
     times = bench.time(bench.settings.keep_float)
     float_score = bench.judge_without(bench.names)
     losses = measure_losses(bench.calibrated, judge=bench.judge, settings=bench.settings, float_score=float_score)
-    return _Evidence(losses, times[_FLOAT], times[_INT8])
+    kinds = find_kinds(bench.calibrated.model, bench.calibrated.layers)
+    known = {name: 1.0 if kind is None else gains.get(kind, 1.0) for name, kind in kinds.items()}
+    return _Evidence(losses, known, times[_FLOAT], times[_INT8])
 
 
 class _Search:
@@ -220,18 +209,6 @@ class _Search:
         self._bench = bench
         self._evidence = evidence
         self._lowest_score = lowest_score
-
-    def find_slow(self, pinned: frozenset[str]) -> frozenset[str]:
-        """The layers that are not faster in int8, as many of the slowest as make the whole model fastest.
-
-        A layer in float between two in int8 pays for going there and back, which only the whole model shows; it may
-        show as well that all layers are faster in float.
-        """
-        order = sorted(self._in_order(pinned), key=self._evidence.saved_ms)
-        slow = sum(self._evidence.saved_ms(name) <= 0 for name in order)
-        counts = dict.fromkeys((0, slow // 4, slow // 2, slow, len(order)))
-        best = min(counts, key=lambda count: self._bench.time_without(pinned | frozenset(order[:count])))
-        return frozenset(order[:best])
 
     def find_costly(self, kept: frozenset[str]) -> frozenset[str]:
         """The fewest further layers that reach the limit, those that give back most for their time first."""
@@ -247,7 +224,7 @@ class _Search:
     def _return_unneeded(self, kept: frozenset[str], costly: Sequence[str]) -> frozenset[str]:
         chosen = frozenset(costly)
         for name in sorted(costly, key=self._evidence.saved_ms, reverse=True)[:_MAX_RETURNED]:
-            if self._evidence.saved_ms(name) > 0 and self._meets(kept | (chosen - {name})):
+            if self._evidence.saved_ms(name) >= 0 and self._meets(kept | (chosen - {name})):
                 chosen -= {name}
         return chosen
 

@@ -131,6 +131,7 @@ def _precision_rows(state: CompileState) -> tuple[PrecisionRow, ...]:
             layer=row.layer,
             precision=row.precision,
             loss=row.loss,
+            gain=row.gain,
             float_ms=row.float_ms,
             int8_ms=row.int8_ms,
             reason=row.reason,

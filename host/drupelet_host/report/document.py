@@ -111,6 +111,7 @@ class PrecisionRow(_Model):
         layer: Its name.
         precision: What it computes in, such as "int8" or "float".
         loss: What the metric loses when this layer alone is int8; None where it was not measured.
+        gain: How many times less work it is in int8 on the device; None where that is not known.
         float_ms: The layer's time in float on the report's machine; None where it was not measured.
         int8_ms: The same in int8.
         reason: Why it got this precision.
@@ -119,6 +120,7 @@ class PrecisionRow(_Model):
     layer: str
     precision: str
     loss: float | None = None
+    gain: float | None = None
     float_ms: float | None = None
     int8_ms: float | None = None
     reason: str = ""

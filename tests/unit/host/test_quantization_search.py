@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +9,20 @@ import pytest
 from onnx import TensorProto
 
 from drupelet_host.quantization.choice import Judge, choose_method
+from drupelet_host.quantization.layer_kinds import find_kinds
 from drupelet_host.quantization.layer_losses import measure_losses
 from drupelet_host.quantization.layer_times import time_layers
 from drupelet_host.quantization.mixed import mix_precision
 from drupelet_host.quantization.observation import run_samples
 from drupelet_host.quantization.ranges import METHODS
 from drupelet_host.quantization.static import Calibrated, StaticSettings, calibrate, write_static
+from drupelet_host.target import LayerKind
 from support.onnx_networks import draw_images, write_convolutional
 
 # One channel is so much larger than the others that int8 leaves them nothing of the tensor before the depthwise layer.
 _SPREAD = 300.0
 _SETTINGS = StaticSettings()
+_GAINS: Mapping[LayerKind, float] = {"convolution": 1.5, "pointwise": 1.5, "depthwise": 2.0, "vector": 1.5}
 
 
 def judge_against(source: Path) -> Judge:
@@ -92,7 +96,7 @@ def test_each_layer_has_a_time_and_together_they_are_the_whole(calibrated: Calib
 def test_what_costs_most_returns_to_float_until_the_limit_is_met(source: Path, calibrated: Calibrated) -> None:
     judge = judge_against(source)
     limit = -0.03
-    mixed = mix_precision(calibrated, judge=judge, lowest_score=limit, settings=_SETTINGS, objective="size")
+    mixed = mix_precision(calibrated, judge=judge, lowest_score=limit, settings=_SETTINGS, gains=_GAINS)
     by_layers = {step.float_layers: step for step in mixed.steps}
     assert by_layers[4].score == 0.0
     assert by_layers[0].score < limit
@@ -107,7 +111,7 @@ def test_what_costs_most_returns_to_float_until_the_limit_is_met(source: Path, c
 
 def test_the_result_is_what_the_rows_say(source: Path, calibrated: Calibrated, tmp_path: Path) -> None:
     judge = judge_against(source)
-    mixed = mix_precision(calibrated, judge=judge, lowest_score=-0.03, settings=_SETTINGS, objective="size")
+    mixed = mix_precision(calibrated, judge=judge, lowest_score=-0.03, settings=_SETTINGS, gains=_GAINS)
     write_static(calibrated, tmp_path / "mixed.onnx", settings=mixed.settings)
     assert judge(tmp_path / "mixed.onnx") == mixed.score
     types = {tensor.name: tensor.data_type for tensor in onnx.load(tmp_path / "mixed.onnx").graph.initializer}
@@ -117,35 +121,30 @@ def test_the_result_is_what_the_rows_say(source: Path, calibrated: Calibrated, t
 
 
 def test_a_limit_that_int8_meets_keeps_all_layers_in_int8(source: Path, calibrated: Calibrated) -> None:
-    mixed = mix_precision(
-        calibrated, judge=judge_against(source), lowest_score=-1.0, settings=_SETTINGS, objective="size"
-    )
+    mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=-1.0, settings=_SETTINGS, gains=_GAINS)
     assert mixed.settings.keep_float == frozenset()
     assert {row.precision for row in mixed.rows} == {"int8"}
 
 
 def test_a_limit_beyond_float_is_not_met_and_ends_in_float(source: Path, calibrated: Calibrated) -> None:
-    mixed = mix_precision(
-        calibrated, judge=judge_against(source), lowest_score=0.5, settings=_SETTINGS, objective="size"
-    )
+    mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=0.5, settings=_SETTINGS, gains=_GAINS)
     assert not mixed.met
     assert not mixed.has_int8
     assert mixed.score == 0.0
 
 
-def test_for_latency_every_layer_left_in_int8_has_a_reason_and_the_fastest_step_was_taken(
-    source: Path, calibrated: Calibrated
-) -> None:
-    mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=-1.0, settings=_SETTINGS)
-    chosen = len(mixed.settings.keep_float)
-    fastest = min(step.total_ms for step in mixed.steps)
-    assert [step.total_ms for step in mixed.steps if step.float_layers == chosen] == [fastest]
-    assert all((row.precision == "float") == (row.reason == "not faster in int8") for row in mixed.rows)
+def test_layers_that_are_more_work_in_int8_on_the_target_stay_float(source: Path, calibrated: Calibrated) -> None:
+    gains: Mapping[LayerKind, float] = {**_GAINS, "depthwise": 0.8}
+    mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=-1.0, settings=_SETTINGS, gains=gains)
+    kinds = find_kinds(calibrated.model, calibrated.layers)
+    assert sorted(kind or "" for kind in kinds.values()) == ["convolution", "depthwise", "pointwise", "vector"]
+    assert {row.layer: (row.precision, row.reason) for row in mixed.rows if kinds[row.layer] == "depthwise"} == {
+        "c2": ("float", "more work in int8 on the target")
+    }
+    assert all(row.precision == "int8" and row.gain == 1.5 for row in mixed.rows if row.layer != "c2")
 
 
 def test_layers_asked_for_stay_float_with_that_reason(source: Path, calibrated: Calibrated) -> None:
     settings = StaticSettings(keep_float=frozenset({"scores"}))
-    mixed = mix_precision(
-        calibrated, judge=judge_against(source), lowest_score=-1.0, settings=settings, objective="size"
-    )
+    mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=-1.0, settings=settings, gains=_GAINS)
     assert {row.layer: row.reason for row in mixed.rows if row.precision == "float"} == {"scores": "asked for"}
