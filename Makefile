@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-litert test-emulated lint format reference docs wheel-check bench-spine bench-compiler bench-compiler-litert bench-agent fuzz clean
+.PHONY: help demo test test-litert test-emulated lint format reference docs wheel-check bench bench-spine bench-compiler bench-compiler-litert bench-agent fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -41,6 +41,10 @@ docs: $(VENV)/.dev  ## Build the documentation as a site: site/index.html
 
 wheel-check: $(VENV)/.dev  ## Build sdist and wheel; run the agent from the wheel in a fresh environment
 	$(BIN)/python .ci/check_wheel.py
+
+# Debian or Ubuntu for the emulated Pi. Times count on a quiet machine alone. ARGS="--only engines": see --help.
+bench: $(VENV)/.bench $(VENV)/litert/.dev  ## Measure everything beside others; write results and page; hours; goes on where it was ended
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.comparison --data $(DATA) $(ARGS)
 
 bench-spine: $(VENV)/.dev  ## Measure the numbers of the whole path; JSON on standard output
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.bench_spine

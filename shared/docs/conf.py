@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
+from drupelet_shared import __version__
 
-_ROOT = Path(__file__).resolve().parents[2]
-_PROJECT = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-project = _PROJECT["name"]
-release = version = _PROJECT["version"]
+project = "drupelet"
+release = version = __version__
 html_title = f"{project} {release}"
 
 extensions = ["myst_parser", "sphinx_copybutton"]

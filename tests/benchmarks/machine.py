@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,8 +16,9 @@ _PACKAGES = ("drupelet", "paho-mqtt", "onnxruntime", "numpy", "pydantic")
 
 
 def read_machine(packages: Sequence[str] = _PACKAGES) -> dict[str, object]:
-    """The processor, its cores, the interpreter and the versions of what takes part; None for what is not installed."""
+    """The processor, its cores, the interpreter, the versions of what takes part (None if absent), the time."""
     return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": _cpu_model(),
         "architecture": platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
@@ -34,6 +36,12 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:  # a checkout can be run without being installed
         return None
+
+
+def read_emulator() -> dict[str, str]:
+    """The processor that is emulated, and by what."""
+    said = subprocess.run(["qemu-aarch64", "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
+    return {"cpu": "cortex-a72", "qemu": said.partition("\n")[0].strip()}
 
 
 def _cpu_model() -> str:

@@ -25,7 +25,7 @@ _EXAMPLE = Path(__file__).resolve().parents[3] / "host/examples/resnet18/model.p
 
 def build() -> nn.Module:
     """An untrained network; recipes name this function."""
-    model: nn.Module = _example().ResNet18(CLASSES)
+    model: nn.Module = load_example().ResNet18(CLASSES)
     return model
 
 
@@ -61,7 +61,7 @@ def keep_module(model: nn.Module, setting: Setting, *, row: str) -> None:
 
 def load_module(setting: Setting, *, row: str) -> nn.Module:
     """What `keep_module` kept; the file is of our own making, since a pickle can hold any code."""
-    _example()
+    load_example()
     model: nn.Module = torch.load(_module_path(setting, row), weights_only=False, map_location="cpu")
     return model.eval()
 
@@ -111,7 +111,7 @@ def _fit(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, *, epochs
         print(f"original: epoch {epoch + 1} of {epochs}", file=sys.stderr, flush=True)
 
 
-def _example() -> ModuleType:
+def load_example() -> ModuleType:
     spec = importlib.util.spec_from_file_location("resnet18_example", _EXAMPLE)
     assert spec is not None, _EXAMPLE
     assert spec.loader is not None, _EXAMPLE

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from benchmarks.instructions.emulator import EmulatedPi
 
-_GUEST = Path(__file__).with_name("guest.py")
+_GUEST = "benchmarks.instructions.guest"
+_TESTS = Path(__file__).resolve().parents[2]
 _RUNS = 3
 # A ResNet18 at 224 x 224 takes a few minutes, more on a busy machine.
 _TIMEOUT_S = 3600
@@ -44,10 +45,26 @@ def count(model: Path, engine: str, *, pi: EmulatedPi, cpu: str = "cortex-a72") 
         FileNotFoundError: The emulator is not prepared.
         subprocess.CalledProcessError: The engine cannot load or run the file.
     """
+    return count_guest(_GUEST, engine, model.resolve(), str(_RUNS), pi=pi, cpu=cpu)
+
+
+def count_guest(
+    module: str, *words: str | Path, pi: EmulatedPi, cpu: str = "cortex-a72", packages: Path | None = None
+) -> Count:
+    """Count what a module of the benchmarks marks with `benchmarks.instructions.marks`; see `count`.
+
+    Args:
+        module: It runs in the emulated Python.
+        *words: Its arguments.
+        pi: The machine.
+        cpu: Its processor, by QEMU's name.
+        packages: A folder with more of the guest's packages.
+    """
+    path = [_TESTS, packages] if packages else [_TESTS]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "counts.txt"
-        pi.run(_GUEST, engine, model.resolve(), str(_RUNS), cpu=cpu, counts=path, timeout_s=_TIMEOUT_S)
-        marks = [tuple(map(int, line.split()[1:])) for line in path.read_text(encoding="ascii").splitlines()]
+        counts = Path(folder) / "counts.txt"
+        pi.run("-m", module, *words, cpu=cpu, counts=counts, timeout_s=_TIMEOUT_S, path=path)
+        marks = [tuple(map(int, line.split()[1:])) for line in counts.read_text(encoding="ascii").splitlines()]
     # The last line is the end of the process, after the last mark.
     *marks, _ = marks
     totals, dots = zip(*marks, strict=True)

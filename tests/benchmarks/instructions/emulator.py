@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,12 @@ class EmulatedPi:
         return self.folder / self.release / "rootfs" / path.lstrip("/")
 
     def run(
-        self, *words: str | Path, cpu: str = "cortex-a72", counts: Path | None = None, timeout_s: float = _TIMEOUT_S
+        self,
+        *words: str | Path,
+        cpu: str = "cortex-a72",
+        counts: Path | None = None,
+        timeout_s: float = _TIMEOUT_S,
+        path: Sequence[Path] = (),
     ) -> str:
         """Run the emulated Python to its end and return what it printed.
 
@@ -70,11 +76,15 @@ class EmulatedPi:
             cpu: The processor, by QEMU's name.
             counts: Where the instruction counts go; None for none, which is faster.
             timeout_s: How long it may take.
+            path: Folders to import from, before those of the host's PYTHONPATH.
 
         Raises:
             subprocess.CalledProcessError: It failed; what it said on standard error is among the notes.
         """
         environment = {**os.environ, "EMULATED_CPU": cpu, "EMULATED_COUNTS": str(counts or "")}
+        if path:
+            rest = os.environ.get("PYTHONPATH")
+            environment["PYTHONPATH"] = os.pathsep.join([*map(str, path), *([rest] if rest else [])])
         command = [str(word) for word in (self.python, *words)]
         try:
             result = subprocess.run(

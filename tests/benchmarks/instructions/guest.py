@@ -5,23 +5,15 @@ Arguments: the engine, the model file, how many inferences are marked.
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.instructions.marks import mark_inferences
 from drupelet_shared.engines.base import Array, Session, example_inputs
 from drupelet_shared.engines.registry import load_engine
-
-# As deploy/emulator/count_instructions.c knows it.
-_MARK = 0x4452
-# The first inference allocates, the second may still pack weights. The interpreter specialises its byte code a few
-# calls later, which moves the count by about 2,000: too much for a small model and nothing for a large one.
-_WARMUP, _WARMUP_SMALL = 2, 16
-_SMALL_BYTES = 2**20
 
 
 def main() -> None:
@@ -29,15 +21,7 @@ def main() -> None:
     engine, path, runs = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     session = load_engine(engine).load(path, threads=1)
     inputs, outputs = _inputs(session), [spec.name for spec in session.outputs]
-    mark = ctypes.CDLL(None).getpriority
-    for _ in range(_WARMUP_SMALL if path.stat().st_size < _SMALL_BYTES else _WARMUP):
-        session.run(inputs, outputs)
-    # A collection would land in whichever inference comes next.
-    gc.disable()
-    for number in range(runs):
-        mark(_MARK, number)
-        session.run(inputs, outputs)
-    mark(_MARK, runs)
+    mark_inferences(lambda: session.run(inputs, outputs), model=path, runs=runs)
 
 
 def _inputs(session: Session) -> Mapping[str, Array]:

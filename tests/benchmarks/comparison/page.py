@@ -1,0 +1,60 @@
+"""The page that says how the product stands beside others: results, others' numbers, features."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.comparison.features import ROOT, read_features, render_features
+from benchmarks.comparison.tables import (
+    NETWORK_NAMES,
+    render_agent,
+    render_compiler,
+    render_engine_times,
+    render_instructions,
+)
+
+RESULTS = ROOT / "tests/benchmarks/results"
+PAGE = ROOT / "shared/docs/comparison.md"
+_PUBLISHED = Path(__file__).with_name("published.toml")
+# By the name of the stage, which is that of its result too.
+_SECTIONS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
+    "compiler": ("The compiler beside other tools", render_compiler),
+    "agent": ("The agent beside other servers", render_agent),
+    "engines": ("Engines: time on a workstation", render_engine_times),
+    "instructions": ("Engines: instructions on the Pi's processor", render_instructions),
+}
+_INTRODUCTION = Path(__file__).with_name("introduction.md")
+_NOT_YET = "Not measured on a quiet machine yet: `make bench` does."
+
+
+def render_page(results: Path = RESULTS) -> str:
+    """The whole page from the results that are there."""
+    parts = [_INTRODUCTION.read_text(encoding="utf-8").strip()]
+    for name, (title, render) in _SECTIONS.items():
+        path = results / f"{name}.json"
+        body = render(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else _NOT_YET
+        parts.append(f"## {title}\n\n{body}")
+    parts.append(f"## Times on a Raspberry Pi 4 that others published\n\n{_render_published()}")
+    parts.append(f"## Features\n\n{render_features(read_features())}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _render_published() -> str:
+    document = tomllib.loads(_PUBLISHED.read_text(encoding="utf-8"))
+    sources = {source["name"]: source for source in document["source"]}
+    lines = ["| published by | network | precision | threads | time |", "|---|---|---|---|---:|"]
+    lines += [
+        f"| [{row['source']}]({sources[row['source']]['url']}) | {NETWORK_NAMES[row['network']]} | {row['precision']} "
+        f"| {row['threads']} | {row['milliseconds']:g} ms |"
+        for row in document["time"]
+    ]
+    settings = "\n".join(f"- {source['name']}: {source['setting']}." for source in sources.values())
+    closing = (
+        "Not measured by us, and not with these weights. Of ONNX Runtime on this board no number was found that says "
+        "how it was measured."
+    )
+    return "\n\n".join(["\n".join(lines), settings, closing])

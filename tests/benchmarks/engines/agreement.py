@@ -1,0 +1,33 @@
+"""Whether a runtime computes the network that PyTorch computes; what does not is neither timed nor counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.child import BenchmarkError
+from benchmarks.engines.models import DYNAMIC_INT8, FLOAT, STATIC_INT8, Case, Model
+
+# The largest difference as a fraction of the largest score. float32 differs by the order of its additions; int8 has 255
+# steps for each tensor, over 20 to 60 layers.
+_TOLERANCE = {FLOAT: 1e-3, STATIC_INT8: 0.25, DYNAMIC_INT8: 0.25}
+
+
+def check_answer(model: Model, answer: Path, *, case: Case) -> float:
+    """The largest difference from PyTorch's scores, as a fraction of the largest of them.
+
+    Raises:
+        BenchmarkError: It is more than the precision explains.
+    """
+    expected, found = np.load(case.scores), np.load(answer)
+    if found.shape != expected.shape:
+        raise BenchmarkError(f"{model.path}: {model.runtime} answers shape {found.shape}, expected {expected.shape}")
+    difference = float(np.abs(found - expected).max() / np.abs(expected).max())
+    # Written so that an answer that is not a number fails.
+    if not difference <= _TOLERANCE[model.precision]:
+        raise BenchmarkError(
+            f"{model.path}: {model.runtime} differs from PyTorch by {difference:.2g} of the largest score, "
+            f"limit {_TOLERANCE[model.precision]:g}"
+        )
+    return difference

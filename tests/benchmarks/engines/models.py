@@ -1,0 +1,158 @@
+"""The model files: each network in each runtime's own format, made once and kept."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.child import BenchmarkError
+from benchmarks.engines.environments import host_python, run_module, run_tool
+from benchmarks.engines.networks import INPUT_SHAPE, NETWORKS, build, count_parameters, images
+from drupelet_host.conversion.export import export_onnx
+from drupelet_host.quantization.static import quantize_static
+from drupelet_host.recipe import INPUT_NAME
+
+FLOAT, STATIC_INT8, DYNAMIC_INT8 = "float32", "static int8", "dynamic int8"
+CALIBRATION_IMAGES = 16
+_TEST_SEED = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One file.
+
+    Attributes:
+        network: Of `NETWORKS`.
+        runtime: What runs it.
+        precision: `FLOAT`, `STATIC_INT8` or `DYNAMIC_INT8`.
+        path: The file; some formats have a second one beside it.
+    """
+
+    network: str
+    runtime: str
+    precision: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A network's models, the image that all of them are asked about, and what PyTorch answers.
+
+    Attributes:
+        network: Of `NETWORKS`.
+        parameters: How many numbers it has learnt.
+        image: A .npy file of shape (1, 3, 224, 224).
+        scores: A .npy file of shape (1, 1000).
+        models: The files.
+    """
+
+    network: str
+    parameters: int
+    image: Path
+    scores: Path
+    models: tuple[Model, ...]
+
+
+def make_cases(work: Path, *, litert_python: Path, say: Callable[[str], None]) -> list[Case]:
+    """Every file that is not there yet.
+
+    Args:
+        work: Where the files are kept.
+        litert_python: An interpreter with the extra litert-convert.
+        say: Hears what is being made.
+
+    Raises:
+        BenchmarkError: A converter fails.
+    """
+    cases = []
+    for network in NETWORKS:
+        folder = work / "models" / network
+        folder.mkdir(parents=True, exist_ok=True)
+        model = build(network)
+        image, scores = folder / "image.npy", folder / "scores.npy"
+        np.save(image, images(1, seed=_TEST_SEED))
+        with torch.no_grad():
+            np.save(scores, model(torch.from_numpy(np.load(image))).numpy())
+        onnx = folder / "float32.onnx"
+        if not onnx.is_file():
+            say(f"{network}: ONNX")
+            export_onnx(model, INPUT_SHAPE, onnx)
+        models = []
+        for (runtime, precision), (name, make) in _FORMATS.items():
+            path = folder / name
+            if not path.is_file():
+                say(f"{network}: {runtime}, {precision}")
+                make(_Making(network, onnx, path, work / "environments", litert_python))
+            if not path.is_file():
+                raise BenchmarkError(f"{network}: {runtime}'s converter wrote no {path.name} and said nothing")
+            models.append(Model(network=network, runtime=runtime, precision=precision, path=path))
+        cases.append(Case(network, count_parameters(model), image, scores, tuple(models)))
+    return cases
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """What a maker may need."""
+
+    network: str
+    onnx: Path
+    path: Path
+    environments: Path
+    litert_python: Path
+
+
+def _keep_onnx(making: _Making) -> None:
+    raise BenchmarkError(f"{making.path}: removed while it was needed")
+
+
+def _quantize_onnx(making: _Making) -> None:
+    feeds = [{INPUT_NAME: image[None]} for image in images(CALIBRATION_IMAGES)]
+    quantize_static(making.onnx, making.path, calibration=feeds)
+
+
+def _convert_litert(making: _Making) -> None:
+    run_module(making.litert_python, "benchmarks.engines.make_litert", making.network, making.path.parent)
+
+
+def _convert_ncnn(making: _Making) -> None:
+    python = host_python("ncnn", making.environments)
+    # The program inside the wheel; its Python wrapper imports PyTorch, which takes no part here.
+    (pnnx,) = python.parents[1].glob("lib/python*/site-packages/pnnx/pnnx")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shape = ",".join(map(str, INPUT_SHAPE))
+        shutil.copy(making.onnx, folder / "model.onnx")
+        run_tool(pnnx, "model.onnx", f"inputshape=[{shape}]", "fp16=0", folder=folder)
+        shutil.move(folder / "model.ncnn.param", making.path.with_suffix(".param"))
+        shutil.move(folder / "model.ncnn.bin", making.path)
+
+
+def _convert_mnn(making: _Making, *options: str) -> None:
+    python = host_python("mnn", making.environments)
+    words = ("-f", "ONNX", "--modelFile", making.onnx, "--MNNModel", making.path, "--bizCode", "benchmark")
+    # Not the wheel's own command, mnnconvert: it first installs a logging package into whichever Python `pip` is of.
+    run_tool(python, "-c", "import sys, _tools; _tools.mnnconvert(sys.argv)", *words, *options)
+
+
+def _convert_mnn_int8(making: _Making) -> None:
+    _convert_mnn(making, "--weightQuantBits", "8")
+
+
+# What each runtime's own tools make in minutes: ONNX Runtime's and ai-edge-quantizer's static int8 as the product calls
+# them, ai-edge-quantizer's recipe for CPUs, MNN's int8 weights. benchmarks.engines.left_out says what is missing.
+_FORMATS: Mapping[tuple[str, str], tuple[str, Callable[[_Making], None]]] = {
+    ("onnxruntime", FLOAT): ("float32.onnx", _keep_onnx),
+    ("litert", FLOAT): ("float32.tflite", _convert_litert),
+    ("ncnn", FLOAT): ("float32.bin", _convert_ncnn),
+    ("mnn", FLOAT): ("float32.mnn", _convert_mnn),
+    ("onnxruntime", STATIC_INT8): ("static-int8.onnx", _quantize_onnx),
+    ("litert", STATIC_INT8): ("static-int8.tflite", _convert_litert),
+    ("litert", DYNAMIC_INT8): ("dynamic-int8.tflite", _convert_litert),
+    ("mnn", DYNAMIC_INT8): ("dynamic-int8.mnn", _convert_mnn_int8),
+}

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.comparison.page import PAGE, RESULTS, render_page
+
+MACHINE = {
+    "date": "2026-01-02T03:04:05+00:00",
+    "cpu": "a processor",
+    "architecture": "x86_64",
+    "cores": 2,
+    "load_average_at_start": 0.1,
+    "kernel": "6.1",
+    "python": "3.11.7",
+    "packages": {"numpy": "2.0"},
+}
+VERSIONS = {"onnxruntime": "1.0", "ncnn": "2.0"}
+NETWORKS = {"resnet18": {"parameters": 1}}
+
+
+def times_report(*, load: float = 0.1) -> dict[str, Any]:
+    rows = [
+        {
+            "network": "resnet18",
+            "runtime": runtime,
+            "precision": "float32",
+            "threads": threads,
+            "p50_ms": 40.0 / threads,
+            "p99_ms": 50.0 / threads,
+            "inferences": 100,
+            "fastest_round_ms": 39.0 / threads,
+            "slowest_round_ms": 41.0 / threads,
+            "difference": 1e-6,
+        }
+        for runtime in VERSIONS
+        for threads in (1, 2)
+    ]
+    return {
+        "machine": {**MACHINE, "load_average_at_start": load},
+        "versions": VERSIONS,
+        "networks": NETWORKS,
+        "left_out": {"a runtime": "a reason"},
+        "effort": {"rounds": 15, "seconds": 1.0},
+        "times": rows,
+    }
+
+
+def instructions_report() -> dict[str, Any]:
+    rows = [
+        {"network": "resnet18", "runtime": "onnxruntime", "precision": "float32", "instructions": 600_000_000},
+        {"network": "resnet18", "runtime": "ncnn", "precision": "float32", "instructions": 450_000_000},
+    ]
+    return {
+        "machine": MACHINE,
+        "versions": VERSIONS,
+        "networks": NETWORKS,
+        "left_out": {},
+        "emulator": {"cpu": "cortex-a72", "qemu": "qemu 7"},
+        "instructions": [{**row, "dot_products": 0} for row in rows],
+    }
+
+
+def compiler_report() -> dict[str, Any]:
+    row = {
+        "row": "c",
+        "title": "ONNX Runtime static int8",
+        "variant": "ort-static-wi8-ai8",
+        "engine": "onnxruntime",
+        "top1": 0.9234,
+        "size_bytes": 11_300_000,
+        "timings": {"1": {"p50_ms": 0.9}, "2": {"p50_ms": 0.6}},
+        "peak_memory_bytes": 80_000_000,
+        "wall_minutes": 1.2,
+        "instructions": 12_300_000,
+    }
+    return {
+        "machines": {"a workstation": MACHINE, "a trainer": {**MACHINE, "cpu": "another", "load_average_at_start": 9}},
+        "measured_on": {"onnxruntime": "a workstation"},
+        "measured": [row],
+        "targets": [{"name": "f: smaller", "value": 0.99, "at_least": 0.98, "met": True}],
+        "skipped": {"d": "nncf is not installed"},
+    }
+
+
+def agent_report() -> dict[str, Any]:
+    peer = {
+        "name": "MLServer",
+        "size": "1 KB",
+        "request_bytes": 2048,
+        "over_engine_p50_ms": 3.2,
+        "over_engine_p99_ms": 9,
+    }
+    footprint = {"name": "LitServe", "processes": 3, "resident_bytes": 400_000_000, "proportional_bytes": 300_000_000}
+    return {
+        "machine": MACHINE,
+        "comparison": [peer],
+        "footprints": [footprint],
+        "targets": [{"name": "lost", "value": 6.0, "limit": 5.0, "unit": "%", "met": False}],
+        "failures": {"soak": "OSError: no"},
+    }
+
+
+def render(folder: Path, **reports: dict[str, Any]) -> str:
+    for name, report in reports.items():
+        (folder / f"{name}.json").write_text(json.dumps(report), encoding="utf-8")
+    return render_page(folder)
+
+
+def test_the_page_is_what_the_results_render_to() -> None:
+    assert PAGE.read_text(encoding="utf-8") == render_page()
+
+
+def test_every_result_says_what_it_was_measured_on() -> None:
+    for path in RESULTS.glob("*.json"):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        machines = report.get("machines") or {"": report["machine"]}
+        for machine in machines.values():
+            assert {"date", "cpu", "cores", "kernel", "load_average_at_start", "packages"} <= machine.keys(), path.name
+
+
+def test_a_stage_without_a_result_is_said_to_be_unmeasured(tmp_path: Path) -> None:
+    assert render(tmp_path).count("Not measured on a quiet machine yet") == 4
+
+
+def test_one_and_two_threads_stand_side_by_side_with_the_spread_of_the_rounds(tmp_path: Path) -> None:
+    text = render(tmp_path, engines=times_report())
+    row = "| ncnn | float32 | 40.0 ms (39.0 to 41.0) | 50.0 ms | 20.0 ms (19.5 to 20.5) | 25.0 ms | 1e-06 |"
+    assert row in text
+    assert "Measured on 2026-01-02 on 2 cores of a processor (x86_64)" in text
+    assert "- a runtime: a reason." in text
+
+
+def test_times_of_a_busy_machine_are_said_to_be_no_result(tmp_path: Path) -> None:
+    assert "The machine was busy" not in render(tmp_path, engines=times_report(load=1.0))
+    assert "The machine was busy" in render(tmp_path, engines=times_report(load=1.1))
+
+
+def test_instructions_are_compared_with_float_onnx_runtime(tmp_path: Path) -> None:
+    text = render(tmp_path, instructions=instructions_report())
+    assert "| ncnn | float32 | 450.0 | 75 % | 0 |" in text
+
+
+def test_the_compilers_files_stand_with_the_machine_that_measured_them(tmp_path: Path) -> None:
+    text = render(tmp_path, compiler=compiler_report())
+    cells = ("ort-static-wi8-ai8", "92.34%", "11,300 KB", "0.900 ms", "0.600 ms", "80 MB", "1 min", "12.3 M")
+    assert f"| (c) ONNX Runtime static int8 | {' | '.join(cells)} |" in text
+    assert "ONNX Runtime: Measured on 2026-01-02 on 2 cores of a processor" in text
+    # A machine that trained may have been as busy as it liked.
+    assert "another" not in text
+    assert "The machine was busy" not in text
+    assert "| f: smaller | 0.99 | at least 0.98 | yes |" in text
+    assert "Left out: (d) nncf is not installed." in text
+
+
+def test_the_agent_stands_beside_its_peers_with_the_aims_it_missed(tmp_path: Path) -> None:
+    text = render(tmp_path, agent=agent_report())
+    assert "| MLServer | 1 KB | 2,048 B | 3.20 ms | 9.00 ms |" in text
+    assert "| LitServe | 3 | 400.0 MB | 300.0 MB |" in text
+    assert "| lost | 6 % | at most 5 % | **no** |" in text
+    assert "Failed: soak: OSError: no." in text
+
+
+def test_others_times_stand_apart_with_their_source() -> None:
+    text = render_page()
+    _, _, rest = text.partition("## Times on a Raspberry Pi 4 that others published")
+    published, _, _ = rest.partition("## Features")
+    rows = [line for line in published.splitlines() if line.endswith(" ms |")]
+    assert rows
+    assert all(line.startswith("| [") and "](https://" in line for line in rows)
