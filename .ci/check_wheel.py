@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,8 +31,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheel = build(folder / "dist")
+        check_content(wheel)
         python = install(wheel, folder / "environment")
         check_imports(python)
+        check_types(python, folder)
+        check_manual(python)
         answer = serve_one_request(python, folder)
         print(f"wheel-check: {wheel.name} serves from an environment of its own: {answer}")
 
@@ -42,6 +46,34 @@ def build(folder: Path) -> Path:
     assert len(list(folder.glob("*.tar.gz"))) == 1, "one sdist is built"
     (wheel,) = folder.glob("*.whl")
     return wheel
+
+
+def check_content(wheel: Path) -> None:
+    """Each package has its type information's mark, and nothing but our packages and the manual is in the wheel."""
+    names = zipfile.ZipFile(wheel).namelist()
+    packages = ("drupelet_host", "drupelet_agent", "drupelet_shared")
+    missing = [package for package in packages if f"{package}/py.typed" not in names]
+    assert not missing, f"no py.typed in {missing}"
+    others = {name.partition("/")[0] for name in names} - set(packages)
+    assert all(name.startswith("drupelet-") for name in others), others
+
+
+def check_types(python: Path, folder: Path) -> None:
+    """A type checker finds the types of what is installed, and a mistake against them."""
+    script = folder / "user.py"
+    mypy = (sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python), "--cache-dir", str(folder))
+    source = "from drupelet_shared.manifest import Manifest, parse_manifest\n\nmanifest: {} = parse_manifest(b'')\n"
+    script.write_text(source.format("Manifest"), encoding="utf-8")
+    run(*mypy, str(script), cwd=folder)
+    script.write_text(source.format("int"), encoding="utf-8")
+    found = subprocess.run([*mypy, str(script)], capture_output=True, text=True, check=False, cwd=folder)
+    assert 'has type "Manifest"' in found.stdout, found.stdout
+
+
+def check_manual(python: Path) -> None:
+    """The man pages lie where `man` looks below a prefix."""
+    pages = {path.name for path in (python.parent.parent / "share/man/man1").iterdir()}
+    assert pages == {"drupelet.1", "drupelet-agent.1"}, pages
 
 
 def install(wheel: Path, folder: Path) -> Path:
@@ -84,9 +116,9 @@ def serve_one_request(python: Path, folder: Path) -> str:
     return f"scores {scores.shape}"
 
 
-def run(*command: str) -> str:
+def run(*command: str, cwd: Path | None = None) -> str:
     """Run a command, show what it said if it fails, return what it printed."""
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
     if result.returncode:
         sys.exit(f"{' '.join(command)}\n{result.stdout}{result.stderr}")
     return result.stdout
