@@ -30,7 +30,6 @@ _IGNORED = shutil.ignore_patterns("__pycache__", "build", "*.pt", "*.onnx", "*.d
 _HOST_KEY = re.compile(r'^(?P<key>(?:broker\.)?)host = "(?:localhost|broker\.local)"', re.MULTILINE)
 _URL = re.compile(r"mqtt://((?:\w+@)?)(?:localhost|broker\.local)\b(?!:)")
 _INSTALLS = re.compile(r"make-ca authority install")
-_READY = "health=ready"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +157,7 @@ class _Shell:
         self._read_until(re.escape(_BEGINS) + "\n")
         output, ending = self._read_until(rf"{_ENDS} (\d+)\n")
         if text.endswith("&"):
-            output += self._read_until(_READY)[0]
+            output += self._read_until(re.escape(command.ready))[0]
         return Done(command, output, int(ending[1]), time.monotonic() - start)
 
     def _read_until(self, pattern: str) -> tuple[str, re.Match[str]]:

@@ -9,6 +9,7 @@ In a page's source
   (`embedded`, or `secured`: mosquitto with the files of deploy/), and whether it is about a signed package, its maker's
   keys and a picture, which an earlier guide has made;
 - `<!-- exit: N -->` before a block is the exit status of its last command;
+- `<!-- until: TEXT -->` before a block is what its commands that end with `&` say when they are ready;
 - `<!-- not run: REASON -->` before a block says why no test can run it.
 
 `python -m support.documentation` lists what is not run.
@@ -24,7 +25,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _FENCE = re.compile(r"^(?P<fence>```+)(?P<language>\w*).*?\n(?P<text>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL)
-_DIRECTIVE = re.compile(r"<!-- (?P<what>exit|not run): (?P<value>[^\n]+) -->\n+\Z")
+_DIRECTIVE = re.compile(r"<!-- (?P<what>exit|until|not run): (?P<value>[^\n]+) -->\n+\Z")
 _PAGE = re.compile(r"<!-- (?P<settings>run in: .+?) -->")
 _FILE_NAME = re.compile(r"^# (?P<name>[\w./-]+\.\w+)\s*$")
 
@@ -45,6 +46,7 @@ class Command:
     Attributes:
         expected: The lines it is said to print, in order.
         status: Its exit status.
+        ready: What it says when it is ready, if it ends with `&`.
         reason: Why no test can run it.
     """
 
@@ -52,6 +54,7 @@ class Command:
     text: str
     expected: tuple[str, ...] = ()
     status: int = 0
+    ready: str = "health=ready"
     reason: str | None = None
 
 
@@ -117,11 +120,16 @@ def _commands(text: str, first_line: int, directive: re.Match[str] | None) -> It
         elif line.strip():
             assert found, f"line {number}: a console block begins with a command"
             found[-1][2].append(line)
-    reason = directive["value"] if directive and directive["what"] == "not run" else None
-    status = int(directive["value"]) if directive and directive["what"] == "exit" else 0
+    told = {directive["what"]: directive["value"]} if directive else {}
     for position, (number, words, output) in enumerate(found, start=1):
-        last = position == len(found)
-        yield Command(number, "\n".join(words), tuple(output), status if last else 0, reason)
+        yield Command(
+            line=number,
+            text="\n".join(words),
+            expected=tuple(output),
+            status=int(told.get("exit", 0)) if position == len(found) else 0,
+            ready=told.get("until", "health=ready"),
+            reason=told.get("not run"),
+        )
 
 
 def main() -> None:
