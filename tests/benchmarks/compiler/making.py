@@ -60,12 +60,25 @@ def main() -> None:
 
 def _wish(row: str, setting: Setting, *, max_minutes: float | None) -> Wish:
     if row != "g":
-        drop = setting.max_metric_drop
-        return Wish(max_metric_drop=drop, max_step_drop=drop / 2, epochs=setting.epochs, max_minutes=max_minutes)
+        drop, variants = setting.max_metric_drop, ("static", "mixed", "dynamic", "float16")
+        return Wish(
+            max_metric_drop=drop,
+            max_step_drop=drop / 2,
+            epochs=setting.epochs,
+            max_minutes=max_minutes,
+            variants=variants,
+        )
     share_cache(setting, source="f", row="g")
     drop = _match_best_peer(setting)
-    # It stays larger than (f), and so gets fewer passes for the same number of epochs.
-    return Wish(max_metric_drop=drop, max_step_drop=drop - _AHEAD, epochs=2 * setting.epochs, max_minutes=max_minutes)
+    # It stays larger than (f), and so gets fewer passes for the same number of epochs; with a limit this tight, int8
+    # would mean a second training with rounding.
+    return Wish(
+        max_metric_drop=drop,
+        max_step_drop=drop - _AHEAD,
+        epochs=2 * setting.epochs,
+        max_minutes=max_minutes,
+        variants=("float16",),
+    )
 
 
 def _match_best_peer(setting: Setting) -> float:

@@ -59,12 +59,14 @@ class Wish:
         epochs: Of recovery, at the original's cost.
         max_minutes: When the search begins no further candidate; a safeguard, since a search that it ends is not the
             same twice.
+        variants: The recipe's `quantize.variants`.
     """
 
     max_metric_drop: float
     max_step_drop: float
     epochs: int
     max_minutes: float | None
+    variants: tuple[str, ...]
 
 
 def compile_row(setting: Setting, *, row: str, wish: Wish) -> Made:
@@ -110,6 +112,7 @@ def _recipe(setting: Setting, *, row: str, wish: Wish) -> dict[str, object]:
         },
         "data": {"train": training.name, "validation": selection.name},
         "constraints": {"max_metric_drop": wish.max_metric_drop},
+        "quantize": {"variants": list(wish.variants)},
         "prune": {**limits, "recovery": {"epochs": wish.epochs, "precision": setting.precision}},
         "output": {"folder": f"package-{row}"},
     }
