@@ -26,9 +26,8 @@ from benchmarks.compiler.network import make_original
 from benchmarks.compiler.report import compare_bytes, format_table, make_report
 from benchmarks.compiler.rows import Row, find_row
 from benchmarks.compiler.samples import read_test, write_archives
-from benchmarks.compiler.setting import Setting, load_setting
+from benchmarks.compiler.setting import Setting, load_setting, name_machine
 from benchmarks.machine import read_machine
-from drupelet_host.evaluation.machine import describe_machine
 from drupelet_shared.files import write_atomically
 
 # The order in which they begin where they cannot all be made at once: the longest first.
@@ -77,7 +76,7 @@ def _remember_machine(setting: Setting) -> dict[str, object]:
     """Every machine that this folder's numbers may come from, by name."""
     path = setting.work / _MACHINES
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    known[describe_machine()] = read_machine(_PACKAGES)
+    known[name_machine()] = read_machine(_PACKAGES)
     _keep(setting, _MACHINES, known)
     return dict(known)
 

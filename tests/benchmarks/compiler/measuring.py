@@ -12,11 +12,10 @@ from typing import Any
 
 from benchmarks.compiler.emulated import Emulator
 from benchmarks.compiler.rows import Row
-from benchmarks.compiler.setting import Setting
+from benchmarks.compiler.setting import Setting, name_machine
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.data.samples import split_dataset
 from drupelet_host.evaluation.latency import Effort, compare_latency
-from drupelet_host.evaluation.machine import describe_machine
 from drupelet_host.evaluation.measurement import engine_of
 from drupelet_host.evaluation.memory import measure_peak_memory
 from drupelet_host.evaluation.scoring import evaluate_session
@@ -118,7 +117,7 @@ def _measure(files: Sequence[File], test: Dataset, *, engine: str) -> list[Line]
             title=file.row.title,
             variant=file.variant,
             engine=engine,
-            machine=describe_machine(),
+            machine=name_machine(),
             digest=file.digest,
             top1=top1,
             size_bytes=file.path.stat().st_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -66,9 +67,14 @@ def load_setting(work: Path) -> Setting:
     return Setting(**{**kept, **{name: Path(kept[name]) for name in ("work", "data", "nncf_python")}})
 
 
+def name_machine() -> str:
+    """The machine that this runs on; virtual ones of different sizes may give their processor one name."""
+    return f"{describe_machine()}, {len(os.sched_getaffinity(0))} cores"
+
+
 def describe_here(setting: Setting) -> str:
     """The machine that makes a row, with what trains."""
-    return f"{describe_machine()}, training on {describe_device(choose_device(setting.device))}"
+    return f"{name_machine()}, training on {describe_device(choose_device(setting.device))}"
 
 
 def _path(work: Path) -> Path:
