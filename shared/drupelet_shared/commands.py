@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from drupelet_shared.messages import Plan, PlanChange
 from drupelet_shared.names import Name, Sha256
 
-Stage = Literal["received", "verified", "golden_check", "measured", "tuned", "staged", "active", "removed"]
+Stage = Literal["received", "verified", "golden_check", "measured", "tuned", "staged", "active", "removed", "profiling"]
 Source = Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^(upload:[0-9a-f]{64}|file:///\S+)$")]
 Release = Annotated[int, Field(ge=1)]
 
@@ -90,6 +90,20 @@ class TuneRequest(_Message):
     """
 
     model: Name
+
+
+class ProfileRequest(_Message):
+    """`command/profile`: measure what each operator takes, in a worker beside those that serve.
+
+    Attributes:
+        model: The model.
+        variant: A variant of its active release; the one that is served by default.
+        runs: Inferences that are recorded; fewer of a model with very many operators.
+    """
+
+    model: Name
+    variant: Name | None = None
+    runs: Annotated[int, Field(ge=1, le=1000)] = 30
 
 
 class CommandProgress(_Message):
@@ -174,6 +188,60 @@ class Removed(_Message):
     freed_bytes: int
 
 
+class OperatorTime(_Message):
+    """What one operator takes of one inference, on average.
+
+    Attributes:
+        name: The operator's name in the graph that the engine runs, after its optimisations.
+        type: What it computes, as the engine calls it.
+        output: Type and shape of what it gives, where the engine tells.
+        calls: How often it runs in one inference.
+        mean_ms: All calls together, with the operators inside of it.
+        self_ms: The same without those inside.
+        parent: The position of the operator whose subgraph it is in; absent at the top.
+    """
+
+    name: str
+    type: str
+    output: str | None = None
+    calls: float
+    mean_ms: float
+    self_ms: float
+    parent: int | None = None
+
+
+class ProfileReport(_Message):
+    """The answer to `profile`.
+
+    Attributes:
+        model: The model.
+        version: For people.
+        release: The active one.
+        variant: The one that was profiled.
+        engine: What ran it.
+        engine_version: Its version.
+        threads: Threads it had.
+        runs: Inferences that were recorded.
+        mean_ms: One inference as a whole, recording included, which slows it down.
+        p50_ms: Half of them took no longer.
+        p99_ms: 99 of 100 took no longer.
+        operators: In the order they ran.
+    """
+
+    model: Name
+    version: Name
+    release: Release
+    variant: Name
+    engine: str
+    engine_version: str
+    threads: int
+    runs: int
+    mean_ms: float
+    p50_ms: float
+    p99_ms: float
+    operators: tuple[OperatorTime, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """The messages of one command."""
@@ -189,4 +257,5 @@ EXCHANGES: Mapping[str, Exchange] = {
     "remove": Exchange(RemoveRequest, Removed),
     "list": Exchange(ListRequest, InstalledModels),
     "tune": Exchange(TuneRequest, InstalledRelease),
+    "profile": Exchange(ProfileRequest, ProfileReport),
 }

@@ -26,6 +26,7 @@
     |   |-- UnknownCommandError         unknown_command
     |   |-- BusyError                   device_busy
     |   |-- UploadError                 invalid_upload
+    |   |-- ProfilingUnavailableError   profiling_unavailable
     |   `-- CommandFailedError          command_failed
     `-- RequestError                    invalid_request
         |-- UnknownModelError           unknown_model
@@ -203,6 +204,12 @@ class UploadError(CommandError):
     """A chunk of an upload that cannot be read or fits nowhere."""
 
     code = "invalid_upload"
+
+
+class ProfilingUnavailableError(CommandError):
+    """A variant whose engine does not tell what each operator takes."""
+
+    code = "profiling_unavailable"
 
 
 class CommandFailedError(CommandError):

@@ -169,6 +169,34 @@ for action in (
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.skipif(not has_landlock(), reason="this kernel has no Landlock")
+def test_a_folder_that_may_be_written_takes_plain_files_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "secret").write_text("secret", encoding="utf-8")
+    script = f"""
+import sys
+from pathlib import Path
+from drupelet_agent.serving.landlock import only_read_below
+folder = Path({str(tmp_path)!r})
+only_read_below([], writable=folder / "out")
+(folder / "out/profile").write_text("x")
+(folder / "out/profile").write_text("shorter, written again")
+for action in (
+    lambda: (folder / "secret").read_text(),
+    lambda: (folder / "beside").write_text("x"),
+    lambda: (folder / "out/link").symlink_to(folder / "secret"),
+    lambda: (folder / "out/folder").mkdir(),
+):
+    try:
+        action()
+    except PermissionError:
+        continue
+    sys.exit("not refused")
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
 def test_a_kernel_that_refuses_a_protection_leaves_a_line_in_the_log(
     package: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -27,4 +27,5 @@ COMMANDS: Mapping[str, Command] = {
     "remove": Command("drupelet_agent.commands.releases:remove"),
     "list": Command("drupelet_agent.commands.releases:list_installed", is_exclusive=False),
     "tune": Command("drupelet_agent.commands.installing:tune"),
+    "profile": Command("drupelet_agent.commands.profiling:profile"),
 }

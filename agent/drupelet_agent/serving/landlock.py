@@ -1,4 +1,4 @@
-"""Landlock: a process takes from itself, for good, every file but those below a few folders, and all writing.
+"""Landlock: a process takes from itself, for good, every file but those below a few folders, and nearly all writing.
 
 Source: landlock(7) and the kernel's `linux/landlock.h`. The numbers of the calls are the same on every machine.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG = 1
 _RULE_PATH_BENEATH = 1
-_EXECUTE, _READ_FILE, _READ_FOLDER = 1 << 0, 1 << 2, 1 << 3
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_FOLDER, _MAKE_FILE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 8
 # Rights that each version of the interface knows on files: 13 at first, then moving between folders, then truncating.
 _FIRST_RIGHTS = (1 << 13) - 1
 _REFER, _REFER_SINCE = 1 << 13, 2
@@ -24,11 +24,12 @@ _NETWORK_SINCE, _SCOPES_SINCE = 4, 6
 _SCOPES = 0b11
 
 
-def only_read_below(paths: Iterable[Path]) -> None:
+def only_read_below(paths: Iterable[Path], *, writable: Path | None = None) -> None:
     """Refuse this thread, and all it starts, every file access except reading below these paths.
 
     Args:
         paths: Folders and files; those that do not exist are left out. Descriptors that are open keep working.
+        writable: A folder in which plain files may be made, written and read too.
 
     Raises:
         OSError: The kernel has no Landlock, or it is not switched on.
@@ -43,19 +44,20 @@ def only_read_below(paths: Iterable[Path]) -> None:
     ruleset = _call(_CREATE_RULESET, attributes, len(attributes), 0)
     try:
         for path in paths:
-            _allow_reading(ruleset, path)
+            _allow(ruleset, path, _READ_FILE | _EXECUTE | (_READ_FOLDER if path.is_dir() else 0))
+        if writable is not None:
+            _allow(ruleset, writable, (_WRITE_FILE | _READ_FILE | _READ_FOLDER | _MAKE_FILE | _TRUNCATE) & rights)
         _call(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
 
 
-def _allow_reading(ruleset: int, path: Path) -> None:
+def _allow(ruleset: int, path: Path, rights: int) -> None:
     try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return
     try:
-        rights = _READ_FILE | _EXECUTE | (_READ_FOLDER if path.is_dir() else 0)
         _call(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, struct.pack("=Qi", rights, descriptor), 0)
     finally:
         os.close(descriptor)

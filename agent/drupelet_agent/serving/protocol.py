@@ -26,13 +26,19 @@ INLINE_BYTES = 32_768
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """How a worker is started: what it loads, how, and with what it talks; `memory_limit_bytes` 0 is no limit."""
+    """How a worker is started: what it loads, how, and with what it talks.
+
+    Attributes:
+        memory_limit_bytes: What it may allocate; 0 is no limit.
+        profile_folder: Where it may write a profile of what it runs; it records and writes nothing without.
+    """
 
     package_folder: str
     variant: str
     threads: int
     memory_limit_bytes: int
     slot_bytes: int
+    profile_folder: str | None = None
     socket_fd: int = -1
     memory_fd: int = -1
 
@@ -116,10 +122,23 @@ class Measured:
     footprint_bytes: int
 
 
-Message = Ready | Failed | Infer | Replied | CheckGolden | GoldenPassed | Benchmark | Measured
-_Rare = Ready | Failed | CheckGolden | GoldenPassed | Benchmark | Measured
+@dataclass(frozen=True, slots=True)
+class EndProfile:
+    """Parent to worker: write the profile of everything since the start; later inferences are not recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profiled:
+    """Worker to parent: the profile's name in the folder that the worker was given."""
+
+    name: str
+
+
+Message = Ready | Failed | Infer | Replied | CheckGolden | GoldenPassed | Benchmark | Measured | EndProfile | Profiled
+_Rare = Ready | Failed | CheckGolden | GoldenPassed | Benchmark | Measured | EndProfile | Profiled
 _RARE: Mapping[str, type[_Rare]] = {
-    kind.__name__: kind for kind in (Ready, Failed, CheckGolden, GoldenPassed, Benchmark, Measured)
+    kind.__name__: kind
+    for kind in (Ready, Failed, CheckGolden, GoldenPassed, Benchmark, Measured, EndProfile, Profiled)
 }
 
 # Kind, slot, whether the payload follows, lengths of payload, header and text; -1 and NaN stand for None.

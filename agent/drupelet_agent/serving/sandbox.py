@@ -21,15 +21,18 @@ _PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 # Standard streams, the channel, and a few files at a time while an engine loads its libraries and a model.
 _OPEN_FILES = 128
+# The largest file that a worker may write, where it may write at all.
+_WRITTEN_BYTES = 128 * 2**20
 # Where libraries and the kernel's own tables lie; no folder here holds keys, passwords or packages.
 _SYSTEM_PATHS = ("/usr", "/lib", "/lib64", "/proc", "/sys", "/dev", "/etc/ld.so.cache")
 
 
-def enter_sandbox(package_folder: Path) -> tuple[str, ...]:
+def enter_sandbox(package_folder: Path, *, writable: Path | None = None) -> tuple[str, ...]:
     """Give up what a worker does not need: more privileges, other processes, programs, the network, files to write.
 
     Args:
         package_folder: What the worker may read besides Python, libraries and the kernel's tables.
+        writable: A folder in which it may make files; None for most.
 
     Returns:
         The protections that this kernel refused, in words for the log; empty where all hold.
@@ -41,7 +44,8 @@ def enter_sandbox(package_folder: Path) -> tuple[str, ...]:
         ("not_dumpable", lambda: _prctl(_PR_SET_DUMPABLE, 0)),
         ("no_core_files", lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0))),
         ("few_open_files", _limit_open_files),
-        ("landlock", lambda: only_read_below(_readable(package_folder))),
+        ("small_files", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (_WRITTEN_BYTES, _WRITTEN_BYTES))),
+        ("landlock", lambda: only_read_below(_readable(package_folder), writable=writable)),
         ("system_call_filter", refuse_system_calls),
     )
     return tuple(name for name, step in steps if not _taken(step))

@@ -23,11 +23,13 @@ from drupelet_agent.serving.protocol import (
     SLOTS,
     Benchmark,
     CheckGolden,
+    EndProfile,
     Failed,
     GoldenPassed,
     Infer,
     Measured,
     Message,
+    Profiled,
     Ready,
     Replied,
     WorkerSpec,
@@ -35,7 +37,9 @@ from drupelet_agent.serving.protocol import (
     encode_message,
 )
 from drupelet_agent.serving.sandbox import enter_sandbox
+from drupelet_shared.engines.base import Engine, Session
 from drupelet_shared.engines.benchmark import time_session
+from drupelet_shared.engines.profiling import ProfiledSession, ProfilingEngine
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.errors import (
     DrupeletError,
@@ -43,6 +47,7 @@ from drupelet_shared.errors import (
     InferenceFailedError,
     ModelLoadError,
     PayloadSizeError,
+    ProfilingUnavailableError,
     RequestError,
 )
 from drupelet_shared.golden import check_golden, load_golden
@@ -71,7 +76,12 @@ class Worker:
         engine = load_engine(self._variant.engine, min_version=self._variant.engine_min_version)
         self.engine_version = engine.version
         limit_own_memory(spec)
-        self._session = engine.load(self._folder / self._variant.path, threads=spec.threads)
+        self._profiled: ProfiledSession | None = None
+        path = self._folder / self._variant.path
+        if spec.profile_folder is None:
+            self._session: Session = engine.load(path, threads=spec.threads)
+        else:
+            self._session = self._profiled = _load_profiled(engine, path, spec)
         self._handler = RequestHandler(
             model_name=self._manifest.name,
             model_version=self._manifest.version,
@@ -83,6 +93,7 @@ class Worker:
             Infer: self._infer,
             CheckGolden: self._check_golden,
             Benchmark: self._benchmark,
+            EndProfile: self._end_profile,
         }
 
     def answer(self, message: Message) -> Message:
@@ -151,6 +162,21 @@ class Worker:
             footprint_bytes=_footprint_bytes(),
         )
 
+    def _end_profile(self, _: EndProfile) -> Profiled:
+        if self._profiled is None:
+            raise ProfilingUnavailableError(f"{self._spec.variant}: this worker records nothing")
+        return Profiled(self._profiled.end_profiling().name)
+
+
+def _load_profiled(engine: Engine, path: Path, spec: WorkerSpec) -> ProfiledSession:
+    assert spec.profile_folder is not None, "the caller looked"
+    if not isinstance(engine, ProfilingEngine):
+        raise ProfilingUnavailableError(
+            f"{spec.variant}: {engine.name} {engine.version} does not tell a program what each operator takes; "
+            "a variant for onnxruntime can be profiled"
+        )
+    return engine.load_profiled(path, threads=spec.threads, folder=Path(spec.profile_folder))
+
 
 def _footprint_bytes() -> int:
     """What this process must be allowed: the most that was resident, or what it has allocated if that is more."""
@@ -193,7 +219,9 @@ def main() -> int:
     channel = socket.socket(fileno=spec.socket_fd)
     memory = mmap.mmap(spec.memory_fd, SLOTS * spec.slot_bytes)
     os.close(spec.memory_fd)
-    refused = enter_sandbox(Path(spec.package_folder))
+    refused = enter_sandbox(
+        Path(spec.package_folder), writable=None if spec.profile_folder is None else Path(spec.profile_folder)
+    )
     start = time.perf_counter()
     try:
         worker = Worker(spec, memory)

@@ -39,6 +39,7 @@ COMMANDS = {
     "top": "drupelet_host.cli.top:top",
     "dashboard": "drupelet_host.cli.dashboard:dashboard",
     "watch": "drupelet_host.cli.watch:watch",
+    "profile": "drupelet_host.cli.profile:profile",
     "schema": "drupelet_host.cli.schema:schema",
     "completion": "drupelet_host.cli.completion:completion",
 }

@@ -90,13 +90,16 @@ def give_orders(
     work: Callable[[ControlClient, str], Result],
     *,
     show: Callable[[str, Result], None],
-) -> None:
+) -> dict[str, Result]:
     """Do the same on every device, several at a time, and show each result; ends with 1 if one device failed.
 
     Args:
         control: Which devices, and how to print.
         work: The order to one device.
         show: Prints a result for people.
+
+    Returns:
+        Each device's result.
     """
     # Imported here because it imports numpy, which `drupelet --help` does without.
     from drupelet_host.client.control import ControlClient  # noqa: PLC0415
@@ -124,6 +127,7 @@ def give_orders(
             print_error(outcome) if isinstance(outcome, DrupeletError) else show(device, outcome)
     if any(isinstance(outcome, DrupeletError) for outcome in outcomes.values()):
         sys.exit(EXIT_FAILED)
+    return {device: outcome for device, outcome in outcomes.items() if not isinstance(outcome, DrupeletError)}
 
 
 def find_devices(control: Control) -> Sequence[str]:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from drupelet_host.cli.output import console
+from drupelet_host.printable import printable
 from drupelet_shared.manifest import SIGNATURE_PATH, Manifest
 from drupelet_shared.package import UnpackedPackage
 from drupelet_shared.signature import key_hint
@@ -108,7 +109,7 @@ def _tensors(specs: tuple[TensorSpec, ...]) -> str:
 
 def _cell(text: str) -> Text:
     # Names come from the package: they are neither markup nor control sequences for the terminal.
-    return Text("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text))
+    return Text(printable(text))
 
 
 def _signature_text(view: PackageView) -> str:

@@ -11,6 +11,7 @@ import click
 
 from drupelet_host.cli.broker_options import broker_address, broker_options
 from drupelet_host.cli.output import console, print_json_line
+from drupelet_host.printable import printable
 from drupelet_shared.messages import ModelTelemetry
 from drupelet_shared.topics import DEFAULT_PREFIX
 
@@ -86,7 +87,7 @@ def _latest(fleet: Fleet, found: Announcement) -> tuple[ModelTelemetry, list[Win
 
 
 def _line(device: str, telemetry: ModelTelemetry, windows: list[Window]) -> str:
-    from drupelet_host.fleet.cells import printable, show_ms, show_rate, show_share  # noqa: PLC0415 - as above
+    from drupelet_host.fleet.cells import show_ms, show_rate, show_share  # noqa: PLC0415 - as above
     from drupelet_host.fleet.sparkline import draw_sparkline  # noqa: PLC0415 - as above
 
     latest = windows[-1]

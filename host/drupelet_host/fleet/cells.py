@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from drupelet_host.fleet.rows import Row
+from drupelet_host.printable import printable
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash as people set it
 _STYLES = {
@@ -38,11 +39,6 @@ class Column:
     show: Callable[[Row], Text]
     width: int | None = None
     is_number: bool = False
-
-
-def printable(text: str) -> str:
-    """A text that came from elsewhere without what would control the terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def show_ms(value: float | None) -> str:

@@ -50,12 +50,16 @@ class OnnxRuntimeEngine:
 
     def load(self, path: Path, *, threads: int) -> OnnxRuntimeSession:
         """Load a model file; see `Engine.load`."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
-        # Pool threads that spin on after an inference take the cores from the worker next door.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+        return self._load(path, _options(threads))
+
+    def load_profiled(self, path: Path, *, threads: int, folder: Path) -> OnnxRuntimeSession:
+        """Load a model file to profile it; see `ProfilingEngine.load_profiled`."""
+        options = _options(threads)
+        options.enable_profiling = True
+        options.profile_file_prefix = str(folder / "profile")
+        return self._load(path, options)
+
+    def _load(self, path: Path, options: ort.SessionOptions) -> OnnxRuntimeSession:
         try:
             session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
             return OnnxRuntimeSession(session)
@@ -80,6 +84,20 @@ class OnnxRuntimeSession:
             _raise_if_out_of_memory(error)
             raise InferenceFailedError(f"ONNX Runtime failed: {error}") from error
         return dict(zip(outputs, results, strict=True))
+
+    def end_profiling(self) -> Path:
+        """Write the profile; see `ProfiledSession.end_profiling`."""
+        return Path(self._session.end_profiling())
+
+
+def _options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    # Pool threads that spin on after an inference take the cores from the worker next door.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
 
 
 def _feed(array: Array) -> Array:

@@ -1,0 +1,12 @@
+"""The command that looks inside a model: profile."""
+
+from __future__ import annotations
+
+from drupelet_agent import profiling
+from drupelet_agent.commands.context import Context
+from drupelet_shared.commands import ProfileReport, ProfileRequest
+
+
+def profile(request: ProfileRequest, context: Context) -> ProfileReport:
+    """Measure what each operator takes."""
+    return profiling.profile(request, context.config, observe=context.observe)

@@ -1,0 +1,92 @@
+"""`drupelet profile`: what each operator of a model takes, measured on the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from drupelet_host.cli.control_options import Control, ControlCommand, control_options, give_orders
+from drupelet_host.cli.output import console, progress_console
+from drupelet_host.printable import printable
+from drupelet_shared.commands import ProfileReport, ProfileRequest
+
+if TYPE_CHECKING:
+    from drupelet_host.client.control import ControlClient
+
+
+@click.command(cls=ControlCommand)
+@click.argument("model")
+@control_options
+@click.option("--variant", help="A variant of the active release; the one that is served by default.")
+@click.option("--runs", type=click.IntRange(1, 1000), default=30, show_default=True, help="Inferences to record.")
+@click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Operators to list.")
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with a picture; for one device."
+)
+def profile(*, model: str, control: Control, variant: str | None, runs: int, top: int, html: Path | None) -> None:
+    """Show where MODEL's time goes on a device, operator by operator, by the profiler of its engine.
+
+    The device measures in a process beside those that serve, which slows them down meanwhile. LiteRT tells a program
+    nothing of this: of a model that runs in it, --variant can name one for ONNX Runtime.
+
+    Example: drupelet profile digits --device pi-7 --html digits.html
+    """
+    if html is not None and len(control.devices) != 1:
+        raise click.UsageError("--html is for one device: name it with --device")
+    request = ProfileRequest(model=model, variant=variant, runs=runs)
+
+    def work(client: ControlClient, device: str) -> ProfileReport:
+        return client.command(device, "profile", request, ProfileReport)
+
+    def show(device: str, report: ProfileReport) -> None:
+        _print(device, report, top=top)
+
+    with progress_console.status(f"profiling {model}"):
+        reports = give_orders(control, work, show=show)
+    if html is not None:
+        from drupelet_host.profile.page import render_page  # noqa: PLC0415 - Jinja is for this way only
+
+        for device, report in reports.items():
+            html.write_text(render_page(report, device=device), encoding="utf-8")
+            click.echo(f"wrote {html}", err=True)
+
+
+def _print(device: str, report: ProfileReport, *, top: int) -> None:
+    from drupelet_host.profile.totals import operators_ms, share_of, slowest, total_by_type  # noqa: PLC0415 - as above
+
+    console.print(
+        f"{report.model} {report.version} on {device}: {report.variant}, {report.engine} {report.engine_version}, "
+        f"{report.threads} thread{'' if report.threads == 1 else 's'}, {report.runs} inferences recorded; "
+        f"{report.mean_ms:.3f} ms each, {operators_ms(report):.3f} ms of it in operators",
+        soft_wrap=True,
+        markup=False,
+    )
+    types = _table("type", "operators", "ms", "share")
+    for total in total_by_type(report):
+        types.add_row(_text(total.type), str(total.operators), f"{total.self_ms:.3f}", f"{total.share:.1%}")
+    console.print(types)
+    operators = _table("operator", "ms", "share", "type", "output")
+    for operator in slowest(report)[:top]:
+        share = f"{share_of(operator, report):.1%}"
+        cells = (_text(operator.type), _text(operator.output or ""))
+        operators.add_row(_text(operator.name), f"{operator.self_ms:.3f}", share, *cells)
+    console.print(operators)
+    if len(report.operators) > top:
+        console.print(f"and {len(report.operators) - top} more; --top shows them")
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in headings:
+        numbers = heading in {"operators", "ms", "share"}
+        table.add_column(heading, justify="right" if numbers else "left", overflow="fold")
+    return table
+
+
+def _text(text: str) -> Text:
+    # Names come from the device: they are neither markup nor control sequences for the terminal.
+    return Text(printable(text))

@@ -1,0 +1,42 @@
+"""A profile added up: by operator type, and what no operator accounts for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drupelet_shared.commands import OperatorTime, ProfileReport
+
+
+@dataclass(frozen=True, slots=True)
+class TypeTotal:
+    """All operators of one type; `self_ms` is for one inference, `share` of all operators' time, 0 to 1."""
+
+    type: str
+    operators: int
+    self_ms: float
+    share: float
+
+
+def operators_ms(report: ProfileReport) -> float:
+    """What all operators together take of one inference."""
+    return sum(operator.self_ms for operator in report.operators)
+
+
+def share_of(operator: OperatorTime, report: ProfileReport) -> float:
+    """An operator's own part of all operators' time, 0 to 1."""
+    return operator.self_ms / (operators_ms(report) or 1.0)
+
+
+def total_by_type(report: ProfileReport) -> list[TypeTotal]:
+    """The types, the one that takes most first."""
+    total_ms = operators_ms(report) or 1.0
+    grouped: dict[str, list[float]] = {}
+    for operator in report.operators:
+        grouped.setdefault(operator.type, []).append(operator.self_ms)
+    totals = [TypeTotal(kind, len(times), sum(times), sum(times) / total_ms) for kind, times in grouped.items()]
+    return sorted(totals, key=lambda total: (-total.self_ms, total.type))
+
+
+def slowest(report: ProfileReport) -> list[OperatorTime]:
+    """The operators, the one that takes most first."""
+    return sorted(report.operators, key=lambda operator: -operator.self_ms)
