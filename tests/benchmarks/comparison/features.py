@@ -15,7 +15,7 @@ MARKS = {
     "yes": "**yes**",
     "partly": "partly",
     "no": "no",
-    "not found": "-",
+    "not found": "unstated",
 }
 
 
@@ -56,10 +56,10 @@ class Features:
     bases: Mapping[str, str]
     tables: tuple[FeatureTable, ...]
 
-    def link(self, source: str) -> str:
-        """A source as Markdown: a link, or the path of a file here."""
+    def url(self, source: str) -> str:
+        """Where a source of others' can be read."""
         base, _, path = source.partition(":")
-        return f"`{path}`" if base == _OWN else f"<{self.bases[base]}{path}>"
+        return f"{self.bases[base]}{path}"
 
 
 def read_features(path: Path = _FILE) -> Features:
@@ -95,23 +95,44 @@ def _faults(feature: str, column: str, cell: Cell, bases: Mapping[str, str]) -> 
 
 
 def render_features(features: Features) -> str:
-    """Both tables and their numbered sources as Markdown."""
-    numbers: dict[str, int] = {}
+    """The tables, with what the cells say more in lists below them, as Markdown."""
     legend = (
-        "A dash means that the source named says nothing of it, which is no proof that it is missing. The small "
-        "numbers are the sources, listed at the end: others' documents and code, and tests and documents here."
+        "Each mark of others' is a link to the document or code that it rests on; ours rest on the tests and documents "
+        'listed at the end. "Unstated": that source says nothing of it, which is no proof that it is missing.'
     )
+    files: dict[str, int] = {}
     parts = [legend]
     for table in features.tables:
         lines = [f"| | {' | '.join(table.columns)} |", f"|---|{'---|' * len(table.columns)}"]
         for feature, cells in table.rows.items():
-            lines.append(f"| {feature} | {' | '.join(_render(cells[column], numbers) for column in table.columns)} |")
-        parts.append(f"### {table.title}\n\n" + "\n".join(lines))
-    sources = "\n".join(f"{number}. {features.link(source)}" for source, number in numbers.items())
-    return "\n\n".join([*parts, f"### Sources\n\n{sources}"])
+            marks = (_render(cells[column], features, files) for column in table.columns)
+            lines.append(f"| {feature} | {' | '.join(marks)} |")
+        parts += [f"### {table.title}", _render_behind(table), "\n".join(lines), _render_notes(table)]
+    own = "\n".join(f"{number}. `{path}`" for path, number in files.items())
+    return "\n\n".join([*parts, f"### What our own marks rest on\n\n{own}"])
 
 
-def _render(cell: Cell, numbers: dict[str, int]) -> str:
-    number = numbers.setdefault(cell.source, len(numbers) + 1)
-    note = f": {cell.note}" if cell.note else ""
-    return f"{MARKS[cell.mark]}{note} <sup>{number}</sup>"
+def _render(cell: Cell, features: Features, files: dict[str, int]) -> str:
+    if cell.own_path is None:
+        return f"[{MARKS[cell.mark]}]({features.url(cell.source)})"
+    path = cell.own_path.relative_to(ROOT).as_posix()
+    return f"{MARKS[cell.mark]} <sup>{files.setdefault(path, len(files) + 1)}</sup>"
+
+
+def _render_behind(table: FeatureTable) -> str:
+    """What others have and the product has not, said first."""
+    behind = [
+        feature
+        for feature, cells in table.rows.items()
+        if cells[PRODUCT].mark == "no" and any(cell.mark == "yes" for cell in cells.values())
+    ]
+    return f"Others do, and {PRODUCT} does not: {'; '.join(behind)}."
+
+
+def _render_notes(table: FeatureTable) -> str:
+    lines = []
+    for feature, cells in table.rows.items():
+        notes = [f"{column}: {cell.note}" for column, cell in cells.items() if cell.note]
+        if notes:
+            lines.append(f"- *{feature}.* {'; '.join(notes)}.")
+    return "\n".join(lines)

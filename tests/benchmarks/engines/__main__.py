@@ -96,7 +96,7 @@ def _count(cases: list[Case], work: Path, pi: EmulatedPi) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
     for case in cases:
         for model in case.models:
-            name = f"{case.network}-{model.runtime}-{model.precision}"
+            name = f"{case.network}-{model.runtime}-{model.precision}".replace(" ", "-")
             _say(f"{name}: counting")
             kept = work / f"instructions-{name}.json"
 

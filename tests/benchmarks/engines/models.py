@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -17,10 +18,12 @@ from benchmarks.engines.networks import INPUT_SHAPE, NETWORKS, build, count_para
 from drupelet_host.conversion.export import export_onnx
 from drupelet_host.quantization.static import quantize_static
 from drupelet_host.recipe import INPUT_NAME
+from drupelet_shared.files import write_atomically
 
 FLOAT, STATIC_INT8, DYNAMIC_INT8 = "float32", "static int8", "dynamic int8"
 CALIBRATION_IMAGES = 16
 _TEST_SEED = 100
+_ONNX, _IMAGE, _SCORES, _FACTS = "float32.onnx", "image.npy", "scores.npy", "network.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,26 +77,33 @@ def make_cases(work: Path, *, litert_python: Path, say: Callable[[str], None]) -
     for network in NETWORKS:
         folder = work / "models" / network
         folder.mkdir(parents=True, exist_ok=True)
-        model = build(network)
-        image, scores = folder / "image.npy", folder / "scores.npy"
-        np.save(image, images(1, seed=_TEST_SEED))
-        with torch.no_grad():
-            np.save(scores, model(torch.from_numpy(np.load(image))).numpy())
-        onnx = folder / "float32.onnx"
-        if not onnx.is_file():
-            say(f"{network}: ONNX")
-            export_onnx(model, INPUT_SHAPE, onnx)
+        _make_reference(network, folder, say=say)
         models = []
         for (runtime, precision), (name, make) in _FORMATS.items():
             path = folder / name
             if not path.is_file():
                 say(f"{network}: {runtime}, {precision}")
-                make(_Making(network, onnx, path, work / "environments", litert_python))
+                make(_Making(network, folder / _ONNX, path, work / "environments", litert_python))
             if not path.is_file():
                 raise BenchmarkError(f"{network}: {runtime}'s converter wrote no {path.name} and said nothing")
             models.append(Model(network=network, runtime=runtime, precision=precision, path=path))
-        cases.append(Case(network, count_parameters(model), image, scores, tuple(models)))
+        parameters = json.loads((folder / _FACTS).read_text(encoding="utf-8"))["parameters"]
+        cases.append(Case(network, parameters, folder / _IMAGE, folder / _SCORES, tuple(models)))
     return cases
+
+
+def _make_reference(network: str, folder: Path, *, say: Callable[[str], None]) -> None:
+    """The ONNX file that the others are made from, an image, and PyTorch's answer to it; the facts are written last."""
+    if (folder / _FACTS).is_file():
+        return
+    say(f"{network}: ONNX")
+    model = build(network)
+    image = images(1, seed=_TEST_SEED)
+    np.save(folder / _IMAGE, image)
+    with torch.no_grad():
+        np.save(folder / _SCORES, model(torch.from_numpy(image)).numpy())
+    export_onnx(model, INPUT_SHAPE, folder / _ONNX)
+    write_atomically(folder / _FACTS, json.dumps({"parameters": count_parameters(model)}).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +118,7 @@ class _Making:
 
 
 def _keep_onnx(making: _Making) -> None:
-    raise BenchmarkError(f"{making.path}: removed while it was needed")
+    raise BenchmarkError(f"{making.path}: is missing, and {_FACTS} says that it was made: remove both")
 
 
 def _quantize_onnx(making: _Making) -> None:
@@ -147,7 +157,7 @@ def _convert_mnn_int8(making: _Making) -> None:
 # What each runtime's own tools make in minutes: ONNX Runtime's and ai-edge-quantizer's static int8 as the product calls
 # them, ai-edge-quantizer's recipe for CPUs, MNN's int8 weights. benchmarks.engines.left_out says what is missing.
 _FORMATS: Mapping[tuple[str, str], tuple[str, Callable[[_Making], None]]] = {
-    ("onnxruntime", FLOAT): ("float32.onnx", _keep_onnx),
+    ("onnxruntime", FLOAT): (_ONNX, _keep_onnx),
     ("litert", FLOAT): ("float32.tflite", _convert_litert),
     ("ncnn", FLOAT): ("float32.bin", _convert_ncnn),
     ("mnn", FLOAT): ("float32.mnn", _convert_mnn),
