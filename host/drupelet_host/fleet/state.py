@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -181,11 +181,6 @@ class Fleet:
             self._devices.pop(found.device, None)
         elif found.kind == "state" and found.device in self._devices and found.model is not None:
             self._devices[found.device].models.pop(found.model, None)
-
-
-def count_online(devices: Iterable[Device]) -> int:
-    """How many are online."""
-    return sum(device.is_online for device in devices)
 
 
 def _take_status(device: Device, status: DeviceStatus) -> bool:
