@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-litert test-emulated lint format reference docs wheel-check bench bench-spine bench-compiler bench-compiler-litert bench-agent fuzz clean
+.PHONY: help demo test test-litert test-emulated lint format reference docs wheel-check bench bench-spine bench-compiler bench-compiler-litert bench-agent bench-first-success fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -58,6 +58,9 @@ bench-compiler-litert: $(VENV)/litert/.dev  ## Add LiteRT and ARGS= to what benc
 
 bench-agent: $(VENV)/.dev  ## Measure the agent beside its peers; JSON on standard output
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.agent
+
+bench-first-success: $(VENV)/.dev  ## Measure how long a newcomer waits; downloads an environment; JSON on standard output
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.first_success
 
 fuzz: $(VENV)/.dev  ## A million inputs for each parser of foreign bytes
 	PYTHONPATH=tests $(BIN)/python -m fuzz
