@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from drupelet_shared.errors import DrupeletError
+
+# The modules that a person's files have imported from beside them, with their folder.
+_neighbours: dict[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,8 @@ def call_factory(ref: FactoryRef, *, error: type[DrupeletError]) -> Any:  # noqa
     """Load the callable and call it without arguments."""
     factory = load_factory(ref, error=error)
     try:
-        return factory()
+        with _neighbours_of(ref.file):
+            return factory()
     except Exception as cause:  # a person's factory may raise anything
         raise error(f"factory {ref}: calling it failed: {type(cause).__name__}: {cause}") from cause
 
@@ -85,5 +90,31 @@ def _import_file(path: Path) -> ModuleType:
     assert spec.loader is not None, path
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    with _neighbours_of(path):
+        spec.loader.exec_module(module)
     return module
+
+
+@contextmanager
+def _neighbours_of(file: Path | None) -> Iterator[None]:
+    """Let a person's file import what lies beside it, as it may when it is run as a program.
+
+    Neighbours stay in sys.modules, as pickle and torch.export want it, until a file of another folder is imported:
+    that one may have neighbours of the same names.
+    """
+    if file is None:
+        yield
+        return
+    folder = str(file.parent)
+    for name in [name for name, origin in _neighbours.items() if origin != folder]:
+        sys.modules.pop(name, None)
+        del _neighbours[name]
+    before = set(sys.modules)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+        for name in set(sys.modules) - before:
+            if str(Path(getattr(sys.modules[name], "__file__", None) or "/").parent) == folder:
+                _neighbours[name] = folder

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,18 @@ def test_an_input_shape_that_the_model_does_not_take_is_refused() -> None:
     with pytest.raises(ModelError, match=r"does not take an input of shape \[1, 3, 8, 8\]"):
         check_runs(trained().model, (1, 3, 8, 8))
     assert check_runs(trained().model, INPUT_SHAPE) == {"output": (1, 4)}
+
+
+def test_a_file_imports_its_neighbours_and_those_of_two_projects_are_not_mixed(tmp_path: Path) -> None:
+    found = []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "sizes.py").write_text(f"WIDTH = {number}\n")
+        (folder / "late.py").write_text(f"HEIGHT = 10 * {number}\n")
+        (folder / "data.py").write_text(
+            "from sizes import WIDTH\n\ndef load():\n    from late import HEIGHT\n    return WIDTH, HEIGHT\n"
+        )
+        found.append(call_factory(parse_factory("data.py:load", folder=folder), error=DataError))
+    assert found == [(1, 10), (2, 20)]
+    assert not [path for path in sys.path if path.startswith(str(tmp_path))]
