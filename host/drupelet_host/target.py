@@ -35,7 +35,7 @@ class TargetDevice:
 
 # Counted with ONNX Runtime 1.32 at one thread on QEMU's Cortex-A72, which is no measure of time: `python -m
 # benchmarks.instructions.layer_gains` in tests/ has the layers and counts them again.
-_CORTEX_A72_GAINS: Mapping[LayerKind, float] = {"depthwise": 2.84, "pointwise": 1.09}
+_CORTEX_A72_GAINS: Mapping[LayerKind, float] = {"depthwise": 2.84, "pointwise": 1.09, "vector": 0.68}
 
 # A NEON register holds 4 floats and the GEMM kernels of both runtimes work on tiles of 8 output channels.
 TARGETS = {

@@ -50,7 +50,7 @@ def write_architecture(folder: Path, name: str) -> Path:
 
 
 def architecture_recipe(folder: Path, name: str, *, max_metric_drop: float, **model: Any) -> Recipe:  # noqa: ANN401 - a recipe's values
-    """Half of the channels in one step, each recovery an epoch or two, and every kind of variant but mixed."""
+    """Half of the channels in one step, each recovery a few epochs, and every kind of variant but mixed."""
     document = {
         "model": {
             "name": name,
@@ -64,7 +64,7 @@ def architecture_recipe(folder: Path, name: str, *, max_metric_drop: float, **mo
         "data": {"train": "train.npz", "validation": "validation.npz"},
         "constraints": {"max_metric_drop": max_metric_drop},
         "sensitivity": {"ratios": [0.5], "samples": 48},
-        "prune": {"prune_ratio": 0.5, "iterations": 1, "importance": "l2", "recovery": {"epochs": 2}},
+        "prune": {"prune_ratio": 0.5, "iterations": 1, "importance": "l2", "recovery": {"epochs": 6}},
         "quantize": {"samples": 24, "method": "minmax", "variants": ["static", "dynamic", "float16"]},
     }
     return parse_recipe(document, folder=folder)

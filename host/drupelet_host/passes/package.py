@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +38,7 @@ from drupelet_shared.manifest import (
     Target,
     Variant,
 )
+from drupelet_shared.tensors import TensorSpec
 
 _TOP_K = 5
 
@@ -101,7 +103,7 @@ class PackagePass:
             created=created,
             task=self.recipe.model.task,
             inputs=session.inputs,
-            outputs=session.outputs,
+            outputs=_in_order(session.outputs, state),
             target=Target(device=self.target.name, architecture=self.target.architecture),
             variants=variants,
             preprocessing=self._preprocessing(session),
@@ -142,6 +144,14 @@ class PackagePass:
 
 def _load(path: Path) -> Session:
     return load_engine(engine_of(path)).load(path, threads=THREADS)
+
+
+def _in_order(specs: Sequence[TensorSpec], state: CompileState) -> tuple[TensorSpec, ...]:
+    """As the module gives its outputs: LiteRT lists them by name."""
+    if state.training is None:
+        return tuple(specs)
+    by_name = {spec.name: spec for spec in specs}
+    return tuple(by_name[name] for name in state.training.output_names)
 
 
 def _model_path(variant: str, file: Path) -> str:

@@ -19,6 +19,8 @@ from drupelet_host.target import LayerKind
 
 _FLOAT: Literal["float"] = "float"
 _INT8: Literal["int8"] = "int8"
+# Less than this share of the time is no reason for one more file in the package.
+_WORTH_MIXING = 0.05
 # Layers that are tried in int8 again once the limit is met.
 _MAX_RETURNED = 8
 
@@ -96,8 +98,8 @@ def mix_precision(
     Each layer's loss is measured with it alone in int8. What int8 saves of its time is what the target's gain saves
     of its float time, which ONNX Runtime's profiler measures here: float kernels do the same work on both machines,
     while an int8 dot product on this one would say nothing of a processor without. Layers that are more work in int8 go
-    to float first. Then those go that give back most score for the time they cost, as few as will do; at last, what the
-    limit does not need returns to int8.
+    to float first, where that is worth it. Then those go that give back most score for the time they cost, as few as
+    will do; at last, what the limit does not need returns to int8.
 
     Args:
         calibrated: The float model with what calibration saw.
@@ -115,7 +117,7 @@ def mix_precision(
         evidence = _gather(bench, gains)
         search = _Search(bench, evidence, lowest_score)
         pinned = frozenset(name for name, found in evidence.losses.items() if not found.int8) | settings.keep_float
-        slow = frozenset(name for name, gain in evidence.gains.items() if gain < 1) - pinned
+        slow = search.find_slow(pinned)
         costly = search.find_costly(pinned | slow)
         keep = pinned | slow | costly
         score = bench.judge_without(keep)
@@ -209,6 +211,13 @@ class _Search:
         self._bench = bench
         self._evidence = evidence
         self._lowest_score = lowest_score
+
+    def find_slow(self, pinned: frozenset[str]) -> frozenset[str]:
+        """The layers that are more work in int8 on the target, where leaving them in float is worth another variant."""
+        evidence = self._evidence
+        slow = frozenset(name for name, gain in evidence.gains.items() if gain < 1) - pinned
+        int8_ms = sum(evidence.float_times.layers_ms[name] / gain for name, gain in evidence.gains.items())
+        return slow if -sum(map(evidence.saved_ms, slow)) > _WORTH_MIXING * int8_ms else frozenset()
 
     def find_costly(self, kept: frozenset[str]) -> frozenset[str]:
         """The fewest further layers that reach the limit, those that give back most for their time first."""
