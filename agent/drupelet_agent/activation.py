@@ -10,7 +10,7 @@ from pathlib import Path
 from drupelet_agent.config import AgentConfig
 from drupelet_agent.errors import StoreError, WrongPackageError, store_errors
 from drupelet_agent.planning import make_plan, means_for
-from drupelet_agent.store.measurements import read_measurements, write_measurements
+from drupelet_agent.store.measurements import KeptMeasurements, read_measurements, write_measurements
 from drupelet_agent.store.records import Activation
 from drupelet_agent.store.store import Store
 from drupelet_shared.commands import Stage
@@ -32,6 +32,8 @@ class Progress:
 
     stage: Stage
     detail: str
+    done_bytes: int | None = None
+    total_bytes: int | None = None
 
 
 Observe = Callable[[Progress], None]
@@ -103,16 +105,35 @@ def install(
             outputs=manifest.outputs,
         )
         observe(Progress("tuned", _describe(activation)))
-        with store_errors(config.state_dir):
-            store.commit(folder / "package", package.digest)
-            write_measurements(store.measurements_path(package.digest), planned.measurements)
-            if activate:
-                store.activate(activation, why=why)
-            else:
-                store.stage(activation)
-            store.collect()
+        put_in_place(store, folder / "package", activation, planned.measurements, activate=activate, why=why)
     observe(Progress("active" if activate else "staged", f"{activation.model} release {activation.release}"))
     return activation
+
+
+def put_in_place(
+    store: Store, package: Path, activation: Activation, measurements: KeptMeasurements, *, activate: bool, why: str
+) -> None:
+    """The last steps of an installation, each of which leaves the store whole: commit, record, collect.
+
+    Args:
+        store: The store, locked.
+        package: The checked package in a staging folder.
+        activation: How it is to run.
+        measurements: What was measured of it.
+        activate: False leaves it installed beside the active release.
+        why: What the change's record says.
+
+    Raises:
+        StoreError: The disk is full, or fails; what was active stays.
+    """
+    with store_errors(store.root):
+        store.commit(package, activation.digest)
+        write_measurements(store.measurements_path(activation.digest), measurements)
+        if activate:
+            store.activate(activation, why=why)
+        else:
+            store.stage(activation)
+        store.collect()
 
 
 def tune(model: str, config: AgentConfig, *, why: str, fresh: bool, observe: Observe) -> Activation:

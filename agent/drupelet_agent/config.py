@@ -214,12 +214,14 @@ class DeliveryConfig(_Section):
         uploads: How many incoming files there are at most, whole ones that wait to be installed included.
         keep_s: How long a file is kept that nobody continues or installs.
         reserve: Room on the disk that stays free.
+        ca_file: Authority of the servers that packages are fetched from; the system's authorities by default.
     """
 
     max_package: ByteSize = 1024 * 2**20
     uploads: Annotated[int, Field(ge=1, le=64)] = 4
     keep_s: Annotated[float, Field(gt=0)] = 7 * 86_400.0
     reserve: ByteSize = 64 * 2**20
+    ca_file: Path | None = None
 
 
 class TelemetryConfig(_Section):
@@ -346,10 +348,12 @@ def _resolve_paths(config: AgentConfig, folder: Path) -> AgentConfig:
     if tls is not None:
         files = {key: resolve_path(value, base=folder) for key, value in tls if value is not None}
         tls = tls.model_copy(update=files)
+    ca_file = config.delivery.ca_file and resolve_path(config.delivery.ca_file, base=folder)
     password_file = broker.password_file and resolve_path(broker.password_file, base=folder)
     return config.model_copy(
         update={
             "state_dir": folder / config.state_dir,
+            "delivery": config.delivery.model_copy(update={"ca_file": ca_file}),
             "trust": trust.model_copy(update={"folder": folder / trust.folder}),
             "broker": broker.model_copy(update={"tls": tls, "password_file": password_file}),
         }

@@ -63,7 +63,7 @@ class Daemon:
         )
         self._guardian = Guardian(config, self._store)
         self._fleet = Fleet(self._store, config, on_state=self._on_state, on_outcome=self._guardian.record)
-        self._orders = Orders(config, self._topics, publish=self._connection.publish)
+        self._orders = Orders(config, self._store, self._topics, publish=self._connection.publish)
         self._router = RequestRouter(
             self._topics,
             self._fleet.find,
@@ -125,7 +125,9 @@ class Daemon:
 
     def _on_connected(self, *, session_present: bool) -> None:
         self._router.connected(session_present=session_present)
+        self._orders.connected()
         self._connection.subscribe(*self._topics.infer_filters, *self._orders.filters)
+        self._connection.subscribe(*self._orders.retained_filters, retained=True)
         if self._discovery is not None:
             self._connection.subscribe(self._discovery.birth_topic)
         self._announce()

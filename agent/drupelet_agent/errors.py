@@ -11,7 +11,7 @@ DrupeletError
 |   `-- ReleaseChangedError   release_changed
 |-- WrongPackageError         wrong_package
 |-- SourceError               source_error
-|   |-- UploadTooLargeError   upload_too_large
+|   |-- PackageTooLargeError   package_too_large
 |   |-- TooManyUploadsError   too_many_uploads
 |   |-- UnknownUploadError    unknown_upload
 |   `-- UploadDigestError     upload_digest_mismatch
@@ -27,11 +27,16 @@ DrupeletError
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from drupelet_shared.errors import DrupeletError
+from drupelet_shared.units import format_bytes
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class ConfigError(DrupeletError):
@@ -94,10 +99,10 @@ class SourceError(DrupeletError):
     code = "source_error"
 
 
-class UploadTooLargeError(SourceError):
-    """An upload that is larger than this device takes."""
+class PackageTooLargeError(SourceError):
+    """A package file that is larger than this device takes."""
 
-    code = "upload_too_large"
+    code = "package_too_large"
 
 
 class TooManyUploadsError(SourceError):
@@ -173,8 +178,11 @@ class PacketSizeError(MalformedPacketError):
 
 @contextmanager
 def store_errors(folder: Path) -> Iterator[None]:
-    """What the operating system says of the store's files, as a `StoreError` that names the file."""
+    """What the operating system says of the store's files, as a `StoreError` that names the file or the room."""
     try:
         yield
     except OSError as error:
+        if error.errno in _FULL:
+            free = format_bytes(shutil.disk_usage(folder).free)
+            raise StoreFullError(f"store {folder}: {error.strerror}: {free} are free") from error
         raise StoreError(f"store {folder}: {error.strerror}: {error.filename}") from error

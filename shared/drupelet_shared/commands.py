@@ -8,11 +8,22 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from drupelet_shared.delivery import Source
 from drupelet_shared.messages import Plan, PlanChange
 from drupelet_shared.names import Name, Sha256
 
-Stage = Literal["received", "verified", "golden_check", "measured", "tuned", "staged", "active", "removed", "profiling"]
-Source = Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^(upload:[0-9a-f]{64}|file:///\S+)$")]
+Stage = Literal[
+    "fetching",
+    "received",
+    "verified",
+    "golden_check",
+    "measured",
+    "tuned",
+    "staged",
+    "active",
+    "removed",
+    "profiling",
+]
 Release = Annotated[int, Field(ge=1)]
 
 
@@ -29,7 +40,7 @@ class InstallRequest(_Message):
     """`command/install`: take a package from where it is, and make it the active release of its model.
 
     Attributes:
-        source: `upload:<SHA-256 of the file>`, or a `file:///` URL: a file that is on the device.
+        source: `upload:<SHA-256 of the file>`, an `https://` URL, or a `file:///` URL: a file that is on the device.
         model: The model it must be of; any by default.
         version: The version it must have; any by default.
         digest: The package digest it must have; any by default.
@@ -113,11 +124,15 @@ class CommandProgress(_Message):
         command: Its name.
         stage: What has been reached.
         detail: For people.
+        done_bytes: With `fetching`: how much is there.
+        total_bytes: With `fetching`: how much there will be, if the server tells.
     """
 
     command: str
     stage: Stage
     detail: str
+    done_bytes: int | None = None
+    total_bytes: int | None = None
 
 
 class InstalledRelease(_Message):

@@ -27,6 +27,7 @@
     |   |-- BusyError                   device_busy
     |   |-- UploadError                 invalid_upload
     |   |-- ProfilingUnavailableError   profiling_unavailable
+    |   |-- DesiredStateError           invalid_desired_state
     |   `-- CommandFailedError          command_failed
     `-- RequestError                    invalid_request
         |-- UnknownModelError           unknown_model
@@ -210,6 +211,12 @@ class ProfilingUnavailableError(CommandError):
     """A variant whose engine does not tell what each operator takes."""
 
     code = "profiling_unavailable"
+
+
+class DesiredStateError(CommandError):
+    """A desired state that cannot be read."""
+
+    code = "invalid_desired_state"
 
 
 class CommandFailedError(CommandError):

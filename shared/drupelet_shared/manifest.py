@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError, model_validator
 
 from drupelet_shared.errors import ManifestError
+from drupelet_shared.faults import describe_faults
 from drupelet_shared.names import Name, Sha256
 from drupelet_shared.tensors import TensorSpec
 
@@ -277,14 +278,6 @@ def parse_manifest(data: bytes) -> Manifest:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
         raise ManifestError(f"{MANIFEST_PATH}: {describe_faults(error)}") from error
-
-
-def describe_faults(error: ValidationError) -> str:
-    """All faults of a validation in one line: "where: what; where: what"."""
-    return "; ".join(
-        f"{'.'.join(map(str, fault['loc'])) or 'document'}: {fault['msg']}"
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
-    )
 
 
 def manifest_digest(data: bytes) -> str:

@@ -20,6 +20,11 @@ _NAME = re.compile(NAME_PATTERN)
 _SHA256 = re.compile(_SHA256_PATTERN)
 
 
+def is_name(value: str) -> bool:
+    """Whether it is a well-formed identifier."""
+    return _NAME.fullmatch(value) is not None
+
+
 def is_sha256(value: str) -> bool:
     """Whether it is a SHA-256 as 64 lower-case hexadecimal digits."""
     return _SHA256.fullmatch(value) is not None
@@ -35,7 +40,7 @@ def check_name(value: str, *, what: str) -> str:
     Raises:
         InvalidValueError: It has another form.
     """
-    if not _NAME.fullmatch(value):
+    if not is_name(value):
         raise InvalidValueError(
             f"{what} name {value!r}: expected 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"
         )

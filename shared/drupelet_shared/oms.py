@@ -14,7 +14,8 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from drupelet_shared.errors import SignatureInvalidError
-from drupelet_shared.manifest import SIGNATURE_PATH, describe_faults
+from drupelet_shared.faults import describe_faults
+from drupelet_shared.manifest import SIGNATURE_PATH
 from drupelet_shared.names import Sha256
 
 # The resources of as many files as a reader accepts, with paths as long as the format has, stay under it.

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from drupelet_shared.names import NAME_PATTERN, check_name, is_sha256
+from drupelet_shared.names import NAME_PATTERN, check_name, is_name, is_sha256
 
 DEFAULT_PREFIX = "drupelet/v1"
 
@@ -93,6 +93,19 @@ class DeviceTopics:
         """Retained: what the device runs for this model."""
         return f"{self.base}/models/{model}/state"
 
+    @property
+    def desired_filter(self) -> str:
+        """The subscription that receives what every model should be."""
+        return f"{self.base}/models/+/desired"
+
+    def desired(self, model: str) -> str:
+        """Retained: which package of this model the device is to run."""
+        return f"{self.base}/models/{check_name(model, what='model')}/desired"
+
+    def delivery(self, model: str) -> str:
+        """Retained: how far the device is with what is desired of this model."""
+        return f"{self.base}/models/{model}/delivery"
+
     def model_telemetry(self, model: str) -> str:
         """Latency and counts of one model."""
         return f"{self.base}/telemetry/models/{model}"
@@ -114,6 +127,12 @@ class DeviceTopics:
             case [model, version]:
                 return InferenceTopic(model=model, version=version)
         return None
+
+    def parse_desired(self, topic: str) -> str | None:
+        """The model a desired state is about; None if it is no such topic of this device."""
+        head, tail = f"{self.base}/models/", "/desired"
+        model = topic.removeprefix(head).removesuffix(tail)
+        return model if topic == f"{head}{model}{tail}" and is_name(model) else None
 
     def parse_upload(self, topic: str) -> str | None:
         """The digest of the file an upload topic addresses; None if it is no such topic of this device."""

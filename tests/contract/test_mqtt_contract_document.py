@@ -72,6 +72,8 @@ def test_every_kind_of_message_has_an_example() -> None:
         "Event",
         "CommandProgress",
         "UploadState",
+        "DesiredState",
+        "DeliveryState",
         *(message.__name__ for exchange in commands.EXCHANGES.values() for message in astuple(exchange)),
     }
 
@@ -88,7 +90,7 @@ def test_every_command_leads_to_a_function() -> None:
 
 
 def test_the_errors_of_commands_are_those_that_can_be_raised() -> None:
-    section = DOCUMENT.partition("### 12.1 Errors of commands")[2].partition("\n\n")[2]
+    section = DOCUMENT.partition("### 12.1 Errors of commands")[2].partition("## 13.")[0]
     listed = {
         code for row in re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE) for code in re.findall(r"`(\w+)`", row)
     }
@@ -113,6 +115,8 @@ def test_the_table_of_topics_lists_those_that_the_code_builds() -> None:
         topics.device_telemetry,
         topics.event,
         topics.echo,
+        topics.desired(model),
+        topics.delivery(model),
         topics.command("NAME"),
         topics.command_result("NAME"),
         topics.upload("DIGEST"),

@@ -46,6 +46,7 @@ ALLOWED = {
     "pi-7": [
         f"{BASE}/pi-7/status",
         f"{BASE}/pi-7/models/digits/state",
+        f"{BASE}/pi-7/models/digits/delivery",
         f"{BASE}/pi-7/echo",
         f"{BASE}/clients/drupelet-a1/reply",
         "homeassistant/device/drupelet_pi-7/config",
@@ -101,6 +102,7 @@ READABLE = {
         f"{BASE}/pi-7/status",
         f"{BASE}/pi-7/event",
         f"{BASE}/pi-7/models/digits/state",
+        f"{BASE}/pi-7/models/digits/delivery",
         f"{BASE}/pi-7/telemetry/device",
     },
     "program-operator": {
@@ -108,6 +110,9 @@ READABLE = {
         f"{BASE}/pi-7/event",
         f"{BASE}/pi-7/models/digits/state",
         f"{BASE}/pi-7/models/digits/desired",
+        f"{BASE}/pi-7/models/digits/delivery",
+        f"{BASE}/pi-7/command/list/result",
+        f"{BASE}/pi-7/upload/0a1b/state",
         f"{BASE}/pi-7/telemetry/device",
         f"{BASE}/pi-7/result/digits",
     },
@@ -116,7 +121,16 @@ READABLE = {
 
 @pytest.mark.parametrize("name", READABLE)
 def test_a_role_hears_what_it_needs_of_a_device_and_nothing_else(secured: SecuredBroker, name: str) -> None:
-    own = ("status", "event", "models/digits/state", "telemetry/device", "result/digits", "echo")
+    own = (
+        "status",
+        "event",
+        "models/digits/state",
+        "models/digits/delivery",
+        "telemetry/device",
+        "result/digits",
+        "echo",
+    )
+    own += ("command/list/result", "upload/0a1b/state")
     asked = ("infer/digits", "models/digits/desired", "command/list", "upload/0a1b")
     with (
         secured.client(name) as reader,

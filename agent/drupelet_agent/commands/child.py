@@ -12,6 +12,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,7 +23,7 @@ from drupelet_agent.config import AgentConfig
 from drupelet_agent.logs import set_up_logging
 from drupelet_shared.commands import EXCHANGES, CommandProgress
 from drupelet_shared.errors import CommandError, DrupeletError
-from drupelet_shared.manifest import describe_faults
+from drupelet_shared.faults import describe_faults
 from drupelet_shared.wire import OK_CODE, PROGRESS_CODE, encode_error
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def run(name: str, payload: bytes, config: AgentConfig, answer: Answer) -> int:
 
     def observe(progress: Progress) -> None:
         log.info("command=%s %s: %s", name, progress.stage, progress.detail)
-        answer(PROGRESS_CODE, CommandProgress(command=name, stage=progress.stage, detail=progress.detail).to_bytes())
+        answer(PROGRESS_CODE, CommandProgress(command=name, **asdict(progress)).to_bytes())
 
     try:
         request = _parse(name, payload)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
+
 from drupelet_agent import activation
 from drupelet_agent.activation import Expected, Progress
 from drupelet_agent.commands.context import Context, released
 from drupelet_agent.delivery.sources import obtained
 from drupelet_shared.commands import InstalledRelease, InstallRequest, TuneRequest
+from drupelet_shared.delivery import shown_source
 from drupelet_shared.units import format_bytes
+
+_TELL_EVERY_S = 1.0
 
 
 def install(request: InstallRequest, context: Context) -> InstalledRelease:
     """Take a package from its source and install it."""
-    with obtained(request.source, context.config) as archive:
+    with obtained(request.source, context.config, on_bytes=_Fetching(context)) as archive:
         context.observe(Progress("received", f"{archive.name}, {format_bytes(archive.stat().st_size)}"))
         return released(
             activation.install(
@@ -21,9 +26,24 @@ def install(request: InstallRequest, context: Context) -> InstalledRelease:
                 observe=context.observe,
                 expected=Expected(model=request.model, version=request.version, digest=request.digest),
                 activate=request.activate,
-                why=f"asked for over MQTT, from {request.source}",
+                why=f"asked for over MQTT, from {shown_source(request.source)}",
             )
         )
+
+
+class _Fetching:
+    """Tells of a download, at most once a second."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._next_s = 0.0
+
+    def __call__(self, done: int, total: int | None) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._next_s or done == total:
+            self._next_s = now_s + _TELL_EVERY_S
+            of = f" of {format_bytes(total)}" if total is not None else ""
+            self._context.observe(Progress("fetching", f"{format_bytes(done)}{of}", done_bytes=done, total_bytes=total))
 
 
 def tune(request: TuneRequest, context: Context) -> InstalledRelease:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from drupelet_agent.config import AgentConfig
+from drupelet_agent.delivery.fetch import OnBytes, fetch
 from drupelet_agent.delivery.spool import Spool
 from drupelet_agent.errors import (
+    PackageTooLargeError,
     SourceError,
     UnknownUploadError,
     UploadDigestError,
-    UploadTooLargeError,
     WrongPackageError,
 )
 from drupelet_agent.store.store import incoming_folder
@@ -23,31 +24,39 @@ from drupelet_shared.errors import PackageError
 from drupelet_shared.units import format_bytes
 
 _UPLOAD = "upload:"
+_FILE = "file:"
 
 
 @contextmanager
-def obtained(source: str, config: AgentConfig) -> Iterator[Path]:
+def obtained(source: str, config: AgentConfig, *, on_bytes: OnBytes) -> Iterator[Path]:
     """The file of a source, to be read until the block ends.
 
-    An upload is removed afterwards if it was installed or can never be: another error leaves it for another try.
+    What was uploaded or fetched is removed afterwards if it was installed or can never be; another error leaves it for
+    another try.
 
     Args:
-        source: `upload:<digest>` or a `file:///` URL.
+        source: `upload:<digest>`, a `file:///` or an `https://` URL.
         config: The agent's configuration.
+        on_bytes: Told how much of a URL has been fetched.
 
     Raises:
         SourceError: It is not there, not whole or too large.
     """
-    if not source.startswith(_UPLOAD):
+    if source.startswith(_FILE):
         yield _local_file(source, limit_bytes=config.delivery.max_package)
         return
-    path = _uploaded(source.removeprefix(_UPLOAD), config)
+    if source.startswith(_UPLOAD):
+        path = _uploaded(source.removeprefix(_UPLOAD), config)
+        discard: Callable[[], None] = path.unlink
+    else:
+        partial = fetch(source, incoming_folder(config.state_dir) / "fetched", config.delivery, on_bytes=on_bytes)
+        path, discard = partial.path, partial.discard
     try:
         yield path
     except (PackageError, WrongPackageError):
-        path.unlink(missing_ok=True)
+        discard()
         raise
-    path.unlink(missing_ok=True)
+    discard()
 
 
 def _uploaded(digest: str, config: AgentConfig) -> Path:
@@ -73,5 +82,5 @@ def _local_file(source: str, *, limit_bytes: int) -> Path:
         raise SourceError(f"source {source}: not a regular file")
     if status.st_size > limit_bytes:
         size, limit = format_bytes(status.st_size), format_bytes(limit_bytes)
-        raise UploadTooLargeError(f"source {source} has {size}: the limit is {limit}")
+        raise PackageTooLargeError(f"source {source} has {size}: the limit is {limit}")
     return path

@@ -6,17 +6,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from drupelet_agent.config import DeliveryConfig
 from drupelet_agent.delivery.reassembly import continuation
-from drupelet_agent.errors import StoreError, StoreFullError, TooManyUploadsError, UploadTooLargeError
+from drupelet_agent.errors import PackageTooLargeError, StoreFullError, TooManyUploadsError, store_errors
 from drupelet_shared.errors import UploadError
 from drupelet_shared.files import sync_folder
 from drupelet_shared.units import format_bytes
@@ -41,19 +38,23 @@ class Spool:
 
         Raises:
             UploadError: Another size was announced for the same digest.
-            UploadTooLargeError: The file is larger than this device takes.
+            PackageTooLargeError: The file is larger than this device takes.
             StoreFullError: It does not fit on the disk.
             TooManyUploadsError: Others arrive at this moment, as many as this device takes.
             StoreError: The disk fails.
         """
-        with self._disk_errors():
+        with store_errors(self._root):
             if self.whole(digest).is_file():
                 return size
             part = self._part(digest)
             if part is not None:
                 if part != self._path(digest, size):
                     raise UploadError(f"upload {digest[:12]}: {size} bytes announced, and earlier another size")
-                return part.stat().st_size
+                received = part.stat().st_size
+                if received == size:
+                    # Its last bytes came, and then the power went.
+                    self._finish(digest, part)
+                return received
             self._check_new(digest, size)
             self._path(digest, size).touch()
             self._written_s[digest] = time.monotonic()
@@ -73,15 +74,14 @@ class Spool:
         if part is None:
             return received
         path = self._path(digest, size)
-        with self._disk_errors(), path.open("r+b", buffering=0) as file:
+        with store_errors(self._root), path.open("r+b", buffering=0) as file:
             file.seek(received)
             file.write(chunk[part])
             received = file.tell()
             self._written_s[digest] = time.monotonic()
-            if received == size:
-                os.fsync(file.fileno())
-                path.replace(self.whole(digest))
-                sync_folder(self._root)
+        if received == size:
+            with store_errors(self._root):
+                self._finish(digest, path)
         return received
 
     def whole(self, digest: str) -> Path:
@@ -90,15 +90,21 @@ class Spool:
 
     def collect(self) -> None:
         """Remove what nobody has continued or installed for long, by the device's clock."""
-        with self._disk_errors():
+        with store_errors(self._root):
             for path in self._files():
                 if time.time() - path.stat().st_mtime > self._config.keep_s and not self._is_at_work(path):
                     path.unlink(missing_ok=True)
 
+    def _finish(self, digest: str, path: Path) -> None:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        path.replace(self.whole(digest))
+        sync_folder(self._root)
+
     def _check_new(self, digest: str, size: int) -> None:
         limit, reserve = self._config.max_package, self._config.reserve
         if size > limit:
-            raise UploadTooLargeError(
+            raise PackageTooLargeError(
                 f"upload {digest[:12]} has {format_bytes(size)}: the limit is {format_bytes(limit)}"
             )
         self._root.mkdir(parents=True, exist_ok=True)
@@ -133,13 +139,3 @@ class Spool:
     def _is_at_work(self, path: Path) -> bool:
         written_s = self._written_s.get(path.name.partition(".")[0])
         return written_s is not None and time.monotonic() - written_s < _AT_WORK_S
-
-    @contextmanager
-    def _disk_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-                free = format_bytes(shutil.disk_usage(self._root).free)
-                raise StoreFullError(f"{self._root}: {error.strerror}: {free} are free") from error
-            raise StoreError(f"{self._root}: {error.strerror}") from error

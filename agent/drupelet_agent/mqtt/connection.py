@@ -149,12 +149,12 @@ class BrokerConnection:
         elif self._accepted is not None:
             self._send(publication, packet_id=0)
 
-    def subscribe(self, *filters: str) -> None:
-        """Subscribe with QoS 1 to what is sent from now on; retained messages are not wanted."""
+    def subscribe(self, *filters: str, retained: bool = False) -> None:
+        """Subscribe with QoS 1 to what is sent from now on, and to what is retained only where that is wanted."""
         if self._stream is not None:
             packet_id = self._outgoing.new_packet_id()
             self._subscribing[packet_id] = filters
-            self._stream.write(packets.encode_subscribe(packet_id, filters))
+            self._stream.write(packets.encode_subscribe(packet_id, filters, retained=retained))
 
     def acknowledge(self, packet_id: int) -> None:
         """Tell the broker that a QoS 1 message is dealt with."""

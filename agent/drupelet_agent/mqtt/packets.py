@@ -19,8 +19,8 @@ _PROTOCOL = b"\x00\x04MQTT\x05"
 _USER_NAME, _PASSWORD, _WILL_RETAIN, _WILL = 0x80, 0x40, 0x20, 0x04
 _RETAIN, _DUP = 0x01, 0x08
 _QOS_SHIFT, _WILL_QOS_SHIFT, _QOS_BITS = 1, 3, 0b11
-# QoS 1, and no retained messages at the start (section 3.8.3.1).
-_SUBSCRIPTION_OPTIONS = b"\x21"
+# QoS 1; and no retained messages at the start, or all of them (section 3.8.3.1).
+_NEW_MESSAGES, _RETAINED_TOO = b"\x21", b"\x01"
 _SESSION_PRESENT = 0x01
 
 
@@ -82,9 +82,10 @@ def encode_puback(packet_id: int) -> bytes:
     return _PUBACK_START + packet_id.to_bytes(2, "big")
 
 
-def encode_subscribe(packet_id: int, filters: Sequence[str]) -> bytes:
-    """A SUBSCRIBE packet for QoS 1 and for what is sent from now on (section 3.8)."""
-    topics = b"".join(write_text(one) + _SUBSCRIPTION_OPTIONS for one in filters)
+def encode_subscribe(packet_id: int, filters: Sequence[str], *, retained: bool = False) -> bytes:
+    """A SUBSCRIBE packet for QoS 1 and for what is sent from now on, or for what is retained as well (section 3.8)."""
+    options = _RETAINED_TOO if retained else _NEW_MESSAGES
+    topics = b"".join(write_text(one) + options for one in filters)
     return _packet(_SUBSCRIBE_BYTE, packet_id.to_bytes(2, "big"), b"\x00", topics)
 
 

@@ -36,10 +36,11 @@ class ModelRecord(_Record):
     """The content of `models/<model>.json`; `changes` are the latest, oldest first.
 
     `staged` is installed and waits for its activation. The record of a model that was removed has none of the three,
-    and still the highest release: what is older does not come back that way.
+    and still the highest release with its digest: that package may come back, and what is older may not.
     """
 
     highest_release: Annotated[int, Field(ge=0)] = 0
+    highest_digest: Sha256 | None = None
     active: Activation | None = None
     previous: Activation | None = None
     staged: Activation | None = None
@@ -59,8 +60,12 @@ class ModelRecord(_Record):
         staged: Activation | None = None,
     ) -> ModelRecord:
         """The record after a change."""
+        highest, digest = self.highest_release, self.highest_digest
+        if active is not None and active.release >= highest:
+            highest, digest = active.release, active.digest
         return ModelRecord(
-            highest_release=max(self.highest_release, active.release if active else 0),
+            highest_release=highest,
+            highest_digest=digest,
             active=active,
             previous=previous,
             staged=staged,

@@ -31,6 +31,7 @@ from drupelet_agent.errors import (
     ReleaseTooOldError,
     StoreBusyError,
     StoreError,
+    store_errors,
 )
 from drupelet_agent.store.records import Activation, ModelRecord
 from drupelet_shared.files import sync_folder, write_atomically
@@ -50,17 +51,29 @@ class Store:
         self._staging = root / "staging"
         self._measurements = root / "measurements"
 
+    @property
+    def root(self) -> Path:
+        """The folder of the store."""
+        return self._root
+
     def create(self) -> None:
         """Make the folders.
 
         Raises:
             StoreError: The folder cannot be made or written.
         """
-        try:
-            for folder in (self._models, self._packages, self._staging, self._measurements):
+        with store_errors(self._root):
+            missing = [
+                folder
+                for folder in (self._models, self._packages, self._staging, self._measurements)
+                if not folder.is_dir()
+            ]
+            for folder in missing:
                 folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"store {self._root}: {error.strerror}") from error
+            if missing:
+                # Without the folders themselves nothing in them would outlive a power cut.
+                sync_folder(self._root)
+                sync_folder(self._root.parent)
 
     @contextmanager
     def lock(self, *, patience_s: float = 0.0) -> Iterator[None]:
@@ -73,7 +86,8 @@ class Store:
             StoreBusyError: Another process is.
         """
         with self._held(self._root / "lock", doing="changing it", patience_s=patience_s):
-            self._clear_staging()
+            with store_errors(self._root):
+                self._clear_leftovers()
             yield
 
     @contextmanager
@@ -101,21 +115,28 @@ class Store:
     def _held(self, path: Path, *, doing: str, patience_s: float) -> Iterator[None]:
         self.create()
         deadline = time.monotonic() + patience_s
-        with path.open("w") as file:
+        with store_errors(self._root):
+            opened = path.open("a")
+        with opened as file:
             while not _try_lock(file):
                 if time.monotonic() >= deadline:
                     raise StoreBusyError(f"store {self._root}: another process is {doing}")
                 time.sleep(_LOCK_RETRY_S)
             yield
 
-    def _clear_staging(self) -> None:
+    def _clear_leftovers(self) -> None:
         for leftover in self._staging.iterdir():
             shutil.rmtree(leftover)
+        # Temporary files of writes that were cut off; measurements have a lock of their own, which is no such file.
+        for folder in (self._models, self._measurements):
+            for leftover in folder.glob(".*"):
+                leftover.unlink()
 
     @contextmanager
     def staging_folder(self) -> Iterator[Path]:
         """A folder inside the store that is gone afterwards unless `commit` moved it away."""
-        folder = Path(tempfile.mkdtemp(dir=self._staging))
+        with store_errors(self._root):
+            folder = Path(tempfile.mkdtemp(dir=self._staging))
         try:
             yield folder
         finally:
@@ -183,7 +204,7 @@ class Store:
             ReleaseTooOldError: It is lower than the highest this device has activated, or equal with other content.
         """
         record = self.record(model)
-        same = any(known.digest == digest for known in record.releases)
+        same = digest == record.highest_digest or any(known.digest == digest for known in record.releases)
         if release < record.highest_release or (release == record.highest_release and not same):
             raise ReleaseTooOldError(
                 f"{model} release {release}: this device has activated release {record.highest_release}; "
@@ -303,7 +324,11 @@ class Store:
         wanted = {known.digest for model in self.models() for known in self.record(model).releases}
         for folder in self._packages.iterdir():
             if folder.name not in wanted:
-                shutil.rmtree(folder)
+                # A package that is half gone must not be taken for a whole one.
+                leaving = self._staging / folder.name
+                folder.rename(leaving)
+                sync_folder(self._packages)
+                shutil.rmtree(leaving)
         for path in self._measurements.glob("*.json"):
             if path.stem not in wanted:
                 path.unlink()

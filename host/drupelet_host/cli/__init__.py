@@ -31,6 +31,8 @@ COMMANDS = {
     "verify": "drupelet_host.cli.package:verify",
     "inspect": "drupelet_host.cli.package:inspect",
     "push": "drupelet_host.cli.push:push",
+    "deploy": "drupelet_host.cli.deploy:deploy",
+    "status": "drupelet_host.cli.deploy:status",
     "list": "drupelet_host.cli.models:list_models",
     "activate": "drupelet_host.cli.models:activate",
     "rollback": "drupelet_host.cli.models:rollback",

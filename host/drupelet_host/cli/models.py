@@ -96,7 +96,7 @@ def _show_models(device: str, installed: InstalledModels) -> None:
 
 def _lines(model: InstalledModel) -> list[str]:
     if model.active is None and model.staged is None:
-        return [f"{model.model}: removed; releases from {model.highest_release + 1} on are taken"]
+        return [f"{model.model}: removed; nothing older than release {model.highest_release} is taken"]
     named = {"active": model.active, "before": model.previous, "staged": model.staged}
     return [
         f"{_describe(release)} {name}: {release.variant}, p99 {release.plan.p99_ms:.2f} ms, "

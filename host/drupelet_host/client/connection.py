@@ -30,6 +30,7 @@ _MAX_RECONNECT_DELAY_S = 8
 _PACKET_OVERHEAD_BYTES = 2048
 
 MessageHandler = Callable[[MQTTMessage], None]
+PublishedHandler = Callable[[int, str | None], None]
 
 
 class Connection:
@@ -40,9 +41,17 @@ class Connection:
         on_message: Called on the network thread.
         keeps_session: Whether the broker keeps messages while the connection is gone. Who only watches has no use for
             what it missed: it subscribes with QoS 0, and gets all retained messages again after each connect.
+        on_published: Called on the network thread when the broker has taken a message, or refuses it for a reason.
     """
 
-    def __init__(self, broker: BrokerAddress, *, on_message: MessageHandler, keeps_session: bool = True) -> None:
+    def __init__(
+        self,
+        broker: BrokerAddress,
+        *,
+        on_message: MessageHandler,
+        keeps_session: bool = True,
+        on_published: PublishedHandler | None = None,
+    ) -> None:
         self.client_id = f"drupelet-{secrets.token_hex(8)}"
         self._broker = broker
         self._topics: set[str] = set()
@@ -50,6 +59,7 @@ class Connection:
         self._refusal: str | None = None
         self._max_packet_bytes: int | None = None
         self._on_message = on_message
+        self._on_published = on_published
         self._session_expiry_s = _SESSION_EXPIRY_S if keeps_session else 0
         # rumqttd loses retained messages beyond 100 that wait for acknowledgements; mosquitto sends all of them.
         self._qos = 1 if keeps_session else 0
@@ -98,8 +108,11 @@ class Connection:
         self._topics.discard(topic)
         self._client.unsubscribe(topic)
 
-    def publish(self, topic: str, payload: bytes, properties: Properties) -> None:
+    def publish(self, topic: str, payload: bytes, properties: Properties | None = None, *, retain: bool = False) -> int:
         """Send with QoS 1, now or when the connection is back.
+
+        Returns:
+            The message's identifier, as `on_published` is told it.
 
         Raises:
             PayloadSizeError: The broker does not take packets of that size; it would close the connection.
@@ -107,7 +120,7 @@ class Connection:
         limit = self._max_packet_bytes
         if limit is not None and len(payload) + _PACKET_OVERHEAD_BYTES > limit:
             raise PayloadSizeError(f"request has {len(payload)} bytes: broker {self._broker} takes packets of {limit}")
-        self._client.publish(topic, payload, qos=1, properties=properties)
+        return self._client.publish(topic, payload, qos=1, retain=retain, properties=properties).mid
 
     def _build_client(self) -> Client:
         client = Client(CallbackAPIVersion.VERSION2, client_id=self.client_id, protocol=MQTTv5)
@@ -121,6 +134,8 @@ class Connection:
         client.on_disconnect = self._disconnected
         client.on_subscribe = self._subscribed
         client.on_message = self._received
+        if self._on_published is not None:
+            client.on_publish = self._published
         return client
 
     def _connected(
@@ -147,6 +162,10 @@ class Connection:
         if refused and not self._ready.is_set():
             self._refusal = f"subscription refused: {refused[0]}"
         self._ready.set()
+
+    def _published(self, _: Client, __: object, mid: int, reason: ReasonCode, ___: Properties | None) -> None:
+        assert self._on_published is not None
+        self._on_published(mid, str(reason) if reason.is_failure else None)
 
     def _received(self, _: Client, __: object, message: MQTTMessage) -> None:
         self._on_message(message)

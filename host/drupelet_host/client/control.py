@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self, TypeVar
@@ -11,9 +12,10 @@ from paho.mqtt.client import MQTTMessage
 from pydantic import BaseModel, ValidationError
 
 from drupelet_host.client.address import BrokerAddress
+from drupelet_host.client.confirmations import Confirmations
 from drupelet_host.client.connection import Connection, publish_properties
 from drupelet_host.client.orders import Answer, Order, OrderBook
-from drupelet_host.errors import RemoteError
+from drupelet_host.errors import BrokerError, RemoteError
 from drupelet_shared.commands import CommandProgress
 from drupelet_shared.topics import DEFAULT_PREFIX, DeviceTopics
 from drupelet_shared.wire import CODE_PROPERTY, JSON_TYPE, OK_CODE, PROGRESS_CODE
@@ -43,7 +45,8 @@ class ControlClient:
 
     def __init__(self, *, broker: BrokerAddress, prefix: str = DEFAULT_PREFIX, connect_timeout_s: float = 10.0) -> None:
         self._prefix = prefix
-        self._connection = Connection(broker, on_message=self._received)
+        self._confirmations = Confirmations()
+        self._connection = Connection(broker, on_message=self._received, on_published=self._confirmations.heard)
         self._connect_timeout_s = connect_timeout_s
         self._reply_topic = f"{prefix.strip('/')}/clients/{self._connection.client_id}/reply"
         self._orders = OrderBook()
@@ -131,12 +134,28 @@ class ControlClient:
                 properties.PayloadFormatIndicator = 1
             for pair in user_properties:
                 properties.UserProperty = pair
-            self._connection.publish(topic, payload, properties)
+            mid = self._connection.publish(topic, payload, properties)
+            self._confirmations.expect(mid, lambda refusal: order.put(_refused(topic, refusal)) if refusal else None)
 
         try:
             yield order, send
         finally:
             self._orders.close(correlation)
+
+    def retain(self, topic: str, payload: bytes, *, timeout_s: float) -> None:
+        """Publish a retained message, and wait until the broker has it.
+
+        Raises:
+            BrokerError: The broker refuses, or does not take it in time.
+        """
+        confirmed: Future[str | None] = Future()
+        self._confirmations.expect(self._connection.publish(topic, payload, retain=True), confirmed.set_result)
+        try:
+            refusal = confirmed.result(timeout_s)
+        except TimeoutError as error:
+            raise BrokerError(f"topic {topic}: the broker has not taken the message within {timeout_s:g} s") from error
+        if refusal is not None:
+            raise _refused(topic, refusal)
 
     def _received(self, message: MQTTMessage) -> None:
         """Runs on the network thread."""
@@ -146,6 +165,10 @@ class ControlClient:
         user = dict(getattr(message.properties, "UserProperty", ()))
         answer = Answer(user.get(CODE_PROPERTY, OK_CODE), bytes(message.payload))
         self._orders.answered(getattr(message.properties, "CorrelationData", None), answer)
+
+
+def _refused(topic: str, reason: str) -> BrokerError:
+    return BrokerError(f"topic {topic}: the broker refuses the message: {reason}")
 
 
 def _read(answer: Answer, message: type[Message], order: Order) -> Message:

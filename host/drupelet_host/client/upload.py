@@ -83,7 +83,9 @@ def upload(
             try:
                 with control.order(device, "upload") as (order, send):
                     _Sending(file=file, data=data, topic=topic, order=order, send=send, progressed=progressed).run()
-            except (ReplyTimeoutError, DeviceOfflineError, DeviceRestartedError, _OutOfStepError) as error:
+            except _OutOfStepError as error:
+                log.debug("upload to %s goes back: %s", device, error)
+            except (ReplyTimeoutError, DeviceOfflineError, DeviceRestartedError) as error:
                 if time.monotonic() - heard_s > silence_s:
                     raise
                 log.debug("upload to %s starts over from where the device is: %s", device, error)
@@ -95,10 +97,8 @@ def upload(
                 return
 
 
-class _OutOfStepError(RemoteError):
+class _OutOfStepError(Exception):
     """A chunk was lost, so that those after it are of no use."""
-
-    code = "upload_out_of_step"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

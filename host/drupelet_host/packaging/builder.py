@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from drupelet_shared.archive import archive_errors, write_archive
 from drupelet_shared.errors import ManifestError
+from drupelet_shared.faults import describe_faults
 from drupelet_shared.limits import DEFAULT_LIMITS, check_count, check_sizes
 from drupelet_shared.manifest import (
     MANIFEST_PATH,
@@ -24,7 +25,6 @@ from drupelet_shared.manifest import (
     Manifest,
     Target,
     Variant,
-    describe_faults,
     manifest_digest,
 )
 from drupelet_shared.package import MAX_MANIFEST_BYTES, covered_digests

@@ -11,7 +11,7 @@ import pytest
 
 from drupelet_agent.config import DeliveryConfig
 from drupelet_agent.delivery.spool import Spool
-from drupelet_agent.errors import StoreError, StoreFullError, TooManyUploadsError, UploadTooLargeError
+from drupelet_agent.errors import PackageTooLargeError, StoreError, StoreFullError, TooManyUploadsError
 from drupelet_shared.errors import UploadError
 
 DATA = bytes(range(256)) * 8
@@ -45,7 +45,7 @@ def test_another_size_for_the_same_digest_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_larger_than_the_limit_is_refused_with_both_numbers(tmp_path: Path) -> None:
-    with pytest.raises(UploadTooLargeError, match=r"has 2\.0 KB: the limit is 1\.0 KB"):
+    with pytest.raises(PackageTooLargeError, match=r"has 2\.0 KB: the limit is 1\.0 KB"):
         spool(tmp_path, max_package=1000).received(DIGEST, len(DATA))
     assert not (tmp_path / "incoming").exists()
 

@@ -1,0 +1,133 @@
+"""What is desired against what is installed gives what to do next: a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from drupelet_agent.store.records import Activation, ModelRecord
+from drupelet_shared.delivery import DesiredState
+
+# What time alone may mend: the link, the server, the disk, another process, memory that others hold.
+_PASSING = {
+    "archive_no_space",
+    "command_failed",
+    "device_busy",
+    "memory_budget_exceeded",
+    "source_error",
+    "store_busy",
+    "store_error",
+    "store_full",
+    "too_many_uploads",
+    "unknown_upload",
+    "upload_digest_mismatch",
+}
+_FIRST_S, _LONGEST_S = 5.0, 3600.0
+# Whatever else refuses a package stays, unless somebody changes the file behind the URL, or the trust folder.
+_FIRST_REFUSED_S, _LONGEST_REFUSED_S = 600.0, 86_400.0
+ROLLED_BACK = "rolled_back"
+TOO_OLD = "release_too_old"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The latest failed try for a desired state."""
+
+    desired: DesiredState
+    count: int
+    code: str
+    error: str
+    failed_s: float
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class InSync:
+    """What is desired is active."""
+
+
+@dataclass(frozen=True, slots=True)
+class Activate:
+    """What is desired is installed, and has to be made active."""
+
+    release: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """What is desired has to be fetched and installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The latest try failed, and the next has time."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """What is desired will not be tried again before something else is."""
+
+    code: str
+    error: str
+
+
+Decision = InSync | Activate | Fetch | Wait | GivenUp
+
+
+def decide(
+    desired: Mapping[str, DesiredState],
+    records: Mapping[str, ModelRecord],
+    failures: Mapping[str, Failure],
+    *,
+    now_s: float,
+) -> dict[str, Decision]:
+    """The next step for each model of which something is desired, by name.
+
+    Args:
+        desired: What is desired of each model.
+        records: What the store knows of each model.
+        failures: The latest failure for each model, whatever was desired then.
+        now_s: A clock that never goes back.
+    """
+    return {
+        model: _decide(desired[model], records.get(model, ModelRecord()), failures.get(model), now_s=now_s)
+        for model in sorted(desired)
+    }
+
+
+def delay_s(code: str, *, count: int, jitter: float) -> float:
+    """How long to wait after a failure.
+
+    Args:
+        code: Its code.
+        count: How many there were in a row, this one included.
+        jitter: From 0 to 1, so that a fleet that failed at once does not come back at once.
+    """
+    first, longest = (_FIRST_S, _LONGEST_S) if code in _PASSING else (_FIRST_REFUSED_S, _LONGEST_REFUSED_S)
+    # Beyond 2**20 the longest is reached long since.
+    return min(longest, first * 2.0 ** min(count - 1, 20)) * (0.5 + 0.5 * jitter)
+
+
+def _decide(desired: DesiredState, record: ModelRecord, failure: Failure | None, *, now_s: float) -> Decision:
+    if record.active is not None and is_meant(desired, record.active):
+        return InSync()
+    active, previous, staged = record.active, record.previous, record.staged
+    if active is not None and previous is not None and is_meant(desired, previous):
+        why = record.changes[-1].why if record.changes else ""
+        if previous.release > active.release:
+            return GivenUp(ROLLED_BACK, f"release {previous.release} was rolled back: {why}")
+        return GivenUp(
+            TOO_OLD, f"release {active.release} is active, and only a roll back goes back to {previous.release}"
+        )
+    if failure is not None and failure.desired == desired and now_s < failure.failed_s + failure.delay_s:
+        return Wait(failure)
+    if staged is not None and is_meant(desired, staged) and (active is None or staged.release > active.release):
+        return Activate(staged.release)
+    return Fetch()
+
+
+def is_meant(desired: DesiredState, activation: Activation) -> bool:
+    """Whether a release is the one that is desired."""
+    return desired.version in {None, activation.version} and desired.digest in {None, activation.digest}

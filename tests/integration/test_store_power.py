@@ -1,0 +1,58 @@
+"""The store after it was cut off anywhere: nothing lost, nothing half active, and the next try succeeds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.served_packages import make_package
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packages")
+    for release in (1, 2, 3):
+        make_package(folder, None, release=release)
+    return folder
+
+
+@pytest.fixture
+def quick_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: a kill loses nothing of what the kernel has, so the disk plays no part."""
+    if not Path("/dev/shm").is_dir():
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+def run_program(module: str, *words: Path) -> dict[str, Any]:
+    """A program of the tests' own, in a process with one thread; what it prints."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *filter(None, sys.path)])}
+    command = [sys.executable, "-m", module, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_system_call_that_changes_files_loses_nothing_and_leaves_nothing_half_active(
+    packages: Path, quick_folder: Path
+) -> None:
+    found = run_program("support.kill_points", packages, quick_folder)
+    points = {name: tried["points"] for name, tried in found.items()}
+    sys.stdout.write(f"{sum(points.values())} kill points: 0 lost, 0 half active; {points}\n")
+    assert len(points) == 12
+    assert sum(points.values()) > 300
+    assert all(count > 3 for count in points.values()), points
