@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+from drupelet_agent.binding import ANYTHING, Expected, check_expected, check_target
 from drupelet_agent.config import AgentConfig
-from drupelet_agent.errors import StoreError, WrongPackageError, store_errors
+from drupelet_agent.errors import StoreError, store_errors
 from drupelet_agent.planning import make_plan, means_for
+from drupelet_agent.resources import probe
 from drupelet_agent.store.measurements import KeptMeasurements, read_measurements, write_measurements
 from drupelet_agent.store.records import Activation
 from drupelet_agent.store.store import Store
@@ -37,18 +39,6 @@ class Progress:
 
 
 Observe = Callable[[Progress], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """What a package must be, where somebody said it; None is anything."""
-
-    model: str | None = None
-    version: str | None = None
-    digest: str | None = None
-
-
-ANYTHING = Expected()
 
 
 def install(
@@ -83,7 +73,8 @@ def install(
         manifest = package.manifest
         signed = f"signed by {package.signed_by[:12]}" if package.signed_by else "signature NOT checked"
         observe(Progress("verified", f"{manifest.name} {manifest.version} release {manifest.release}, {signed}"))
-        _check_expected(package, expected)
+        check_target(manifest, board=probe.board(), configured=config.trust.targets)
+        check_expected(manifest, package.digest, expected)
         store.check_release(manifest.name, release=manifest.release, digest=package.digest)
         planned = make_plan(
             manifest,
@@ -190,18 +181,6 @@ def _verify(archive: Path, folder: Path, config: AgentConfig, store: Store) -> U
     if trusted is None:
         log.warning("signatures are NOT checked: trust.allow_unsigned is set package=%s", archive)
     return unpack_package(archive, folder, trusted_keys=trusted, room_bytes=store.free_bytes())
-
-
-def _check_expected(package: UnpackedPackage, expected: Expected) -> None:
-    manifest = package.manifest
-    found = {"model": manifest.name, "version": manifest.version, "digest": package.digest}
-    faults = [
-        f"{what} is {found[what]}, expected {wanted}"
-        for what, wanted in asdict(expected).items()
-        if wanted not in {None, found[what]}
-    ]
-    if faults:
-        raise WrongPackageError(f"package {manifest.name} {manifest.version}: {'; '.join(faults)}")
 
 
 def _describe(activation: Activation) -> str:

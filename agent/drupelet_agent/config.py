@@ -72,10 +72,12 @@ class TrustConfig(_Section):
     Attributes:
         folder: The makers' public keys, `*.pub`.
         allow_unsigned: Whether a package without a signature is accepted too.
+        targets: Devices that packages may be compiled for; this board by default, and any on a machine that is none.
     """
 
     folder: Path = Path("/etc/drupelet/trust")
     allow_unsigned: bool = False
+    targets: tuple[Name, ...] | None = None
 
 
 class LimitsConfig(_Section):
@@ -257,6 +259,7 @@ class AgentConfig(_Section):
 
     Attributes:
         device: The device's name in its topics; the host name by default.
+        pools: Pools of devices whose requests it shares with their other members.
         state_dir: Where packages and measurements are kept.
         home_assistant: Describe the device and its sensors to Home Assistant's MQTT discovery.
         broker: Where the broker is.
@@ -272,6 +275,7 @@ class AgentConfig(_Section):
     """
 
     device: Name = Field(default_factory=socket.gethostname, pattern=NAME_PATTERN, validate_default=True)
+    pools: tuple[Name, ...] = ()
     state_dir: Path = Path("/var/lib/drupelet")
     home_assistant: bool = False
     broker: BrokerConfig = BrokerConfig()

@@ -26,6 +26,7 @@ from drupelet_shared.topics import DeviceTopics
 
 if TYPE_CHECKING:
     from drupelet_agent.mqtt.home_assistant import Discovery
+    from drupelet_agent.mqtt.pool import PoolMembership
     from drupelet_agent.telemetry.endpoint import MetricsEndpoint
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Daemon:
             together=self._connection.together,
             other=self._orders.route,
         )
+        self._pools = _pools(config, self._fleet) if config.pools else None
         self._reporter = Reporter(config, self._fleet, self._announcer)
         self._discovery = _discovery(config, self._topics) if config.home_assistant else None
 
@@ -87,6 +89,8 @@ class Daemon:
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        if self._config.trust.allow_unsigned:
+            log.warning("UNSIGNED PACKAGES ARE ACCEPTED FROM ANYBODY: trust.allow_unsigned is set")
         log.info("agent starts device=%s state_dir=%s", self._config.device, self._config.state_dir)
         endpoint = await self._start_endpoint()
         work = [
@@ -96,6 +100,8 @@ class Daemon:
             self._orders.run(),
             self._guardian.run(self._fleet),
         ]
+        if self._pools is not None:
+            work.append(self._pools.run())
         if self._manager:
             work.append(report_life(self._manager, self._look))
         tasks = [asyncio.create_task(one) for one in work]
@@ -116,8 +122,12 @@ class Daemon:
         log.info("agent stops device=%s", self._config.device)
         self._manager.stopping()
         self._router.close()
+        if self._pools is not None:
+            self._pools.close()
         await self._orders.stop()
         await self._fleet.stop()
+        if self._pools is not None:
+            await self._pools.leave()
         self._reporter.report()
         if self._connection.connected:
             self._announcer.farewell()
@@ -125,7 +135,7 @@ class Daemon:
 
     def _on_connected(self, *, session_present: bool) -> None:
         self._router.connected(session_present=session_present)
-        self._orders.connected()
+        self._orders.connected(session_present=session_present)
         self._connection.subscribe(*self._topics.infer_filters, *self._orders.filters)
         self._connection.subscribe(*self._orders.retained_filters, retained=True)
         if self._discovery is not None:
@@ -167,7 +177,7 @@ class Daemon:
         stuck = [name for name, server in servers.items() if server.stuck]
         starting = [name for name, server in servers.items() if server.health == "starting"]
         fault = f"models stuck: {', '.join(stuck)}" if stuck else None
-        if self._connection.stalled:
+        if self._connection.stalled or (self._pools is not None and self._pools.stalled):
             fault = "the broker connection's tasks no longer run"
         broker = self._config.broker
         if not self._connection.connected:
@@ -193,6 +203,12 @@ class Daemon:
         endpoint = MetricsEndpoint(port, self._reporter.render_metrics)
         await endpoint.start()
         return endpoint
+
+
+def _pools(config: AgentConfig, fleet: Fleet) -> PoolMembership:
+    from drupelet_agent.mqtt.pool import PoolMembership  # noqa: PLC0415 - few agents have it on
+
+    return PoolMembership(config, fleet.find, max_packet_bytes=_REFUSABLE_FACTOR * config.limits.max_payload)
 
 
 def _discovery(config: AgentConfig, topics: DeviceTopics) -> Discovery:

@@ -10,6 +10,7 @@ DrupeletError
 |   |-- ReleaseTooOldError    release_too_old
 |   `-- ReleaseChangedError   release_changed
 |-- WrongPackageError         wrong_package
+|   `-- WrongTargetError      wrong_target
 |-- SourceError               source_error
 |   |-- PackageTooLargeError   package_too_large
 |   |-- TooManyUploadsError   too_many_uploads
@@ -91,6 +92,12 @@ class WrongPackageError(DrupeletError):
     """A package that is not the one somebody asked for."""
 
     code = "wrong_package"
+
+
+class WrongTargetError(WrongPackageError):
+    """A package that was compiled for another device."""
+
+    code = "wrong_target"
 
 
 class SourceError(DrupeletError):

@@ -39,9 +39,9 @@ class Orders:
         """The subscriptions to what was said before, and still holds."""
         return (self._topics.desired_filter,)
 
-    def connected(self) -> None:
+    def connected(self, *, session_present: bool) -> None:
         """After each connect, before the messages that follow it."""
-        self._desired.connected()
+        self._desired.connected(session_present=session_present)
 
     def route(self, message: Message) -> None:
         """Hand a message to whom it concerns; what concerns nobody is ignored."""

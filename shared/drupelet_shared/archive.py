@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,7 @@ from drupelet_shared.errors import (
 from drupelet_shared.files import open_atomically, sync_folder
 from drupelet_shared.limits import DEFAULT_LIMITS, Limits
 from drupelet_shared.paths import check_distinct, check_path
+from drupelet_shared.units import format_bytes
 from drupelet_shared.zip_directory import read_directory
 from drupelet_shared.zip_layout import END, END_SIGNATURE, LOCAL, MAX_COUNT, MAX_SIZE, RAW_DEFLATE, Entry, decompress
 
@@ -175,5 +177,9 @@ def archive_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         message = f"{error.filename or path}: {error.strerror or error}"
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-        raise (NoSpaceError if full else ArchiveError)(message) from error
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            # The path itself may be what could not be made.
+            disk = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+            free = format_bytes(shutil.disk_usage(disk).free)
+            raise NoSpaceError(f"{message}: {free} are free") from error
+        raise ArchiveError(message) from error

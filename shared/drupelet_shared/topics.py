@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from drupelet_shared.errors import InvalidValueError
 from drupelet_shared.names import NAME_PATTERN, check_name, is_name, is_sha256
 
 DEFAULT_PREFIX = "drupelet/v1"
+# Levels that stand where devices' names do.
+_RESERVED = {"pool", "clients"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,8 @@ class DeviceTopics:
 
     def __init__(self, device: str, *, prefix: str = DEFAULT_PREFIX) -> None:
         self.device = check_name(device, what="device")
+        if device in _RESERVED:
+            raise InvalidValueError(f"device name {device!r}: stands for something else in the topics")
         self.base = f"{prefix.strip('/')}/{device}"
         self._pools = f"{prefix.strip('/')}/pool"
 
@@ -80,10 +86,7 @@ class DeviceTopics:
 
     def infer(self, model: str, version: str | None = None) -> str:
         """Where requests for a model are sent."""
-        check_name(model, what="model")
-        if version is None:
-            return f"{self.base}/infer/{model}"
-        return f"{self.base}/infer/{model}/{check_name(version, what='version')}"
+        return _infer_topic(self.base, model, version)
 
     def result(self, model: str) -> str:
         """Where replies go when the request names no Response Topic."""
@@ -117,16 +120,7 @@ class DeviceTopics:
 
     def parse_infer(self, topic: str) -> InferenceTopic | None:
         """The model and version a request topic addresses; None if it is not one of this device."""
-        head = f"{self.base}/infer/"
-        if not topic.startswith(head):
-            return None
-        levels = topic[len(head) :].split("/")
-        match levels:
-            case [model]:
-                return InferenceTopic(model=model, version=None)
-            case [model, version]:
-                return InferenceTopic(model=model, version=version)
-        return None
+        return _parse_infer(topic, self.base)
 
     def parse_desired(self, topic: str) -> str | None:
         """The model a desired state is about; None if it is no such topic of this device."""
@@ -145,6 +139,61 @@ class DeviceTopics:
         head = f"{self.base}/command/"
         name = topic.removeprefix(head)
         return name if topic.startswith(head) and name and "/" not in name else None
+
+
+class PoolTopics:
+    """The topics of a pool of devices, which share the requests that are sent there."""
+
+    def __init__(self, pool: str, *, prefix: str = DEFAULT_PREFIX) -> None:
+        self.pool = check_name(pool, what="pool")
+        self.base = f"{prefix.strip('/')}/pool/{pool}"
+
+    @property
+    def shared_filters(self) -> tuple[str, str]:
+        """The shared subscriptions by which each request reaches one member (MQTT 5, section 4.8.2)."""
+        return f"$share/{self.pool}/{self.base}/infer/+", f"$share/{self.pool}/{self.base}/infer/+/+"
+
+    def infer(self, model: str, version: str | None = None) -> str:
+        """Where requests for a model are sent."""
+        return _infer_topic(self.base, model, version)
+
+
+class MemberTopics(DeviceTopics):
+    """The topics of a device as a member of pools: the requests it takes are those to its pools."""
+
+    def __init__(self, device: str, *, prefix: str = DEFAULT_PREFIX, pools: Sequence[str]) -> None:
+        super().__init__(device, prefix=prefix)
+        self._members = [PoolTopics(pool, prefix=prefix) for pool in pools]
+
+    @property
+    def shared_filters(self) -> tuple[str, ...]:
+        """The subscriptions that receive this device's share of the requests."""
+        return tuple(one for pool in self._members for one in pool.shared_filters)
+
+    def parse_infer(self, topic: str) -> InferenceTopic | None:
+        """The model and version a request to one of the pools addresses; None if it is none."""
+        found = (_parse_infer(topic, pool.base) for pool in self._members)
+        return next((one for one in found if one is not None), None)
+
+
+def _infer_topic(base: str, model: str, version: str | None) -> str:
+    check_name(model, what="model")
+    if version is None:
+        return f"{base}/infer/{model}"
+    return f"{base}/infer/{model}/{check_name(version, what='version')}"
+
+
+def _parse_infer(topic: str, base: str) -> InferenceTopic | None:
+    head = f"{base}/infer/"
+    if not topic.startswith(head):
+        return None
+    levels = topic[len(head) :].split("/")
+    match levels:
+        case [model]:
+            return InferenceTopic(model=model, version=None)
+        case [model, version]:
+            return InferenceTopic(model=model, version=version)
+    return None
 
 
 AnnouncementKind = Literal["status", "state", "model_telemetry", "device_telemetry", "event"]

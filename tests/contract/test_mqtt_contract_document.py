@@ -94,9 +94,8 @@ def test_the_errors_of_commands_are_those_that_can_be_raised() -> None:
     listed = {
         code for row in re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE) for code in re.findall(r"`(\w+)`", row)
     }
-    raised = {errors.WrongPackageError}.union(
-        *map(subclasses, (CommandError, errors.StoreError, errors.PlanError, errors.SourceError))
-    )
+    roots = (CommandError, errors.StoreError, errors.PlanError, errors.SourceError, errors.WrongPackageError)
+    raised = set().union(*map(subclasses, roots))
     assert listed == {error.code for error in raised}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,7 +32,7 @@ from drupelet_shared.commands import (
 from support.agents import running_agent
 from support.asking import asker
 from support.brokers import Broker
-from support.served_packages import make_keys, make_package
+from support.served_packages import Keys, make_keys, make_package
 from support.sites import Site, make_site
 
 
@@ -136,6 +137,40 @@ def test_what_cannot_be_done_is_refused_with_its_code_and_changes_nothing(site: 
         codes = {code: refusal(client, site.topics.device, name, make(site)) for code, (name, make) in REFUSED.items()}
     assert codes == {code: code for code in REFUSED}
     assert active(site) == before
+
+
+def test_keys_are_rotated_while_the_agent_runs(site: Site, embedded: Broker) -> None:
+    old, new, trust = site.keys, make_keys(site.folder, "successor"), site.folder / "trust"
+
+    def install(keys: Keys, release: int) -> str:
+        request = InstallRequest(source=make_package(site.folder, keys, release=release).as_uri())
+        try:
+            return str(client.command(site.topics.device, "install", request, InstalledRelease).release)
+        except RemoteError as error:
+            return str(error.device_code)
+
+    with running_agent(site.configure(embedded)), control(embedded) as client:
+        assert [install(old, 1), install(new, 2)] == ["1", "signature_untrusted"]
+        shutil.copy(new.public, trust)
+        assert [install(new, 2), install(old, 3)] == ["2", "3"]
+        (trust / "maker.pub").unlink()
+        assert [install(old, 4), install(new, 4)] == ["signature_untrusted", "4"]
+
+
+def test_a_package_for_another_device_is_refused_and_an_unsigned_one_is_taken_loudly(
+    site: Site, embedded: Broker
+) -> None:
+    config = site.configure(embedded, extra='trust.targets = ["camera"]\ntrust.allow_unsigned = true')
+    request = InstallRequest(source=make_package(site.folder, None).as_uri())
+    with running_agent(config) as agent, control(embedded) as client:
+        assert refusal(client, site.topics.device, "install", request) == "wrong_target"
+        assert "UNSIGNED PACKAGES ARE ACCEPTED FROM ANYBODY" in agent.log.read_text(encoding="utf-8")
+    config = site.configure(embedded, extra="trust.allow_unsigned = true")
+    steps: list[CommandProgress] = []
+    with running_agent(config), control(embedded) as client:
+        installed = client.command(site.topics.device, "install", request, InstalledRelease, on_progress=steps.append)
+    assert installed.signed_by is None
+    assert "signature NOT checked" in steps[1].detail
 
 
 def test_orders_that_are_no_commands_are_answered_without_a_process(site: Site, broker: Broker) -> None:

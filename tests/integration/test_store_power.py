@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,10 @@ def quick_folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def run_program(module: str, *words: Path) -> dict[str, Any]:
+def run_program(module: str, *words: Path, within: Sequence[str] = ()) -> dict[str, Any]:
     """A program of the tests' own, in a process with one thread; what it prints."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), *filter(None, sys.path)])}
-    command = [sys.executable, "-m", module, *map(str, words)]
+    command = [*within, sys.executable, "-m", module, *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -56,3 +57,21 @@ def test_a_kill_at_any_system_call_that_changes_files_loses_nothing_and_leaves_n
     assert len(points) == 12
     assert sum(points.values()) > 300
     assert all(count > 3 for count in points.values()), points
+
+
+NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
+
+
+def has_namespaces() -> bool:
+    return subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not has_namespaces(), reason="a small disk of its own needs user namespaces")
+def test_a_full_disk_is_an_error_with_numbers_and_what_was_active_stays_so(packages: Path, tmp_path: Path) -> None:
+    found = run_program("support.full_disk", packages, tmp_path, within=NAMESPACE)
+    needs = {name: tried["needs_bytes"] for name, tried in found.items()}
+    messages = {message for tried in found.values() for message in tried["messages"]}
+    sys.stdout.write(f"room needed: {needs}\n{messages}\n")
+    assert all(count > 0 for count in needs.values()), needs
+    assert all("store_full" in message or "archive_no_space" in message for message in messages)
+    assert all(re.search(r"\d+ bytes|[\d.]+ [KM]?B", message) for message in messages), messages

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from drupelet_agent import activation
-from drupelet_agent.activation import Expected, Progress
+from drupelet_agent.activation import Progress
+from drupelet_agent.binding import Expected
 from drupelet_agent.commands.context import Context, released
 from drupelet_agent.delivery.sources import obtained
 from drupelet_shared.commands import InstalledRelease, InstallRequest, TuneRequest

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from drupelet_agent.activation import Progress
 from drupelet_agent.commands.context import STORE_PATIENCE_S, Context, released
-from drupelet_agent.errors import store_errors
 from drupelet_agent.store.store import Store
 from drupelet_shared.commands import (
     ActivateRequest,
@@ -26,7 +25,7 @@ log = logging.getLogger(__name__)
 def activate(request: ActivateRequest, context: Context) -> InstalledRelease:
     """Make an installed, newer release active."""
     store = Store(context.config.state_dir)
-    with store_errors(context.config.state_dir), store.lock(patience_s=STORE_PATIENCE_S):
+    with store.lock(patience_s=STORE_PATIENCE_S):
         activation = store.activate_installed(request.model, release=request.release)
     context.observe(Progress("active", f"{activation.model} release {activation.release}"))
     return released(activation)
@@ -35,7 +34,7 @@ def activate(request: ActivateRequest, context: Context) -> InstalledRelease:
 def roll_back(request: RollBackRequest, context: Context) -> InstalledRelease:
     """Make the release before the active one active again."""
     store = Store(context.config.state_dir)
-    with store_errors(context.config.state_dir), store.lock(patience_s=STORE_PATIENCE_S):
+    with store.lock(patience_s=STORE_PATIENCE_S):
         activation = store.roll_back(request.model, from_release=request.from_release)
     log.warning("model %s rolled back to release %d, asked for over MQTT", activation.model, activation.release)
     context.observe(Progress("active", f"{activation.model} release {activation.release}"))
@@ -45,7 +44,7 @@ def roll_back(request: RollBackRequest, context: Context) -> InstalledRelease:
 def remove(request: RemoveRequest, context: Context) -> Removed:
     """Take a model away."""
     store = Store(context.config.state_dir)
-    with store_errors(context.config.state_dir), store.lock(patience_s=STORE_PATIENCE_S):
+    with store.lock(patience_s=STORE_PATIENCE_S):
         digests = [known.digest for known in store.record(request.model).releases]
         freed_bytes = sum(_size_bytes(store.package_folder(digest)) for digest in digests)
         activation = store.remove(request.model)

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -31,6 +32,7 @@ from drupelet_agent.store.store import Store
 from drupelet_shared.delivery import MAX_DESIRED_BYTES, DeliveryState, DesiredState, shown_source
 from drupelet_shared.errors import DesiredStateError, DrupeletError
 from drupelet_shared.faults import describe_faults
+from drupelet_shared.files import write_atomically
 from drupelet_shared.topics import DeviceTopics
 from drupelet_shared.wire import OK_CODE, PROGRESS_CODE
 
@@ -66,15 +68,22 @@ class DesiredStates:
         self._store = store
         self._runner = runner
         self._publish = publish
-        self._desired: dict[str, DesiredState] = {}
+        self._path = store.root / "desired.json"
+        self._kept = _read_kept(self._path)
+        self._desired = dict(self._kept)
         self._failures: dict[str, Failure] = {}
         self._told: dict[str, DeliveryState] = {}
         self._step: _Step | None = None
         self._settled_s = 0.0
 
-    def connected(self) -> None:
-        """After each connect: the broker tells again what is desired, and is told again how far it is."""
-        self._desired.clear()
+    def connected(self, *, session_present: bool) -> None:
+        """After each connect: the broker is told again how far it is.
+
+        It tells all that is desired where it has forgotten the session, and else what has changed meanwhile: rumqttd
+        sends retained messages for a subscription once (seen with 0.20). So what was desired is kept on disk as well.
+        """
+        if not session_present:
+            self._desired.clear()
         self._told.clear()
         self._settled_s = time.monotonic() + _SETTLE_S
 
@@ -109,11 +118,24 @@ class DesiredStates:
         try:
             while True:
                 await asyncio.sleep(_LOOK_S)
-                if self._desired and time.monotonic() >= self._settled_s:
+                if time.monotonic() < self._settled_s:
+                    continue
+                if self._desired != self._kept:
+                    await self._keep()
+                if self._desired:
                     self._look()
         finally:
             if self._step is not None:
                 self._step.task.cancel()
+
+    async def _keep(self) -> None:
+        kept = dict(self._desired)
+        document = {model: desired.model_dump(exclude_none=True) for model, desired in sorted(kept.items())}
+        try:
+            await asyncio.to_thread(write_atomically, self._path, json.dumps(document).encode(), mode=0o600)
+        except OSError as error:
+            log.warning("what is desired cannot be kept: %s: %s", self._path, error.strerror)
+        self._kept = kept
 
     def _forget(self, model: str) -> None:
         self._desired.pop(model, None)
@@ -222,6 +244,15 @@ class DesiredStates:
         if self._told.get(state.model) != state:
             self._told[state.model] = state
             self._publish(Publication(self._topics.delivery(state.model), state.to_bytes(), retain=True))
+
+
+def _read_kept(path: Path) -> dict[str, DesiredState]:
+    try:
+        found = json.loads(path.read_bytes())
+        return {model: DesiredState.model_validate(desired) for model, desired in found.items()}
+    except (OSError, ValueError, AttributeError):
+        # Without it the broker tells it anew, at the latest when the session has ended.
+        return {}
 
 
 def read_desired(model: str, payload: bytes) -> DesiredState:

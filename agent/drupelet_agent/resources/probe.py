@@ -40,14 +40,19 @@ def take_snapshot(*, root: Path = Path("/")) -> Snapshot:
 
 def cpu_model(*, root: Path = Path("/")) -> str:
     """What the board, or else the processor, calls itself."""
-    board = read_text(root / "proc/device-tree/model").rstrip("\0")
-    if board:
-        return board
+    own = board(root=root)
+    if own is not None:
+        return own
     for line in read_text(root / "proc/cpuinfo").splitlines():
         key, _, value = line.partition(":")
         if key.strip() in {"Model", "model name"}:
             return value.strip()
     return platform.machine()
+
+
+def board(*, root: Path = Path("/")) -> str | None:
+    """What the board calls itself; None on a machine without a device tree."""
+    return read_text(root / "proc/device-tree/model").rstrip("\0") or None
 
 
 def cpu_percent() -> float:

@@ -1,6 +1,7 @@
 """The store: staging, packages by digest, and one record a model, each change one atomic rename.
 
 <root>/lock                 held by the process that changes the store
+<root>/desired.json         what the broker said is desired
 <root>/incoming/            package files as they arrive over the network
 <root>/staging/<random>/    being unpacked and checked; emptied by the next writer
 <root>/packages/<digest>/   whole, verified packages
@@ -11,16 +12,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
 
 from pydantic import ValidationError
 
@@ -33,12 +31,11 @@ from drupelet_agent.errors import (
     StoreError,
     store_errors,
 )
+from drupelet_agent.store.locks import held
 from drupelet_agent.store.records import Activation, ModelRecord
 from drupelet_shared.files import sync_folder, write_atomically
 from drupelet_shared.messages import ChangeKind, PlanChange
 from drupelet_shared.names import check_name
-
-_LOCK_RETRY_S = 0.05
 
 
 class Store:
@@ -85,7 +82,8 @@ class Store:
         Raises:
             StoreBusyError: Another process is.
         """
-        with self._held(self._root / "lock", doing="changing it", patience_s=patience_s):
+        self.create()
+        with held(self._root / "lock", what=f"store {self._root}", doing="changing it", patience_s=patience_s):
             with store_errors(self._root):
                 self._clear_leftovers()
             yield
@@ -100,29 +98,18 @@ class Store:
         Raises:
             StoreBusyError: Another process is.
         """
-        with self._held(self._measurements / "lock", doing="measuring", patience_s=patience_s):
+        self.create()
+        path = self._measurements / "lock"
+        with held(path, what=f"store {self._root}", doing="measuring", patience_s=patience_s):
             yield
 
     def is_measuring(self) -> bool:
         """Whether some process measures now, which makes everything else slower meanwhile."""
         try:
-            with self._held(self._measurements / "lock", doing="measuring", patience_s=0.0):
+            with self.measuring(patience_s=0.0):
                 return False
         except StoreBusyError:
             return True
-
-    @contextmanager
-    def _held(self, path: Path, *, doing: str, patience_s: float) -> Iterator[None]:
-        self.create()
-        deadline = time.monotonic() + patience_s
-        with store_errors(self._root):
-            opened = path.open("a")
-        with opened as file:
-            while not _try_lock(file):
-                if time.monotonic() >= deadline:
-                    raise StoreBusyError(f"store {self._root}: another process is {doing}")
-                time.sleep(_LOCK_RETRY_S)
-            yield
 
     def _clear_leftovers(self) -> None:
         for leftover in self._staging.iterdir():
@@ -215,8 +202,9 @@ class Store:
         """Move a verified package out of staging; a package that is there already stays as it is."""
         destination = self.package_folder(digest)
         if not destination.exists():
-            folder.rename(destination)
-            sync_folder(self._packages)
+            with store_errors(self._root):
+                folder.rename(destination)
+                sync_folder(self._packages)
         return destination
 
     def activate(self, activation: Activation, *, why: str = "asked for", what: ChangeKind = "installed") -> None:
@@ -322,35 +310,29 @@ class Store:
     def collect(self) -> None:
         """Remove packages that no record refers to, and what was measured of them."""
         wanted = {known.digest for model in self.models() for known in self.record(model).releases}
-        for folder in self._packages.iterdir():
-            if folder.name not in wanted:
-                # A package that is half gone must not be taken for a whole one.
-                leaving = self._staging / folder.name
-                folder.rename(leaving)
-                sync_folder(self._packages)
-                shutil.rmtree(leaving)
-        for path in self._measurements.glob("*.json"):
-            if path.stem not in wanted:
-                path.unlink()
+        with store_errors(self._root):
+            for folder in self._packages.iterdir():
+                if folder.name not in wanted:
+                    # A package that is half gone must not be taken for a whole one.
+                    leaving = self._staging / folder.name
+                    folder.rename(leaving)
+                    sync_folder(self._packages)
+                    shutil.rmtree(leaving)
+            for path in self._measurements.glob("*.json"):
+                if path.stem not in wanted:
+                    path.unlink()
 
     def _record_path(self, model: str) -> Path:
         return self._models / f"{check_name(model, what='model')}.json"
 
     def _write(self, model: str, record: ModelRecord) -> None:
-        write_atomically(self._record_path(model), record.model_dump_json(indent=2).encode())
+        with store_errors(self._root):
+            write_atomically(self._record_path(model), record.model_dump_json(indent=2).encode())
 
 
 def incoming_folder(root: Path) -> Path:
     """Where package files lie until they are installed."""
     return root / "incoming"
-
-
-def _try_lock(file: TextIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _change(what: ChangeKind, activation: Activation, why: str) -> PlanChange:

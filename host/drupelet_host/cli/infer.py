@@ -14,7 +14,8 @@ from drupelet_shared.topics import DEFAULT_PREFIX
 @click.command()
 @click.argument("model")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--device", required=True, envvar="DRUPELET_DEVICE", help="Name of the device.")
+@click.option("--device", envvar="DRUPELET_DEVICE", help="Name of the device.")
+@click.option("--pool", help="Name of a pool: whichever of its devices is free answers.")
 @broker_options
 @click.option("--prefix", default=DEFAULT_PREFIX, show_default=True, help="First levels of the topics.")
 @click.option("--input", "input_name", metavar="NAME", help="Input that an .npy file goes to; not needed if only one.")
@@ -26,7 +27,8 @@ def infer(
     *,
     model: str,
     file: Path,
-    device: str,
+    device: str | None,
+    pool: str | None,
     broker: str,
     password_file: Path | None,
     ca_file: Path | None,
@@ -39,20 +41,26 @@ def infer(
     output: Path | None,
     timeout: float,
 ) -> None:
-    """Send FILE to MODEL on a device and show the answer.
+    """Send FILE to MODEL on a device, or on one of a pool, and show the answer.
 
     FILE is an image (JPEG or PNG), NumPy tensors (.npy or .npz) or an Open Inference Protocol request (.json).
 
     Example: drupelet infer resnet18 cat.jpg --device pi-1 --broker mqtt://broker.local
+
+    Example: drupelet infer resnet18 cat.jpg --pool door
     """
+    whom = pool or device
+    if whom is None:
+        raise click.UsageError("say who is to answer: --device NAME or --pool NAME")
     # Imported here because they import numpy, which `drupelet --help` does without.
     from drupelet_host.cli.tensors import print_reply, print_reply_json, read_body, write_tensors  # noqa: PLC0415
-    from drupelet_host.client import DeviceClient  # noqa: PLC0415
+    from drupelet_host.client import DeviceClient, PoolClient  # noqa: PLC0415
 
     address = broker_address(
         broker, password_file=password_file, ca_file=ca_file, cert_file=cert_file, key_file=key_file
     )
-    with DeviceClient(device, broker=address, prefix=prefix, connect_timeout_s=timeout) as client:
+    kind = PoolClient if pool else DeviceClient
+    with kind(whom, broker=address, prefix=prefix, connect_timeout_s=timeout) as client:
         body = read_body(file, input_name=input_name, describe=lambda: client.model_state(model))
         start = time.perf_counter()
         reply = client.submit(model, body, timeout_s=timeout).result()
@@ -63,4 +71,4 @@ def infer(
         print_reply_json(reply)
     else:
         print_reply(reply, top=top)
-        click.echo(f"{device} answered in {elapsed_ms:.1f} ms", err=True)
+        click.echo(f"{whom} answered in {elapsed_ms:.1f} ms", err=True)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from drupelet_host.client.address import BrokerAddress
 from drupelet_host.client.connection import Connection, publish_properties
-from drupelet_host.client.pending import PendingReplies
+from drupelet_host.client.pending import Again, PendingReplies
 from drupelet_host.client.reply import read_reply
 from drupelet_host.errors import RemoteError, ReplyTimeoutError
 from drupelet_shared.engines.base import Array
@@ -54,6 +54,11 @@ class DeviceClient:
         self._numbers = itertools.count(1)
         self._watching: dict[str, Future[bytes]] = {}
         self._watch_lock = threading.Lock()
+        self._whom = f"device {device!r}"
+        # One device keeps a request that it has not answered; nobody else would.
+        self._again_after_s: float | None = None
+        # Refusals that the next try may not meet.
+        self._tried_again: frozenset[str | None] = frozenset()
 
     def __enter__(self) -> Self:
         """Connect.
@@ -73,7 +78,7 @@ class DeviceClient:
     ) -> None:
         """Disconnect; what is still in flight fails."""
         self._connection.close()
-        self._pending.close(RemoteError(f"device {self._topics.device!r}: the client was closed before the answer"))
+        self._pending.close(RemoteError(f"{self._whom}: the client was closed before the answer"))
 
     def infer(
         self,
@@ -138,7 +143,7 @@ class DeviceClient:
             PayloadSizeError: The body is larger than the broker takes.
             InvalidValueError: The model's or the version's name is malformed.
         """
-        topic = self._topics.infer(model, version)
+        topic = self._infer_topic(model, version)
         correlation = next(self._numbers).to_bytes(8, "big")
         properties = publish_properties()
         properties.ResponseTopic = self._reply_topic
@@ -149,16 +154,22 @@ class DeviceClient:
             properties.PayloadFormatIndicator = 1
         if encoded.header_length is not None:
             properties.UserProperty = (HEADER_LENGTH_PROPERTY, str(encoded.header_length))
-        too_late = ReplyTimeoutError(
-            f"device {self._topics.device!r}, model {model!r}: no answer within {timeout_s:g} s"
-        )
-        future = self._pending.add(correlation, timeout_s=timeout_s, too_late=too_late)
-        try:
+        too_late = ReplyTimeoutError(f"{self._whom}, model {model!r}: no answer within {timeout_s:g} s")
+
+        def send() -> None:
             self._connection.publish(topic, encoded.payload, properties)
+
+        again = None if self._again_after_s is None else Again(self._again_after_s, send)
+        future = self._pending.add(correlation, timeout_s=timeout_s, too_late=too_late, again=again)
+        try:
+            send()
         except BaseException:
             self._pending.take(correlation)
             raise
         return future
+
+    def _infer_topic(self, model: str, version: str | None) -> str:
+        return self._topics.infer(model, version)
 
     def model_state(self, model: str, *, timeout_s: float = 5.0) -> ModelState:
         """What the device runs for a model, from its retained state.
@@ -192,11 +203,17 @@ class DeviceClient:
                 watch.set_result(bytes(message.payload))
         if message.topic != self._reply_topic:
             return
+        reply: InferenceReply | RemoteError
+        try:
+            reply = read_reply(message, device=self._topics.device)
+        except RemoteError as error:
+            if error.device_code in self._tried_again:
+                return
+            reply = error
         future = self._pending.take(getattr(message.properties, "CorrelationData", None))
         if future is None:
             log.debug("reply that nobody waits for bytes=%d", len(message.payload))
-            return
-        try:
-            future.set_result(read_reply(message, device=self._topics.device))
-        except RemoteError as error:
-            future.set_exception(error)
+        elif isinstance(reply, RemoteError):
+            future.set_exception(reply)
+        else:
+            future.set_result(reply)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -12,10 +13,37 @@ from drupelet_shared.inference import InferenceReply
 
 
 @dataclass(frozen=True, slots=True)
+class Again:
+    """What to do when a reply has not come after a time, after twice that, four times, and so on."""
+
+    after_s: float
+    action: Callable[[], None]
+
+
+@dataclass(slots=True)
 class _Waiting:
     future: Future[InferenceReply]
     deadline_s: float
     too_late: RemoteError
+    again: Again | None
+    again_s: float | None
+    _times: int = 0
+
+    @property
+    def next_s(self) -> float:
+        """When there is something to do about it."""
+        return self.deadline_s if self.again_s is None else min(self.deadline_s, self.again_s)
+
+    def is_due(self, now_s: float) -> bool:
+        """Whether the action is due."""
+        return self.again_s is not None and self.again_s <= now_s
+
+    def put_off(self, now_s: float) -> Callable[[], None]:
+        """The action, which will be due again after twice the time."""
+        assert self.again is not None
+        self._times += 1
+        self.again_s = now_s + self.again.after_s * 2**self._times
+        return self.again.action
 
 
 class PendingReplies:
@@ -29,19 +57,24 @@ class PendingReplies:
         self._clock = threading.Thread(target=self._expire, name="drupelet-deadlines", daemon=True)
         self._clock.start()
 
-    def add(self, correlation: bytes, *, timeout_s: float, too_late: RemoteError) -> Future[InferenceReply]:
+    def add(
+        self, correlation: bytes, *, timeout_s: float, too_late: RemoteError, again: Again | None = None
+    ) -> Future[InferenceReply]:
         """Expect a reply.
 
         Args:
             correlation: What the reply will carry.
             timeout_s: How long to wait.
             too_late: What the future raises then.
+            again: What to do meanwhile if no reply comes.
         """
         future: Future[InferenceReply] = Future()
         # A running future cannot be cancelled, so whoever ends it never finds it ended already.
         future.set_running_or_notify_cancel()
         with self._changed:
-            self._waiting[correlation] = _Waiting(future, time.monotonic() + timeout_s, too_late)
+            now_s = time.monotonic()
+            again_s = now_s + again.after_s if again is not None else None
+            self._waiting[correlation] = _Waiting(future, now_s + timeout_s, too_late, again, again_s)
             self._changed.notify()
         return future
 
@@ -70,9 +103,12 @@ class PendingReplies:
                 late = {key: waiting for key, waiting in self._waiting.items() if waiting.deadline_s <= now_s}
                 for key in late:
                     del self._waiting[key]
-                if not late:
-                    next_s = min((waiting.deadline_s for waiting in self._waiting.values()), default=None)
+                again = [waiting.put_off(now_s) for waiting in self._waiting.values() if waiting.is_due(now_s)]
+                if not late and not again:
+                    next_s = min((waiting.next_s for waiting in self._waiting.values()), default=None)
                     self._changed.wait(None if next_s is None else next_s - now_s)
             # Outside the lock, as the callbacks of a future may call back here.
             for waiting in late.values():
                 waiting.future.set_exception(waiting.too_late)
+            for action in again:
+                action()
