@@ -40,6 +40,8 @@ def start_members(
         config = site.configure(broker, extra=f'pools = ["{pool}"]\ntuning.max_seconds = 0.2')
         site.install(config, model=model, release=release)
         heard = stack.enter_context(site.listener(broker))
+        # Two agents start and measure on what may be one core.
+        heard.patience_s = 60.0
         members.append((site, stack.enter_context(running_agent(config))))
         heard.wait_for(site.topics.model_state("digits"), health="ready")
     return members

@@ -59,6 +59,22 @@ def test_a_kill_at_any_system_call_that_changes_files_loses_nothing_and_leaves_n
     assert all(count > 3 for count in points.values()), points
 
 
+@pytest.mark.slow
+def test_whatever_a_power_cut_leaves_of_what_was_not_synced_one_whole_release_is_active(
+    packages: Path, quick_folder: Path
+) -> None:
+    found = run_program("support.power_cuts", packages, quick_folder)
+    states = {name: tried["states"] for name, tried in found.items()}
+    sys.stdout.write(f"{sum(states.values())} states of the disk: 0 lost, 0 half active; {states}\n")
+    assert len(states) == 12
+    assert all(count > 2 for count in states.values()), states
+    # What an activation costs the card, beside the package itself: its record and what was measured.
+    assert found["activate 3"]["syncs"] == 2
+    assert found["activate 3"]["written_bytes"] < 10_000
+    assert found["install 2"]["syncs"] < 20
+    sys.stdout.write(f"{ {name: (tried['syncs'], tried['written_bytes']) for name, tried in found.items()} }\n")
+
+
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
 
 

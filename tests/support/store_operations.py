@@ -17,6 +17,7 @@ from support.values import make_activation
 
 MODEL = "digits"
 _VARIANT = "ort-fp32"
+_UPLOAD = "3" * 64
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,13 @@ class Operation:
         before: What has happened to the store before, as names of operations.
         run: The change.
         active: The release that is active afterwards; None if none is.
+        leaves: Files that are there afterwards, by their path in the store.
     """
 
     before: tuple[str, ...]
     run: Callable[[Store], object]
     active: int | None
+    leaves: Mapping[str, bytes] | None = None
 
 
 class Operations:
@@ -39,6 +42,7 @@ class Operations:
 
     def __init__(self, packages: Path) -> None:
         self._packages = packages
+        self._upload = (packages / f"{MODEL}-3.0.0.drupe").read_bytes()
         steps = ("install 1", "install 2")
         self.by_name: Mapping[str, Operation] = {
             "install 1": Operation((), lambda store: self.install(store, 1), 1),
@@ -52,7 +56,7 @@ class Operations:
             "tune": Operation(steps, self._tune, 2),
             "remove": Operation(steps, self._remove, None),
             "install 2 after the removal": Operation((*steps, "remove"), lambda store: self.install(store, 2), 2),
-            "receive 3": Operation(steps, self._receive, 2),
+            "receive 3": Operation(steps, self._receive, 2, {f"incoming/{_UPLOAD}.drupe": self._upload}),
         }
 
     def make(self, root: Path, name: str) -> Store:
@@ -96,11 +100,10 @@ class Operations:
             store.collect()
 
     def _receive(self, store: Store) -> None:
-        content = (self._packages / f"{MODEL}-3.0.0.drupe").read_bytes()
-        spool, digest = Spool(incoming_folder(store.root), DeliveryConfig(reserve=1)), "3" * 64
+        content, spool = self._upload, Spool(incoming_folder(store.root), DeliveryConfig(reserve=1))
         for offset in range(0, len(content), 4096):
-            spool.append(digest, len(content), offset=offset, chunk=content[offset : offset + 4096])
-        assert spool.whole(digest).read_bytes() == content
+            spool.append(_UPLOAD, len(content), offset=offset, chunk=content[offset : offset + 4096])
+        assert spool.whole(_UPLOAD).read_bytes() == content
 
 
 def check_store(root: Path, *, allowed: set[int | None], releases: set[int]) -> int | None:

@@ -64,6 +64,10 @@ class Call:
     arguments: tuple[int, ...]
 
 
+# Told of a call as it begins; what it returns is told of the result.
+Observe = Callable[[int, Call], Callable[[int], None]]
+
+
 @dataclass(frozen=True)
 class Traced:
     """What became of a child: the calls it began, and its exit status; None if it was killed."""
@@ -72,10 +76,11 @@ class Traced:
     status: int | None
 
 
-def trace(work: Callable[[], object], *, kill_at: int | None = None) -> Traced:
+def trace(work: Callable[[], object], *, kill_at: int | None = None, observe: Observe | None = None) -> Traced:
     """Run `work` in a forked child, and kill it as it begins its `kill_at`-th (from 0) call that changes files.
 
-    The call itself is not carried out. The process must have one thread.
+    The call itself is not carried out. The process must have one thread. `observe` is told of each call as it begins,
+    with the child's process id; what it returns is told of the call's result.
     """
     pid = os.fork()
     if pid == 0:
@@ -83,7 +88,7 @@ def trace(work: Callable[[], object], *, kill_at: int | None = None) -> Traced:
     calls: list[Call] = []
     _wait_for_stop(pid)
     _ptrace(_SETOPTIONS, pid, _TRACESYSGOOD | _EXITKILL)
-    pending = 0
+    pending, end = 0, _ignore
     while True:
         _ptrace(_SYSCALL, pid, pending)
         _, status = os.waitpid(pid, 0)
@@ -93,20 +98,35 @@ def trace(work: Callable[[], object], *, kill_at: int | None = None) -> Traced:
             return Traced(tuple(calls), None)
         stop = os.WSTOPSIG(status)
         pending = 0 if stop == signal.SIGTRAP | 0x80 else stop
-        call = _call_that_changes(pid) if pending == 0 else None
-        if call is not None:
+        if pending:
+            continue
+        call, result = _look(pid)
+        if call is None:
+            end(result)
+            end = _ignore
+        else:
             if len(calls) == kill_at:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
                 return Traced(tuple(calls), None)
             calls.append(call)
+            end = observe(pid, call) if observe is not None else _ignore
+
+
+def _ignore(_: int) -> None:
+    """A result that nobody wants."""
+
+
+def read_memory(pid: int, address: int, length: int) -> bytes:
+    """Bytes of another process."""
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        memory.seek(address)
+        return memory.read(length)
 
 
 def read_text(pid: int, address: int) -> str:
     """A C string in another process."""
-    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
-        memory.seek(address)
-        return memory.read(4096).partition(b"\0")[0].decode()
+    return read_memory(pid, address, 4096).partition(b"\0")[0].decode()
 
 
 def _run_child(work: Callable[[], object]) -> None:
@@ -125,16 +145,18 @@ def _wait_for_stop(pid: int) -> None:
     assert os.WIFSTOPPED(status), status
 
 
-def _call_that_changes(pid: int) -> Call | None:
-    """The call that a stopped child begins; None if it ends one, or changes nothing."""
+def _look(pid: int) -> tuple[Call | None, int]:
+    """The call that a stopped child begins, if it changes files; else None, and the result if it ends one."""
     buffer = ctypes.create_string_buffer(_INFO.size)
     _ptrace(_GET_SYSCALL_INFO, pid, ctypes.addressof(buffer), address=_INFO.size)
     operation, _, _, _, number, *arguments = _INFO.unpack(buffer.raw)
-    name = _NAMES.get(number) if operation == _ENTRY else None
+    if operation != _ENTRY:
+        return None, ctypes.c_int64(number).value
+    name = _NAMES.get(number)
     flags_at = {"open": 1, "openat": 2}.get(name or "")
     if name is None or (flags_at is not None and not _WRITING_FLAGS & arguments[flags_at]):
-        return None
-    return Call(name, tuple(arguments))
+        return None, 0
+    return Call(name, tuple(arguments)), 0
 
 
 def _ptrace(request: int, pid: int, data: int, *, address: int = 0) -> None:

@@ -107,7 +107,9 @@ class Spool:
             raise PackageTooLargeError(
                 f"upload {digest[:12]} has {format_bytes(size)}: the limit is {format_bytes(limit)}"
             )
-        self._root.mkdir(parents=True, exist_ok=True)
+        if not self._root.is_dir():
+            self._root.mkdir(parents=True, exist_ok=True)
+            sync_folder(self._root.parent)
         self.collect()
         self._make_room()
         free = shutil.disk_usage(self._root).free
