@@ -1,4 +1,7 @@
-"""Keeps out of the agent's own process what libraries load there and it never uses: 9 MB of resident memory."""
+"""Keeps out of the agent's processes what libraries load there and they never use.
+
+It takes 9 MB of resident memory in the parent, and 5 in a worker.
+"""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def attack():
     attempt("kill", lambda: os.kill(os.getppid(), 0))
     print("END", file=sys.stderr, flush=True)
 
-if "drupelet_agent.serving.worker" in sys.orig_argv:
+if "drupelet_agent.serving" in sys.orig_argv:
     threading.Thread(target=attack, daemon=True).start()
 """
 

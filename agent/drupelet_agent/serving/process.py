@@ -53,7 +53,7 @@ class WorkerProcess:
             os.ftruncate(self._memory, SLOTS * spec.slot_bytes)
             child = replace(spec, socket_fd=theirs.fileno(), memory_fd=self._memory)
             self._process = subprocess.Popen(
-                [*_PYTHON, "-m", "drupelet_agent.serving.worker", json.dumps(asdict(child))],
+                [*_PYTHON, "-m", "drupelet_agent.serving", json.dumps(asdict(child))],
                 pass_fds=(child.socket_fd, child.memory_fd),
                 env=worker_environment(),
                 stdin=subprocess.DEVNULL,

@@ -235,7 +235,3 @@ def main() -> int:
     gc.freeze()
     _serve(channel, worker)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
