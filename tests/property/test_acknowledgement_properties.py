@@ -20,16 +20,19 @@ class Broker(RuleBasedStateMachine):
         # In the order of delivery: what the broker waits to hear about, and what the agent has still to answer.
         self.outstanding: list[int] = []
         self.in_work: list[int] = []
+        # What it was told of in this session.
+        self.heard: list[int] = []
 
     def hear(self) -> None:
         """The broker's end of MQTT 5, section 4.6: acknowledgements come in the order of delivery."""
         while self.acknowledged:
             assert self.outstanding, "an acknowledgement for nothing"
-            assert self.acknowledged.pop(0) == self.outstanding.pop(0)
+            assert self.acknowledged.pop(0) == self.outstanding[0]
+            self.heard.append(self.outstanding.pop(0))
 
     @rule()
     def deliver(self) -> None:
-        assert self.acknowledgements.is_new(self.next_id, duplicate=False)
+        assert self.acknowledgements.is_new(self.next_id, duplicate=False, identity=f"request {self.next_id}")
         self.outstanding.append(self.next_id)
         self.in_work.append(self.next_id)
         self.next_id += 1
@@ -47,13 +50,23 @@ class Broker(RuleBasedStateMachine):
     def reconnect(self) -> None:
         self.acknowledgements.connection_lost()
         for number in list(self.outstanding):
-            assert not self.acknowledgements.is_new(number, duplicate=True), "a request would be worked on twice"
+            is_new = self.acknowledgements.is_new(number, duplicate=True, identity=f"request {number}")
+            assert not is_new, "a request would be worked on twice"
             self.hear()
+
+    @precondition(lambda self: self.heard)
+    @rule(data=st.data())
+    def reconnect_before_the_last_acknowledgements_are_through(self, data: st.DataObject) -> None:
+        unheard = data.draw(st.integers(1, len(self.heard)))
+        self.outstanding = self.heard[-unheard:] + self.outstanding
+        del self.heard[-unheard:]
+        self.reconnect()
 
     @rule()
     def lose_the_session(self) -> None:
         self.acknowledgements.session_lost()
         self.outstanding.clear()
+        self.heard.clear()
 
     @invariant()
     def what_is_answered_is_acknowledged_unless_something_before_it_is_in_work(self) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+
+# A broker sends again at most what it had out at once, its Receive Maximum.
+_REMEMBERED = 1024
 
 
 @dataclass(slots=True)
 class _Entry:
+    identity: Hashable
     delivered: bool = True
     done: bool = False
 
@@ -17,25 +21,33 @@ class Acknowledgements:
 
     def __init__(self, send: Callable[[int], None]) -> None:
         self._send = send
-        # In the order of delivery; a broker sends again in the same order.
+        # In the order of delivery; those that were not delivered again yet come after all that were.
         self._entries: dict[int, _Entry] = {}
+        # Acknowledged last, the oldest first: a connection may end before the broker hears of it.
+        self._acknowledged: dict[int, Hashable] = {}
 
-    def is_new(self, packet_id: int, *, duplicate: bool) -> bool:
+    def is_new(self, packet_id: int, *, duplicate: bool, identity: Hashable = None) -> bool:
         """Note a delivery.
 
         Args:
             packet_id: The message's packet identifier.
             duplicate: Whether the broker says that it has sent the message before.
+            identity: What tells it from a later message under the same packet identifier; None if nothing does.
 
         Returns:
-            Whether the message is to be dealt with: a repetition of one that is already in work is not.
+            Whether the message is to be dealt with: a repetition of one that is in work, or was dealt with, is not.
         """
         if duplicate and packet_id in self._entries:
-            self._entries[packet_id].delivered = True
+            entry = self._entries.pop(packet_id)
+            entry.delivered = True
+            # What the broker has not heard of either may have come in front of it this time.
+            self._entries[packet_id] = entry
             self._flush()
             return False
-        self._entries[packet_id] = _Entry()
-        return True
+        known = duplicate and identity is not None and self._acknowledged.get(packet_id) == identity
+        self._entries[packet_id] = _Entry(identity, done=known)
+        self._flush()
+        return not known
 
     def done(self, packet_id: int) -> None:
         """A message is dealt with; it is acknowledged as soon as all before it are."""
@@ -53,10 +65,17 @@ class Acknowledgements:
     def session_lost(self) -> None:
         """The broker knows nothing of these messages any more."""
         self._entries.clear()
+        self._acknowledged.clear()
 
     def _flush(self) -> None:
         for packet_id, entry in list(self._entries.items()):
-            if not (entry.done and entry.delivered):
+            if not entry.delivered:
+                continue
+            if not entry.done:
                 return
             del self._entries[packet_id]
+            self._acknowledged.pop(packet_id, None)
+            self._acknowledged[packet_id] = entry.identity
+            if len(self._acknowledged) > _REMEMBERED:
+                del self._acknowledged[next(iter(self._acknowledged))]
             self._send(packet_id)

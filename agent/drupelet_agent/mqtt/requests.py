@@ -68,7 +68,9 @@ class RequestRouter:
         """Submit a request to its model, or answer at once with what is wrong with it."""
         if not self._open:
             return
-        if message.qos > 0 and not self._acknowledgements.is_new(message.mid, duplicate=message.dup):
+        # Without Correlation Data nothing tells a repetition from another request like it.
+        identity = message.correlation and (message.topic, message.response_topic, message.correlation)
+        if message.qos > 0 and not self._acknowledgements.is_new(message.mid, duplicate=message.dup, identity=identity):
             return
         addressed = self._topics.parse_infer(message.topic)
         # A retained request would come back at every start; not every broker knows how to hold them back.

@@ -95,7 +95,7 @@ def _throughput(folder: Path, options: argparse.Namespace) -> object:
 
 
 def _comparison(folder: Path, options: argparse.Namespace) -> object:
-    blocks, requests = (2, 5) if options.quick else (40, 25)
+    blocks, requests = (2, 5) if options.quick else (30, 20)
     return compare(folder, blocks=blocks, requests_a_block=requests, with_http=not options.without_http)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median_low
 from subprocess import Popen
 
 import psutil
@@ -28,6 +29,7 @@ from support.proxy import Proxy, proxy
 
 _FAULT_EVERY_S = 10.0
 _SETTLED_S = 60.0
+_SAMPLES_COMPARED = 30
 # Requests that wait while a worker or the broker is away, and how long the last answers may take.
 _QUEUE_LENGTH = 2048
 _DRAIN_S = 60.0
@@ -47,7 +49,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Soak:
-    """What a run came to; growth is the mean of the last minute over that of the second."""
+    """What a run came to.
+
+    Growth is the mean of the last minute over that of the second. `repeated` counts answers that came more than once,
+    as QoS 1 allows when a connection ends before an acknowledgement is through; their correlation tells them.
+    """
 
     minutes: float
     offered_per_s: float
@@ -109,8 +115,8 @@ def measure_soak(folder: Path, *, minutes: float, load: float, say: Callable[[st
             unanswered=len(sender.sent - sender.answered),
             parent_growth=watch.growth("parent_bytes"),
             total_growth=watch.growth("total_bytes"),
-            descriptors_first=watch.samples[0].descriptors,
-            descriptors_last=watch.samples[-1].descriptors,
+            descriptors_first=watch.descriptors(watch.samples[:_SAMPLES_COMPARED]),
+            descriptors_last=watch.descriptors(watch.samples[-_SAMPLES_COMPARED:]),
             samples=watch.samples,
         )
 
@@ -218,6 +224,11 @@ class _Watch:
                 descriptors=self._parent.num_fds(),
             )
         )
+
+    @staticmethod
+    def descriptors(samples: list[Sample]) -> int:
+        """How many are open for good: a file may be read at the moment of any one sample."""
+        return median_low([sample.descriptors for sample in samples])
 
     def growth(self, name: str) -> float:
         """The last minute's mean over the second's, less one; 0 for a run too short to tell."""

@@ -64,3 +64,14 @@ def test_messages_of_a_lost_session_are_not_acknowledged(acknowledgements: Ackno
     acknowledgements.session_lost()
     acknowledgements.done(7)
     assert sent == []
+
+
+@pytest.mark.parametrize(("identity", "is_new"), [("a", False), ("b", True), (None, True)])
+def test_a_repetition_of_what_was_acknowledged_is_told_by_its_identity(identity: str | None, is_new: bool) -> None:  # noqa: FBT001 - a test's parameter
+    sent: list[int] = []
+    found = Acknowledgements(sent.append)
+    found.is_new(7, duplicate=False, identity="a")
+    found.done(7)
+    found.connection_lost()
+    assert found.is_new(7, duplicate=True, identity=identity) == is_new
+    assert sent == ([7] if is_new else [7, 7])
