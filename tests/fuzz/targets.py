@@ -7,6 +7,7 @@ from fuzz.codec import CODEC
 from fuzz.documents import MANIFEST, MESSAGE, SIGNATURE, STATEMENT, WORKER_PACKET
 from fuzz.files import GOLDEN, IMAGE, KEY
 from fuzz.mqtt_packets import MQTT_PACKETS
+from fuzz.orders import CHUNKS, ORDERS
 from fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
@@ -21,6 +22,8 @@ TARGETS: dict[str, Target] = {
         MESSAGE,
         WORKER_PACKET,
         MQTT_PACKETS,
+        ORDERS,
+        CHUNKS,
         IMAGE,
         GOLDEN,
         KEY,
