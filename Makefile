@@ -56,7 +56,7 @@ bench-compiler: $(VENV)/.bench  ## Compile ResNet18 beside other methods; DATA= 
 bench-compiler-litert: $(VENV)/litert/.dev  ## Add LiteRT and ARGS= to what bench-compiler made; trains nothing again
 	PYTHONPATH=tests $(VENV)/litert/bin/python -m benchmarks.compiler --data $(DATA) --rows a --litert $(ARGS)
 
-bench-agent: $(VENV)/.dev  ## Measure the agent beside its peers; JSON on standard output
+bench-agent: $(VENV)/.dev  ## Measure the agent beside its peers, 30 minutes of faults among it; JSON; goes on where it was ended
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.agent
 
 bench-first-success: $(VENV)/.dev  ## Measure how long a newcomer waits; downloads an environment; JSON on standard output
