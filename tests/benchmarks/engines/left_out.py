@@ -6,7 +6,7 @@ LEFT_OUT = {
     "ncnn, int8": "ncnn2table and ncnn2int8 come with ncnn's sources and not with its wheel",
     "MNN, static int8": (
         "the offline quantizer in MNN 3.6.1's wheel ends with a segmentation fault: method KL on both networks, EMA on "
-        "ResNet18; the int8 row is the converter's int8 weights with activations quantized as they come"
+        "ResNet18; the converter's int8 weights are measured instead, which a Cortex-A72 computes with in float32"
     ),
     "ExecuTorch": (
         "tried and not measured: version 1.5.1 installs beside PyTorch (1.5 GB) and answers as PyTorch does on "

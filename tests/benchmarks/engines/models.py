@@ -20,7 +20,7 @@ from drupelet_host.quantization.static import quantize_static
 from drupelet_host.recipe import INPUT_NAME
 from drupelet_shared.files import write_atomically
 
-FLOAT, STATIC_INT8, DYNAMIC_INT8 = "float32", "static int8", "dynamic int8"
+FLOAT, STATIC_INT8, DYNAMIC_INT8, INT8_WEIGHTS = "float32", "static int8", "dynamic int8", "int8 weights"
 CALIBRATION_IMAGES = 16
 _TEST_SEED = 100
 _ONNX, _IMAGE, _SCORES, _FACTS = "float32.onnx", "image.npy", "scores.npy", "network.json"
@@ -33,7 +33,7 @@ class Model:
     Attributes:
         network: Of `NETWORKS`.
         runtime: What runs it.
-        precision: `FLOAT`, `STATIC_INT8` or `DYNAMIC_INT8`.
+        precision: `FLOAT`, `STATIC_INT8`, `DYNAMIC_INT8` or `INT8_WEIGHTS`.
         path: The file; some formats have a second one beside it.
     """
 
@@ -164,5 +164,5 @@ _FORMATS: Mapping[tuple[str, str], tuple[str, Callable[[_Making], None]]] = {
     ("onnxruntime", STATIC_INT8): ("static-int8.onnx", _quantize_onnx),
     ("litert", STATIC_INT8): ("static-int8.tflite", _convert_litert),
     ("litert", DYNAMIC_INT8): ("dynamic-int8.tflite", _convert_litert),
-    ("mnn", DYNAMIC_INT8): ("dynamic-int8.mnn", _convert_mnn_int8),
+    ("mnn", INT8_WEIGHTS): ("int8-weights.mnn", _convert_mnn_int8),
 }

@@ -15,7 +15,7 @@ _INT8_MARK = "int8"
 def load(_: str, path: Path, *, threads: int) -> Infer:
     """See `benchmarks.engines.runtimes.load`."""
     interpreter = MNN.Interpreter(str(path))
-    # "high" keeps float32 where the processor has half precision; "low" memory multiplies the int8 weights as int8.
+    # "high" keeps float32 where the processor has half precision; "low" memory leaves int8 weights as they are.
     settings = {"precision": "normal", "memory": "low"} if _INT8_MARK in path.stem else {"precision": "high"}
     session = interpreter.createSession({"backend": "CPU", "numThread": threads, **settings})
     taken, given = interpreter.getSessionInput(session), interpreter.getSessionOutput(session)
