@@ -42,14 +42,14 @@ def main() -> int:
 
 def _stages(work: Path, options: argparse.Namespace) -> dict[str, Stage]:
     here, litert = sys.executable, str(options.litert_python)
-    quick = ("--quick",) if options.quick else ()
+    quick, soak = (("--quick",), ("--soak-minutes", "1")) if options.quick else ((), ())
 
     def engines(name: str, part: str, *more: str) -> Stage:
         folder, report = work / "engines", work / f"{name}.json"
         command = (here, "-m", "benchmarks.engines", part, "--work", str(folder), "--output", str(report))
         return Stage(name, ((*command, "--litert-python", litert, *more),), report, (f"engines/{part}-*.json",))
 
-    agent = (here, "-m", "benchmarks.agent", "--work", str(work / "agent"), *quick)
+    agent = (here, "-m", "benchmarks.agent", "--work", str(work / "agent"), *soak, *quick)
     compiler = ("-m", "benchmarks.compiler", "--data", str(options.data), "--work", str(work / "compiler"), "--emulate")
     stages = [
         engines("instructions", "instructions", "--emulator", str(options.emulator)),

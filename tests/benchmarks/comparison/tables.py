@@ -90,10 +90,13 @@ def render_agent(report: Report) -> str:
     """Round trips and memory beside the peers."""
     parts = [describe_machine(report["machine"]), *warn_if_busy(report["machine"])]
     if report["comparison"]:
-        lines = ["| round trip, engine's time taken off | tensor | body | p50 | p99 |", "|---|---|---:|---:|---:|"]
+        lines = [
+            "| round trip, engine's time taken off | tensor | body | p50 | p99 | p50 of a bare echo |",
+            "|---|---|---:|---:|---:|---:|",
+        ]
         lines += [
             f"| {row['name']} | {row['size']} | {row['request_bytes']:,} B | {row['over_engine_p50_ms']:.2f} ms "
-            f"| {row['over_engine_p99_ms']:.2f} ms |"
+            f"| {row['over_engine_p99_ms']:.2f} ms | {row['of_echo_p50']:.2f} |"
             for row in report["comparison"]
         ]
         parts.append("\n".join(lines))
