@@ -91,6 +91,7 @@ def agent_report() -> dict[str, Any]:
         "request_bytes": 2048,
         "over_engine_p50_ms": 3.2,
         "over_engine_p99_ms": 9,
+        "of_echo_p50": 2.5,
     }
     footprint = {"name": "LitServe", "processes": 3, "resident_bytes": 400_000_000, "proportional_bytes": 300_000_000}
     return {
@@ -156,7 +157,7 @@ def test_the_compilers_files_stand_with_the_machine_that_measured_them(tmp_path:
 
 def test_the_agent_stands_beside_its_peers_with_the_aims_it_missed(tmp_path: Path) -> None:
     text = render(tmp_path, agent=agent_report())
-    assert "| MLServer | 1 KB | 2,048 B | 3.20 ms | 9.00 ms |" in text
+    assert "| MLServer | 1 KB | 2,048 B | 3.20 ms | 9.00 ms | 2.50 |" in text
     assert "| LitServe | 3 | 400.0 MB | 300.0 MB |" in text
     assert "| lost | 6 % | at most 5 % | **no** |" in text
     assert "Failed: soak: OSError: no." in text
