@@ -69,7 +69,12 @@ def control_options(command: Command) -> Command:
     """Add the options that say which devices, where the broker is, and how to print; for a `ControlCommand`."""
     options = (
         click.option("--device", multiple=True, envvar="DRUPELET_DEVICE", help="A device; may be given several times."),
-        click.option("--all", "everyone", is_flag=True, help="Every device that is online on the broker."),
+        click.option(
+            "--all",
+            "everyone",
+            is_flag=True,
+            help="Every device that is online; with deploy and status also those that are not.",
+        ),
         click.option("--prefix", default=DEFAULT_PREFIX, show_default=True, help="First levels of the topics."),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON document: a list with each device."),
         click.option(
@@ -90,6 +95,7 @@ def give_orders(
     work: Callable[[ControlClient, str], Result],
     *,
     show: Callable[[str, Result], None],
+    with_offline: bool = False,
 ) -> dict[str, Result]:
     """Do the same on every device, several at a time, and show each result; ends with 1 if one device failed.
 
@@ -97,6 +103,7 @@ def give_orders(
         control: Which devices, and how to print.
         work: The order to one device.
         show: Prints a result for people.
+        with_offline: Whether "every device" means those that are offline too.
 
     Returns:
         Each device's result.
@@ -105,7 +112,7 @@ def give_orders(
     from drupelet_host.client.control import ControlClient  # noqa: PLC0415
 
     with ControlClient(broker=control.address, prefix=control.prefix, connect_timeout_s=control.timeout_s) as client:
-        devices = control.devices or find_devices(control)
+        devices = control.devices or _every_device(control, with_offline=with_offline)
 
         def attempt(device: str) -> Result | DrupeletError:
             try:
@@ -130,15 +137,12 @@ def give_orders(
     return {device: outcome for device, outcome in outcomes.items() if not isinstance(outcome, DrupeletError)}
 
 
-def find_devices(control: Control) -> Sequence[str]:
-    """The devices that are online, by name.
+def _every_device(control: Control, *, with_offline: bool) -> Sequence[str]:
+    from drupelet_host.client.discovery import find_devices  # noqa: PLC0415 - as above
 
-    Raises:
-        DeviceOfflineError: There are none.
-    """
-    from drupelet_host.client.discovery import online_devices  # noqa: PLC0415 - as above
-
-    return online_devices(control.address, prefix=control.prefix, connect_timeout_s=control.timeout_s)
+    return find_devices(
+        control.address, prefix=control.prefix, connect_timeout_s=control.timeout_s, with_offline=with_offline
+    )
 
 
 def _to_json(device: str, outcome: BaseModel | DrupeletError) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def deploy(
         else:
             click.echo(f"{model} {version or digest} on {device}: {_describe(delivery)}")
 
-    give_orders(control, work, show=show)
+    give_orders(control, work, show=show, with_offline=True)
 
 
 @click.command(cls=ControlCommand)
@@ -76,7 +76,7 @@ def status(*, control: Control) -> None:
 
         return read_report(device, broker=control.address, prefix=control.prefix, connect_timeout_s=control.timeout_s)
 
-    give_orders(control, work, show=_show_report)
+    give_orders(control, work, show=_show_report, with_offline=True)
 
 
 def _read_desired(*, version: str | None, digest: str | None, source: str | None, clear: bool) -> DesiredState | None:

@@ -12,8 +12,10 @@ from drupelet_host.fleet.feed import FleetFeed
 _QUIET_S = 1.0
 
 
-def online_devices(broker: BrokerAddress, *, prefix: str, connect_timeout_s: float) -> tuple[str, ...]:
-    """The names of the devices that say they are online, sorted.
+def find_devices(
+    broker: BrokerAddress, *, prefix: str, connect_timeout_s: float, with_offline: bool
+) -> tuple[str, ...]:
+    """The names of the devices that say they are online, sorted; or of all that have ever said something there.
 
     Raises:
         BrokerError: The broker cannot be reached or refuses.
@@ -27,9 +29,11 @@ def online_devices(broker: BrokerAddress, *, prefix: str, connect_timeout_s: flo
             time.sleep(0.05)
         found = feed.read(
             lambda fleet, _: sorted(
-                name for name, device in fleet.devices.items() if device.status and device.status.state == "online"
+                name
+                for name, device in fleet.devices.items()
+                if device.status and (with_offline or device.status.state == "online")
             )
         )
     if not found:
-        raise DeviceOfflineError(f"broker {broker}: no device under {prefix!r} is online")
+        raise DeviceOfflineError(f"broker {broker}: no device under {prefix!r} is there")
     return tuple(found)
