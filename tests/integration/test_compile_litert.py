@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,8 @@ from support.tiny_project import RECIPE_SOURCE, write_project
 INSTALLED = importlib.util.find_spec("litert_torch") is not None
 
 
-def recipe(folder: Path, *engines: str) -> Recipe:
-    document = {**tomllib.loads(RECIPE_SOURCE), "export": {"engines": list(engines)}}
+def recipe(folder: Path, *engines: str, **sections: dict[str, Any]) -> Recipe:
+    document = {**tomllib.loads(RECIPE_SOURCE), "export": {"engines": list(engines)}, **sections}
     return parse_recipe(document, folder=write_project(folder).parent)
 
 
@@ -31,7 +32,7 @@ def test_variants_of_both_engines_are_measured_ranked_and_packed(tmp_path: Path)
     assert state.package is not None
     package = unpack_package(state.package, tmp_path / "unpacked", trusted_keys=None)
     variants = {variant.id: variant for variant in package.manifest.variants}
-    assert set(variants) == {"ort-fp32", "ort-static-wi8-ai8", "litert-fp32", "litert-static-wi8-ai8"}
+    assert {"ort-wf16", "ort-static-wi8-ai8", "litert-fp32", "litert-static-wi8-ai8"} <= variants.keys()
     times = [variant.latency.p50_ms for variant in package.manifest.variants]
     assert times == sorted(times)
     for variant in variants.values():
@@ -45,9 +46,16 @@ def test_variants_of_both_engines_are_measured_ranked_and_packed(tmp_path: Path)
 
 
 @pytest.mark.skipif(not INSTALLED, reason="litert-torch is not installed: make test-litert")
-def test_a_compile_for_litert_alone_packs_no_onnx_file(tmp_path: Path) -> None:
-    state = compile_recipe(recipe(tmp_path / "project", "litert"))
-    assert set(state.artifacts) == {"litert-fp32", "litert-static-wi8-ai8"}
+def test_a_search_for_litert_alone_judges_in_litert_and_packs_no_onnx_file(tmp_path: Path) -> None:
+    sections = {"constraints": {"max_size": "15KB"}, "prune": {"max_trials": 2, "recovery": {"epochs": 4}}}
+    state = compile_recipe(recipe(tmp_path / "project", "litert", **sections))
+    variants = {"litert-fp32", "litert-static-wi8-ai8"}
+    assert state.pruning is not None
+    assert len(state.pruning.candidates) > 1
+    assert all(candidate.measurements.keys() == variants for candidate in state.pruning.candidates)
+    assert state.artifacts.keys() == variants
+    assert state.originals.keys() == state.references.keys() == {"litert"}
+    assert state.measurements[state.ranking[0]].size_bytes <= 15_000
 
 
 @pytest.mark.skipif(INSTALLED, reason="litert-torch is installed")
