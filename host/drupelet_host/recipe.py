@@ -135,18 +135,39 @@ class SensitivityConfig(Section):
     samples: Annotated[int, Field(gt=0)] = 512
 
 
+class AugmentConfig(Section):
+    """[prune.recovery.augment]: other views of the training images, which the original answers too.
+
+    Attributes:
+        mirror: Whether left and right may change places.
+        shift: Most pixels that an image is moved by, in any direction; what comes in repeats the border.
+        views: How many there are of each image, itself included; for each the original runs over the training data.
+    """
+
+    mirror: bool = False
+    shift: Annotated[int, Field(ge=0)] = 0
+    views: Annotated[int, Field(ge=2, le=64)] = 8
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if not self.mirror and not self.shift:
+            raise ValueError("expected mirror = true or a shift above 0: all views would be the same")
+        return self
+
+
 class RecoveryConfig(Section):
     """[prune.recovery]: the fine-tuning after each step.
 
     Attributes:
         epochs: Most passes over the training data at the original's cost; a cheaper model gets up to eight times as
-            many. It ends earlier when the metric is back.
+            many. It ends earlier when the metric is back, with as much to spare as a search may lose.
         learning_rate: The highest of the schedule, for 64 samples a step; more samples take a larger one in proportion.
         batch_size: Samples a step; without it 64 to 256, by how many samples there are.
         schedule: How the learning rate falls.
         temperature: Softens the original's outputs (Hinton et al., 2015).
         distillation_weight: 1 learns from the original alone, 0 from the labels alone.
         precision: "bfloat16" computes in it where that is safe, the weights stay float32; "auto" does on a GPU.
+        augment: Other views of the images to learn from.
     """
 
     epochs: Annotated[int, Field(ge=0, le=1000)] = 4
@@ -156,6 +177,7 @@ class RecoveryConfig(Section):
     temperature: Annotated[float, Field(gt=0, le=100)] = 4.0
     distillation_weight: Share = 0.7
     precision: Precision = "auto"
+    augment: AugmentConfig | None = None
 
 
 class PruneConfig(Section):

@@ -84,7 +84,13 @@ class QuantizeAwarePass:
     def _train(self, state: CompileState, observer: Observer, *, enough: float) -> nn.Module:
         training, config = state.require_training(), self.config.recovery
         model = copy.deepcopy(training.model).requires_grad_(requires_grad=True)
-        lessons = prepare_lessons(copy.deepcopy(training.original), training.train, device=self.device)
+        lessons = prepare_lessons(
+            copy.deepcopy(training.original),
+            training.train,
+            device=self.device,
+            augment=self.config.recovery.augment,
+            seed=self.seed,
+        )
         passes = count_passes(model, lessons, config)
 
         def tell(epoch: int, metric: float) -> None:

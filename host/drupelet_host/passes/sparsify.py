@@ -55,7 +55,13 @@ class SparsifyPass:
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Set to zero and recover."""
         training = state.require_training()
-        lessons = prepare_lessons(copy.deepcopy(training.original), training.train, device=self.device)
+        lessons = prepare_lessons(
+            copy.deepcopy(training.original),
+            training.train,
+            device=self.device,
+            augment=self.config.recovery.augment,
+            seed=self.seed,
+        )
         # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
         lowest = round(state.reference.metric - state.narrow_drop(self.config.max_metric_drop), 9)
         model, steps = training.model, self.config.iterations

@@ -11,6 +11,8 @@ from torch import nn
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.evaluation.cost import count_macs
 from drupelet_host.module_outputs import name_outputs
+from drupelet_host.pruning.views import Views, choose_views
+from drupelet_host.recipe import AugmentConfig
 from drupelet_host.training_device import CPU, fits, on_device
 
 _BATCH = 256
@@ -69,11 +71,13 @@ class Lessons:
         samples: All training samples; on the GPU if that trains and has room for them.
         macs: Multiply-accumulates of the original.
         device: What trains.
+        views: Other ways to look at the samples, if any; answers are then of shape (samples, views, ...).
     """
 
     samples: Batch
     macs: int
     device: torch.device = CPU
+    views: Views | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -83,23 +87,48 @@ class Lessons:
         """One sample on the CPU, batch first."""
         return self.samples.inputs[:1].cpu()
 
-    def take(self, chosen: torch.Tensor) -> Batch:
-        """Samples by index, which is where they are held, on the device that trains."""
-        return self.samples.pick(chosen).to(self.device)
+    def take(self, chosen: torch.Tensor, which: torch.Tensor | None = None) -> Batch:
+        """Samples by index on the device that trains.
+
+        Args:
+            chosen: The samples; a tensor where they are held.
+            which: The view of each, where there are views; without it they are shown as they are.
+        """
+        batch = self.samples.pick(chosen).to(self.device)
+        if self.views is None:
+            return batch
+        seen = torch.zeros_like(chosen) if which is None else which
+        seen, sample = seen.to(self.device), torch.arange(len(batch), device=self.device)
+        answers = {name: values[sample, seen] for name, values in batch.answers.items()}
+        return Batch(self.views.show(batch.inputs, seen), batch.labels, answers)
 
 
-def prepare_lessons(original: nn.Module, train: Dataset, *, device: torch.device = CPU) -> Lessons:
-    """Run the original once over the training data; nothing is augmented, so its answers stay the same.
+def prepare_lessons(
+    original: nn.Module,
+    train: Dataset,
+    *,
+    device: torch.device = CPU,
+    augment: AugmentConfig | None = None,
+    seed: int = 0,
+) -> Lessons:
+    """Run the original over the training data, once for each view, so that its answers need not be asked for again.
 
     Args:
         original: The untouched model; it is left in evaluation mode.
         train: The training data.
         device: What trains.
+        augment: What other views of the images there are.
+        seed: For the choice of the views.
+
+    Raises:
+        DataError: Other views are wanted and the model takes no images.
     """
     original.eval()
     inputs = torch.from_numpy(train.inputs)
+    views = choose_views(augment, train.inputs.shape, seed=seed)
+    views = None if views is None else views.to(device)
     with on_device(original, device), torch.inference_mode():
-        batches = [name_outputs(original(batch.to(device))) for batch in torch.split(inputs, _BATCH)]
+        batches = [_answer(original, batch.to(device), views) for batch in torch.split(inputs, _BATCH)]
         answers = {name: torch.cat([batch[name] for batch in batches]).cpu() for name in batches[0]}
     samples = Batch(
         inputs,
@@ -108,4 +137,13 @@ def prepare_lessons(original: nn.Module, train: Dataset, *, device: torch.device
         {name: values.clone() for name, values in answers.items()},
     )
     held = samples.to(device) if fits(sum(tensor.nbytes for tensor in samples.tensors), device) else samples
-    return Lessons(held, count_macs(original, inputs[:1]), device)
+    return Lessons(held, count_macs(original, inputs[:1]), device, views)
+
+
+def _answer(original: nn.Module, inputs: torch.Tensor, views: Views | None) -> dict[str, torch.Tensor]:
+    """What the original makes of the samples; with views of shape (samples, views, ...)."""
+    if views is None:
+        return name_outputs(original(inputs))
+    each = [torch.full((len(inputs),), place, device=inputs.device) for place in range(len(views))]
+    found = [name_outputs(original(views.show(inputs, which))) for which in each]
+    return {name: torch.stack([answers[name] for answers in found], dim=1) for name in found[0]}

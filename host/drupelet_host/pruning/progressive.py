@@ -123,15 +123,16 @@ def progressive_pruning(
         ModelError: The model cannot be traced.
     """
     dataset = make_dataset(train, source="training data")
+    recovery = recovery or RecoveryConfig()
     run = _Run(
         # A copy: measuring and tracing switch a module's mode.
         original=copy.deepcopy(model).eval(),
         example_input=torch.from_numpy(dataset.inputs[:1]),
         evaluate=evaluate,
-        lessons=prepare_lessons(copy.deepcopy(model), dataset, device=device),
+        lessons=prepare_lessons(copy.deepcopy(model), dataset, device=device, augment=recovery.augment, seed=seed),
         samples=label_samples(model, dataset),
         pruner=pruner or StructuredPruner(),
-        recovery=recovery or RecoveryConfig(),
+        recovery=recovery,
         seed=seed,
         observer=observer,
     )

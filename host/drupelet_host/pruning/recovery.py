@@ -117,6 +117,7 @@ class _Course:
     step: Step
     schedule: torch.optim.lr_scheduler.LRScheduler
     shuffle: np.random.Generator
+    look: np.random.Generator
 
     @classmethod
     def start(cls, model: nn.Module, lessons: Lessons, *, config: RecoveryConfig, passes: int, seed: int) -> _Course:
@@ -134,14 +135,18 @@ class _Course:
             step=make_step(model, optimizer, config),
             schedule=_schedule(optimizer, config, learning_rate=learning_rate, steps=steps),
             shuffle=np.random.default_rng(seed),
+            look=np.random.default_rng((seed, 1)),
         )
 
     def train_epoch(self) -> None:
         self.model.train()
-        order = torch.from_numpy(self.shuffle.permutation(len(self.lessons))).to(self.lessons.samples.inputs.device)
-        for chosen in torch.split(order, self.batch_size):
+        held, samples = self.lessons.samples.inputs.device, len(self.lessons)
+        order = torch.from_numpy(self.shuffle.permutation(samples)).to(held)
+        views = 1 if self.lessons.views is None else len(self.lessons.views)
+        which = torch.from_numpy(self.look.integers(0, views, samples)).to(held)
+        for chosen, seen in zip(torch.split(order, self.batch_size), torch.split(which, self.batch_size), strict=True):
             if len(chosen) > 1:  # batch norm cannot train on one sample
-                self.step(self.lessons.take(chosen))
+                self.step(self.lessons.take(chosen, seen))
             self.schedule.step()
 
 

@@ -85,7 +85,13 @@ def search_pruning(
     search = _Search(
         original=copy.deepcopy(model).eval(),
         train=train,
-        lessons=prepare_lessons(copy.deepcopy(model), train, device=settings.device),
+        lessons=prepare_lessons(
+            copy.deepcopy(model),
+            train,
+            device=settings.device,
+            augment=settings.recovery.augment,
+            seed=settings.seed,
+        ),
         samples=label_samples(model, train),
         evaluate=evaluate,
         judge=judge,
@@ -144,8 +150,9 @@ class _Search:
 
     @property
     def _enough(self) -> float:
+        """Better than the original by as much as may be lost: what a step has to spare, the next ones can spend."""
         drop = self.settings.max_metric_drop
-        return self.baseline if drop >= 0 else self._lowest(drop - _RESERVE)
+        return self._lowest(-drop if drop >= 0 else drop - _RESERVE)
 
     def run(self, curves: Mapping[str, SensitivityCurve]) -> PruningResult:
         groups = {group.name: group for group in find_groups(self.original, self.example_input)}

@@ -106,6 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-metric-drop", type=float, default=0.005, help="of row (f); a fraction")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what trains")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto", help="of recovery")
+    parser.add_argument(
+        "--shift", type=int, default=1, help="pixels that rows (f) and (g) move images by to learn more"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="rows in the making at a time")
     parser.add_argument("--minutes", type=float, help="give up the rows that are not done by then")
     parser.add_argument("--nncf-python", type=Path, default=Path(sys.executable), help="interpreter that has nncf")
@@ -127,6 +130,7 @@ def _setting(arguments: argparse.Namespace) -> Setting:
         nncf_python=arguments.nncf_python,
         device=arguments.device,
         precision=arguments.precision,
+        shift=arguments.shift,
     )
 
 

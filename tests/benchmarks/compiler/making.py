@@ -63,19 +63,19 @@ def _wish(row: str, setting: Setting, *, max_minutes: float | None) -> Wish:
         drop, variants = setting.max_metric_drop, ("static", "mixed", "dynamic", "float16")
         return Wish(
             max_metric_drop=drop,
-            max_step_drop=drop / 2,
+            max_step_drop=drop,
             epochs=setting.epochs,
             max_minutes=max_minutes,
             variants=variants,
         )
     share_cache(setting, source="f", row="g")
     drop = _match_best_peer(setting)
-    # It stays larger than (f), and so gets fewer passes for the same number of epochs; with a limit this tight, int8
-    # would mean a second training with rounding.
+    # It stays larger than (f), and so gets fewer passes for the same number of epochs, and needs more of them to be
+    # better than its teacher; with a limit this tight, int8 would mean a second training with rounding.
     return Wish(
         max_metric_drop=drop,
         max_step_drop=drop - _AHEAD,
-        epochs=2 * setting.epochs,
+        epochs=4 * setting.epochs,
         max_minutes=max_minutes,
         variants=("float16",),
     )

@@ -54,8 +54,7 @@ class Wish:
 
     Attributes:
         max_metric_drop: The constraint.
-        max_step_drop: What a step of the search may lose of the selection metric. Less than the constraint: the best of
-            many epochs and of many candidates is flattered by the samples that chose it, and others judge the result.
+        max_step_drop: What the search may lose of the selection metric.
         epochs: Of recovery, at the original's cost.
         max_minutes: When the search begins no further candidate; a safeguard, since a search that it ends is not the
             same twice.
@@ -113,9 +112,14 @@ def _recipe(setting: Setting, *, row: str, wish: Wish) -> dict[str, object]:
         "data": {"train": training.name, "validation": selection.name},
         "constraints": {"max_metric_drop": wish.max_metric_drop},
         "quantize": {"variants": list(wish.variants)},
-        "prune": {**limits, "recovery": {"epochs": wish.epochs, "precision": setting.precision}},
+        "prune": {**limits, "recovery": _recovery(setting, wish)},
         "output": {"folder": f"package-{row}"},
     }
+
+
+def _recovery(setting: Setting, wish: Wish) -> dict[str, object]:
+    told: dict[str, object] = {"epochs": wish.epochs, "precision": setting.precision}
+    return {**told, "augment": {"shift": setting.shift}} if setting.shift else told
 
 
 def _write_weights(setting: Setting) -> Path:

@@ -32,6 +32,7 @@ class Setting:
         nncf_python: An interpreter that can import nncf.
         device: What trains.
         precision: What recovery computes in.
+        shift: By how many pixels at most the images are moved that this project's compiler learns from.
     """
 
     work: Path
@@ -44,6 +45,7 @@ class Setting:
     nncf_python: Path
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    shift: int = 0
 
     @property
     def weights(self) -> Path:
