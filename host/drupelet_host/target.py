@@ -9,6 +9,7 @@ from typing import Literal
 from drupelet_shared.errors import InvalidValueError
 
 LayerKind = Literal["convolution", "grouped", "pointwise", "depthwise", "vector", "matrix"]
+Int8Gains = Mapping[LayerKind, tuple[tuple[int, float], ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +21,8 @@ class TargetDevice:
         architecture: As `uname -m` says it there.
         cores: How many there are.
         channel_multiple: Layer widths its kernels like are multiples of this.
-        int8_gains: How many times fewer instructions a kind of layer takes in static int8 than in float, in ONNX
-            Runtime; kinds that were not counted are left out.
+        int8_gains: By kind of layer and its input channels, ascending, how many times fewer instructions it takes in
+            static int8 than in float between two layers in int8, going there and back included, in ONNX Runtime.
         engine_min_versions: By engine, the oldest version that packages for it may ask for.
     """
 
@@ -29,13 +30,20 @@ class TargetDevice:
     architecture: str
     cores: int
     channel_multiple: int
-    int8_gains: Mapping[LayerKind, float]
+    int8_gains: Int8Gains
     engine_min_versions: Mapping[str, str]
 
 
 # Counted with ONNX Runtime 1.32 at one thread on QEMU's Cortex-A72, which is no measure of time: `python -m
 # benchmarks.instructions.layer_gains` in tests/ has the layers and counts them again.
-_CORTEX_A72_GAINS: Mapping[LayerKind, float] = {"depthwise": 2.84, "pointwise": 1.09, "vector": 0.68}
+_CORTEX_A72_GAINS: Int8Gains = {
+    "convolution": ((16, 1.40), (32, 1.52)),
+    "grouped": ((32, 0.73),),
+    "pointwise": ((16, 1.03), (32, 1.18), (48, 1.22), (96, 1.28), (192, 1.32)),
+    "depthwise": ((32, 2.61), (96, 3.65)),
+    "vector": ((256, 0.71), (1024, 1.06)),
+    "matrix": ((128, 1.09),),
+}
 
 # A NEON register holds 4 floats and the GEMM kernels of both runtimes work on tiles of 8 output channels.
 TARGETS = {

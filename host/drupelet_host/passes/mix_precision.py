@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -14,7 +13,7 @@ from drupelet_host.quantization.mixed import MixedPrecision, mix_precision
 from drupelet_host.quantization.static import Calibrated, StaticSettings, calibrate, write_static
 from drupelet_host.recipe import QuantizeConfig, Recipe
 from drupelet_host.state import CompileState
-from drupelet_host.target import LayerKind, find_target
+from drupelet_host.target import Int8Gains, find_target
 from drupelet_host.variants import FLOAT, MIXED
 
 # A person who states no accuracy constraint has still not asked for a model that stopped working.
@@ -28,7 +27,7 @@ class MixPrecisionPass:
     name: ClassVar[str] = "mix_precision"
     config: QuantizeConfig
     max_metric_drop: float
-    gains: Mapping[LayerKind, float]
+    gains: Int8Gains
     seed: int
 
     @classmethod

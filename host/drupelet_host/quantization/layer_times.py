@@ -18,6 +18,7 @@ import onnxruntime as ort
 from drupelet_host.data.samples import Tensors
 from drupelet_host.quantization.graph import copy_model, first_output, read_constants
 from drupelet_host.quantization.layers import Layer
+from drupelet_shared.engines.onnxruntime import UNWANTED_OPTIMIZERS
 
 _RUNS = 30
 _WARMUP_RUNS = 5
@@ -74,7 +75,12 @@ def _open(model: onnx.ModelProto, prefix: Path) -> ort.InferenceSession:
     options.log_severity_level = _ERRORS_ONLY
     options.enable_profiling = True
     options.profile_file_prefix = str(prefix)
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(
+        model.SerializeToString(),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=set(UNWANTED_OPTIMIZERS),
+    )
 
 
 def _mark_nodes(model: onnx.ModelProto, layers: Sequence[Layer]) -> onnx.ModelProto:

@@ -11,15 +11,15 @@ from typing import Literal
 import onnx
 
 from drupelet_host.quantization.choice import Judge
-from drupelet_host.quantization.layer_kinds import find_kinds
+from drupelet_host.quantization.layer_gains import find_gains, find_work
 from drupelet_host.quantization.layer_losses import LayerLoss, measure_losses, write_float
 from drupelet_host.quantization.layer_times import ModelTimes, time_layers
 from drupelet_host.quantization.static import Calibrated, StaticSettings, write_static
-from drupelet_host.target import LayerKind
+from drupelet_host.target import Int8Gains
 
 _FLOAT: Literal["float"] = "float"
 _INT8: Literal["int8"] = "int8"
-# Less than this share of the time is no reason for one more file in the package.
+# Less than this share of the work is no reason for one more file in the package.
 _WORTH_MIXING = 0.05
 # Layers that are tried in int8 again once the limit is met.
 _MAX_RETURNED = 8
@@ -91,15 +91,15 @@ def mix_precision(
     judge: Judge,
     lowest_score: float,
     settings: StaticSettings,
-    gains: Mapping[LayerKind, float],
+    gains: Int8Gains,
 ) -> MixedPrecision:
     """Choose the layers that stay in float, until the score is at least `lowest_score`.
 
-    Each layer's loss is measured with it alone in int8. What int8 saves of its time is what the target's gain saves
-    of its float time, which ONNX Runtime's profiler measures here: float kernels do the same work on both machines,
-    while an int8 dot product on this one would say nothing of a processor without. Layers that are more work in int8 go
-    to float first, where that is worth it. Then those go that give back most score for the time they cost, as few as
-    will do; at last, what the limit does not need returns to int8.
+    Each layer's loss is measured with it alone in int8. What int8 saves is counted: the layer's multiply-accumulates,
+    less what the target's gain leaves of them. An int8 dot product on this machine would say nothing of a processor
+    without, and times are never the same twice. Layers that are more work in int8 go to float first, where that is
+    worth it. Then those go that give back most score for the work they cost, as few as will do; at last, what the limit
+    does not need returns to int8.
 
     Args:
         calibrated: The float model with what calibration saw.
@@ -122,7 +122,7 @@ def mix_precision(
         keep = pinned | slow | costly
         score = bench.judge_without(keep)
         reasons = {
-            **dict.fromkeys(costly, "costs most of the score for the time it saves"),
+            **dict.fromkeys(costly, "costs most of the score for the work it saves"),
             **dict.fromkeys(slow, "more work in int8 on the target"),
             **dict.fromkeys(pinned, "cannot be int8"),
             **dict.fromkeys(settings.keep_float, "asked for"),
@@ -140,12 +140,13 @@ def mix_precision(
 class _Evidence:
     losses: Mapping[str, LayerLoss]
     gains: Mapping[str, float]
+    work: Mapping[str, float]
     float_times: ModelTimes
     int8_times: ModelTimes
 
-    def saved_ms(self, layer: str) -> float:
-        """What int8 saves of a layer's time on the target, on the clock of the machine that measured."""
-        return self.float_times.layers_ms[layer] * (1 - 1 / self.gains[layer])
+    def saved(self, layer: str) -> float:
+        """What int8 saves of a layer's work on the target, in multiply-accumulates in float."""
+        return self.work[layer] * (1 - 1 / self.gains[layer])
 
     def rows(self, calibrated: Calibrated, reasons: Mapping[str, str]) -> tuple[LayerPrecision, ...]:
         return tuple(
@@ -195,13 +196,14 @@ class _Bench:
             write_static(self.calibrated, self._path, settings=replace(self.settings, keep_float=keep))
 
 
-def _gather(bench: _Bench, gains: Mapping[LayerKind, float]) -> _Evidence:
+def _gather(bench: _Bench, gains: Int8Gains) -> _Evidence:
     times = bench.time(bench.settings.keep_float)
     float_score = bench.judge_without(bench.names)
     losses = measure_losses(bench.calibrated, judge=bench.judge, settings=bench.settings, float_score=float_score)
-    kinds = find_kinds(bench.calibrated.model, bench.calibrated.layers)
-    known = {name: 1.0 if kind is None else gains.get(kind, 1.0) for name, kind in kinds.items()}
-    return _Evidence(losses, known, times[_FLOAT], times[_INT8])
+    model, layers = bench.calibrated.model, bench.calibrated.layers
+    found = find_gains(model, layers, gains)
+    work = find_work(model, layers, bench.calibrated.histograms, samples=len(bench.calibrated.samples))
+    return _Evidence(losses, found, work, times[_FLOAT], times[_INT8])
 
 
 class _Search:
@@ -216,11 +218,11 @@ class _Search:
         """The layers that are more work in int8 on the target, where leaving them in float is worth another variant."""
         evidence = self._evidence
         slow = frozenset(name for name, gain in evidence.gains.items() if gain < 1) - pinned
-        int8_ms = sum(evidence.float_times.layers_ms[name] / gain for name, gain in evidence.gains.items())
-        return slow if -sum(map(evidence.saved_ms, slow)) > _WORTH_MIXING * int8_ms else frozenset()
+        in_int8 = sum(evidence.work[name] / gain for name, gain in evidence.gains.items())
+        return slow if -sum(map(evidence.saved, slow)) > _WORTH_MIXING * in_int8 else frozenset()
 
     def find_costly(self, kept: frozenset[str]) -> frozenset[str]:
-        """The fewest further layers that reach the limit, those that give back most for their time first."""
+        """The fewest further layers that reach the limit, those that give back most for their work first."""
         if self._meets(kept):
             return frozenset()
         order = sorted(self._in_order(kept), key=self._worth, reverse=True)
@@ -232,8 +234,8 @@ class _Search:
 
     def _return_unneeded(self, kept: frozenset[str], costly: Sequence[str]) -> frozenset[str]:
         chosen = frozenset(costly)
-        for name in sorted(costly, key=self._evidence.saved_ms, reverse=True)[:_MAX_RETURNED]:
-            if self._evidence.saved_ms(name) >= 0 and self._meets(kept | (chosen - {name})):
+        for name in sorted(costly, key=self._evidence.saved, reverse=True)[:_MAX_RETURNED]:
+            if self._evidence.saved(name) >= 0 and self._meets(kept | (chosen - {name})):
                 chosen -= {name}
         return chosen
 
@@ -241,11 +243,11 @@ class _Search:
         return self._bench.judge_without(keep) >= self._lowest_score
 
     def _worth(self, name: str) -> tuple[float, float]:
-        """What a layer gives back for each millisecond: of the score, and where that says nothing, of the error."""
+        """What a layer gives back for the work it costs: of the score, and where that says nothing, of the error."""
         found = self._evidence.losses[name]
-        floor_ms = 0.001 * self._evidence.float_times.total_ms
-        cost_ms = max(self._evidence.saved_ms(name), floor_ms)
-        return max(found.loss, 0.0) / cost_ms, found.error**2 / cost_ms
+        floor = 0.001 * sum(self._evidence.work.values())
+        cost = max(self._evidence.saved(name), floor)
+        return max(found.loss, 0.0) / cost, found.error**2 / cost
 
     def _in_order(self, without: frozenset[str]) -> list[str]:
         return [layer.name for layer in self._bench.calibrated.layers if layer.name not in without]

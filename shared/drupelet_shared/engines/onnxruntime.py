@@ -34,6 +34,8 @@ _DATATYPES = {
     "tensor(string)": Datatype.BYTES,
 }
 _ERRORS_ONLY = 3
+# Turns a layer that was left in float between two in int8 into int8 after all, with one scale for all its channels.
+UNWANTED_OPTIMIZERS = ("WeightBiasQuantization",)
 # How its arena and the C++ library say it; there is no status code of its own for it.
 _OUT_OF_MEMORY = ("std::bad_alloc", "Failed to allocate memory")
 
@@ -61,7 +63,9 @@ class OnnxRuntimeEngine:
 
     def _load(self, path: Path, options: ort.SessionOptions) -> OnnxRuntimeSession:
         try:
-            session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=set(UNWANTED_OPTIMIZERS)
+            )
             return OnnxRuntimeSession(session)
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
             _raise_if_out_of_memory(error)

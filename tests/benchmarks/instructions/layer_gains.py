@@ -1,16 +1,18 @@
 """How many times fewer instructions a layer takes in static int8 than in float, on the emulated Cortex-A72.
 
 Each kind of layer is counted in a short and in a long chain of itself, in both precisions; the difference between the
-chains is the layers alone, without what quantizes the first input and the last output. JSON on standard output; the
-gains are those of `drupelet_host.target`. Needs what `deploy/emulator/prepare` makes.
+chains is the layers alone. What going from int8 to float and back costs for each value is counted with two layers of an
+int8 chain in float, and is part of what float costs. JSON on standard output; the gains are those of
+`drupelet_host.target`. Needs what `deploy/emulator/prepare` makes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -22,8 +24,9 @@ from torch import nn
 from benchmarks.instructions.counting import count
 from benchmarks.instructions.emulator import FOLDER, EmulatedPi
 from drupelet_host.conversion.export import export_onnx
-from drupelet_host.quantization.static import quantize_static
+from drupelet_host.quantization.static import StaticSettings, calibrate, write_static
 from drupelet_host.recipe import INPUT_NAME
+from drupelet_host.target import LayerKind
 
 _SHORT, _LONG = 2, 6
 _CALIBRATION = 4
@@ -35,46 +38,63 @@ class _Case:
     make: Callable[[], nn.Module]
 
 
-_PLANE = 28
-
-
-def _conv(channels: int, *, kernel: int, groups: int = 1) -> _Case:
-    def make() -> nn.Module:
-        return nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=groups)
-
-    return _Case((1, channels, _PLANE, _PLANE), make)
-
-
-_CASES: Mapping[str, _Case] = {
-    "convolution": _conv(32, kernel=3),
-    "narrow convolution": _conv(16, kernel=3),
-    "grouped": _conv(32, kernel=3, groups=4),
-    "pointwise": _conv(96, kernel=1),
-    "narrow pointwise": _conv(16, kernel=1),
-    "depthwise": _conv(96, kernel=3, groups=96),
-    "vector": _Case((1, 256), lambda: nn.Linear(256, 256)),
-    "matrix": _Case((1, 64, 128), lambda: nn.Linear(128, 128)),
+_PLANE, _ROWS, _GROUPS = 28, 64, 4
+_WIDTHS: Mapping[LayerKind, tuple[int, ...]] = {
+    "convolution": (16, 32),
+    "grouped": (32,),
+    "pointwise": (16, 32, 48, 96, 192),
+    "depthwise": (32, 96),
+    "vector": (256, 1024),
+    "matrix": (128,),
 }
 
 
+def _case(kind: LayerKind, width: int) -> _Case:
+    if kind in {"vector", "matrix"}:
+        shape = (1, width) if kind == "vector" else (1, _ROWS, width)
+        return _Case(shape, lambda: nn.Linear(width, width))
+    kernel = 1 if kind == "pointwise" else 3
+    groups = {"depthwise": width, "grouped": _GROUPS}.get(kind, 1)
+    return _Case(
+        (1, width, _PLANE, _PLANE),
+        lambda: nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=groups),
+    )
+
+
 def main() -> None:
-    """Count every kind."""
+    """Count every kind at every width."""
     parser = argparse.ArgumentParser(prog="layer_gains", description=__doc__)
     parser.add_argument("--emulator", type=Path, default=FOLDER, metavar="FOLDER", help="default: %(default)s")
-    parser.add_argument("kinds", nargs="*", choices=[[], *_CASES], metavar="KIND", help="default: all")
     arguments = parser.parse_args()
     pi = EmulatedPi(folder=arguments.emulator.resolve())
-    rows = {kind: _measure(_CASES[kind], pi=pi) for kind in arguments.kinds or _CASES}
-    print(json.dumps({"onnxruntime": metadata.version("onnxruntime"), "layers": rows}, indent=2))
+    trip = _count_round_trip(pi=pi)
+    rows = [_measure(kind, width, trip=trip, pi=pi) for kind, widths in _WIDTHS.items() for width in widths]
+    print(json.dumps({"onnxruntime": metadata.version("onnxruntime"), "round_trip": trip, "layers": rows}, indent=2))
 
 
-def _measure(case: _Case, *, pi: EmulatedPi) -> dict[str, float]:
+def _measure(kind: LayerKind, width: int, *, trip: float, pi: EmulatedPi) -> dict[str, object]:
+    case = _case(kind, width)
+    floats, ints = _count_layer(case, pi=pi)
+    gain = (floats + trip * math.prod(case.shape)) / ints
+    return {"kind": kind, "width": width, "float": floats, "int8": ints, "gain": round(gain, 2)}
+
+
+def _count_round_trip(*, pi: EmulatedPi) -> float:
+    """Instructions for each value that goes from int8 to float and back."""
+    case = _case("pointwise", 96)
+    floats, ints = _count_layer(case, pi=pi)
+    _, whole = _count_chain(case, _LONG, pi=pi)
+    _, mixed = _count_chain(case, _LONG, pi=pi, in_float=(1, 2))
+    return round((mixed - whole - 2 * (floats - ints)) / math.prod(case.shape), 2)
+
+
+def _count_layer(case: _Case, *, pi: EmulatedPi) -> tuple[float, float]:
     short, long = (_count_chain(case, length, pi=pi) for length in (_SHORT, _LONG))
     floats, ints = ((later - earlier) / (_LONG - _SHORT) for earlier, later in zip(short, long, strict=True))
-    return {"float": floats, "int8": ints, "gain": round(floats / ints, 2)}
+    return floats, ints
 
 
-def _count_chain(case: _Case, length: int, *, pi: EmulatedPi) -> tuple[int, int]:
+def _count_chain(case: _Case, length: int, *, pi: EmulatedPi, in_float: Sequence[int] = ()) -> tuple[int, int]:
     torch.manual_seed(0)
     chain = nn.Sequential(*(nn.Sequential(case.make(), nn.ReLU()) for _ in range(length))).eval()
     random = np.random.default_rng(0)
@@ -82,8 +102,11 @@ def _count_chain(case: _Case, length: int, *, pi: EmulatedPi) -> tuple[int, int]
     with tempfile.TemporaryDirectory() as folder:
         floats, ints = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
         export_onnx(chain, case.shape, floats)
-        quantize_static(floats, ints, calibration=feeds)
-        return tuple(count(path, "onnxruntime", pi=pi).instructions for path in (floats, ints))  # type: ignore[return-value]
+        calibrated = calibrate(floats, calibration=feeds)
+        keep = frozenset(calibrated.layers[position].name for position in in_float)
+        write_static(calibrated, ints, settings=StaticSettings(keep_float=keep))
+        counted = [count(path, "onnxruntime", pi=pi).instructions for path in (floats, ints)]
+    return counted[0], counted[1]
 
 
 if __name__ == "__main__":

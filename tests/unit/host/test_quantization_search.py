@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,20 +9,26 @@ import pytest
 from onnx import TensorProto
 
 from drupelet_host.quantization.choice import Judge, choose_method
-from drupelet_host.quantization.layer_kinds import find_kinds
+from drupelet_host.quantization.layer_gains import find_gains, find_work
 from drupelet_host.quantization.layer_losses import measure_losses
 from drupelet_host.quantization.layer_times import time_layers
 from drupelet_host.quantization.mixed import mix_precision
 from drupelet_host.quantization.observation import run_samples
 from drupelet_host.quantization.ranges import METHODS
 from drupelet_host.quantization.static import Calibrated, StaticSettings, calibrate, write_static
-from drupelet_host.target import LayerKind
+from drupelet_host.target import Int8Gains
+from drupelet_shared.engines.onnxruntime import OnnxRuntimeEngine
 from support.onnx_networks import draw_images, write_convolutional
 
 # One channel is so much larger than the others that int8 leaves them nothing of the tensor before the depthwise layer.
 _SPREAD = 300.0
 _SETTINGS = StaticSettings()
-_GAINS: Mapping[LayerKind, float] = {"convolution": 1.5, "pointwise": 1.5, "depthwise": 2.0, "vector": 1.5}
+_GAINS: Int8Gains = {
+    "convolution": ((3, 1.5),),
+    "pointwise": ((16, 1.5),),
+    "depthwise": ((8, 1.0), (32, 3.0)),
+    "vector": ((32, 1.5),),
+}
 
 
 def judge_against(source: Path) -> Judge:
@@ -105,7 +111,7 @@ def test_what_costs_most_returns_to_float_until_the_limit_is_met(source: Path, c
     assert mixed.has_int8
     assert mixed.settings.keep_float >= {"n1", "c2"}
     reasons = {row.layer: (row.precision, row.reason) for row in mixed.rows}
-    assert reasons["c2"] == ("float", "costs most of the score for the time it saves")
+    assert reasons["c2"] == ("float", "costs most of the score for the work it saves")
     assert ("int8", "within the limit") in reasons.values()
 
 
@@ -133,18 +139,47 @@ def test_a_limit_beyond_float_is_not_met_and_ends_in_float(source: Path, calibra
     assert mixed.score == 0.0
 
 
+def test_gains_go_by_kind_and_width(calibrated: Calibrated) -> None:
+    found = find_gains(calibrated.model, calibrated.layers, _GAINS)
+    # 16 channels lie in the middle of 8 and 32.
+    assert found == pytest.approx({"n1": 1.5, "c2": 2.0, "c3": 1.5, "scores": 1.5})
+    assert set(find_gains(calibrated.model, calibrated.layers, {}).values()) == {1.0}
+    (beyond,) = {find_gains(calibrated.model, calibrated.layers, {"depthwise": ((64, 4.0),)})["c2"]}
+    assert beyond == 4.0
+
+
+def test_the_work_of_a_layer_is_its_multiply_accumulates_in_one_inference(calibrated: Calibrated) -> None:
+    found = find_work(calibrated.model, calibrated.layers, calibrated.histograms, samples=len(calibrated.samples))
+    pixels = float(np.mean([sample["image"][0, 0].size for sample in calibrated.samples]))
+    assert found == pytest.approx(
+        {"n1": pixels * 16 * 27, "c2": pixels * 16 * 9, "c3": pixels * 32 * 16, "scores": 5 * 32}
+    )
+
+
 def test_layers_that_are_more_work_in_int8_on_the_target_stay_float(source: Path, calibrated: Calibrated) -> None:
-    gains: Mapping[LayerKind, float] = {**_GAINS, "depthwise": 0.5}
-    mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=-1.0, settings=_SETTINGS, gains=gains)
-    kinds = find_kinds(calibrated.model, calibrated.layers)
-    assert sorted(kind or "" for kind in kinds.values()) == ["convolution", "depthwise", "pointwise", "vector"]
-    assert {row.layer: (row.precision, row.reason) for row in mixed.rows if kinds[row.layer] == "depthwise"} == {
-        "c2": ("float", "more work in int8 on the target")
+    judge = judge_against(source)
+    gains: Int8Gains = {**_GAINS, "depthwise": ((16, 0.5),)}
+    mixed = mix_precision(calibrated, judge=judge, lowest_score=-1.0, settings=_SETTINGS, gains=gains)
+    assert {row.layer: row.reason for row in mixed.rows if row.precision == "float"} == {
+        "c2": "more work in int8 on the target"
     }
-    assert all(row.precision == "int8" and row.gain == 1.5 for row in mixed.rows if row.layer != "c2")
-    nearly: Mapping[LayerKind, float] = {**_GAINS, "depthwise": 0.999}
-    mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=-1.0, settings=_SETTINGS, gains=nearly)
+    assert all(row.gain == pytest.approx(1.5) for row in mixed.rows if row.layer != "c2")
+
+
+def test_a_little_more_work_in_int8_is_not_worth_another_file(source: Path, calibrated: Calibrated) -> None:
+    gains: Int8Gains = {**_GAINS, "depthwise": ((16, 0.999),)}
+    mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=-1.0, settings=_SETTINGS, gains=gains)
     assert {row.precision for row in mixed.rows} == {"int8"}
+
+
+def test_a_layer_in_float_between_two_in_int8_runs_in_float(calibrated: Calibrated, tmp_path: Path) -> None:
+    path = tmp_path / "mixed.onnx"
+    write_static(calibrated, path, settings=StaticSettings(keep_float=frozenset({"c2"})))
+    session = OnnxRuntimeEngine().load_profiled(path, threads=1, folder=tmp_path)
+    session.run(draw_images(1)[0], ["scores"])
+    events = json.loads(session.end_profiling().read_text(encoding="utf-8"))
+    kernels = {event.get("args", {}).get("op_name") for event in events}
+    assert {"QLinearConv", "Conv"} <= kernels
 
 
 def test_layers_asked_for_stay_float_with_that_reason(source: Path, calibrated: Calibrated) -> None:

@@ -1,0 +1,80 @@
+"""What a layer costs by counting, and what int8 saves of it on the target, by its kind and width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+
+from drupelet_host.quantization.graph import first_output, read_constants
+from drupelet_host.quantization.layers import Layer
+from drupelet_host.quantization.observation import Histogram
+from drupelet_host.target import Int8Gains, LayerKind
+
+
+def find_gains(model: onnx.ModelProto, layers: Sequence[Layer], known: Int8Gains) -> dict[str, float]:
+    """How many times less work each layer is in int8, by its name.
+
+    Between the widths that were counted it is a line over the logarithm of the width, beyond them the nearest. A layer
+    of which the target knows nothing, such as a transposed convolution, is taken to gain nothing.
+    """
+    nodes = {first_output(node): node for node in model.graph.node}
+    constants = read_constants(model.graph)
+    return {layer.name: _find_gain(nodes[layer.name], constants, known) for layer in layers}
+
+
+def find_work(
+    model: onnx.ModelProto, layers: Sequence[Layer], histograms: Mapping[str, Histogram], *, samples: int
+) -> dict[str, float]:
+    """The multiply-accumulates of each layer in one inference, by its name.
+
+    Args:
+        model: The float model.
+        layers: From `find_layers`.
+        histograms: What calibration saw of the layers' outputs, which says how many values they have.
+        samples: How many inferences that was.
+    """
+    nodes = {first_output(node): node for node in model.graph.node}
+    constants = read_constants(model.graph)
+    return {
+        layer.name: _macs_a_value(nodes[layer.name], constants) * float(histograms[layer.name].counts.sum()) / samples
+        for layer in layers
+    }
+
+
+def _macs_a_value(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> int:
+    weight = constants.get(node.input[1])
+    if weight is None:  # a product of two activations
+        return 1
+    classified = _classify(node, list(weight.dims))
+    if classified is not None and classified[0] in {"vector", "matrix"}:
+        return classified[1]
+    return math.prod(weight.dims[1:])
+
+
+def _find_gain(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto], known: Int8Gains) -> float:
+    weight = constants.get(node.input[1])
+    found = None if weight is None else _classify(node, list(weight.dims))
+    if found is None or found[0] not in known:
+        return 1.0
+    kind, width = found
+    widths, gains = zip(*known[kind], strict=True)
+    return float(np.interp(math.log(width), np.log(widths), gains))
+
+
+def _classify(node: onnx.NodeProto, dims: list[int]) -> tuple[LayerKind, int] | None:
+    """The kind of a layer and its input channels."""
+    attributes = {attribute.name: attribute.i for attribute in node.attribute}
+    if node.op_type == "Gemm":
+        return "vector", dims[1 if attributes.get("transB") else 0]
+    if node.op_type == "MatMul":
+        return "matrix", dims[-2]
+    if node.op_type != "Conv":
+        return None
+    outputs, width, *kernel = dims
+    groups = attributes.get("group", 1)
+    if groups > 1:
+        return ("depthwise" if groups == outputs else "grouped"), width * groups
+    return ("pointwise" if set(kernel) == {1} else "convolution"), width
