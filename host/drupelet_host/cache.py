@@ -11,17 +11,14 @@ import shutil
 import time
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from drupelet_host.compile_pass import Pass, PassResult
 from drupelet_host.lineage import digest_file
-from drupelet_host.pass_result import PassResult
 from drupelet_host.state import CompileState
 from drupelet_shared.files import sync_folder, write_atomically
-
-if TYPE_CHECKING:
-    from drupelet_host.pipeline import Pass
 
 _ENTRY = "state.pickle"
 # Never part of an entry: the data and the original are loaded anew, the lineage is the pipeline's.

@@ -5,34 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
-
-from pydantic import BaseModel
 
 from drupelet_host.cache import PassCache
+from drupelet_host.compile_pass import Pass, PassResult
 from drupelet_host.lineage import record_pass
-from drupelet_host.pass_result import PassResult
 from drupelet_host.progress import SILENT, Observer
 from drupelet_host.state import CompileState
-
-
-class Pass(Protocol):
-    """One step of a compile."""
-
-    @property
-    def name(self) -> str:
-        """What lineage and progress call it."""
-
-    @property
-    def config(self) -> BaseModel:
-        """What it was told."""
-
-    def run(self, state: CompileState, *, observer: Observer) -> PassResult:
-        """Do the work on a copy of the state.
-
-        Raises:
-            DrupeletError: It cannot be done.
-        """
 
 
 class Pipeline:

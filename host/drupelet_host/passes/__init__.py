@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from drupelet_host.pipeline import Pass
+from drupelet_host.compile_pass import Pass
 from drupelet_host.recipe import Constraints, QuantizeConfig, Recipe
 
 # In the order in which a compile runs them. Those that take less from the recipe come first, so that a changed

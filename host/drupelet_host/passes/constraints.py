@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+from drupelet_host.compile_pass import PassResult
 from drupelet_host.constraints import check_constraints, rank_variants, show_limit
 from drupelet_host.dominance import drop_idle
 from drupelet_host.errors import ConstraintError
 from drupelet_host.frontier import describe_frontier
-from drupelet_host.pass_result import PassResult
 from drupelet_host.progress import Observer
 from drupelet_host.recipe import Constraints, Recipe
 from drupelet_host.state import CompileState

@@ -9,11 +9,11 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from drupelet_host.compile_pass import PassResult
 from drupelet_host.conversion.export import export_onnx
 from drupelet_host.conversion.litert import export_litert, require_litert
 from drupelet_host.evaluation.cost import count_file_parameters, count_macs, count_parameters
 from drupelet_host.evaluation.measurement import THREADS, Measurement, measure_models
-from drupelet_host.pass_result import PassResult
 from drupelet_host.progress import Observer
 from drupelet_host.recipe import Recipe
 from drupelet_host.state import CompileState, CostCount, Training

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from drupelet_host.compile_pass import PassResult, add_variant
 from drupelet_host.conversion.litert import export_litert
-from drupelet_host.pass_result import PassResult, add_variant
 from drupelet_host.passes.export_onnx import ExportConfig
 from drupelet_host.progress import Observer
 from drupelet_host.recipe import Recipe

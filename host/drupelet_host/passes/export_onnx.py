@@ -7,9 +7,9 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from drupelet_host.compile_pass import PassResult, add_variant
 from drupelet_host.conversion.agreement import EXPORT_TOLERANCE
 from drupelet_host.conversion.export import export_onnx
-from drupelet_host.pass_result import PassResult, add_variant
 from drupelet_host.progress import Observer
 from drupelet_host.recipe import Recipe
 from drupelet_host.state import CompileState

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from drupelet_host.pass_result import PassResult
+from drupelet_host.compile_pass import PassResult
 from drupelet_host.progress import Observer
 from drupelet_host.pruning.groups import Importance
 from drupelet_host.pruning.importance import compare_importances

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from drupelet_host.pass_result import PassResult, add_variant
+from drupelet_host.compile_pass import PassResult, add_variant
 from drupelet_host.progress import Observer
 from drupelet_host.quantization.optimise import OPTIMISE_TOLERANCE, optimise
 from drupelet_host.recipe import Recipe

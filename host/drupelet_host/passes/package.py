@@ -11,13 +11,13 @@ from typing import ClassVar, Self
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import BaseModel, ConfigDict
 
+from drupelet_host.compile_pass import PassResult
 from drupelet_host.creation_time import creation_time
 from drupelet_host.evaluation.machine import describe_machine
 from drupelet_host.evaluation.measurement import THREADS, Measurement, engine_of
 from drupelet_host.packaging.builder import PackageDescription, build_package
 from drupelet_host.packaging.golden_samples import record_samples
 from drupelet_host.packaging.keys import load_private_key
-from drupelet_host.pass_result import PassResult
 from drupelet_host.progress import Observer
 from drupelet_host.recipe import Recipe
 from drupelet_host.recipe_model import CLASSIFICATION

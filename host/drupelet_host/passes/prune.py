@@ -7,9 +7,9 @@ from typing import ClassVar, Self
 
 import torch
 
+from drupelet_host.compile_pass import PassResult
 from drupelet_host.evaluation.cost import count_macs, count_parameters
 from drupelet_host.judging import make_judge
-from drupelet_host.pass_result import PassResult
 from drupelet_host.passes.mix_precision import DEFAULT_DROP
 from drupelet_host.progress import Observer
 from drupelet_host.pruning.groups import find_structure

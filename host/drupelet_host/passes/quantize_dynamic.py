@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from drupelet_host.compile_pass import PassResult, add_variant
 from drupelet_host.errors import ExportError
-from drupelet_host.pass_result import PassResult, add_variant
 from drupelet_host.passes.store_float16 import NoConfig
 from drupelet_host.progress import Observer
 from drupelet_host.quantization.dynamic import quantize_dynamic

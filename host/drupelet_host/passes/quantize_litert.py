@@ -8,8 +8,8 @@ from typing import ClassVar, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from drupelet_host.compile_pass import PassResult, add_variant
 from drupelet_host.conversion.litert import quantize_litert
-from drupelet_host.pass_result import PassResult, add_variant
 from drupelet_host.progress import Observer
 from drupelet_host.recipe import INPUT_NAME, Recipe
 from drupelet_host.state import CompileState

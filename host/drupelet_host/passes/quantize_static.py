@@ -7,10 +7,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import ClassVar, Self
 
+from drupelet_host.compile_pass import PassResult, add_variant
 from drupelet_host.errors import ExportError
 from drupelet_host.evaluation.measurement import THREADS
 from drupelet_host.evaluation.scoring import evaluate_session
-from drupelet_host.pass_result import PassResult, add_variant
 from drupelet_host.progress import Observer
 from drupelet_host.quantization.choice import MethodChoice, choose_method
 from drupelet_host.quantization.layers import Layer

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 import torch
 
-from drupelet_host.pass_result import PassResult
+from drupelet_host.compile_pass import PassResult
 from drupelet_host.progress import Observer
 from drupelet_host.pruning.importance import label_samples
 from drupelet_host.recipe import Recipe, SensitivityConfig

@@ -10,7 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from drupelet_host.pass_result import PassResult
+from drupelet_host.compile_pass import PassResult
 from drupelet_host.passes.mix_precision import DEFAULT_DROP
 from drupelet_host.progress import Observer
 from drupelet_host.pruning.recovery import Lessons, count_passes, prepare_lessons, recover

@@ -7,8 +7,8 @@ from typing import ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from drupelet_host.compile_pass import PassResult, add_variant
 from drupelet_host.errors import ExportError
-from drupelet_host.pass_result import PassResult, add_variant
 from drupelet_host.progress import Observer
 from drupelet_host.quantization.float16 import store_float16
 from drupelet_host.recipe import Recipe

@@ -8,8 +8,8 @@ from itertools import accumulate
 
 import numpy as np
 
-from drupelet_host.pruning.allocation import MIN_CHANNELS
 from drupelet_host.pruning.groups import PrunableGroup
+from drupelet_host.pruning.widths import next_width
 from drupelet_host.sensitivity import SensitivityCurve
 
 # Below the resolution of a curve on 512 samples: groups that seem to cost nothing are ranked by what they save.
@@ -63,19 +63,6 @@ class Prospects:
         curve = self.curves.get(name)
         loss = predicted_loss(curve, narrower) - predicted_loss(curve, count) if curve else 0.0
         return (count - narrower) * self.savings[name] * self.factors[name] / (loss + _LOSS_FLOOR)
-
-
-def next_width(count: int, *, multiple: int, group: PrunableGroup | None = None) -> int:
-    """The widest layer below `count` channels whose width is a multiple, at least 8; `count` if there is none.
-
-    Args:
-        count: How wide it is.
-        multiple: What the target's kernels like.
-        group: What it belongs to, where its channels can only go several at a time or some must stay.
-    """
-    step, minimum = (group.multiple, max(MIN_CHANNELS, group.minimum)) if group else (1, MIN_CHANNELS)
-    narrower = (width for width in range(count - step, minimum - 1, -step) if width % multiple == 0)
-    return next(narrower, count)
 
 
 def predicted_loss(curve: SensitivityCurve, count: int) -> float:

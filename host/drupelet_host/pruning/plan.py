@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from drupelet_host.pruning.allocation import channels_to_keep
 from drupelet_host.pruning.groups import PrunableGroup
+from drupelet_host.pruning.widths import channels_to_keep
 
 _SMALLEST_STRIDE = 1 / 64
 

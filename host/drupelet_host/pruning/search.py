@@ -15,7 +15,7 @@ from drupelet_host.evaluation.cost import count_macs, count_parameters
 from drupelet_host.frontier import Candidate
 from drupelet_host.judging import Verdict
 from drupelet_host.progress import Observer
-from drupelet_host.pruning.choice import Prospects, next_width
+from drupelet_host.pruning.choice import Prospects
 from drupelet_host.pruning.effort import Effort
 from drupelet_host.pruning.groups import PrunableGroup, find_groups
 from drupelet_host.pruning.importance import label_samples, prune_least_important
@@ -25,6 +25,7 @@ from drupelet_host.pruning.recovery import Evaluate, Lessons, count_passes, prep
 from drupelet_host.pruning.search_settings import SearchSettings
 from drupelet_host.pruning.steps import plan_step
 from drupelet_host.pruning.taps import trim_dead_taps
+from drupelet_host.pruning.widths import next_width
 from drupelet_host.recipe import RecoveryConfig
 from drupelet_host.sensitivity import SensitivityCurve, analyze_sensitivity
 

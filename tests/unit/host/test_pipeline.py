@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from drupelet_host.compile_pass import PassResult
 from drupelet_host.creation_time import creation_time
 from drupelet_host.errors import ModelError
 from drupelet_host.lineage import digest_module
-from drupelet_host.pass_result import PassResult
 from drupelet_host.pipeline import Pipeline
 from drupelet_host.progress import Observer
 from drupelet_host.state import CompileState

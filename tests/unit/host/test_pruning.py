@@ -8,9 +8,10 @@ from torch import nn
 
 from drupelet_host.errors import ModelError
 from drupelet_host.lineage import digest_module
-from drupelet_host.pruning.allocation import allocate_ratios, channels_to_keep
+from drupelet_host.pruning.allocation import allocate_ratios
 from drupelet_host.pruning.groups import PrunableGroup, find_groups, remove_channels
 from drupelet_host.pruning.policy import layer_factors
+from drupelet_host.pruning.widths import channels_to_keep
 from drupelet_host.sensitivity import SensitivityCurve
 from support.tiny_project import INPUT_SHAPE, trained
 

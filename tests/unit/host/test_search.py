@@ -12,12 +12,13 @@ from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.frontier import Candidate, best_points, describe_frontier
 from drupelet_host.judging import Verdict
 from drupelet_host.lineage import digest_module
-from drupelet_host.pruning.choice import Prospects, next_width, predicted_loss
+from drupelet_host.pruning.choice import Prospects, predicted_loss
 from drupelet_host.pruning.groups import PrunableGroup, find_groups, remove_channels
 from drupelet_host.pruning.progressive import PruningResult
 from drupelet_host.pruning.savings import CostWeights, channel_savings
 from drupelet_host.pruning.search import SearchSettings, search_pruning
 from drupelet_host.pruning.steps import plan_step
+from drupelet_host.pruning.widths import next_width
 from drupelet_host.recipe import RecoveryConfig
 from drupelet_host.sensitivity import SensitivityCurve
 from drupelet_shared.engines.timing import Timing

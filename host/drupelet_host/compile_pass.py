@@ -1,11 +1,15 @@
-"""What one pass of a compile gives back."""
+"""One pass of a compile: what it is, and what it gives back."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
+from pydantic import BaseModel
+
+from drupelet_host.progress import Observer
 from drupelet_host.state import CompileState
 
 
@@ -21,3 +25,22 @@ def add_variant(state: CompileState, variant: str, path: Path) -> PassResult:
     """The result of a pass that made one more variant's file."""
     artifacts = {**state.artifacts, variant: path}
     return PassResult(replace(state, artifacts=artifacts), {"size_bytes": float(path.stat().st_size)})
+
+
+class Pass(Protocol):
+    """One step of a compile."""
+
+    @property
+    def name(self) -> str:
+        """What lineage and progress call it."""
+
+    @property
+    def config(self) -> BaseModel:
+        """What it was told."""
+
+    def run(self, state: CompileState, *, observer: Observer) -> PassResult:
+        """Do the work on a copy of the state.
+
+        Raises:
+            DrupeletError: It cannot be done.
+        """
