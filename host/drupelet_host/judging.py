@@ -15,7 +15,8 @@ from drupelet_host.conversion.export import export_onnx
 from drupelet_host.conversion.litert import export_litert, quantize_litert
 from drupelet_host.data.samples import Samples
 from drupelet_host.evaluation.latency import BRIEF, THOROUGH
-from drupelet_host.evaluation.measurement import Measurement, measure_models
+from drupelet_host.evaluation.measurement import Measurement
+from drupelet_host.evaluation.measuring import measure_models
 from drupelet_host.evaluation.metrics import Metric
 from drupelet_host.quantization.ranges import Method
 from drupelet_host.quantization.static import StaticSettings, quantize_static

@@ -13,7 +13,8 @@ from drupelet_host.compile_pass import PassResult
 from drupelet_host.conversion.export import export_onnx
 from drupelet_host.conversion.litert import export_litert, require_litert
 from drupelet_host.evaluation.cost import count_file_parameters, count_macs, count_parameters
-from drupelet_host.evaluation.measurement import THREADS, Measurement, measure_models
+from drupelet_host.evaluation.measurement import THREADS, Measurement
+from drupelet_host.evaluation.measuring import measure_models
 from drupelet_host.progress import Observer
 from drupelet_host.recipe import Recipe
 from drupelet_host.state import CompileState, CostCount, Training

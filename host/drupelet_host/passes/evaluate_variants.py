@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from drupelet_host.compile_pass import PassResult
-from drupelet_host.evaluation.measurement import measure_models
+from drupelet_host.evaluation.measuring import measure_models
 from drupelet_host.passes.evaluate import EvaluateConfig, describe_measurement, describe_originals, name_original
 from drupelet_host.progress import Observer
 from drupelet_host.recipe import Recipe
