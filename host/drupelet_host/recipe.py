@@ -160,7 +160,8 @@ class RecoveryConfig(Section):
 
     Attributes:
         epochs: Most passes over the training data at the original's cost; a cheaper model gets up to eight times as
-            many. It ends earlier when the metric is back, with as much to spare as a search may lose.
+            many. It ends earlier when the metric is back; where a search is told of nothing but the metric, when it has
+            as much to spare as may be lost.
         learning_rate: The highest of the schedule, for 64 samples a step; more samples take a larger one in proportion.
         batch_size: Samples a step; without it 64 to 256, by how many samples there are.
         schedule: How the learning rate falls.

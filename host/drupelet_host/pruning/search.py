@@ -149,11 +149,16 @@ class _Search:
     def example_input(self) -> torch.Tensor:
         return torch.from_numpy(self.train.inputs[:1])
 
-    @property
-    def _enough(self) -> float:
-        """Better than the original by as much as may be lost: what a step has to spare, the next ones can spend."""
+    def _enough(self, verdict: Verdict) -> float:
+        """The metric at which recovery ends early.
+
+        Where nothing but the metric is constrained it goes on beyond the original, by as much as may be lost: what a
+        step has to spare, the next ones can spend.
+        """
         drop = self.settings.max_metric_drop
-        return self._lowest(-drop if drop >= 0 else drop - _RESERVE)
+        if drop < 0:
+            return self._lowest(drop - _RESERVE)
+        return self._lowest(-drop) if verdict.excess is None else self.baseline
 
     def run(self, curves: Mapping[str, SensitivityCurve]) -> PruningResult:
         groups = {group.name: group for group in find_groups(self.original, self.example_input)}
@@ -261,17 +266,25 @@ class _Search:
             samples=self.samples,
             device=self.settings.device,
         )
-        return self._recovered(model, channels, number=number, recovery=self.settings.recovery)
+        enough = self._enough(position.verdict)
+        return self._recovered(model, channels, number=number, recovery=self.settings.recovery, enough=enough)
 
     def _attempt_again(self, attempt: _Position, *, number: int) -> _Position:
         self.observer.decided(f"candidate {number} misses narrowly: recovering it once more")
         model = copy.deepcopy(attempt.model).requires_grad_(requires_grad=True)
         recovery = self.settings.recovery
         gentler = recovery.model_copy(update={"learning_rate": recovery.learning_rate * _GENTLER})
-        return self._recovered(model, attempt.channels, number=number, recovery=gentler)
+        enough = self._enough(attempt.verdict)
+        return self._recovered(model, attempt.channels, number=number, recovery=gentler, enough=enough)
 
     def _recovered(
-        self, model: nn.Module, channels: Mapping[str, int], *, number: int, recovery: RecoveryConfig
+        self,
+        model: nn.Module,
+        channels: Mapping[str, int],
+        *,
+        number: int,
+        recovery: RecoveryConfig,
+        enough: float,
     ) -> _Position:
         passes = self.effort.allow(count_passes(model, self.lessons, recovery))
         recover(
@@ -280,7 +293,7 @@ class _Search:
             self.evaluate,
             config=recovery,
             seed=self.settings.seed + number,
-            enough=self._enough,
+            enough=enough,
             passes=passes,
             on_epoch=partial(self._progressed, number, passes),
         )
