@@ -23,6 +23,11 @@ test-emulated: $(VENV)/.dev  ## Run the agent's engines and the agent on an emul
 	PYTHON=$(BIN)/python deploy/emulator/prepare $(VENV)/emulator 3.11
 	DRUPELET_EMULATOR=$(VENV)/emulator $(BIN)/python -m pytest tests/emulated
 
+.PHONY: emulator
+RESUME ?=
+emulator: $(VENV)/.dev  ## Install and break the agent on a whole emulated machine (root; half an hour); RESUME=--resume goes on
+	PYTHONPATH=tests $(BIN)/python -m emulated.machine --machine $(VENV)/emulator/machine $(RESUME)
+
 lint: $(VENV)/.dev  ## Run ruff, mypy and import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -20,7 +20,10 @@ SCRIPTS = (
     "deploy/mosquitto/make-ca",
     "systemd/drupelet-agent",
     ".ci/run",
-    *(f"deploy/emulator/{name}" for name in ("prepare", "pi4-overlay", "python")),
+    *(
+        f"deploy/emulator/{name}"
+        for name in ("prepare", "prepare-machine", "common.sh", "machine/init", "pi4-overlay", "python")
+    ),
 )
 PYTHON_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
