@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from support.brokers import Broker, embedded_broker, find_mosquitto, mosquitto_broker
+
+# Read when PyTorch starts its threads: on a busy machine, threads that spin while they wait keep others from working.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.fixture(scope="session")
