@@ -13,8 +13,10 @@ help:  ## Show this list
 demo: $(VENV)/.demo  ## Train, compile, pack, serve and measure a small network on this machine
 	$(BIN)/python host/examples/digits/demo.py
 
-test: $(VENV)/.dev  ## Run the test suite
-	$(BIN)/python -m pytest
+# Agents and brokers mostly wait for each other, so two files at a time are no slower each.
+JOBS ?= 2
+test: $(VENV)/.dev  ## Run the test suite; JOBS= files at a time
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 test-litert: $(VENV)/litert/.dev  ## Run the tests that convert to LiteRT, in an environment of their own (2 GB)
 	$(VENV)/litert/bin/python -m pytest -p no:anyio --timeout 600 tests/unit/host/test_litert_conversion.py tests/integration/test_compile_litert.py tests/integration/test_litert_architectures.py

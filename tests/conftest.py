@@ -1,4 +1,4 @@
-"""Fixtures for every test: a broker of each kind, started once a session."""
+"""Fixtures for every test: a broker of each kind for each module, since retained messages stay."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from support.brokers import Broker, embedded_broker, find_mosquitto, mosquitto_b
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def embedded() -> Iterator[Broker]:
     with embedded_broker() as broker:
         yield broker
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     if find_mosquitto() is None:
         pytest.skip("mosquitto is not installed: apt install mosquitto")
