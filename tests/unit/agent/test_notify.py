@@ -89,7 +89,7 @@ def test_a_manager_that_does_not_read_is_not_waited_for(manager: Manager, caplog
 @pytest.mark.parametrize(
     ("usec", "pid", "expected_s"),
     [
-        ("30000000", str(os.getpid()), 30.0),
+        pytest.param("30000000", str(os.getpid()), 30.0, id="its own process id"),
         ("30000000", None, 30.0),
         ("30000000", "1", None),
         (None, None, None),
