@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, Task, TextColumn, TransferSpeedColumn
+from rich.text import Text
 
 from drupelet_host.cli.control_options import Control, ControlCommand, control_options, give_orders
 from drupelet_host.cli.output import progress_console
@@ -48,8 +49,15 @@ def push(*, package: Path, control: Control, staged: bool) -> None:
 
 
 def _make_progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn(), _Speed())
     return Progress(*columns, console=progress_console)
+
+
+class _Speed(TransferSpeedColumn):
+    """Bytes per second once two readings tell them; a package that fits in one chunk has no speed."""
+
+    def render(self, task: Task) -> Text:
+        return Text("") if task.speed is None and task.finished_speed is None else super().render(task)
 
 
 class _Shown:
