@@ -80,21 +80,25 @@ def test_a_full_queue_answers_overloaded_at_once(site: Site, broker: Broker, slo
         assert "the limit is 2" in refused["error"]
 
 
-def test_a_request_that_expires_in_the_queue_is_dropped_and_counted(site: Site, broker: Broker, slow: bytes) -> None:
+def test_a_request_that_expires_in_the_queue_is_dropped_and_counted(site: Site, broker: Broker) -> None:
     config = site.configure(broker, interval_s=60.0)
-    site.install(config, model=slow)
+    site.install(config)
     with site.listener(broker) as heard, running_agent(config) as agent, asker(broker) as ask:
         heard.wait_for(site.topics.model_state("digits"), health="ready")
-        before = [ask.send(site.topics.infer("digits"), REQUEST) for _ in range(8)]
+        worker = worker_of(agent.process.pid)
+        worker.suspend()
+        before = [ask.send(site.topics.infer("digits"), REQUEST) for _ in range(3)]
         ask.send(site.topics.infer("digits"), REQUEST, expiry_s=1)
         after = ask.send(site.topics.infer("digits"), REQUEST)
-        assert [ask.next_reply().correlation for _ in range(9)] == [*before, after]
+        time.sleep(1.1)
+        worker.resume()
+        assert [ask.next_reply().correlation for _ in range(4)] == [*before, after]
         with pytest.raises(queue.Empty):
             ask.next_reply(timeout_s=0.5)
         assert agent.stop() == 0
         # What the last, unfinished window held is published on the way out.
         telemetry = heard.wait_for(site.topics.model_telemetry("digits"))
-        assert telemetry["outcomes"] == {"ok": 9, "expired": 1}
+        assert telemetry["outcomes"] == {"ok": 4, "expired": 1}
 
 
 def test_a_killed_worker_costs_its_request_and_comes_back(site: Site, broker: Broker, slow: bytes) -> None:

@@ -101,6 +101,8 @@ def test_an_interrupted_install_is_exit_status_130(embedded: Broker, tmp_path: P
 
 def interrupted(command: list[str], *, once: Callable[[TextIO], object]) -> int:
     """The exit status of a command that gets Ctrl-C once it is at work."""
+    # A command inherits that SIGINT is ignored, which it is for whatever a shell runs in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         once(process.stderr)
