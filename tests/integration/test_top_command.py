@@ -12,7 +12,7 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -21,6 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from support.brokers import Broker
 from support.fleets import SimulatedFleet, publish
+from support.processes import killed_at_the_end
 
 COUNT = 60
 _PATIENCE_S = 30.0
@@ -87,10 +88,10 @@ def test_a_table_is_whole_lines_also_where_nobody_looks(embedded: Broker) -> Non
 
 def test_json_without_once_is_a_line_at_each_interval(embedded: Broker) -> None:
     command = top_command(embedded, "--json", "--interval", "0.2")
-    with publishing(embedded), subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with publishing(embedded), killed_at_the_end(started) as process:
         assert process.stdout is not None
         documents = [json.loads(process.stdout.readline()) for _ in range(3)]
-        process.terminate()
     assert documents[-1]["at"] > documents[0]["at"]
     assert documents[-1]["summary"]["devices"] == COUNT
 
@@ -117,30 +118,27 @@ def test_a_broker_that_is_not_there_is_exit_status_1() -> None:
 
 
 def test_the_live_view_draws_in_a_terminal_and_q_ends_it(embedded: Broker) -> None:
-    seen, status = in_a_terminal(embedded, r"57 of 60 devices online.*pi-000.*digits")
+    seen, status = in_a_terminal(embedded, "57 of 60 devices online", "pi-000", "digits")
     assert status == 0, seen[-2000:]
     assert any(not is_grey(colour) for colour in colours(seen))
 
 
 def test_no_color_leaves_shades_of_grey(embedded: Broker) -> None:
-    seen, _ = in_a_terminal(embedded, r"pi-000.*digits.*pi-005.*throttled", NO_COLOR="1")
+    seen, _ = in_a_terminal(embedded, "pi-000", "digits", "throttled", NO_COLOR="1")
     assert colours(seen)
     assert [colour for colour in colours(seen) if not is_grey(colour)] == []
 
 
-def in_a_terminal(broker: Broker, pattern: str, **variables: str) -> tuple[str, int]:
-    """What the live view draws until a pattern is there, and its exit status after q."""
+def in_a_terminal(broker: Broker, *words: str, **variables: str) -> tuple[str, int]:
+    """What the live view draws until it has drawn all words, and its exit status after q."""
     terminal, inside = pty.openpty()
     termios.tcsetwinsize(inside, (30, 170))
     wanted = {"TERM": "xterm-256color", "COLORTERM": "truecolor", **variables}
     environment = {**{name: value for name, value in os.environ.items() if name != "NO_COLOR"}, **wanted}
-    command = top_command(broker)
-    with (
-        publishing(broker),
-        subprocess.Popen(command, stdin=inside, stdout=inside, stderr=inside, env=environment) as process,
-    ):
+    started = subprocess.Popen(top_command(broker), stdin=inside, stdout=inside, stderr=inside, env=environment)
+    with publishing(broker), killed_at_the_end(started) as process:
         os.close(inside)
-        seen = read_until(terminal, pattern)
+        seen = read_until(terminal, words)
         os.write(terminal, b"q")
         drain(terminal, process)
     os.close(terminal)
@@ -157,13 +155,14 @@ def is_grey(colour: tuple[int, int, int]) -> bool:
     return len(set(colour)) == 1
 
 
-def read_until(terminal: int, pattern: str) -> str:
-    """What the terminal gets until it matches."""
+def read_until(terminal: int, words: Sequence[str]) -> str:
+    """What the terminal gets until every word was in it."""
     seen, deadline = "", time.monotonic() + _PATIENCE_S
-    while not re.search(pattern, seen, re.DOTALL):
-        ready, _, _ = select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))
-        assert ready, f"never saw {pattern!r}: {seen[-2000:]}"
-        seen += os.read(terminal, 1 << 16).decode(errors="replace")
+    while missing := [word for word in words if word not in seen]:
+        ready, _, _ = select.select([terminal], [], [], 1.0)
+        assert time.monotonic() < deadline, f"never saw {missing}: {seen[-2000:]}"
+        if ready:
+            seen += os.read(terminal, 1 << 16).decode(errors="replace")
     return seen
 
 
