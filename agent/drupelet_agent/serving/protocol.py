@@ -90,6 +90,11 @@ class Replied(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class MemorySpent:
+    """Worker to parent, its last word: engines keep or lose what they took for a request that ran out of memory."""
+
+
+@dataclass(frozen=True, slots=True)
 class CheckGolden:
     """Parent to worker: compare with the variant's golden vectors."""
 
@@ -134,11 +139,11 @@ class Profiled:
     name: str
 
 
-Message = Ready | Failed | Infer | Replied | CheckGolden | GoldenPassed | Benchmark | Measured | EndProfile | Profiled
-_Rare = Ready | Failed | CheckGolden | GoldenPassed | Benchmark | Measured | EndProfile | Profiled
+_Rare = Ready | Failed | MemorySpent | CheckGolden | GoldenPassed | Benchmark | Measured | EndProfile | Profiled
+Message = Infer | Replied | _Rare
 _RARE: Mapping[str, type[_Rare]] = {
     kind.__name__: kind
-    for kind in (Ready, Failed, CheckGolden, GoldenPassed, Benchmark, Measured, EndProfile, Profiled)
+    for kind in (Ready, Failed, MemorySpent, CheckGolden, GoldenPassed, Benchmark, Measured, EndProfile, Profiled)
 }
 
 # Kind, slot, whether the payload follows, lengths of payload, header and text; -1 and NaN stand for None.

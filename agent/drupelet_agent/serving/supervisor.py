@@ -13,7 +13,7 @@ from typing import Protocol
 from drupelet_agent.errors import WorkerError
 from drupelet_agent.serving.job import EXPIRED, Job, Outcome, StageTimes, refusal
 from drupelet_agent.serving.process import WorkerProcess
-from drupelet_agent.serving.protocol import SLOTS, Failed, Ready, Replied, WorkerSpec
+from drupelet_agent.serving.protocol import SLOTS, Failed, MemorySpent, Ready, Replied, WorkerSpec
 from drupelet_shared.errors import ExpiredError, InferenceFailedError
 from drupelet_shared.wire import OK_CODE
 
@@ -147,6 +147,8 @@ class Supervisor:
             case Replied():
                 self._deaths = 0
                 self._finish(message)
+            case MemorySpent():
+                self._renew()
             case Failed():
                 self._lose(f"{message.message} [{message.code}]")
             case _:
@@ -192,6 +194,16 @@ class Supervisor:
         self._owner.worker_lost(error, unstarted=[entry.job for entry in entries[1:]], deaths=self._deaths)
         if entries:
             entries[0].job.finish(refusal(InferenceFailedError(f"the worker failed on this request: {error}")))
+
+    def _renew(self) -> None:
+        """Start another worker in the place of one that ran out of memory; the request's doing is no death."""
+        error = f"worker {self.pid} ran out of memory on a request and is replaced"
+        log.warning("worker replaced variant=%s: %s", self._spec.variant, error)
+        self._let_go()
+        # It has not looked at what else was handed to it.
+        unstarted = [entry.job for entry in self._take_in_flight()]
+        self._owner.worker_lost(error, unstarted=unstarted, deaths=0)
+        self.start()
 
     def _let_go(self) -> None:
         self._ready = False

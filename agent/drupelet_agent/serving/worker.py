@@ -28,6 +28,7 @@ from drupelet_agent.serving.protocol import (
     GoldenPassed,
     Infer,
     Measured,
+    MemorySpent,
     Message,
     Profiled,
     Ready,
@@ -75,6 +76,7 @@ class Worker:
         self._variant = self._manifest.variant(spec.variant)
         engine = load_engine(self._variant.engine, min_version=self._variant.engine_min_version)
         self.engine_version = engine.version
+        self.memory_spent = False
         limit_own_memory(spec)
         self._profiled: ProfiledSession | None = None
         path = self._folder / self._variant.path
@@ -125,6 +127,7 @@ class Worker:
         except RequestError as error:
             code, handled = error.code, _error_reply(error)
         except MemoryError:
+            self.memory_spent = True
             refusal = InferenceFailedError(f"model {self._manifest.name}: out of memory on this request")
             code, handled = refusal.code, _error_reply(refusal)
         encoded = handled.encoded
@@ -209,6 +212,12 @@ def _read_labels(folder: Path, manifest: Manifest) -> tuple[str, ...]:
 def _serve(channel: socket.socket, worker: Worker) -> None:
     while packet := channel.recv(MAX_PACKET_BYTES):
         channel.send(encode_message(worker.answer(decode_message(packet))))
+        if worker.memory_spent:
+            channel.send(encode_message(MemorySpent()))
+            break
+    # What is handed over until the parent has read that is for the next worker.
+    while channel.recv(MAX_PACKET_BYTES):
+        pass
 
 
 def main() -> int:
