@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import random
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ LOOPBACK = "127.0.0.1"
 _READY = "ready"
 _LISTEN_TIMEOUT_S = 10.0
 _POLL_S = 0.02
+# Below those that Linux gives to outgoing connections.
+_PORTS = (20_000, 32_000)
 
 # rumqttd serves one protocol version on one listener.
 _CONFIG = """\
@@ -78,10 +81,16 @@ def demo_broker() -> Iterator[DemoBroker]:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of the loopback address that nothing listens on now.
+
+    Not one that the kernel chooses: it gives outgoing connections the same ones, so that a client which tries again and
+    again while a broker starts again could take the broker's port.
+    """
+    while True:
+        port = random.randrange(*_PORTS)  # noqa: S311 - no secret
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
 
 
 def main() -> None:
