@@ -133,8 +133,9 @@ def in_a_terminal(broker: Broker, *words: str, **variables: str) -> tuple[str, i
     """What the live view draws until it has drawn all words, and its exit status after q."""
     terminal, inside = pty.openpty()
     termios.tcsetwinsize(inside, (30, 170))
-    wanted = {"TERM": "xterm-256color", "COLORTERM": "truecolor", **variables}
-    environment = {**{name: value for name, value in os.environ.items() if name != "NO_COLOR"}, **wanted}
+    # COLUMNS and LINES, which pytest-xdist sets, would count for more than the terminal's size.
+    kept = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "COLUMNS", "LINES"}}
+    environment = {**kept, "TERM": "xterm-256color", "COLORTERM": "truecolor", **variables}
     started = subprocess.Popen(top_command(broker), stdin=inside, stdout=inside, stderr=inside, env=environment)
     with publishing(broker), killed_at_the_end(started) as process:
         os.close(inside)
@@ -146,8 +147,8 @@ def in_a_terminal(broker: Broker, *words: str, **variables: str) -> tuple[str, i
 
 
 def colours(seen: str) -> set[tuple[int, int, int]]:
-    """The 24-bit colours of text and background."""
-    found = re.findall(r"[34]8;2;(\d+);(\d+);(\d+)", seen)
+    """The 24-bit colours of text and background; the last may be cut in the middle."""
+    found = re.findall(r"[34]8;2;(\d+);(\d+);(\d+)[;m]", seen)
     return {(int(red), int(green), int(blue)) for red, green, blue in found}
 
 

@@ -86,7 +86,13 @@ def place_for(page: Page, checkout: Path) -> Iterator[Place]:
             secured = SecuredBroker(checkout / page.folder / "authority", work=checkout)
             ports = {"8883": secured.port, "8884": secured.people_port}
             rules = tuple((re.compile(old), str(new)) for old, new in {**ports, r"broker\.local": "localhost"}.items())
-            yield Place(rules=rules, install=lambda: stack.enter_context(secured))
+            running = stack.enter_context(ExitStack())
+
+            def install() -> None:
+                running.close()
+                running.enter_context(secured)
+
+            yield Place(rules=rules, install=install)
         else:
             yield Place()
 
