@@ -28,6 +28,7 @@ from drupelet_host.quantization.layers import LAYER_OPS, Layer, find_layers
 from drupelet_host.quantization.observation import Histogram, observe
 from drupelet_host.quantization.prepare import prepare
 from drupelet_host.quantization.ranges import Method, Range, find_range
+from drupelet_shared.engines.onnxruntime import FLOAT_LAYERS
 
 # What ONNX Runtime's CPU kernels compute in int8, or move without computing. Normalisations have no such kernel; a
 # product of two activations, Sigmoid and Softmax have one, and float is both more accurate and no slower around them.
@@ -132,6 +133,8 @@ def write_static(calibrated: Calibrated, path: Path, *, settings: StaticSettings
         quantized = _quantize(model, ranges, excluded=excluded, name=calibrated.name)
     _require_int8_layer(calibrated, quantized, excluded=excluded)
     strip_unused(quantized)
+    if kept := [layer.name for layer in calibrated.layers if excluded.intersection(layer.nodes)]:
+        quantized.metadata_props.add(key=FLOAT_LAYERS, value=str(len(kept)))
     # Types and shapes of what lies between, which engines find again.
     del quantized.graph.value_info[:]
     write_canonical(quantized, path)

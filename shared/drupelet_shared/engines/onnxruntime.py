@@ -34,8 +34,11 @@ _DATATYPES = {
     "tensor(string)": Datatype.BYTES,
 }
 _ERRORS_ONLY = 3
-# Turns a layer that was left in float between two in int8 into int8 after all, with one scale for all its channels.
+# Gives int8 layers whose biases are float what they need, and turns a layer that was left in float between two in int8
+# into int8 after all, with one scale for all its channels.
 UNWANTED_OPTIMIZERS = ("WeightBiasQuantization",)
+# The model's metadata that tells of such layers.
+FLOAT_LAYERS = "drupelet.float_layers"
 # How its arena and the C++ library say it; there is no status code of its own for it.
 _OUT_OF_MEMORY = ("std::bad_alloc", "Failed to allocate memory")
 
@@ -63,9 +66,11 @@ class OnnxRuntimeEngine:
 
     def _load(self, path: Path, options: ort.SessionOptions) -> OnnxRuntimeSession:
         try:
-            session = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=set(UNWANTED_OPTIMIZERS)
-            )
+            session = _create(path, options)
+            # What a model says of itself can be read when it has been optimized.
+            if FLOAT_LAYERS in session.get_modelmeta().custom_metadata_map:
+                del session
+                session = _create(path, options, disabled=UNWANTED_OPTIMIZERS)
             return OnnxRuntimeSession(session)
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
             _raise_if_out_of_memory(error)
@@ -92,6 +97,12 @@ class OnnxRuntimeSession:
     def end_profiling(self) -> Path:
         """Write the profile; see `ProfiledSession.end_profiling`."""
         return Path(self._session.end_profiling())
+
+
+def _create(path: Path, options: ort.SessionOptions, *, disabled: Sequence[str] = ()) -> ort.InferenceSession:
+    return ort.InferenceSession(
+        str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=set(disabled)
+    )
 
 
 def _options(threads: int) -> ort.SessionOptions:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -54,8 +55,10 @@ class EmulatedPi:
         Raises:
             subprocess.CalledProcessError: It cannot be made; what is missing stands on standard error.
         """
+        # LiteRT's converter has an environment of its own, which cannot build the agent; the other one can.
+        python = {"PYTHON": sys.executable} if find_spec("hatchling") else {}
         command = (_PREPARE, self.folder, self.release)
-        subprocess.run(command, env={**os.environ, "PYTHON": sys.executable}, check=True, stdout=sys.stderr)
+        subprocess.run(command, env={**os.environ, **python}, check=True, stdout=sys.stderr)
 
     def file(self, path: str) -> Path:
         """A file of the machine by its absolute path there, such as /proc/cpuinfo."""
