@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from paho.mqtt.client import Client, MQTTv5
-from paho.mqtt.enums import CallbackAPIVersion
 from PIL import Image
 
 from drupelet_host.demo_broker import free_port
@@ -24,7 +20,7 @@ from drupelet_host.fleet.state import Fleet
 from drupelet_host.fleet.summary import Overview
 from drupelet_shared.topics import DeviceTopics, FleetTopics
 from support.agents import running_agent
-from support.brokers import Broker, embedded_broker, find_mosquitto, mosquitto_broker
+from support.brokers import embedded_broker, find_mosquitto, mosquitto_broker
 from support.browser import Page, Scheme, find_chromium, open_browser
 from support.contrast import CONTRASTS, LEAST_CONTRAST
 from support.dashboards import running_dashboard
@@ -36,7 +32,7 @@ from support.fleets import (
     limit_crossed,
     model_state,
     model_window,
-    publish,
+    publishing,
 )
 from support.proxy import proxy
 from support.served_packages import LABELS
@@ -60,29 +56,6 @@ class Stage:
     @property
     def device(self) -> str:
         return self.site.topics.device
-
-
-@contextmanager
-def publishing(broker: Broker, simulated: SimulatedFleet) -> Iterator[None]:
-    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
-    client.connect(broker.host, broker.port)
-    client.loop_start()
-    publish(client, simulated.introduce())
-    ended = threading.Event()
-
-    def tell() -> None:
-        while not ended.wait(0.5):
-            publish(client, simulated.tell())
-
-    teller = threading.Thread(target=tell)
-    teller.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        teller.join()
-        client.disconnect()
-        client.loop_stop()
 
 
 @pytest.fixture(scope="module")

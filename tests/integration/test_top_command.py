@@ -10,17 +10,13 @@ import select
 import subprocess
 import sys
 import termios
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import pytest
-from paho.mqtt.client import Client, MQTTv5
-from paho.mqtt.enums import CallbackAPIVersion
 
 from support.brokers import Broker
-from support.fleets import SimulatedFleet, publish
+from support.fleets import SimulatedFleet, publishing
 from support.processes import killed_at_the_end
 
 COUNT = 60
@@ -37,36 +33,8 @@ def top(broker: Broker, *options: str, status: int = 0) -> subprocess.CompletedP
     return result
 
 
-@contextmanager
-def publishing(broker: Broker) -> Iterator[None]:
-    """A fleet that tells a window every half second; what is retained is taken back at the end."""
-    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
-    client.connect(broker.host, broker.port)
-    client.loop_start()
-    simulated = SimulatedFleet(COUNT)
-    publish(client, simulated.introduce())
-    ended = threading.Event()
-
-    def tell() -> None:
-        while not ended.wait(0.5):
-            publish(client, simulated.tell())
-
-    teller = threading.Thread(target=tell)
-    teller.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        teller.join()
-        sent = [client.publish(message.topic, b"", qos=1, retain=True) for message in simulated.introduce()]
-        for each in sent:
-            each.wait_for_publish(10)
-        client.disconnect()
-        client.loop_stop()
-
-
 def test_once_waits_for_telemetry_and_prints_every_device(broker: Broker) -> None:
-    with publishing(broker):
+    with publishing(broker, SimulatedFleet(COUNT)):
         document = json.loads(top(broker, "--once", "--json", "--sort", "p99_ms").stdout)
     rows = document["rows"]
     assert document["summary"]["devices"] == COUNT
@@ -78,7 +46,7 @@ def test_once_waits_for_telemetry_and_prints_every_device(broker: Broker) -> Non
 
 
 def test_a_table_is_whole_lines_also_where_nobody_looks(embedded: Broker) -> None:
-    with publishing(embedded):
+    with publishing(embedded, SimulatedFleet(COUNT)):
         result = top(embedded, "--once", "--filter", "pi-001 digits")
     heading, row = result.stdout.splitlines()
     assert heading.split()[:3] == ["device", "status", "model"]
@@ -89,7 +57,7 @@ def test_a_table_is_whole_lines_also_where_nobody_looks(embedded: Broker) -> Non
 def test_json_without_once_is_a_line_at_each_interval(embedded: Broker) -> None:
     command = top_command(embedded, "--json", "--interval", "0.2")
     started = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    with publishing(embedded), killed_at_the_end(started) as process:
+    with publishing(embedded, SimulatedFleet(COUNT)), killed_at_the_end(started) as process:
         assert process.stdout is not None
         documents = [json.loads(process.stdout.readline()) for _ in range(3)]
     assert documents[-1]["at"] > documents[0]["at"]
@@ -137,7 +105,7 @@ def in_a_terminal(broker: Broker, *words: str, **variables: str) -> tuple[str, i
     kept = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "COLUMNS", "LINES"}}
     environment = {**kept, "TERM": "xterm-256color", "COLORTERM": "truecolor", **variables}
     started = subprocess.Popen(top_command(broker), stdin=inside, stdout=inside, stderr=inside, env=environment)
-    with publishing(broker), killed_at_the_end(started) as process:
+    with publishing(broker, SimulatedFleet(COUNT)), killed_at_the_end(started) as process:
         os.close(inside)
         seen = read_until(terminal, words)
         os.write(terminal, b"q")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
 
 from drupelet_shared.messages import (
     DeviceStatus,
@@ -18,6 +21,7 @@ from drupelet_shared.messages import (
     Plan,
 )
 from drupelet_shared.topics import DeviceTopics
+from support.brokers import Broker
 
 MODELS = ("digits", "detector")
 
@@ -163,6 +167,33 @@ class SimulatedFleet:
                 yield model_window(device, model, p50_ms=self._random.uniform(2, 40), ok=ok, **lost)
             if hot and self._uptime_s == 10.0:
                 yield limit_crossed(device)
+
+
+@contextmanager
+def publishing(broker: Broker, simulated: SimulatedFleet) -> Iterator[None]:
+    """A fleet that tells a window every half second; what is retained is taken back at the end."""
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+    client.connect(broker.host, broker.port)
+    client.loop_start()
+    publish(client, simulated.introduce())
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(0.5):
+            publish(client, simulated.tell())
+
+    teller = threading.Thread(target=tell)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
+        sent = [client.publish(message.topic, b"", qos=1, retain=True) for message in simulated.introduce()]
+        for each in sent:
+            each.wait_for_publish(10)
+        client.disconnect()
+        client.loop_stop()
 
 
 def publish(client: Client, messages: Iterator[Announced] | list[Announced]) -> None:

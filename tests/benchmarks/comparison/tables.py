@@ -65,9 +65,13 @@ def render_instructions(report: Report) -> str:
 
 def render_compiler(report: Report) -> str:
     """The files that each row of bench-compiler made, in their engines, and the machines that measured them."""
-    measured = {engine: report["machines"][name] for engine, name in report["measured_on"].items()}
-    parts = [f"{RUNTIME_NAMES[engine]}: {describe_machine(machine)}" for engine, machine in measured.items()]
-    parts += {text: None for machine in measured.values() for text in warn_if_busy(machine)}
+    parts = []
+    for name, engines in _group(report["measured_on"]).items():
+        machine = report["machines"][name]
+        runtimes = " and ".join(RUNTIME_NAMES[engine] for engine in engines)
+        parts += [f"{runtimes}: {describe_machine(machine)}", *warn_if_busy(machine)]
+    made = [f"({', '.join(rows)}) on {machine}" for machine, rows in _group(report["made_on"]).items()]
+    parts.append(f"Made: {'; '.join(made)}.")
     parts.append("Instructions are those of one inference on the emulated Cortex-A72.")
     lines = [
         "| | variant | top-1 | size | p50, 1 thread | p50, 2 threads | peak memory | made in | instructions |",
@@ -110,6 +114,14 @@ def render_agent(report: Report) -> str:
         parts.append("\n".join(lines))
     failures = [f"Failed: {piece}: {reason}." for piece, reason in report.get("failures", {}).items()]
     return "\n\n".join([*parts, _targets(report["targets"]), *failures])
+
+
+def _group(named: Mapping[str, str]) -> dict[str, list[str]]:
+    """The names of each value."""
+    groups: dict[str, list[str]] = {}
+    for name, value in named.items():
+        groups.setdefault(value, []).append(name)
+    return groups
 
 
 def _targets(targets: Sequence[Report]) -> str:

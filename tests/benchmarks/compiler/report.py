@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from benchmarks.compiler.making import PRODUCT, REPEATED, REPETITION
@@ -41,7 +42,8 @@ def make_report(
     """
     return {
         "machines": dict(machines),
-        "setting": asdict(setting),
+        # Where things lie on that machine is nobody's business.
+        "setting": {name: value for name, value in asdict(setting).items() if not isinstance(value, Path)},
         "made_on": {row.name: row.machine for row in rows},
         "measured_on": {engine: _machine(lines, engine) for engine in dict.fromkeys(line.engine for line in lines)},
         "rows": [asdict(row) for row in rows],

@@ -77,7 +77,8 @@ def compiler_report() -> dict[str, Any]:
     }
     return {
         "machines": {"a workstation": MACHINE, "a trainer": {**MACHINE, "cpu": "another", "load_average_at_start": 9}},
-        "measured_on": {"onnxruntime": "a workstation"},
+        "measured_on": {"onnxruntime": "a workstation", "litert": "a workstation"},
+        "made_on": {"a": "a trainer", "f": "a trainer, the end on a workstation", "g": "a trainer"},
         "measured": [row],
         "targets": [{"name": "f: smaller", "value": 0.99, "at_least": 0.98, "met": True}],
         "skipped": {"d": "nncf is not installed"},
@@ -147,7 +148,8 @@ def test_the_compilers_files_stand_with_the_machine_that_measured_them(tmp_path:
     text = render(tmp_path, compiler=compiler_report())
     cells = ("ort-static-wi8-ai8", "92.34%", "11,300 KB", "0.900 ms", "0.600 ms", "80 MB", "1 min", "12.3 M")
     assert f"| (c) ONNX Runtime static int8 | {' | '.join(cells)} |" in text
-    assert "ONNX Runtime: Measured on 2026-01-02 on 2 cores of a processor" in text
+    assert text.count("ONNX Runtime and LiteRT: Measured on 2026-01-02 on 2 cores of a processor") == 1
+    assert "Made: (a, g) on a trainer; (f) on a trainer, the end on a workstation." in text
     # A machine that trained may have been as busy as it liked.
     assert "another" not in text
     assert "The machine was busy" not in text
