@@ -72,7 +72,10 @@ def render_compiler(report: Report) -> str:
         parts += [f"{runtimes}: {describe_machine(machine)}", *warn_if_busy(machine)]
     made = [f"({', '.join(rows)}) on {machine}" for machine, rows in _group(report["made_on"]).items()]
     parts.append(f"Made: {'; '.join(made)}.")
-    parts.append("Instructions are those of one inference on the emulated Cortex-A72.")
+    parts.append(
+        "LiteRT's files are made with litert-torch and, in int8, ai-edge-quantizer: row (c) of LiteRT is that tool "
+        "alone. Instructions are those of one inference on the emulated Cortex-A72."
+    )
     lines = [
         "| | variant | top-1 | size | p50, 1 thread | p50, 2 threads | peak memory | made in | instructions |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
