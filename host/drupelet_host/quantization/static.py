@@ -133,8 +133,8 @@ def write_static(calibrated: Calibrated, path: Path, *, settings: StaticSettings
         quantized = _quantize(model, ranges, excluded=excluded, name=calibrated.name)
     _require_int8_layer(calibrated, quantized, excluded=excluded)
     strip_unused(quantized)
-    if kept := [layer.name for layer in calibrated.layers if excluded.intersection(layer.nodes)]:
-        quantized.metadata_props.add(key=FLOAT_LAYERS, value=str(len(kept)))
+    if kept := sum(layer.name in excluded for layer in calibrated.layers):
+        quantized.metadata_props.add(key=FLOAT_LAYERS, value=str(kept))
     # Types and shapes of what lies between, which engines find again.
     del quantized.graph.value_info[:]
     write_canonical(quantized, path)
