@@ -54,8 +54,10 @@ def test_a_native_allocation_beyond_the_limit_fails_in_either_engine_and_the_mod
         for brightness in (10.0, 500.0, 10_000.0, 10.0):
             reply = ask.ask(topic, request(brightness=brightness))
             assert reply.user_properties["code"] == ("ok" if brightness == 10.0 else "inference_failed")
-            with suppress(psutil.Error):
-                peak_bytes = max(peak_bytes, worker_of(agent.process.pid).memory_info().rss)
+            # A worker may be replaced between the looks.
+            for worker in psutil.Process(agent.process.pid).children():
+                with suppress(psutil.Error):
+                    peak_bytes = max(peak_bytes, worker.memory_info().rss)
             # LiteRT's kernels fail without saying that it was for want of memory.
             assert brightness == 10.0 or any(
                 text in reply.json["error"] for text in ("out of memory", "failed to invoke")

@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,7 +18,8 @@ from drupelet_shared.commands import InstalledRelease, InstallRequest
 from support.agents import running_agent
 from support.brokers import Broker
 from support.commands import drupelet
-from support.proxy import Proxy, proxy
+from support.proxy import proxy
+from support.repeating import repeating
 from support.served_packages import make_package, wide_model
 from support.sites import Site, make_site
 
@@ -74,23 +72,6 @@ def test_a_command_goes_to_several_devices_and_fails_where_one_does(tmp_path: Pa
     assert "say which devices" in drupelet("list", "--broker", embedded.url, status=2).stderr
 
 
-@contextmanager
-def cut_every(between: Proxy, seconds: float) -> Iterator[None]:
-    stop = threading.Event()
-
-    def cut() -> None:
-        while not stop.wait(seconds):
-            between.cut()
-
-    thread = threading.Thread(target=cut)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_package_of_12_mb_arrives_whole_over_a_link_that_drops_every_5_seconds(site: Site, broker: Broker) -> None:
@@ -99,7 +80,7 @@ def test_a_package_of_12_mb_arrives_whole_over_a_link_that_drops_every_5_seconds
     with proxy(broker) as between:
         # About 400 kB/s, so that the link drops several times on the way.
         between.chunk_bytes, between.delay_s = 16_384, 0.04
-        with running_agent(site.configure(between.broker)), cut_every(between, 5.0):
+        with running_agent(site.configure(between.broker)), repeating(between.cut, every_s=5.0):
             drupelet("push", str(package), "--device", site.topics.device, "--broker", broker.url)
         assert between.cuts >= 4
     active = Store(site.folder / "state").require_active("digits")

@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-
-from paho.mqtt.client import Client, MQTTv5
-from paho.mqtt.enums import CallbackAPIVersion
+from contextlib import AbstractContextManager
 
 from support.brokers import Broker
-from support.fleets import birth, model_window, publish
+from support.fleets import Announced, announcing, birth, model_window
 
 
-@contextmanager
-def windows(broker: Broker) -> Iterator[None]:
+def windows(broker: Broker) -> AbstractContextManager[None]:
     """Two devices that tell of two models until the context ends."""
-    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
-    client.connect(broker.host, broker.port)
-    client.loop_start()
-    ended = threading.Event()
+    devices, numbers = ("pi-a", "pi-b"), itertools.count(1)
 
-    def tell() -> None:
-        number = 0
-        while not ended.wait(0.1):
-            number += 1
-            for device in ("pi-a", "pi-b"):
-                p50_ms = float(1 + number % 8)
-                publish(client, [model_window(device, p50_ms=p50_ms, ok=30, overloaded=10), model_window(device, "x")])
+    def tell() -> Iterator[Announced]:
+        p50_ms = float(1 + next(numbers) % 8)
+        for device in devices:
+            yield model_window(device, p50_ms=p50_ms, ok=30, overloaded=10)
+            yield model_window(device, "x")
 
-    publish(client, [birth("pi-a"), birth("pi-b")])
-    teller = threading.Thread(target=tell)
-    teller.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        teller.join()
-        for device in ("pi-a", "pi-b"):
-            client.publish(birth(device).topic, b"", qos=1, retain=True).wait_for_publish(10)
-        client.disconnect()
-        client.loop_stop()
+    return announcing(broker, [birth(device) for device in devices], tell=tell, every_s=0.1)
 
 
 def watch(broker: Broker, *options: str) -> subprocess.CompletedProcess[str]:

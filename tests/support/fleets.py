@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from paho.mqtt.client import Client, MQTTv5
@@ -22,6 +21,7 @@ from drupelet_shared.messages import (
 )
 from drupelet_shared.topics import DeviceTopics
 from support.brokers import Broker
+from support.repeating import repeating
 
 MODELS = ("digits", "detector")
 
@@ -169,34 +169,31 @@ class SimulatedFleet:
                 yield limit_crossed(device)
 
 
+def publishing(broker: Broker, simulated: SimulatedFleet) -> AbstractContextManager[None]:
+    """A fleet that tells a window every half second."""
+    return announcing(broker, list(simulated.introduce()), tell=simulated.tell, every_s=0.5)
+
+
 @contextmanager
-def publishing(broker: Broker, simulated: SimulatedFleet) -> Iterator[None]:
-    """A fleet that tells a window every half second; what is retained is taken back at the end."""
+def announcing(
+    broker: Broker, retained: Sequence[Announced], *, tell: Callable[[], Iterable[Announced]], every_s: float
+) -> Iterator[None]:
+    """Devices that are there and tell something again and again; what is retained is taken back at the end."""
     client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
     client.connect(broker.host, broker.port)
     client.loop_start()
-    publish(client, simulated.introduce())
-    ended = threading.Event()
-
-    def tell() -> None:
-        while not ended.wait(0.5):
-            publish(client, simulated.tell())
-
-    teller = threading.Thread(target=tell)
-    teller.start()
     try:
-        yield
+        _publish(client, retained)
+        with repeating(lambda: _publish(client, tell()), every_s=every_s):
+            yield
+        for sent in [client.publish(message.topic, b"", qos=1, retain=True) for message in retained]:
+            sent.wait_for_publish(10)
     finally:
-        ended.set()
-        teller.join()
-        sent = [client.publish(message.topic, b"", qos=1, retain=True) for message in simulated.introduce()]
-        for each in sent:
-            each.wait_for_publish(10)
         client.disconnect()
         client.loop_stop()
 
 
-def publish(client: Client, messages: Iterator[Announced] | list[Announced]) -> None:
+def _publish(client: Client, messages: Iterable[Announced]) -> None:
     """Send them as agents do."""
     for message in messages:
         client.publish(message.topic, message.payload, qos=1 if message.retain else 0, retain=message.retain)
