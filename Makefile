@@ -19,7 +19,7 @@ test: $(VENV)/.dev  ## Run the test suite; JOBS= files at a time
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 test-litert: $(VENV)/litert/.dev  ## Run the tests that convert to LiteRT, in an environment of their own (2 GB)
-	$(VENV)/litert/bin/python -m pytest -p no:anyio --timeout 600 tests/unit/host/test_litert_conversion.py tests/integration/test_compile_litert.py tests/integration/test_litert_architectures.py
+	$(VENV)/litert/bin/python -m pytest -p no:anyio --timeout 600 tests/unit/host/export/test_litert_conversion.py tests/integration/compiler/test_compile_litert.py tests/integration/compiler/test_litert_architectures.py
 
 test-emulated: $(VENV)/.dev  ## Run the agent's engines and the agent on an emulated Raspberry Pi 4 (Debian or Ubuntu)
 	PYTHON=$(BIN)/python deploy/emulator/prepare $(VENV)/emulator 3.11

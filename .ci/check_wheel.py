@@ -19,9 +19,9 @@ sys.path.insert(0, str(ROOT / "tests"))
 import numpy as np  # noqa: E402 - the tests' helpers are found only now
 
 from drupelet_host.client import BrokerAddress, DeviceClient  # noqa: E402
-from support.agents import DEVICE, listener, write_config  # noqa: E402
-from support.brokers import embedded_broker  # noqa: E402
-from support.served_packages import LABELS, make_keys, make_package  # noqa: E402
+from support.agent.agents import DEVICE, listener, write_config  # noqa: E402
+from support.broker.brokers import embedded_broker  # noqa: E402
+from support.package.served_packages import LABELS, make_keys, make_package  # noqa: E402
 
 UNWANTED = ("torch", "onnx", "tensorflow", "click", "rich", "sklearn")
 
@@ -62,7 +62,9 @@ def check_types(python: Path, folder: Path) -> None:
     """A type checker finds the types of what is installed, and a mistake against them."""
     script = folder / "user.py"
     mypy = (sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python), "--cache-dir", str(folder))
-    source = "from drupelet_shared.manifest import Manifest, parse_manifest\n\nmanifest: {} = parse_manifest(b'')\n"
+    source = (
+        "from drupelet_shared.package.manifest import Manifest, parse_manifest\n\nmanifest: {} = parse_manifest(b'')\n"
+    )
     script.write_text(source.format("Manifest"), encoding="utf-8")
     run(*mypy, str(script), cwd=folder)
     script.write_text(source.format("int"), encoding="utf-8")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from support.brokers import Broker, embedded_broker, find_mosquitto, mosquitto_broker
+from support.broker.brokers import Broker, embedded_broker, find_mosquitto, mosquitto_broker
 
 # Read when PyTorch starts its threads: on a busy machine, threads that spin while they wait keep others from working.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -2,6 +2,6 @@
 
 import sys
 
-from drupelet_agent.cli import main
+from drupelet_agent.cli.parser import main
 
 sys.exit(main())

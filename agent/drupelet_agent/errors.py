@@ -19,11 +19,8 @@ DrupeletError
 |-- PlanError                 no_usable_variant
 |   |-- MemoryBudgetError     memory_budget_exceeded
 |   `-- ContractError         contract_broken
-|-- WorkerError               worker_failed
-|   `-- WorkerTimeoutError    worker_timeout
-|-- BrokerError               broker_unreachable
-`-- MalformedPacketError      malformed_packet
-    `-- PacketSizeError       packet_too_large
+`-- WorkerError               worker_failed
+    `-- WorkerTimeoutError    worker_timeout
 """
 
 from __future__ import annotations
@@ -163,24 +160,6 @@ class WorkerTimeoutError(WorkerError):
     """A worker process did not answer in time."""
 
     code = "worker_timeout"
-
-
-class BrokerError(DrupeletError):
-    """The broker cannot be reached or refuses the connection."""
-
-    code = "broker_unreachable"
-
-
-class MalformedPacketError(DrupeletError):
-    """The broker sent what is no MQTT 5."""
-
-    code = "malformed_packet"
-
-
-class PacketSizeError(MalformedPacketError):
-    """The broker sends a packet that is larger than it was told it may."""
-
-    code = "packet_too_large"
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from drupelet_shared.errors import DrupeletError
 
 if TYPE_CHECKING:
-    from drupelet_host.frontier import Candidate
+    from drupelet_host.selection.frontier import Candidate
 
 
 class RecipeError(DrupeletError):

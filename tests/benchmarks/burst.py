@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.child import READY, BenchmarkError
 from benchmarks.requester import Reply, Requester
 from benchmarks.spine_model import HEAD, HEAD_VALUES, encode_values
-from drupelet_shared.wire import OK_CODE
+from drupelet_shared.contract.wire import OK_CODE
 
 _VALUES = 200
 # How long a second reply to an answered request is looked for.

@@ -22,7 +22,7 @@ from paho.mqtt.properties import Properties
 
 from benchmarks.child import READY, child
 from benchmarks.requester import Reply, set_no_delay
-from support.brokers import Broker
+from support.broker.brokers import Broker
 
 # Publishes the request's bytes back and nothing else.
 BARE_TOPIC = "bench/echo/bare"

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from benchmarks.child import BenchmarkError
 from benchmarks.machine import read_machine
-from support.console import Done, follow, place_for, prepare
-from support.documentation import ROOT, read_page
+from support.screen.console import Done, follow, place_for, prepare
+from support.screen.documentation import ROOT, read_page
 
 GUIDE = ROOT / "shared/docs/guides/pytorch-model.md"
 _TRAINS, _COMPILES, _ASKS = "python train.py", "drupelet compile", "drupelet infer"

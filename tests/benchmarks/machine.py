@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from support.brokers import find_mosquitto
+from support.broker.brokers import find_mosquitto
 
 _PACKAGES = ("drupelet", "paho-mqtt", "onnxruntime", "numpy", "pydantic")
 

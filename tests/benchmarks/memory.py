@@ -11,7 +11,7 @@ from benchmarks.child import BenchmarkError
 from benchmarks.requester import Requester
 from benchmarks.spine_model import HEAD, encode_values
 from benchmarks.stage import open_stage, serving_agent
-from drupelet_shared.wire import OK_CODE
+from drupelet_shared.contract.wire import OK_CODE
 
 # The environments measured: this one, and one with the agent's dependencies alone.
 DEVELOPMENT = "development"

@@ -15,8 +15,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from benchmarks.child import BenchmarkError
+from drupelet_shared.contract.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY
 from drupelet_shared.inference import Encoded
-from drupelet_shared.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY
 
 _PATIENCE_S = 20.0
 _POLL_S = 0.5

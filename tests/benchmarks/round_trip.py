@@ -16,8 +16,8 @@ from benchmarks.requester import Requester
 from benchmarks.spine_model import COPY, HEAD, MODEL, encode_values
 from benchmarks.stage import Stage, open_stage, serving_agent
 from benchmarks.stage_times import StageTimes
+from drupelet_shared.contract.wire import OK_CODE
 from drupelet_shared.inference import Encoded
-from drupelet_shared.wire import OK_CODE
 
 _WARM_UP = 20
 

@@ -11,11 +11,11 @@ from onnx import TensorProto, helper, numpy_helper
 from drupelet_host.packaging.builder import PackageDescription, build_package
 from drupelet_host.packaging.keys import load_private_key
 from drupelet_shared.engines.registry import load_engine
-from drupelet_shared.golden import record_golden
 from drupelet_shared.inference import Encoded, InferenceRequest, RequestedOutput, encode_request
-from drupelet_shared.manifest import Golden, Latency, Target, Variant
+from drupelet_shared.package.golden import record_golden
+from drupelet_shared.package.manifest import Golden, Latency, Target, Variant
 from drupelet_shared.tensors import Datatype, TensorSpec
-from support.served_packages import make_keys
+from support.package.served_packages import make_keys
 
 MODEL = "spine"
 # The outputs: the input's first values, and all of them.

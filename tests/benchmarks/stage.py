@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.spine_model import MODEL, make_spine_package
-from drupelet_shared.topics import DeviceTopics
-from support.agents import listener, run_agent_command
-from support.brokers import Broker, mosquitto_broker
+from drupelet_shared.contract.topics import DeviceTopics
+from support.agent.agents import listener, run_agent_command
+from support.broker.brokers import Broker, mosquitto_broker
 
 TELEMETRY_INTERVAL_S = 1.0
 _DEVICE = "bench"

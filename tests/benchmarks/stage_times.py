@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.requester import Requester
 from benchmarks.stage import TELEMETRY_INTERVAL_S, Stage
-from drupelet_shared.messages import ModelTelemetry, Percentiles
+from drupelet_shared.contract.messages import ModelTelemetry, Percentiles
 
 _STAGES = ("queue", "decode", "inference", "encode", "total")
 

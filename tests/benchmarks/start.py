@@ -12,7 +12,7 @@ from benchmarks.distribution import Distribution, describe
 from benchmarks.requester import Requester
 from benchmarks.spine_model import HEAD, encode_values
 from benchmarks.stage import Stage, open_stage, serving_agent, start_agent
-from drupelet_shared.wire import OK_CODE
+from drupelet_shared.contract.wire import OK_CODE
 
 _STARTS = 10
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from support.documentation import ROOT
+from support.screen.documentation import ROOT
 
 DOCS = ROOT / "shared/docs"
 

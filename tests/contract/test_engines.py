@@ -16,8 +16,8 @@ from drupelet_shared.engines.base import Engine, Session
 from drupelet_shared.engines.registry import ENGINES, load_engine
 from drupelet_shared.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError
 from drupelet_shared.tensors import Datatype, TensorSpec
-from support import onnx_models, tflite_models
-from support.served_packages import linear_model, linear_weights
+from support.model import onnx_models, tflite_models
+from support.package.served_packages import linear_model, linear_weights
 
 IMAGE = np.linspace(0, 1, 64, dtype=np.float32).reshape(1, 1, 8, 8)
 

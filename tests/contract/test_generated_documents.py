@@ -16,13 +16,13 @@ from jsonschema import Draft202012Validator
 
 from docs_generator.errors_page import error_classes, read_advice
 from docs_generator.outputs import DOCS, ROOT, make_outputs
-from drupelet_agent.config import AgentConfig
-from drupelet_agent.tooling import config_schema
+from drupelet_agent.cli.tooling import config_schema
+from drupelet_agent.config.sections import AgentConfig
 from drupelet_host.cli.schema import SCHEMAS, make_schema
-from drupelet_host.recipe import parse_recipe
+from drupelet_host.recipe.schema import parse_recipe
 from drupelet_shared.errors import DrupeletError
-from support.served_packages import make_keys, make_package
-from support.tiny_project import RECIPE_SOURCE
+from support.model.tiny_project import RECIPE_SOURCE
+from support.package.served_packages import make_keys, make_package
 
 RECIPES = sorted((ROOT / "host/examples").glob("*/recipe.toml"))
 CONTRACT = (DOCS / "mqtt-contract.md").read_text(encoding="utf-8")

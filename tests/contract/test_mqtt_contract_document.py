@@ -12,10 +12,10 @@ from pydantic import BaseModel
 
 from drupelet_agent import errors
 from drupelet_agent.commands.table import COMMANDS
-from drupelet_shared import commands, delivery, messages
+from drupelet_shared.contract import commands, delivery, messages
+from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.errors import CommandError, DrupeletError, RequestError
 from drupelet_shared.inference import decode_reply, decode_request
-from drupelet_shared.topics import DeviceTopics
 
 DOCUMENT = (Path(__file__).parents[2] / "shared/docs/mqtt-contract.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```json (\w+)\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)

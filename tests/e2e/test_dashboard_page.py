@@ -14,17 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from drupelet_host.demo_broker import free_port
+from drupelet_host.demo.broker import free_port
 from drupelet_host.fleet.rows import SORT_KEYS, Order, filter_rows, make_rows, sort_rows
 from drupelet_host.fleet.state import Fleet
 from drupelet_host.fleet.summary import Overview
-from drupelet_shared.topics import DeviceTopics, FleetTopics
-from support.agents import running_agent
-from support.brokers import embedded_broker, find_mosquitto, mosquitto_broker
-from support.browser import Page, Scheme, find_chromium, open_browser
-from support.contrast import CONTRASTS, LEAST_CONTRAST
-from support.dashboards import running_dashboard
-from support.fleets import (
+from drupelet_shared.contract.topics import DeviceTopics, FleetTopics
+from support.agent.agents import running_agent
+from support.agent.fleets import (
     Announced,
     SimulatedFleet,
     birth,
@@ -34,9 +30,13 @@ from support.fleets import (
     model_window,
     publishing,
 )
-from support.proxy import proxy
-from support.served_packages import LABELS
-from support.sites import Site, make_site
+from support.agent.sites import Site, make_site
+from support.broker.brokers import embedded_broker, find_mosquitto, mosquitto_broker
+from support.broker.proxy import proxy
+from support.package.served_packages import LABELS
+from support.screen.browser import Page, Scheme, find_chromium, open_browser
+from support.screen.contrast import CONTRASTS, LEAST_CONTRAST
+from support.screen.dashboards import running_dashboard
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="chromium is not installed: apt install chromium")
 

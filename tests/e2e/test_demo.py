@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from drupelet_host.packaging.signing import open_package
-from drupelet_shared.trust import load_public_key
-from support.agents import listener, run_agent_command, running_agent
-from support.brokers import Broker
+from drupelet_shared.package.trust import load_public_key
+from support.agent.agents import listener, run_agent_command, running_agent
+from support.broker.brokers import Broker
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from docs_generator.commands import agent_program, host_program
-from support.brokers import find_mosquitto
-from support.console import follow, place_for, prepare
-from support.documentation import ROOT, Command, Page, find_pages
+from support.broker.brokers import find_mosquitto
+from support.screen.console import follow, place_for, prepare
+from support.screen.documentation import ROOT, Command, Page, find_pages
 
 PAGES = find_pages()
 PROGRAMS = {program.name: program for program in (host_program(), agent_program())}

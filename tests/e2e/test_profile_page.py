@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from drupelet_host.profile.page import render_page
-from support.browser import Page, Scheme, find_chromium, open_browser
-from support.contrast import CONTRASTS, LEAST_CONTRAST
-from support.profiles import make_profile
+from support.screen.browser import Page, Scheme, find_chromium, open_browser
+from support.screen.contrast import CONTRASTS, LEAST_CONTRAST
+from support.screen.profiles import make_profile
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="chromium is not installed: apt install chromium")
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from drupelet_host import compile_recipe
-from drupelet_host.recipe import load_recipe
+from drupelet import compile_recipe
+from drupelet_host.recipe.schema import load_recipe
 from drupelet_host.report.document import Report
 from drupelet_host.report.html import render_html
-from support.browser import Page, Scheme, find_chromium, open_browser
-from support.contrast import CONTRASTS, LEAST_CONTRAST
-from support.reports import make_full_report, make_report
-from support.tiny_project import write_project
+from support.model.tiny_project import write_project
+from support.screen.browser import Page, Scheme, find_chromium, open_browser
+from support.screen.contrast import CONTRASTS, LEAST_CONTRAST
+from support.screen.reports import make_full_report, make_report
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="chromium is not installed: apt install chromium")
 

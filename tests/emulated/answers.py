@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from drupelet_shared.engines.registry import load_engine
-from drupelet_shared.golden import check_golden, load_golden
+from drupelet_shared.package.golden import check_golden, load_golden
 
 
 def main() -> None:

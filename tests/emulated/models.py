@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from drupelet_host.conversion.export import export_onnx
+from drupelet_host.export.onnx import export_onnx
 from drupelet_host.quantization.static import quantize_static
-from drupelet_host.recipe import INPUT_NAME
+from drupelet_host.recipe.schema import INPUT_NAME
 from drupelet_shared.engines.base import Array
 
 INPUT_SHAPE = (1, 3, 16, 16)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from benchmarks.instructions.emulator import EmulatedPi
-from drupelet_shared.messages import DeviceTelemetry, ModelState
-from support.agents import Listener
-from support.brokers import Broker
-from support.served_packages import LITERT_VARIANT, VARIANT, linear_weights, make_package
-from support.sites import Site, make_site
+from drupelet_shared.contract.messages import DeviceTelemetry, ModelState
+from support.agent.agents import Listener
+from support.agent.sites import Site, make_site
+from support.broker.brokers import Broker
+from support.package.served_packages import LITERT_VARIANT, VARIANT, linear_weights, make_package
 
 NAME = "Raspberry Pi 4 Model B Rev 1.4"
 # Every import is emulated too.
@@ -87,14 +87,12 @@ def test_where_the_kernel_refuses_parts_of_the_workers_sandbox_it_says_which_and
 
 
 def test_the_plan_is_made_for_the_four_cores_of_a_raspberry_pi_4(pi: EmulatedPi) -> None:
-    script = (
-        "import drupelet_agent.resources.probe as p; s = p.take_snapshot(); print(s.cores, s.throttled, s.cpu_model)"
-    )
+    script = "import drupelet_agent.device.probe as p; s = p.take_snapshot(); print(s.cores, s.throttled, s.cpu_model)"
     assert pi.run("-c", script) == f"4 False {NAME}\n"
 
 
 def test_the_probe_reads_the_pis_own_temperature(pi: EmulatedPi) -> None:
-    script = "from drupelet_agent.resources.probe import take_snapshot; print(take_snapshot().temperature_celsius)"
+    script = "from drupelet_agent.device.probe import take_snapshot; print(take_snapshot().temperature_celsius)"
     sensor = pi.file("/sys/class/hwmon/hwmon0/temp1_input")
     before = sensor.read_text(encoding="ascii")
     assert float(pi.run("-c", script)) == pytest.approx(int(before) / 1000)

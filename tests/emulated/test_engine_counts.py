@@ -12,7 +12,7 @@ from benchmarks.engines.counting import EngineInstructions, count_model
 from benchmarks.engines.models import FLOAT, Case, Model
 from benchmarks.instructions.counting import count
 from benchmarks.instructions.emulator import EmulatedPi
-from support.onnx_models import write_add_model
+from support.model.onnx_models import write_add_model
 
 pytestmark = [pytest.mark.emulated, pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -11,11 +11,11 @@ from benchmarks.instructions.counting import count
 from benchmarks.instructions.emulator import EmulatedPi
 from drupelet_shared.engines.base import Array
 from drupelet_shared.engines.registry import load_engine
-from drupelet_shared.golden import record_golden
+from drupelet_shared.package.golden import record_golden
 from emulated.int8_tflite import INPUT_SHAPE, write_int8_convolution
 from emulated.models import make_images, write_onnx_pair
-from support.served_packages import linear_weights
-from support.tflite_models import write_linear_tflite
+from support.model.tflite_models import write_linear_tflite
+from support.package.served_packages import linear_weights
 
 ANSWERS = Path(__file__).with_name("answers.py")
 SAMPLES = 4

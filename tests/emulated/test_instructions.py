@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.instructions.counting import count
 from benchmarks.instructions.emulator import EmulatedPi
-from support.onnx_models import write_row_model
-from support.served_packages import slow_model
+from support.model.onnx_models import write_row_model
+from support.package.served_packages import slow_model
 
 pytestmark = [pytest.mark.emulated, pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -13,11 +13,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from drupelet_shared.contract.messages import ModelState
+from drupelet_shared.contract.topics import DeviceTopics
+from drupelet_shared.contract.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY, OK_CODE
 from drupelet_shared.inference import Encoded, InferenceReply, InferenceRequest, decode_request, encode_reply
-from drupelet_shared.messages import ModelState
-from drupelet_shared.topics import DeviceTopics
-from drupelet_shared.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY, OK_CODE
-from support.brokers import Broker
+from support.broker.brokers import Broker
 
 NAME = "pi-fake"
 

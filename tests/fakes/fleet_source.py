@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from drupelet_host.fleet.state import Fleet
-from drupelet_shared.topics import FleetTopics
-from support.fleets import Announced
+from drupelet_shared.contract.topics import FleetTopics
+from support.agent.fleets import Announced
 
 Result = TypeVar("Result")
 

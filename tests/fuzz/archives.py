@@ -12,15 +12,15 @@ from random import Random
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from drupelet_shared.archive import open_archive, write_archive
 from drupelet_shared.errors import PackageError
-from drupelet_shared.limits import Limits
-from drupelet_shared.package import unpack_package
-from drupelet_shared.signature import identify_key
+from drupelet_shared.package.archive import open_archive, write_archive
+from drupelet_shared.package.limits import Limits
+from drupelet_shared.package.reading import unpack_package
+from drupelet_shared.package.signature import identify_key
 from fuzz.mutations import mutate_bytes
 from fuzz.target import Target
-from support.packages import build
-from support.zips import RawEntry, pack
+from support.package.packages import build
+from support.package.zips import RawEntry, pack
 
 LIMITS = Limits(entries=64, file_bytes=2**20, total_bytes=2**22)
 _FILES = {"manifest.json": b"{}", "variants/a/model.onnx": bytes(range(256)) * 2, "labels.txt": b"", "z": b"z" * 5000}

@@ -12,6 +12,7 @@ from random import Random
 
 import numpy as np
 
+from drupelet_shared.contract.wire import BINARY_TYPE, JSON_TYPE, peek_id, sniff_content_type
 from drupelet_shared.errors import ContentTypeError, RequestError
 from drupelet_shared.inference import (
     Encoded,
@@ -24,10 +25,9 @@ from drupelet_shared.inference import (
     encode_request,
 )
 from drupelet_shared.tensors import NUMPY_DTYPE
-from drupelet_shared.wire import BINARY_TYPE, JSON_TYPE, peek_id, sniff_content_type
 from fuzz.mutations import mutate_bytes, mutate_json
 from fuzz.target import Target
-from support.tensors import same_tensors
+from support.model.tensors import same_tensors
 
 _PREFIX = struct.Struct("<BH")
 _IS_REPLY, _IS_BINARY = 1, 2

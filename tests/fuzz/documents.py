@@ -10,15 +10,15 @@ from pydantic import ValidationError
 
 from drupelet_agent.errors import WorkerError
 from drupelet_agent.serving.protocol import Failed, Infer, Ready, Replied, decode_message, encode_message
+from drupelet_shared.contract.messages import ErrorReply, ModelState
 from drupelet_shared.errors import ManifestError, SignatureInvalidError, SignatureUntrustedError
-from drupelet_shared.manifest import parse_manifest
-from drupelet_shared.messages import ErrorReply, ModelState
-from drupelet_shared.oms import build_bundle, build_statement, parse_bundle, parse_statement
-from drupelet_shared.signature import identify_key, sign_digests, verify_digests
+from drupelet_shared.package.manifest import parse_manifest
+from drupelet_shared.package.oms import build_bundle, build_statement, parse_bundle, parse_statement
+from drupelet_shared.package.signature import identify_key, sign_digests, verify_digests
 from fuzz.mutations import mutate_bytes, mutate_json
 from fuzz.target import Target
-from support.packages import FILES, make_manifest
-from support.values import make_activation
+from support.agent.values import make_activation
+from support.package.packages import FILES, make_manifest
 
 _DIGESTS = {"manifest.json": "0" * 64, "a/b": "1" * 64, "a.b": "2" * 64}
 _KEY = ec.generate_private_key(ec.SECP256R1())

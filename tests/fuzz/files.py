@@ -15,14 +15,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from PIL import Image
 
 from drupelet_shared.errors import ImageError, KeyFileError, PackageError
-from drupelet_shared.golden import GoldenVectors, load_golden
-from drupelet_shared.images import image_to_tensor
-from drupelet_shared.manifest import ImagePreprocessing
-from drupelet_shared.signature import identify_key
+from drupelet_shared.inference.images import image_to_tensor
+from drupelet_shared.package.golden import GoldenVectors, load_golden
+from drupelet_shared.package.manifest import ImagePreprocessing
+from drupelet_shared.package.signature import identify_key
+from drupelet_shared.package.trust import load_public_key
 from drupelet_shared.tensors import Datatype
-from drupelet_shared.trust import load_public_key
 from fuzz.target import Target
-from support.tensors import same_tensors
+from support.model.tensors import same_tensors
 
 _PREPROCESSING = (
     ImagePreprocessing(input="x", color="rgb", height=8, width=8, resize="crop"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from drupelet_agent.errors import MalformedPacketError
 from drupelet_agent.mqtt import packets
 from drupelet_agent.mqtt.encoding import write_text, write_variable
+from drupelet_agent.mqtt.errors import MalformedPacketError
 from drupelet_agent.mqtt.framing import Framer
 from drupelet_agent.mqtt.message import Publication
 from drupelet_agent.mqtt.properties import publish_properties

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from drupelet_agent.delivery.desired import read_desired
 from drupelet_agent.delivery.reassembly import continuation
 from drupelet_agent.delivery.uploads import read_chunk
-from drupelet_shared.commands import EXCHANGES, InstallRequest, RollBackRequest
-from drupelet_shared.delivery import DesiredState, UploadState
+from drupelet_shared.contract.commands import EXCHANGES, InstallRequest, RollBackRequest
+from drupelet_shared.contract.delivery import DesiredState, UploadState
 from drupelet_shared.errors import DesiredStateError, UploadError
 from fuzz.mutations import mutate_bytes, mutate_json
 from fuzz.target import Target

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from drupelet_agent.mqtt.acknowledgements import Acknowledgements
+from drupelet_agent.messaging.acknowledgements import Acknowledgements
 
 
 class Broker(RuleBasedStateMachine):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from drupelet_shared.errors import ImageError
-from drupelet_shared.images import image_to_tensor
-from drupelet_shared.manifest import ImagePreprocessing
+from drupelet_shared.inference.images import image_to_tensor
+from drupelet_shared.package.manifest import ImagePreprocessing
 from drupelet_shared.tensors import Datatype
 
 

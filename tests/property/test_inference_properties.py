@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from drupelet_shared.contract.wire import CONTENT_TYPES, parse_content_type, peek_id, sniff_content_type
 from drupelet_shared.errors import ContentTypeError, RequestError
 from drupelet_shared.inference import (
     InferenceReply,
@@ -22,8 +23,7 @@ from drupelet_shared.inference import (
     encode_request,
 )
 from drupelet_shared.tensors import NUMPY_DTYPE, Datatype
-from drupelet_shared.wire import CONTENT_TYPES, parse_content_type, peek_id, sniff_content_type
-from support.tensors import same_tensors
+from support.model.tensors import same_tensors
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)

@@ -9,12 +9,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drupelet_shared.archive import open_archive, write_archive
 from drupelet_shared.errors import DuplicateEntryError, PackageError, SignatureInvalidError, SignatureUntrustedError
-from drupelet_shared.package import unpack_package
-from drupelet_shared.paths import check_distinct
-from drupelet_shared.signature import identify_key, sign_digests, verify_digests
-from support.packages import FILES, build
+from drupelet_shared.package.archive import open_archive, write_archive
+from drupelet_shared.package.paths import check_distinct
+from drupelet_shared.package.reading import unpack_package
+from drupelet_shared.package.signature import identify_key, sign_digests, verify_digests
+from support.package.packages import FILES, build
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 TRUSTED = (identify_key(KEY.public_key()),)

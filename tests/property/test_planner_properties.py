@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drupelet_agent.errors import MemoryBudgetError, PlanError
-from drupelet_agent.resources.budget import Budget
-from drupelet_agent.resources.planner import Candidate, Goal, Measurement, candidates, choose, thread_counts
-from drupelet_shared.engines.timing import Timing
-from support.values import make_variant
+from drupelet_agent.planning.budget import Budget
+from drupelet_agent.planning.choice import Candidate, Goal, Measurement, candidates, choose, thread_counts
+from drupelet_shared.timing import Timing
+from support.agent.values import make_variant
 
 # A candidate has to be this much better than an earlier one.
 NOISE = 0.97

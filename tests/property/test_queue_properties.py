@@ -10,12 +10,12 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drupelet_agent.resources.budget import Budget
+from drupelet_agent.planning.budget import Budget
 from drupelet_agent.serving.job import Job, Outcome
-from drupelet_agent.serving.model import ModelServer
+from drupelet_agent.serving.memory_shares import MemoryShares
 from drupelet_agent.serving.protocol import WorkerSpec
-from drupelet_agent.serving.shares import MemoryShares
-from support.values import make_activation
+from drupelet_agent.serving.server import ModelServer
+from support.agent.values import make_activation
 
 SLOT_BYTES = 100
 SPEC = WorkerSpec(package_folder="/nowhere", variant="v", threads=1, memory_limit_bytes=0, slot_bytes=SLOT_BYTES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drupelet_agent.resources.residency import Resident, Room, find_room
+from drupelet_agent.planning.residency import Resident, Room, find_room
 
 residents = st.lists(
     st.tuples(st.integers(1, 400), st.floats(0, 100)).map(lambda pair: Resident("", *pair)), max_size=8

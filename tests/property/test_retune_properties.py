@@ -8,8 +8,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drupelet_agent.resources.retune import Conditions, History, Policy, conditions, look
-from drupelet_agent.resources.snapshot import Snapshot
+from drupelet_agent.device.snapshot import Snapshot
+from drupelet_agent.planning.retune import Conditions, History, Policy, conditions, look
 
 POLICY = Policy(confirm=3, min_interval_s=100.0)
 LOOK_S = 10.0

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drupelet_agent.resources.budget import Budget
-from drupelet_agent.resources.shares import share_out
-from drupelet_agent.serving.shares import MemoryShares
+from drupelet_agent.planning.budget import Budget
+from drupelet_agent.planning.shares import share_out
+from drupelet_agent.serving.memory_shares import MemoryShares
 
 BYTES = st.integers(0, 2**40)
 

@@ -1,1 +1,4 @@
-"""Commands over MQTT: taken by the agent, each run in a process of its own."""
+"""Commands over MQTT: received by the daemon, each run in a process of its own.
+
+Must not import `app`.
+"""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drupelet_agent.activation import Observe
-from drupelet_agent.config import AgentConfig
+from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.install.activation import Observe
 from drupelet_agent.store.records import Activation
-from drupelet_shared.commands import InstalledRelease
+from drupelet_shared.contract.commands import InstalledRelease
 
 # Long enough for another process's last step, a rename and two syncs to an SD card.
 STORE_PATIENCE_S = 10.0

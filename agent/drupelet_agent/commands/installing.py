@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
-from drupelet_agent import activation
-from drupelet_agent.activation import Progress
-from drupelet_agent.binding import Expected
 from drupelet_agent.commands.context import Context, released
 from drupelet_agent.delivery.sources import obtained
-from drupelet_shared.commands import InstalledRelease, InstallRequest, TuneRequest
-from drupelet_shared.delivery import shown_source
+from drupelet_agent.install import activation
+from drupelet_agent.install.activation import Progress
+from drupelet_agent.install.binding import Expected
+from drupelet_shared.contract.commands import InstalledRelease, InstallRequest, TuneRequest
+from drupelet_shared.contract.delivery import shown_source
 from drupelet_shared.units import format_bytes
 
 _TELL_EVERY_S = 1.0

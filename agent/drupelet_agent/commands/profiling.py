@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from drupelet_agent import profiling
 from drupelet_agent.commands.context import Context
-from drupelet_shared.commands import ProfileReport, ProfileRequest
+from drupelet_agent.install import profiling
+from drupelet_shared.contract.commands import ProfileReport, ProfileRequest
 
 
 def profile(request: ProfileRequest, context: Context) -> ProfileReport:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from drupelet_agent.activation import Progress
 from drupelet_agent.commands.context import STORE_PATIENCE_S, Context, released
+from drupelet_agent.install.activation import Progress
 from drupelet_agent.store.store import Store
-from drupelet_shared.commands import (
+from drupelet_shared.contract.commands import (
     ActivateRequest,
     InstalledModel,
     InstalledModels,

@@ -11,16 +11,16 @@ from typing import Any
 
 from drupelet_agent.commands.runner import CommandRunner
 from drupelet_agent.commands.table import COMMANDS
-from drupelet_agent.mqtt.message import Message, Publication
-from drupelet_agent.mqtt.replies import (
+from drupelet_agent.messaging.replies import (
     ReplyAddress,
     default_address,
     reply_address,
     reply_properties,
 )
+from drupelet_agent.mqtt.message import Message, Publication
+from drupelet_shared.contract.topics import DeviceTopics
+from drupelet_shared.contract.wire import MAX_COMMAND_BYTES, PROGRESS_CODE, encode_error
 from drupelet_shared.errors import CommandError, DrupeletError, UnknownCommandError
-from drupelet_shared.topics import DeviceTopics
-from drupelet_shared.wire import MAX_COMMAND_BYTES, PROGRESS_CODE, encode_error
 
 log = logging.getLogger(__name__)
 

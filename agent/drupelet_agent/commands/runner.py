@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from drupelet_agent.commands.table import COMMANDS
-from drupelet_agent.config import AgentConfig
+from drupelet_agent.config.sections import AgentConfig
+from drupelet_shared.contract.wire import PROGRESS_CODE
 from drupelet_shared.errors import BusyError, CommandFailedError
-from drupelet_shared.wire import PROGRESS_CODE
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class CommandRunner:
         log.info("command=%s starts", name)
         process = await asyncio.create_subprocess_exec(
             # -P: the folder the agent was started in is no place to import from.
-            *(sys.executable, "-P", "-m", "drupelet_agent.commands.child"),
+            *(sys.executable, "-P", "-m", "drupelet_agent.app.command_process"),
             stdin=PIPE,
             stdout=PIPE,
             limit=_LONGEST_LINE_BYTES,

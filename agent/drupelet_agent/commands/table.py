@@ -1,4 +1,4 @@
-"""Which commands there are and what runs them; their messages are in `drupelet_shared.commands`."""
+"""Which commands there are and what runs them; their messages are in `drupelet_shared.contract.commands`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Command:
     is_exclusive: bool = True
 
 
-# To add one: an entry here, its messages in `drupelet_shared.commands.EXCHANGES`, and its example in the contract.
+# To add one: an entry here, its messages in `drupelet_shared.contract.commands.EXCHANGES`, and its example in the
+# contract.
 COMMANDS: Mapping[str, Command] = {
     "install": Command("drupelet_agent.commands.installing:install"),
     "activate": Command("drupelet_agent.commands.releases:activate"),

@@ -1,1 +1,4 @@
-"""How packages get to this device: pushed in chunks over MQTT, or fetched from where the desired state says."""
+"""How packages reach this device: uploaded in chunks over MQTT, or fetched from where a desired state says.
+
+Must not import `commands` or `serving`.
+"""

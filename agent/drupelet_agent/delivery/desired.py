@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import ValidationError
 
-from drupelet_agent.commands.runner import CommandRunner
 from drupelet_agent.delivery.reconciler import (
     Activate,
     Decision,
@@ -29,18 +29,25 @@ from drupelet_agent.errors import StoreError
 from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.store.records import ModelRecord
 from drupelet_agent.store.store import Store
-from drupelet_shared.delivery import MAX_DESIRED_BYTES, DeliveryState, DesiredState, shown_source
+from drupelet_shared.contract.delivery import MAX_DESIRED_BYTES, DeliveryState, DesiredState, shown_source
+from drupelet_shared.contract.faults import describe_faults
+from drupelet_shared.contract.topics import DeviceTopics
+from drupelet_shared.contract.wire import OK_CODE, PROGRESS_CODE
 from drupelet_shared.errors import DesiredStateError, DrupeletError
-from drupelet_shared.faults import describe_faults
 from drupelet_shared.files import write_atomically
-from drupelet_shared.topics import DeviceTopics
-from drupelet_shared.wire import OK_CODE, PROGRESS_CODE
 
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.5
 # Retained messages follow the subscription; before all have come, what was desired may be out of date.
 _SETTLE_S = 1.0
+
+
+class RunsCommands(Protocol):
+    """Runs one command to its end."""
+
+    async def run(self, name: str, payload: bytes, *, on_answer: Callable[[str, bytes], None]) -> str:
+        """Run the command; each progress message and the answer go to `on_answer` as code and payload."""
 
 
 @dataclass(slots=True)
@@ -60,7 +67,7 @@ class DesiredStates:
         self,
         topics: DeviceTopics,
         store: Store,
-        runner: CommandRunner,
+        runner: RunsCommands,
         *,
         publish: Callable[[Publication], None],
     ) -> None:

@@ -22,10 +22,10 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from drupelet_agent import __version__
-from drupelet_agent.config import DeliveryConfig
+from drupelet_agent.config.sections import DeliveryConfig
 from drupelet_agent.delivery.partial import Partial
 from drupelet_agent.errors import PackageTooLargeError, SourceError, StoreFullError, store_errors
-from drupelet_shared.delivery import shown_source
+from drupelet_shared.contract.delivery import shown_source
 from drupelet_shared.units import format_bytes
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drupelet_agent.store.records import Activation, ModelRecord
-from drupelet_shared.delivery import DesiredState
+from drupelet_shared.contract.delivery import DesiredState
 
 # What time alone may mend: the link, the server, the disk, another process, memory that others hold.
 _PASSING = {

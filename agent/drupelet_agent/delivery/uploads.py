@@ -11,17 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from drupelet_agent.delivery.spool import Spool
-from drupelet_agent.mqtt.message import Message, Publication
-from drupelet_agent.mqtt.replies import (
+from drupelet_agent.messaging.replies import (
     ReplyAddress,
     default_address,
     reply_address,
     reply_properties,
 )
-from drupelet_shared.delivery import LENGTH_PROPERTY, OFFSET_PROPERTY, UploadState
+from drupelet_agent.mqtt.message import Message, Publication
+from drupelet_shared.contract.delivery import LENGTH_PROPERTY, OFFSET_PROPERTY, UploadState
+from drupelet_shared.contract.topics import DeviceTopics
+from drupelet_shared.contract.wire import OK_CODE, encode_error
 from drupelet_shared.errors import BusyError, DrupeletError, UploadError
-from drupelet_shared.topics import DeviceTopics
-from drupelet_shared.wire import OK_CODE, encode_error
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,7 @@
-"""`drupelet-agent doctor`: looks at everything the agent needs on this device, and says how to mend what is wrong."""
+"""`drupelet-agent doctor`: examines everything the agent needs on this device and says how to repair what is wrong.
+
+Must not import `serving`, `worker` or `app`.
+"""
 
 from drupelet_agent.doctor.examination import examine
 from drupelet_agent.doctor.findings import Finding

@@ -9,12 +9,14 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from drupelet_agent.config import AgentConfig, BrokerConfig
+from drupelet_agent.config.sections import AgentConfig, BrokerConfig
 from drupelet_agent.doctor.findings import Finding
+from drupelet_agent.messaging.broker import connection_options
 from drupelet_agent.mqtt.connection import BrokerConnection
+from drupelet_agent.mqtt.errors import MqttError
 from drupelet_agent.mqtt.message import Message, Publication
+from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.errors import DrupeletError
-from drupelet_shared.topics import DeviceTopics
 
 _PACKET_BYTES = 65_536
 _PAIRS = 15
@@ -44,7 +46,7 @@ def examine_broker(config: AgentConfig) -> Iterator[Finding]:
         yield Finding("password", "warn", f"crosses the network to {broker.host} in clear text", "set [broker.tls]")
     try:
         echo_ms = asyncio.run(_measure_echo(config))
-    except DrupeletError as error:
+    except (DrupeletError, MqttError) as error:
         yield Finding("broker", "fail", str(error), _mend(str(error)))
         return
     yield Finding("broker", "ok", f"{broker.host}:{broker.port} accepts an MQTT 5 session")
@@ -94,10 +96,13 @@ async def _measure_echo(config: AgentConfig) -> float | None:
     arrived: asyncio.Queue[Message] = asyncio.Queue()
     connection = BrokerConnection(
         # Nothing of this session is to stay with the broker.
-        config.broker.model_copy(update={"session_expiry_s": 0}),
-        client_id=f"drupelet-{config.device}-doctor",
-        receive_maximum=_RECEIVE_MAXIMUM,
-        max_packet_bytes=_PACKET_BYTES,
+        connection_options(
+            config.broker,
+            client_id=f"drupelet-{config.device}-doctor",
+            receive_maximum=_RECEIVE_MAXIMUM,
+            max_packet_bytes=_PACKET_BYTES,
+            session_expiry_s=0,
+        ),
         on_connected=_announce_nothing,
         on_message=arrived.put_nowait,
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from drupelet_agent.config import AgentConfig
+from drupelet_agent.config.sections import AgentConfig
 from drupelet_agent.doctor.findings import Finding
 from drupelet_agent.store.records import Activation
 from drupelet_agent.store.store import Store
 from drupelet_shared.engines.registry import ENGINES, load_engine
 from drupelet_shared.errors import DrupeletError, EngineUnavailableError
-from drupelet_shared.manifest import MANIFEST_PATH, parse_manifest
+from drupelet_shared.package.manifest import MANIFEST_PATH, parse_manifest
 
 _POINTER_BYTES = 8
 _PACKAGES = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert"}

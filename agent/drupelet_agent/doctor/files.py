@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from drupelet_agent.config import AgentConfig
+from drupelet_agent.config.environment import CREDENTIALS_PREFIX
+from drupelet_agent.config.sections import AgentConfig
 from drupelet_agent.doctor.findings import Finding
-from drupelet_agent.environment import CREDENTIALS_PREFIX
 from drupelet_agent.store.store import Store
 from drupelet_shared.errors import DrupeletError
-from drupelet_shared.trust import load_trust_folder
+from drupelet_shared.package.trust import load_trust_folder
 from drupelet_shared.units import format_bytes
 
 _LITTLE_ROOM_BYTES = 200 * 10**6

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from drupelet_agent.config import AgentConfig
+from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.device.board import Board, read_board
+from drupelet_agent.device.probe import take_snapshot
 from drupelet_agent.doctor.findings import Finding
-from drupelet_agent.resources.budget import memory_budget
-from drupelet_agent.resources.probe import take_snapshot
-from drupelet_agent.telemetry.board import Board, read_board
+from drupelet_agent.planning.budget import memory_budget
 from drupelet_shared.units import format_bytes
 
 _HOT_CELSIUS = 75.0

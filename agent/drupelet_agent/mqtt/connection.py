@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from drupelet_agent.config import BrokerConfig
-from drupelet_agent.credentials import read_secret
-from drupelet_agent.errors import BrokerError, MalformedPacketError, PacketSizeError
 from drupelet_agent.mqtt import packets
-from drupelet_agent.mqtt.dialling import Dialler
+from drupelet_agent.mqtt.dialling import dial
+from drupelet_agent.mqtt.errors import ConnectFailedError, MalformedPacketError, PacketSizeError
 from drupelet_agent.mqtt.message import Message, Publication
+from drupelet_agent.mqtt.options import ConnectionOptions
 from drupelet_agent.mqtt.outgoing import Outgoing, Sending
 from drupelet_agent.mqtt.packets import ConnectAnswer, Login
 from drupelet_agent.mqtt.properties import connect_properties
@@ -47,31 +46,33 @@ class BrokerConnection:
 
     def __init__(
         self,
-        config: BrokerConfig,
+        options: ConnectionOptions,
         *,
-        client_id: str,
-        receive_maximum: int,
-        max_packet_bytes: int,
         on_connected: OnConnected,
         on_message: Callable[[Message], None],
-        will: Publication | None = None,
     ) -> None:
-        self._config = config
-        self._where = f"broker {config.host}:{config.port}"
-        self._dialler = Dialler(config)
+        """Prepare a session; nothing is sent before `connect` or `run`.
+
+        Args:
+            options: The broker and the session's limits.
+            on_connected: Called after each accepted connect, before any message of the session.
+            on_message: Takes each received message.
+        """
+        self._options = options
+        self._where = f"broker {options.host}:{options.port}"
         self._login = Login(
-            client_id=client_id,
-            keepalive_s=config.keepalive_s,
-            username=config.username,
-            password=_read_password(config),
-            will=will,
+            client_id=options.client_id,
+            keepalive_s=options.keepalive_s,
+            username=options.username,
+            password=options.password,
+            will=options.will,
+            will_delay_s=options.will_delay_s,
         )
         self._properties = connect_properties(
-            session_expiry_s=config.session_expiry_s,
-            receive_maximum=receive_maximum,
-            max_packet_bytes=max_packet_bytes,
+            session_expiry_s=options.session_expiry_s,
+            receive_maximum=options.receive_maximum,
+            max_packet_bytes=options.max_packet_bytes,
         )
-        self._max_packet_bytes = max_packet_bytes
         self._on_connected = on_connected
         self._on_message = on_message
         self._outgoing = Outgoing()
@@ -80,7 +81,7 @@ class BrokerConnection:
         self._accepted: ConnectAnswer | None = None
         self._lost = asyncio.Event()
         self._subscribing: dict[int, tuple[str, ...]] = {}
-        self._keepalive_s = float(config.keepalive_s)
+        self._keepalive_s = float(options.keepalive_s)
         self._ping_sent_s: float | None = None
         self._due_s = time.monotonic() + _STALL_S
 
@@ -105,8 +106,8 @@ class BrokerConnection:
                     await self.connect()
                     attempt = 0
                     await self._lost.wait()
-                    log.warning("broker connection lost host=%s port=%d", self._config.host, self._config.port)
-                except BrokerError as error:
+                    log.warning("broker connection lost host=%s port=%d", self._options.host, self._options.port)
+                except ConnectFailedError as error:
                     attempt += 1
                     log.warning("%s (attempt %d)", error, attempt)
                 ceiling_s = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2**attempt)
@@ -119,27 +120,27 @@ class BrokerConnection:
         """Connect once.
 
         Raises:
-            BrokerError: The broker is not there, does not answer or refuses.
+            ConnectFailedError: The broker is not there, does not answer or refuses.
         """
         self._lost.clear()
         answer: asyncio.Future[ConnectAnswer] = asyncio.get_running_loop().create_future()
         try:
-            opened = await self._dialler.dial()
+            opened = await dial(self._options.host, self._options.port, tls=self._options.tls)
             self._answer = answer
             self._stream = Stream(
-                opened, max_packet_bytes=self._max_packet_bytes, on_packet=self._take, on_end=self._end
+                opened, max_packet_bytes=self._options.max_packet_bytes, on_packet=self._take, on_end=self._end
             )
             self._stream.write(packets.encode_connect(self._login, self._properties))
             accepted = await asyncio.wait_for(answer, _CONNECT_TIMEOUT_S)
         except TimeoutError as error:
             self._end("no answer")
-            raise BrokerError(f"{self._where}: no answer within {_CONNECT_TIMEOUT_S:.0f} s") from error
+            raise ConnectFailedError(f"{self._where}: no answer within {_CONNECT_TIMEOUT_S:.0f} s") from error
         except OSError as error:
-            raise BrokerError(f"{self._where}: {error}") from error
+            raise ConnectFailedError(f"{self._where}: {error}") from error
         if accepted.reason >= FAILURE:
             self._end("refused")
             reason = describe_reason(accepted.reason, accepted.properties.reason)
-            raise BrokerError(f"{self._where} refuses the connection: {reason}")
+            raise ConnectFailedError(f"{self._where} refuses the connection: {reason}")
         log.info("connected to %s session_present=%s", self._where, accepted.session_present)
 
     def publish(self, publication: Publication) -> None:
@@ -237,7 +238,7 @@ class BrokerConnection:
         if answer.reason >= FAILURE:
             return
         self._accepted, self._ping_sent_s = answer, None
-        self._keepalive_s = float(answer.properties.server_keepalive_s or self._config.keepalive_s)
+        self._keepalive_s = float(answer.properties.server_keepalive_s or self._options.keepalive_s)
         sendings = self._outgoing.connected(
             receive_maximum=answer.properties.receive_maximum or _RECEIVE_MAXIMUM,
             session_present=answer.session_present,
@@ -284,9 +285,3 @@ class BrokerConnection:
         else:
             log.info("connection to %s ended: %s", self._where, why)
         self._lost.set()
-
-
-def _read_password(config: BrokerConfig) -> bytes | None:
-    if config.username is None or config.password_file is None:
-        return None
-    return read_secret(config.password_file).reveal().encode()

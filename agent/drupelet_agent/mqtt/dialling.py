@@ -8,10 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from drupelet_agent.config import BrokerConfig, TlsConfig
-from drupelet_agent.errors import ConfigError
-from drupelet_shared.transport import make_tls_context, set_no_delay
-
 if TYPE_CHECKING:
     from ssl import SSLContext
 
@@ -35,50 +31,36 @@ class Opened:
     would_block: tuple[type[OSError], ...] = (BlockingIOError,)
 
 
-class Dialler:
-    """Knows where the broker is and what TLS needs."""
+async def dial(host: str, port: int, *, tls: SSLContext | None) -> Opened:
+    """Connect; name resolution, TCP and TLS handshakes block, so they happen on another thread.
 
-    def __init__(self, config: BrokerConfig) -> None:
-        """Read what TLS needs.
+    Args:
+        host: The broker's name or address.
+        port: Its TCP port.
+        tls: The context for TLS; None connects in plain text.
 
-        Raises:
-            ConfigError: A file of it cannot be used.
-        """
-        self._config = config
-        self._tls = None if config.tls is None else _make_context(config.tls)
-
-    async def dial(self) -> Opened:
-        """Connect; name resolution, TCP and TLS handshakes block, so they happen on another thread.
-
-        Raises:
-            OSError: It did not work.
-        """
-        dialling = asyncio.get_running_loop().run_in_executor(None, self._dial)
-        try:
-            return await asyncio.shield(dialling)
-        except asyncio.CancelledError:
-            dialling.add_done_callback(_close)
-            raise
-
-    def _dial(self) -> Opened:
-        plain = socket.create_connection((self._config.host, self._config.port), timeout=_TIMEOUT_S)
-        try:
-            set_no_delay(plain)
-            opened = Opened(plain) if self._tls is None else _secure(plain, self._tls, self._config.host)
-        except BaseException:
-            plain.close()
-            raise
-        opened.socket.settimeout(0)
-        return opened
-
-
-def _make_context(tls: TlsConfig) -> SSLContext:
+    Raises:
+        OSError: The name cannot be resolved, the broker cannot be reached, or the handshake failed.
+    """
+    dialling = asyncio.get_running_loop().run_in_executor(None, _dial, host, port, tls)
     try:
-        return make_tls_context(ca_file=tls.ca_file, cert_file=tls.cert_file, key_file=tls.key_file)
-    except OSError as error:
-        # What OpenSSL says of a file does not name it.
-        files = ", ".join(str(path) for _, path in tls if path is not None)
-        raise ConfigError(f"broker credentials {files}: {error}") from error
+        return await asyncio.shield(dialling)
+    except asyncio.CancelledError:
+        dialling.add_done_callback(_close)
+        raise
+
+
+def _dial(host: str, port: int, tls: SSLContext | None) -> Opened:
+    plain = socket.create_connection((host, port), timeout=_TIMEOUT_S)
+    try:
+        # Small packets otherwise wait some 40 ms for the acknowledgement of the one before.
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opened = Opened(plain) if tls is None else _secure(plain, tls, host)
+    except BaseException:
+        plain.close()
+        raise
+    opened.socket.settimeout(0)
+    return opened
 
 
 def _secure(plain: socket.socket, context: SSLContext, host: str) -> Opened:

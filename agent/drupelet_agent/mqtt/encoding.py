@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drupelet_agent.errors import MalformedPacketError
+from drupelet_agent.mqtt.errors import MalformedPacketError
 
 _SEVEN_BITS = 0x7F
 _MORE = 0x80

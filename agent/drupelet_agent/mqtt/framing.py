@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from drupelet_agent.errors import PacketSizeError
 from drupelet_agent.mqtt.encoding import read_variable
+from drupelet_agent.mqtt.errors import PacketSizeError
 
 # Above glibc's threshold each buffer would be mapped and unmapped again.
 _SMALL_READ_BYTES = 65_536

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from drupelet_agent.errors import MalformedPacketError
 from drupelet_agent.mqtt.encoding import read_number, read_text, write_bytes, write_text, write_variable
+from drupelet_agent.mqtt.errors import MalformedPacketError
 from drupelet_agent.mqtt.message import Message, Publication
-from drupelet_agent.mqtt.properties import Properties, read_properties
+from drupelet_agent.mqtt.properties import Properties, read_properties, will_properties
 
 CONNACK, PUBLISH, PUBACK, SUBACK, PINGRESP, DISCONNECT = 2, 3, 4, 9, 13, 14
 PING_REQUEST = b"\xc0\x00"
@@ -33,6 +33,7 @@ class Login:
     username: str | None = None
     password: bytes | None = field(default=None, repr=False)
     will: Publication | None = None
+    will_delay_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ def encode_connect(login: Login, properties: bytes) -> bytes:
     flags, will = 0, b""
     if login.will is not None:
         flags |= _WILL | login.will.qos << _WILL_QOS_SHIFT | (_WILL_RETAIN if login.will.retain else 0)
-        will = _with_length(login.will.properties) + write_text(login.will.topic) + write_bytes(login.will.payload)
+        properties_of_will = will_properties(delay_s=login.will_delay_s) + login.will.properties
+        will = _with_length(properties_of_will) + write_text(login.will.topic) + write_bytes(login.will.payload)
     if login.username is not None:
         flags |= _USER_NAME
     if login.password is not None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from drupelet_agent.errors import MalformedPacketError
 from drupelet_agent.mqtt.encoding import (
     read_bytes,
     read_number,
@@ -15,6 +14,7 @@ from drupelet_agent.mqtt.encoding import (
     write_bytes,
     write_text,
 )
+from drupelet_agent.mqtt.errors import MalformedPacketError
 
 _PAYLOAD_FORMAT, _CONTENT_TYPE, _CORRELATION, _USER_PROPERTY = b"\x01", b"\x03", b"\x09", b"\x26"
 _SESSION_EXPIRY, _WILL_DELAY, _RECEIVE_MAXIMUM, _MAXIMUM_PACKET = b"\x11", b"\x18", b"\x21", b"\x27"

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from itertools import islice
 
-from drupelet_agent.errors import MalformedPacketError
 from drupelet_agent.mqtt.dialling import Opened
+from drupelet_agent.mqtt.errors import MalformedPacketError
 from drupelet_agent.mqtt.framing import Framer
 
 # Buffers for one call; Linux takes 1024.

@@ -1,1 +1,4 @@
-"""Requests become replies: queues and supervision in the parent, engines in worker processes."""
+"""The parent side of inference: one slot a model, bounded queues, supervised worker processes.
+
+Must not import `worker`, NumPy or an engine.
+"""

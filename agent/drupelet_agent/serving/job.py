@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from drupelet_shared.contract.wire import JSON_TYPE, encode_error
 from drupelet_shared.errors import ExpiredError, RequestError
-from drupelet_shared.wire import JSON_TYPE, encode_error
 
 
 class StageTimes(NamedTuple):

@@ -12,10 +12,10 @@ from typing import Protocol
 
 from drupelet_agent.errors import WorkerError
 from drupelet_agent.serving.job import EXPIRED, Job, Outcome, StageTimes, refusal
-from drupelet_agent.serving.process import WorkerProcess
 from drupelet_agent.serving.protocol import SLOTS, Failed, MemorySpent, Ready, Replied, WorkerSpec
+from drupelet_agent.serving.worker_process import WorkerProcess
+from drupelet_shared.contract.wire import OK_CODE
 from drupelet_shared.errors import ExpiredError, InferenceFailedError
-from drupelet_shared.wire import OK_CODE
 
 log = logging.getLogger(__name__)
 

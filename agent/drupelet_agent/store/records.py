@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from drupelet_shared.messages import Plan, PlanChange
+from drupelet_shared.contract.messages import Plan, PlanChange
 from drupelet_shared.names import Name, Sha256
 from drupelet_shared.tensors import TensorSpec
 

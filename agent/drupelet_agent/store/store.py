@@ -33,8 +33,8 @@ from drupelet_agent.errors import (
 )
 from drupelet_agent.store.locks import held
 from drupelet_agent.store.records import Activation, ModelRecord
+from drupelet_shared.contract.messages import ChangeKind, PlanChange
 from drupelet_shared.files import sync_folder, write_atomically
-from drupelet_shared.messages import ChangeKind, PlanChange
 from drupelet_shared.names import check_name
 
 

@@ -1,1 +1,4 @@
-"""Numbers the agent reports: latency histograms, outcome counts and the device's state."""
+"""The numbers the agent reports: histograms, device state, thresholds and events.
+
+Reads what it is given through protocols; must not import `serving` or `messaging`.
+"""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from drupelet_agent.config import EventsConfig
+from drupelet_agent.config.sections import EventsConfig
 from drupelet_agent.telemetry.thresholds import Threshold, Watch, observe
+from drupelet_shared.contract.messages import DeviceTelemetry, Event, ModelTelemetry
 from drupelet_shared.errors import ExpiredError, InferenceFailedError, ModelUnavailableError, OverloadedError
-from drupelet_shared.messages import DeviceTelemetry, Event, ModelTelemetry
 from drupelet_shared.units import format_bytes
 
 Kind = Literal["temperature", "memory", "error_rate", "latency"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drupelet_shared.messages import Percentiles
+from drupelet_shared.contract.messages import Percentiles
 
 # 64 steps an octave: a reported value is at most 1/64 (1.6 %) above the recorded one, or 1 µs if that is more.
 _STEP_BITS = 6

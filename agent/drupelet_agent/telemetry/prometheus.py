@@ -7,14 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from drupelet_agent import __version__
 from drupelet_agent.telemetry.durations import Durations
-from drupelet_agent.telemetry.metrics import ModelMetrics
-from drupelet_shared.messages import DeviceTelemetry
+from drupelet_shared.contract.messages import DeviceTelemetry
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _TOTAL = "total"
+
+
+class Counts(Protocol):
+    """A model's numbers since the start."""
+
+    @property
+    def totals(self) -> Mapping[str, int]:
+        """Requests by outcome."""
+
+    @property
+    def durations(self) -> Mapping[str, Durations]:
+        """Durations by stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +35,7 @@ class ModelNumbers:
 
     model: str
     ready: bool
-    metrics: ModelMetrics
+    metrics: Counts
 
 
 @dataclass(frozen=True, slots=True)

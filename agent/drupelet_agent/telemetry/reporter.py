@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from drupelet_agent.config import AgentConfig
-from drupelet_agent.fleet import Fleet
-from drupelet_agent.telemetry.device import read_device
+from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.store.records import Activation
+from drupelet_agent.telemetry.device_numbers import read_device
+from drupelet_agent.telemetry.durations import Durations
 from drupelet_agent.telemetry.events import EventDetector
-from drupelet_shared.messages import DeviceTelemetry, Event, ModelTelemetry
+from drupelet_shared.contract.messages import DeviceTelemetry, Event, ModelTelemetry
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +33,57 @@ class Audience(Protocol):
         """Take a limit that was crossed."""
 
 
+class ReportedMetrics(Protocol):
+    """One model's numbers."""
+
+    @property
+    def totals(self) -> Mapping[str, int]:
+        """Requests by outcome since the start."""
+
+    @property
+    def durations(self) -> Mapping[str, Durations]:
+        """Durations by stage since the start."""
+
+    def take(self, activation: Activation) -> ModelTelemetry:
+        """End the window and start the next one."""
+
+
+class ReportedServer(Protocol):
+    """One served model."""
+
+    @property
+    def activation(self) -> Activation:
+        """What it serves."""
+
+    @property
+    def health(self) -> str:
+        """Its state; "ready" while its workers can answer."""
+
+    @property
+    def pids(self) -> Sequence[int]:
+        """The process ids of its workers."""
+
+
+class ReportedModels(Protocol):
+    """All models of the device."""
+
+    @property
+    def serving(self) -> Mapping[str, ReportedServer]:
+        """The server of each model."""
+
+    @property
+    def metrics(self) -> Mapping[str, ReportedMetrics]:
+        """The numbers of each model."""
+
+    @property
+    def pids(self) -> Sequence[int]:
+        """The process ids of all workers."""
+
+
 class Reporter:
     """Reads, tells, and keeps the latest reading for who asks in between."""
 
-    def __init__(self, config: AgentConfig, fleet: Fleet, audience: Audience) -> None:
+    def __init__(self, config: AgentConfig, fleet: ReportedModels, audience: Audience) -> None:
         self._config = config
         self._fleet = fleet
         self._audience = audience

@@ -83,7 +83,7 @@ def cli(ctx: click.Context) -> None:
 
 
 def _defaults(options: Mapping[str, click.Parameter]) -> dict[str, Any]:
-    from drupelet_host.settings import load_settings  # noqa: PLC0415 - only commands that talk to a device need it
+    from drupelet_host.cli.settings import load_settings  # noqa: PLC0415 - only commands that talk to a device need it
 
     # Who orders something of several devices says of which.
     single = {key for key, option in options.items() if not option.multiple}

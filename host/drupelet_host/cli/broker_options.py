@@ -47,7 +47,7 @@ def broker_address(
     Raises:
         click.UsageError: They contradict each other.
     """
-    from drupelet_host.client.address import (  # noqa: PLC0415 - the client imports numpy, which --help does without
+    from drupelet_host.client.connection.address import (  # noqa: PLC0415 - the client imports numpy, which --help does without
         TlsOptions,
         parse_broker_url,
         read_password,

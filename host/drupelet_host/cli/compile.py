@@ -13,8 +13,8 @@ from drupelet_host.cli.output import console, print_json
 from drupelet_shared.units import format_bytes
 
 if TYPE_CHECKING:
+    from drupelet_host.compiler.state import CompileState
     from drupelet_host.evaluation.measurement import Measurement
-    from drupelet_host.state import CompileState
 
 
 @click.command()
@@ -36,14 +36,14 @@ def compile_command(
     Example: drupelet compile recipe.toml --output build
     """
     # Training frameworks take seconds to import, and the recipe's faults should not wait for them.
-    from drupelet_host.recipe import load_recipe  # noqa: PLC0415 - pydantic is loaded when the command runs
+    from drupelet_host.recipe.schema import load_recipe  # noqa: PLC0415 - pydantic is loaded when the command runs
 
     loaded = load_recipe(recipe)
     if output is not None:
         section = loaded.output.model_copy(update={"folder": output.resolve()})
         loaded = loaded.model_copy(update={"output": section})
     from drupelet_host.cli.compile_progress import show_progress  # noqa: PLC0415 - as above
-    from drupelet_host.compiler import compile_recipe  # noqa: PLC0415 - as above
+    from drupelet_host.compiler.compile import compile_recipe  # noqa: PLC0415 - as above
 
     with show_progress(quiet=quiet) as observer:
         state = compile_recipe(loaded, observer=observer, cache=None if no_cache else cache or default_cache())

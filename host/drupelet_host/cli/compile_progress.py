@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from drupelet_host.cli.output import progress_console
-from drupelet_host.progress import SILENT, Observer
+from drupelet_host.progress.observer import SILENT, Observer
 
 
 @contextmanager

@@ -15,12 +15,12 @@ from pydantic import BaseModel
 from drupelet_host.cli import EXIT_FAILED
 from drupelet_host.cli.broker_options import broker_address, broker_options
 from drupelet_host.cli.output import print_error, print_json
+from drupelet_shared.contract.topics import DEFAULT_PREFIX
 from drupelet_shared.errors import DrupeletError
-from drupelet_shared.topics import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
-    from drupelet_host.client.address import BrokerAddress
-    from drupelet_host.client.control import ControlClient
+    from drupelet_host.client.connection.address import BrokerAddress
+    from drupelet_host.client.control.control import ControlClient
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Result = TypeVar("Result", bound=BaseModel)
@@ -109,7 +109,7 @@ def give_orders(
         Each device's result.
     """
     # Imported here because it imports numpy, which `drupelet --help` does without.
-    from drupelet_host.client.control import ControlClient  # noqa: PLC0415
+    from drupelet_host.client.control.control import ControlClient  # noqa: PLC0415
 
     with ControlClient(broker=control.address, prefix=control.prefix, connect_timeout_s=control.timeout_s) as client:
         devices = control.devices or _every_device(control, with_offline=with_offline)
@@ -138,7 +138,7 @@ def give_orders(
 
 
 def _every_device(control: Control, *, with_offline: bool) -> Sequence[str]:
-    from drupelet_host.client.discovery import find_devices  # noqa: PLC0415 - as above
+    from drupelet_host.fleet.discovery import find_devices  # noqa: PLC0415 - as above
 
     return find_devices(
         control.address, prefix=control.prefix, connect_timeout_s=control.timeout_s, with_offline=with_offline

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import click
 
 from drupelet_host.cli.broker_options import broker_address, broker_options
-from drupelet_shared.topics import DEFAULT_PREFIX
+from drupelet_shared.contract.topics import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
     from drupelet_host.dashboard.server import DashboardOptions
@@ -51,7 +51,7 @@ def dashboard(
     Example: drupelet dashboard --broker mqtts://anna@broker.local --ca-file ca.crt --open
     """
     # Imported here because they import numpy, which `drupelet --help` does without.
-    from drupelet_host.client.connection import check_broker  # noqa: PLC0415
+    from drupelet_host.client.connection.connection import check_broker  # noqa: PLC0415
     from drupelet_host.dashboard.server import DashboardOptions  # noqa: PLC0415
 
     address = broker_address(

@@ -8,12 +8,12 @@ import click
 from pydantic import ValidationError
 
 from drupelet_host.cli.control_options import Control, ControlCommand, control_options, give_orders
-from drupelet_shared.delivery import DeliveryState, DesiredState
-from drupelet_shared.faults import describe_faults
+from drupelet_shared.contract.delivery import DeliveryState, DesiredState
+from drupelet_shared.contract.faults import describe_faults
 
 if TYPE_CHECKING:
-    from drupelet_host.client.control import ControlClient
-    from drupelet_host.client.watching import DeviceReport
+    from drupelet_host.client.control.control import ControlClient
+    from drupelet_host.client.control.watching import DeviceReport
 
 
 @click.command(cls=ControlCommand)
@@ -45,8 +45,8 @@ def deploy(
 
     def work(client: ControlClient, device: str) -> DeliveryState:
         # Imported here because they import numpy, which `drupelet --help` does without.
-        from drupelet_host.client import deployment  # noqa: PLC0415
-        from drupelet_host.client.watching import DeviceWatch  # noqa: PLC0415
+        from drupelet_host.client.control import deployment  # noqa: PLC0415
+        from drupelet_host.client.control.watching import DeviceWatch  # noqa: PLC0415
 
         if desired is None or wait_s is None:
             deployment.set_desired(client, device, model, desired, timeout_s=control.timeout_s)
@@ -72,7 +72,7 @@ def status(*, control: Control) -> None:
     """
 
     def work(_: ControlClient, device: str) -> DeviceReport:
-        from drupelet_host.client.deployment import read_report  # noqa: PLC0415 - imports numpy
+        from drupelet_host.client.control.deployment import read_report  # noqa: PLC0415 - imports numpy
 
         return read_report(device, broker=control.address, prefix=control.prefix, connect_timeout_s=control.timeout_s)
 

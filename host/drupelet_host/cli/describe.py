@@ -9,10 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from drupelet_host.cli.output import console
-from drupelet_host.printable import printable
-from drupelet_shared.manifest import SIGNATURE_PATH, Manifest
-from drupelet_shared.package import UnpackedPackage
-from drupelet_shared.signature import key_hint
+from drupelet_host.fleet.printable import printable
+from drupelet_shared.package.manifest import SIGNATURE_PATH, Manifest
+from drupelet_shared.package.reading import UnpackedPackage
+from drupelet_shared.package.signature import key_hint
 from drupelet_shared.tensors import TensorSpec
 from drupelet_shared.units import format_bytes
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from drupelet_host.cli.broker_options import broker_address, broker_options
-from drupelet_shared.topics import DEFAULT_PREFIX
+from drupelet_shared.contract.topics import DEFAULT_PREFIX
 
 
 @click.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from drupelet_host.cli.control_options import Control, ControlCommand, control_options, give_orders
-from drupelet_shared.commands import (
+from drupelet_shared.contract.commands import (
     ActivateRequest,
     InstalledModel,
     InstalledModels,

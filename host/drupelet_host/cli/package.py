@@ -13,8 +13,8 @@ from drupelet_host.cli.output import print_json
 from drupelet_host.packaging.keys import load_private_key
 from drupelet_host.packaging.signing import open_package, sign_package
 from drupelet_shared.errors import PackageError
-from drupelet_shared.signature import PublicKey
-from drupelet_shared.trust import load_public_key, load_trust_folder
+from drupelet_shared.package.signature import PublicKey
+from drupelet_shared.package.trust import load_public_key, load_trust_folder
 
 _package = click.argument("package", type=click.Path(exists=True, path_type=Path))
 _key = click.option(

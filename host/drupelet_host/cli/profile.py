@@ -11,11 +11,11 @@ from rich.text import Text
 
 from drupelet_host.cli.control_options import Control, ControlCommand, control_options, give_orders
 from drupelet_host.cli.output import console, progress_console
-from drupelet_host.printable import printable
-from drupelet_shared.commands import ProfileReport, ProfileRequest
+from drupelet_host.fleet.printable import printable
+from drupelet_shared.contract.commands import ProfileReport, ProfileRequest
 
 if TYPE_CHECKING:
-    from drupelet_host.client.control import ControlClient
+    from drupelet_host.client.control.control import ControlClient
 
 
 @click.command(cls=ControlCommand)

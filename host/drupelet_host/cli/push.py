@@ -14,8 +14,8 @@ from drupelet_host.cli.control_options import Control, ControlCommand, control_o
 from drupelet_host.cli.output import progress_console
 
 if TYPE_CHECKING:
-    from drupelet_host.client.control import ControlClient
-    from drupelet_shared.commands import CommandProgress, InstalledRelease
+    from drupelet_host.client.control.control import ControlClient
+    from drupelet_shared.contract.commands import CommandProgress, InstalledRelease
 
 
 @click.command(cls=ControlCommand)
@@ -31,7 +31,7 @@ def push(*, package: Path, control: Control, staged: bool) -> None:
     Example: drupelet push digits-1.2.0.drupe --device pi-7 --broker mqtt://broker.local
     """
     # Imported here because they import numpy and cryptography, which `drupelet --help` does without.
-    from drupelet_host.client.push import push as push_package  # noqa: PLC0415
+    from drupelet_host.client.control.push import push as push_package  # noqa: PLC0415
     from drupelet_host.packaging.signing import open_package  # noqa: PLC0415
 
     with ExitStack() as stack:

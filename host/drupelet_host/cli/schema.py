@@ -20,7 +20,7 @@ def schema(*, document: str) -> None:
 
     Example: drupelet schema recipe > recipe.schema.json
     """
-    from drupelet_shared.schemas import schema_text  # noqa: PLC0415 - as below
+    from drupelet_shared.contract.schemas import schema_text  # noqa: PLC0415 - as below
 
     click.echo(schema_text(make_schema(document)), nl=False)
 
@@ -28,11 +28,11 @@ def schema(*, document: str) -> None:
 def make_schema(document: str) -> dict[str, Any]:
     """The schema of one of `SCHEMAS`."""
     # pydantic's classes are loaded when the command runs: `drupelet --help` does without.
-    from drupelet_host.recipe import Recipe  # noqa: PLC0415
-    from drupelet_host.settings import Settings  # noqa: PLC0415
-    from drupelet_shared import commands, delivery, messages  # noqa: PLC0415
-    from drupelet_shared.manifest import Manifest  # noqa: PLC0415
-    from drupelet_shared.schemas import json_schema, json_schemas, models_of, toml_schema  # noqa: PLC0415
+    from drupelet_host.cli.settings import Settings  # noqa: PLC0415
+    from drupelet_host.recipe.schema import Recipe  # noqa: PLC0415
+    from drupelet_shared.contract import commands, delivery, messages  # noqa: PLC0415
+    from drupelet_shared.contract.schemas import json_schema, json_schemas, models_of, toml_schema  # noqa: PLC0415
+    from drupelet_shared.package.manifest import Manifest  # noqa: PLC0415
 
     match document:
         case "recipe":

@@ -13,6 +13,8 @@ from rich.text import Text
 
 from drupelet_host.cli.output import console, print_json
 from drupelet_host.errors import DataError
+from drupelet_shared.contract.messages import ModelState
+from drupelet_shared.contract.wire import JSON_TYPE, sniff_content_type
 from drupelet_shared.engines.base import Array
 from drupelet_shared.inference import (
     Encoded,
@@ -22,8 +24,6 @@ from drupelet_shared.inference import (
     encode_reply,
     encode_request,
 )
-from drupelet_shared.messages import ModelState
-from drupelet_shared.wire import JSON_TYPE, sniff_content_type
 
 _LABELLED = ("labels", "scores", "indices")
 _SHOWN_VALUES = 8

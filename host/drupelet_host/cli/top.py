@@ -13,7 +13,7 @@ from rich.console import Console
 
 from drupelet_host.cli.broker_options import broker_address, broker_options
 from drupelet_host.cli.output import print_json, print_json_line, progress_console
-from drupelet_shared.topics import DEFAULT_PREFIX
+from drupelet_shared.contract.topics import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
     from drupelet_host.fleet.feed import FleetFeed

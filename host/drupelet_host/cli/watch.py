@@ -11,13 +11,13 @@ import click
 
 from drupelet_host.cli.broker_options import broker_address, broker_options
 from drupelet_host.cli.output import console, print_json_line
-from drupelet_host.printable import printable
-from drupelet_shared.messages import ModelTelemetry
-from drupelet_shared.topics import DEFAULT_PREFIX
+from drupelet_host.fleet.printable import printable
+from drupelet_shared.contract.messages import ModelTelemetry
+from drupelet_shared.contract.topics import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
     from drupelet_host.fleet.state import Fleet, Window
-    from drupelet_shared.topics import Announcement
+    from drupelet_shared.contract.topics import Announcement
 
 _SPARKLINE_WIDTH = 20
 # A wait without end on a queue could not be interrupted.

@@ -10,7 +10,7 @@ from contextlib import suppress
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from drupelet_host.client.address import BrokerAddress
+from drupelet_host.client.connection.address import BrokerAddress
 from drupelet_host.dashboard.login import add_login, split_packet
 from drupelet_shared.errors import InvalidValueError
 

@@ -1,1 +1,4 @@
-"""Data as the compiler takes it, and the adapters that read it."""
+"""Training and validation data as the compiler takes it, and the readers of its formats.
+
+Must not import the compiler, evaluation or PyTorch modules of a model.
+"""

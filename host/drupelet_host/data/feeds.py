@@ -12,9 +12,9 @@ from drupelet_host.data.dataset import make_labels
 from drupelet_host.data.samples import Samples, Tensors
 from drupelet_host.data.sources import read_source
 from drupelet_host.errors import DataError
-from drupelet_host.factories import call_factory
-from drupelet_host.recipe_sources import DataSource, FactorySource, NpzSource
-from drupelet_shared.manifest import ImagePreprocessing
+from drupelet_host.recipe.factories import call_factory
+from drupelet_host.recipe.sources import DataSource, FactorySource, NpzSource
+from drupelet_shared.package.manifest import ImagePreprocessing
 from drupelet_shared.tensors import NUMPY_DTYPE, TensorSpec, shape_matches
 
 _INPUTS, _LABELS = "inputs", "labels"

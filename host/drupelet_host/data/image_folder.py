@@ -9,8 +9,8 @@ import numpy as np
 from drupelet_host.data.dataset import Inputs, Labels
 from drupelet_host.errors import DataError
 from drupelet_shared.errors import ImageError
-from drupelet_shared.images import image_to_tensor
-from drupelet_shared.manifest import ImagePreprocessing
+from drupelet_shared.inference.images import image_to_tensor
+from drupelet_shared.package.manifest import ImagePreprocessing
 from drupelet_shared.tensors import Datatype
 
 _SUFFIXES = {".jpg", ".jpeg", ".png"}

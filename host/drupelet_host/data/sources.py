@@ -8,9 +8,9 @@ from drupelet_host.data.dataset import Dataset, make_dataset
 from drupelet_host.data.image_folder import read_image_folder
 from drupelet_host.data.readers import read_idx_pair, read_npz
 from drupelet_host.errors import DataError
-from drupelet_host.factories import call_factory
-from drupelet_host.recipe_sources import DataSource, FactorySource, FolderSource, IdxSource, NpzSource
-from drupelet_shared.manifest import ImagePreprocessing
+from drupelet_host.recipe.factories import call_factory
+from drupelet_host.recipe.sources import DataSource, FactorySource, FolderSource, IdxSource, NpzSource
+from drupelet_shared.package.manifest import ImagePreprocessing
 
 
 def load_source(source: DataSource, *, image: ImagePreprocessing | None, labels: tuple[str, ...], what: str) -> Dataset:

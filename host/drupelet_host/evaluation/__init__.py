@@ -1,1 +1,4 @@
-"""What a model costs and how well it does, measured where it will run: in the engine."""
+"""Measures what a model costs and how well it answers, in the engine that will run it.
+
+Must not import the compiler, pruning or quantization.
+"""

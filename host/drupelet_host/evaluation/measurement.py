@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from drupelet_shared.engines.timing import Timing
-from drupelet_shared.manifest import EngineName
+from drupelet_shared.package.manifest import EngineName
+from drupelet_shared.timing import Timing
 
 # One thread: the same on every machine that compiles, and the case that scales to several models on one device.
 THREADS = 1

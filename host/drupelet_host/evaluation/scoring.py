@@ -11,8 +11,8 @@ from torch import nn
 from drupelet_host.data.dataset import Dataset, Inputs
 from drupelet_host.data.samples import Samples, Tensors, split_rows
 from drupelet_host.evaluation.metrics import TOP1, Metric
-from drupelet_host.module_outputs import name_outputs
-from drupelet_host.training_device import device_of, on_device
+from drupelet_host.torch_models.device import device_of, on_device
+from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_shared.engines.base import Session
 
 _BATCH = 256

@@ -1,1 +1,4 @@
-"""Every device on a broker: its state from what it tells, and the views of it."""
+"""Every device on a broker: its state from its messages, and the views of that state.
+
+Must not import the compiler, `top` or the dashboard.
+"""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
+from drupelet_host.fleet.printable import printable
 from drupelet_host.fleet.rows import Row
-from drupelet_host.printable import printable
 
 UNKNOWN = "–"  # noqa: RUF001 - a dash as people set it
 _STYLES = {

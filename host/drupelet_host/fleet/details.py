@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from drupelet_host.fleet.cells import UNKNOWN, show_ms, show_rate, show_share
+from drupelet_host.fleet.printable import printable
 from drupelet_host.fleet.rows import describe_plan
 from drupelet_host.fleet.sparkline import draw_sparkline
 from drupelet_host.fleet.state import Device, Model
-from drupelet_host.printable import printable
-from drupelet_shared.messages import DeviceTelemetry, ModelState, ModelTelemetry
+from drupelet_shared.contract.messages import DeviceTelemetry, ModelState, ModelTelemetry
 from drupelet_shared.units import format_bytes
 
 _STAGES = ("queue", "decode", "inference", "encode", "total")

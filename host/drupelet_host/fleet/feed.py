@@ -10,10 +10,10 @@ from typing import Self, TypeVar
 
 from paho.mqtt.client import MQTTMessage
 
-from drupelet_host.client.address import BrokerAddress
-from drupelet_host.client.connection import Connection
+from drupelet_host.client.connection.address import BrokerAddress
+from drupelet_host.client.connection.connection import Connection
 from drupelet_host.fleet.state import Fleet
-from drupelet_shared.topics import DEFAULT_PREFIX, Announcement, FleetTopics
+from drupelet_shared.contract.topics import DEFAULT_PREFIX, Announcement, FleetTopics
 
 Result = TypeVar("Result")
 Listener = Callable[[Announcement], None]

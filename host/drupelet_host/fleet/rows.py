@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from drupelet_host.fleet.state import Device, Fleet, Model
+from drupelet_shared.contract.messages import DeviceTelemetry, Plan
 from drupelet_shared.errors import InvalidValueError
-from drupelet_shared.messages import DeviceTelemetry, Plan
 
 Connection = Literal["online", "silent", "offline", "unknown"]
 _OCCURRED = "_occurred"

@@ -9,9 +9,9 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ValidationError
 
-from drupelet_shared.messages import DeviceStatus, DeviceTelemetry, Event, ModelState, ModelTelemetry
-from drupelet_shared.topics import Announcement, AnnouncementKind, FleetTopics
-from drupelet_shared.wire import OK_CODE
+from drupelet_shared.contract.messages import DeviceStatus, DeviceTelemetry, Event, ModelState, ModelTelemetry
+from drupelet_shared.contract.topics import Announcement, AnnouncementKind, FleetTopics
+from drupelet_shared.contract.wire import OK_CODE
 
 # Home Assistant's sensors expire by the same rule.
 _WINDOWS_UNTIL_STALE = 4

@@ -1,1 +1,4 @@
-"""Making packages: keys, building, signing."""
+"""Builds and signs packages, and creates signing keys.
+
+Must not import the compiler or PyTorch.
+"""

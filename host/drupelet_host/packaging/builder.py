@@ -11,11 +11,11 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 
-from drupelet_shared.archive import archive_errors, write_archive
+from drupelet_shared.contract.faults import describe_faults
 from drupelet_shared.errors import ManifestError
-from drupelet_shared.faults import describe_faults
-from drupelet_shared.limits import DEFAULT_LIMITS, check_count, check_sizes
-from drupelet_shared.manifest import (
+from drupelet_shared.package.archive import archive_errors, write_archive
+from drupelet_shared.package.limits import DEFAULT_LIMITS, check_count, check_sizes
+from drupelet_shared.package.manifest import (
     MANIFEST_PATH,
     SIGNATURE_PATH,
     Classification,
@@ -27,9 +27,9 @@ from drupelet_shared.manifest import (
     Variant,
     manifest_digest,
 )
-from drupelet_shared.package import MAX_MANIFEST_BYTES, covered_digests
-from drupelet_shared.paths import check_path
-from drupelet_shared.signature import identify_key, sign_digests
+from drupelet_shared.package.paths import check_path
+from drupelet_shared.package.reading import MAX_MANIFEST_BYTES, covered_digests
+from drupelet_shared.package.signature import identify_key, sign_digests
 from drupelet_shared.tensors import TensorSpec
 
 SUFFIX = ".drupe"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from drupelet_shared.engines.base import Session, Tensors
-from drupelet_shared.golden import GoldenVectors, record_golden
+from drupelet_shared.package.golden import GoldenVectors, record_golden
 
 _MOST_SAMPLES = 4
 # A device checks them at each activation, and they travel with the package.

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from drupelet_shared.errors import KeyFileError
 from drupelet_shared.files import sync_folder
-from drupelet_shared.signature import PublicKey, identify_key
-from drupelet_shared.trust import check_curve, read_key_file
+from drupelet_shared.package.signature import PublicKey, identify_key
+from drupelet_shared.package.trust import check_curve, read_key_file
 
 PRIVATE_SUFFIX, PUBLIC_SUFFIX = ".key", ".pub"
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from drupelet_shared.archive import archive_errors, write_archive
 from drupelet_shared.errors import InvalidValueError
 from drupelet_shared.files import write_atomically
-from drupelet_shared.manifest import MANIFEST_PATH, SIGNATURE_PATH
-from drupelet_shared.package import UnpackedPackage, covered_digests, read_package_folder, unpack_package
-from drupelet_shared.signature import PublicKey, sign_digests
+from drupelet_shared.package.archive import archive_errors, write_archive
+from drupelet_shared.package.manifest import MANIFEST_PATH, SIGNATURE_PATH
+from drupelet_shared.package.reading import UnpackedPackage, covered_digests, read_package_folder, unpack_package
+from drupelet_shared.package.signature import PublicKey, sign_digests
 
 
 @contextmanager

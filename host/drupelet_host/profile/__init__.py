@@ -1,1 +1,4 @@
-"""What a device measured of each operator, as a table and as a page."""
+"""Shows what a device measured of each operator: totals and a page.
+
+Must not import the client or the compiler.
+"""

@@ -12,13 +12,13 @@ from torch.nn import functional
 
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.errors import ModelError
-from drupelet_host.module_outputs import name_outputs
-from drupelet_host.pruning.batchnorm import reestimate_statistics
-from drupelet_host.pruning.distillation import Outputs, is_scores
-from drupelet_host.pruning.groups import Importance, PrunableGroup, find_groups, remove_channels
-from drupelet_host.pruning.recovery import Evaluate
-from drupelet_host.pruning.widths import channels_to_keep
-from drupelet_host.training_device import CPU, on_device
+from drupelet_host.pruning.structure.groups import Importance, PrunableGroup, find_groups, remove_channels
+from drupelet_host.pruning.structure.widths import channels_to_keep
+from drupelet_host.torch_models.device import CPU, on_device
+from drupelet_host.torch_models.outputs import name_outputs
+from drupelet_host.training.batch_norm import reestimate_statistics
+from drupelet_host.training.distillation import Outputs, is_scores
+from drupelet_host.training.recovery import Evaluate
 
 _SAMPLES = 256
 _BATCH = 64

@@ -1,1 +1,4 @@
-"""ONNX files made smaller and faster: optimised, int8, float16 weights, mixed precision."""
+"""Quantizes ONNX files: static and dynamic int8, float16 weights, mixed precision.
+
+Must not import PyTorch, export or the compiler.
+"""

@@ -10,8 +10,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from drupelet_host.data.samples import Tensors
-from drupelet_host.quantization.graph import Array, copy_model, read_constants, replace_constant
-from drupelet_host.quantization.observation import run_samples
+from drupelet_host.onnx_files.graph import Array, copy_model, read_constants, replace_constant
+from drupelet_host.onnx_files.running import run_samples
 
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 _BIAS_INPUT = 2

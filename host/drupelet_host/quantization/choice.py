@@ -66,3 +66,8 @@ def choose_method(
             scores.append(MethodScore(method, bias_correction, judge(path)))
     best = max(scores, key=lambda scored: scored.score)
     return MethodChoice(StaticSettings(best.method, keep_float, best.bias_correction), tuple(scores))
+
+
+def describe_method(method: str, *, bias: bool) -> str:
+    """A way to calibrate in a few words."""
+    return f"{method}+bias" if bias else method

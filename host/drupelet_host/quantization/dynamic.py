@@ -11,10 +11,10 @@ from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType
 from onnxruntime.quantization import quantize_dynamic as ort_quantize_dynamic
 
-from drupelet_host.conversion.canonical import write_canonical
 from drupelet_host.errors import ExportError
-from drupelet_host.quantization.graph import Array, first_line, quiet_tools, read_constants, strip_unused
-from drupelet_host.quantization.prepare import prepare
+from drupelet_host.onnx_files.canonical import write_canonical
+from drupelet_host.onnx_files.graph import Array, first_line, quiet_tools, read_constants, strip_unused
+from drupelet_host.onnx_files.preparation import prepare
 
 # Those ONNX Runtime has integer kernels for, Gemm as a matrix product, and embeddings, which are looked up in int8.
 _OPS = ("Attention", "EmbedLayerNormalization", "Gather", "LSTM", "MatMul")

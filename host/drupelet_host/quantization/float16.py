@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from drupelet_host.conversion.canonical import write_canonical
 from drupelet_host.errors import ExportError
-from drupelet_host.quantization.graph import load_model, strip_unused
+from drupelet_host.onnx_files.canonical import write_canonical
+from drupelet_host.onnx_files.graph import load_model, strip_unused
 
 # Below this a tensor costs more as float16, since its Cast is written down too.
 _MIN_VALUES = 128

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
-from drupelet_host.quantization.graph import first_output, read_constants
+from drupelet_host.onnx_files.graph import first_output, read_constants
 from drupelet_host.quantization.layers import Layer
 from drupelet_host.quantization.observation import Histogram
-from drupelet_host.target import Int8Gains, LayerKind
+from drupelet_host.recipe.target import Int8Gains, LayerKind
 
 
 def find_gains(model: onnx.ModelProto, layers: Sequence[Layer], known: Int8Gains) -> dict[str, float]:

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from drupelet_host.conversion.canonical import write_canonical
 from drupelet_host.data.samples import Tensors
 from drupelet_host.errors import ExportError
+from drupelet_host.onnx_files.canonical import write_canonical
+from drupelet_host.onnx_files.graph import Array, copy_model
+from drupelet_host.onnx_files.running import run_samples
 from drupelet_host.quantization.choice import Judge
-from drupelet_host.quantization.graph import Array, copy_model
-from drupelet_host.quantization.observation import run_samples
 from drupelet_host.quantization.static import Calibrated, StaticSettings, write_static
 
 _ERROR_SAMPLES = 8

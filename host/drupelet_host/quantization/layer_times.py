@@ -16,7 +16,7 @@ import onnx
 import onnxruntime as ort
 
 from drupelet_host.data.samples import Tensors
-from drupelet_host.quantization.graph import copy_model, first_output, read_constants
+from drupelet_host.onnx_files.graph import copy_model, first_output, read_constants
 from drupelet_host.quantization.layers import Layer
 from drupelet_shared.engines.onnxruntime import UNWANTED_OPTIMIZERS
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from drupelet_host.quantization.graph import first_output
+from drupelet_host.onnx_files.graph import first_output
 
 # What has weights or multiplies matrices, and that static int8 computes in integers.
 LAYER_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})

@@ -15,7 +15,7 @@ from drupelet_host.quantization.layer_gains import find_gains, find_work
 from drupelet_host.quantization.layer_losses import LayerLoss, measure_losses, write_float
 from drupelet_host.quantization.layer_times import ModelTimes, time_layers
 from drupelet_host.quantization.static import Calibrated, StaticSettings, write_static
-from drupelet_host.target import Int8Gains
+from drupelet_host.recipe.target import Int8Gains
 
 _FLOAT: Literal["float"] = "float"
 _INT8: Literal["int8"] = "int8"

@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime as ort
 from onnx import helper
 
 from drupelet_host.data.samples import Tensors
 from drupelet_host.errors import DataError
-from drupelet_host.quantization.graph import Array, copy_model, first_line, open_session
+from drupelet_host.onnx_files.graph import Array, copy_model
+from drupelet_host.onnx_files.running import run_samples
 
 BINS = 4096
 # Values of one inference that are held at a time, over all tensors observed together: 128 MiB.
@@ -98,33 +97,6 @@ def observe(model: onnx.ModelProto, tensors: Sequence[str], *, samples: Sequence
             for name in chunk:
                 histograms[name].add(outputs[name])
     return histograms
-
-
-def run_samples(
-    model: onnx.ModelProto | Path,
-    samples: Sequence[Tensors],
-    *,
-    optimisation: ort.GraphOptimizationLevel = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
-) -> Iterator[dict[str, Array]]:
-    """The outputs of a model for each sample.
-
-    Args:
-        model: The model or its file.
-        samples: One inference each.
-        optimisation: What ONNX Runtime may do to it; the default is the same on every processor.
-
-    Raises:
-        DataError: A sample does not run.
-        ExportError: ONNX Runtime cannot load the model.
-    """
-    session = open_session(model, optimisation=optimisation)
-    names = [output.name for output in session.get_outputs()]
-    for position, sample in enumerate(samples):
-        try:
-            found = session.run(names, dict(sample))
-        except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
-            raise DataError(f"calibration sample {position} does not run: {first_line(error)}") from error
-        yield dict(zip(names, found, strict=True))
 
 
 def _chunks(model: onnx.ModelProto, tensors: Sequence[str], *, samples: Sequence[Tensors]) -> Iterator[list[str]]:

@@ -12,11 +12,10 @@ from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
-from drupelet_host.conversion.canonical import write_canonical
 from drupelet_host.data.samples import Tensors
 from drupelet_host.errors import ExportError
-from drupelet_host.quantization.bias import add_missing_biases, correct_biases
-from drupelet_host.quantization.graph import (
+from drupelet_host.onnx_files.canonical import write_canonical
+from drupelet_host.onnx_files.graph import (
     copy_model,
     find_float_tensors,
     first_line,
@@ -24,9 +23,10 @@ from drupelet_host.quantization.graph import (
     read_constants,
     strip_unused,
 )
+from drupelet_host.onnx_files.preparation import prepare
+from drupelet_host.quantization.bias import add_missing_biases, correct_biases
 from drupelet_host.quantization.layers import LAYER_OPS, Layer, find_layers
 from drupelet_host.quantization.observation import Histogram, observe
-from drupelet_host.quantization.prepare import prepare
 from drupelet_host.quantization.ranges import Method, Range, find_range
 from drupelet_shared.engines.onnxruntime import FLOAT_LAYERS
 

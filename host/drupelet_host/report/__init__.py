@@ -1,1 +1,4 @@
-"""What was done to a model and what it cost, as JSON and as a page."""
+"""The report of a compile: its document (`report.json`) and its rendering as one page.
+
+Renders values it is given; must not import the compiler, PyTorch or ONNX.
+"""

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from drupelet_shared.manifest import LineageRecord
+from drupelet_shared.package.manifest import LineageRecord
 
 
 class _Model(BaseModel):

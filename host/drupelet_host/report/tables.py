@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from drupelet_host.report.document import GroupRow, ModelRow, Report
 from drupelet_host.report.quantities import MetricStyle, format_factor, format_ms
-from drupelet_shared.manifest import LineageRecord
+from drupelet_shared.package.manifest import LineageRecord
 from drupelet_shared.units import format_bytes
 
 

@@ -32,13 +32,13 @@ from rich.table import Table
 from train import train
 
 from drupelet_host.client import BrokerAddress, DeviceClient
-from drupelet_host.demo_broker import DemoBroker, demo_broker
+from drupelet_host.demo.broker import DemoBroker, demo_broker
 from drupelet_host.errors import RemoteError
+from drupelet_shared.contract.messages import ModelTelemetry
+from drupelet_shared.contract.topics import DeviceTopics
+from drupelet_shared.contract.wire import PNG_TYPE
 from drupelet_shared.inference import Encoded, InferenceReply, InferenceRequest, encode_request
-from drupelet_shared.messages import ModelTelemetry
-from drupelet_shared.topics import DeviceTopics
 from drupelet_shared.units import format_bytes
-from drupelet_shared.wire import PNG_TYPE
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE.parents[2] / ".demo"

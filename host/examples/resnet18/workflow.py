@@ -15,7 +15,7 @@ from model import ResNet18
 from sklearn.datasets import load_digits
 from torch.nn import functional
 
-from drupelet_host import EdgeConverter, Runtime, StructuredPruner, analyze_sensitivity, progressive_pruning
+from drupelet import EdgeConverter, Runtime, StructuredPruner, analyze_sensitivity, progressive_pruning
 
 CLASSES = 10
 VALIDATION_SHARE = 0.25

@@ -10,8 +10,8 @@ from pathlib import Path
 import drupelet_agent.errors
 import drupelet_host.errors
 from docs_generator.markdown import code, page, table
+from drupelet_shared.contract.schemas import describe
 from drupelet_shared.errors import DrupeletError
-from drupelet_shared.schemas import describe
 
 _ADVICE = Path(__file__).with_name("error_advice.toml")
 _GROUPS = {

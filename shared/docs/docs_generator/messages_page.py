@@ -8,7 +8,7 @@ from typing import Any
 
 from docs_generator.markdown import code, page, table
 from docs_generator.schema_page import object_part
-from drupelet_shared.topics import DEFAULT_PREFIX, DeviceTopics
+from drupelet_shared.contract.topics import DEFAULT_PREFIX, DeviceTopics
 
 _INTRO = f"""\
 `drupelet` and the agent speak MQTT 5 under `{DEFAULT_PREFIX}/<device>`; 3.1.1 clients work too. What each topic is for,

@@ -1,1 +1,4 @@
-"""The inference runtimes behind one interface; the host measures a variant in the very session the device creates."""
+"""The inference runtimes behind one interface; host and device create sessions in the same way.
+
+Must not import `contract` or `inference`.
+"""

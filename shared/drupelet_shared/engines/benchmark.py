@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from drupelet_shared.engines.base import Session, Tensors
-from drupelet_shared.engines.timing import Timing, summarize
+from drupelet_shared.timing import Timing, summarize
 
 
 def time_session(session: Session, inputs: Tensors, *, warmup: int, runs: int, max_seconds: float) -> Timing:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from drupelet_shared.commands import OperatorTime
+from drupelet_shared.contract.commands import OperatorTime
 from drupelet_shared.errors import EngineError
 
 _KERNEL = "_kernel_time"

@@ -1,4 +1,7 @@
-"""Open Inference Protocol v2 requests and replies, with Triton's binary tensor extension."""
+"""Inference requests and replies: Open Inference Protocol v2 with Triton's binary tensor extension.
+
+Must not import `engines` or `contract`.
+"""
 
 from drupelet_shared.inference.body import MAX_VALUES
 from drupelet_shared.inference.checks import check_inputs

@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from drupelet_shared.contract.wire import BINARY_TYPE, HEADER_LENGTH_PROPERTY, JSON_TYPE, parse_content_type
 from drupelet_shared.engines.base import Array
 from drupelet_shared.errors import ContentTypeError, InputDataError, InputNameError, RequestError
 from drupelet_shared.inference.binary import array_from_bytes, bytes_from_array
 from drupelet_shared.inference.elements import array_from_elements, elements_from_array
 from drupelet_shared.inference.header import Kind, TensorHeader, datatype_of, parse_header, parse_parameters, show
 from drupelet_shared.inference.values import Encoded
-from drupelet_shared.wire import BINARY_TYPE, HEADER_LENGTH_PROPERTY, JSON_TYPE, parse_content_type
 
 _SIZE = "binary_data_size"
 # The raw bytes then start where every datatype is aligned, and the reader needs no copy.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from drupelet_shared.contract.wire import MAX_ID_LENGTH
 from drupelet_shared.errors import InputDataError, InputNameError, RequestError
 from drupelet_shared.inference.body import MAX_VALUES, decode_tensors, encode_tensor, join_body, split_body
 from drupelet_shared.inference.header import parse_name, parse_parameters, show
 from drupelet_shared.inference.values import Encoded, InferenceRequest, RequestedOutput
-from drupelet_shared.wire import MAX_ID_LENGTH
 
 _BINARY_OUTPUT = "binary_data_output"
 

@@ -22,9 +22,9 @@ from benchmarks.echo import BARE_TOPIC, RELAYED_TOPIC, echo_service
 from benchmarks.requester import Requester
 from benchmarks.spine_model import HEAD, encode_values
 from benchmarks.stage import open_stage, serving_agent
+from drupelet_shared.contract.wire import JSON_TYPE, OK_CODE
 from drupelet_shared.inference import Encoded
-from drupelet_shared.wire import JSON_TYPE, OK_CODE
-from support.brokers import Broker
+from support.broker.brokers import Broker
 
 _SCRIPT = Path(__file__).resolve().parent / "peers" / "mqtt_script.py"
 _SCRIPT_TOPIC = "bench/script/infer"

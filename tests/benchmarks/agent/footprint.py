@@ -21,13 +21,13 @@ from benchmarks.requester import Requester
 from benchmarks.stage import Stage, open_stage, serving_agent
 from drupelet_host.packaging.builder import PackageDescription, build_package
 from drupelet_host.packaging.keys import load_private_key
+from drupelet_shared.contract.wire import OK_CODE
 from drupelet_shared.engines.registry import load_engine
-from drupelet_shared.golden import record_golden
 from drupelet_shared.inference import Encoded, InferenceRequest, encode_request
-from drupelet_shared.manifest import Golden, Latency, Target, Variant
+from drupelet_shared.package.golden import record_golden
+from drupelet_shared.package.manifest import Golden, Latency, Target, Variant
 from drupelet_shared.tensors import Datatype, TensorSpec
-from drupelet_shared.wire import OK_CODE
-from support.served_packages import make_keys
+from support.package.served_packages import make_keys
 
 _MODEL = "resnet18"
 _SHAPE = (1, 3, 224, 224)
@@ -73,9 +73,9 @@ def make_resnet18() -> Path:
     # Torch is loaded for this alone.
     import torch  # noqa: PLC0415
 
-    from drupelet_host.conversion.export import export_onnx  # noqa: PLC0415
+    from drupelet_host.export.onnx import export_onnx  # noqa: PLC0415
     from drupelet_host.quantization.static import quantize_static  # noqa: PLC0415
-    from drupelet_host.recipe import INPUT_NAME  # noqa: PLC0415
+    from drupelet_host.recipe.schema import INPUT_NAME  # noqa: PLC0415
 
     sys.path.insert(0, str(_EXAMPLE))
     from model import ResNet18  # noqa: PLC0415 - the example's own module

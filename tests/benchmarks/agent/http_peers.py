@@ -14,7 +14,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from benchmarks.child import BenchmarkError
-from drupelet_host.demo_broker import LOOPBACK, free_port
+from drupelet_host.demo.broker import LOOPBACK, free_port
 
 _PEERS = Path(__file__).resolve().parent / "peers"
 ENVIRONMENTS = Path(__file__).resolve().parents[3] / ".venv" / "bench"

@@ -13,8 +13,8 @@ from benchmarks.distribution import Distribution, describe
 from benchmarks.requester import Requester
 from benchmarks.spine_model import HEAD, encode_values
 from benchmarks.stage import open_stage, serving_agent
+from drupelet_shared.contract.wire import OK_CODE
 from drupelet_shared.inference import Encoded
-from drupelet_shared.wire import OK_CODE
 
 # Each is as the first one was: a death is forgotten with the next reply.
 _REST_S = 0.5

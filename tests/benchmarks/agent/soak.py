@@ -21,11 +21,11 @@ from benchmarks.agent.engine import measure_engine
 from benchmarks.agent.work_model import MODEL, make_work_package, work_onnx, work_request
 from benchmarks.memory import read_kib
 from benchmarks.stage import Stage, serving_agent, set_up
-from drupelet_host.demo_broker import free_port
-from drupelet_shared.wire import HEADER_LENGTH_PROPERTY
-from support.asking import Asker, asker
-from support.brokers import LOOPBACK, Broker, mosquitto_broker
-from support.proxy import Proxy, proxy
+from drupelet_host.demo.broker import free_port
+from drupelet_shared.contract.wire import HEADER_LENGTH_PROPERTY
+from support.agent.asking import Asker, asker
+from support.broker.brokers import LOOPBACK, Broker, mosquitto_broker
+from support.broker.proxy import Proxy, proxy
 
 _FAULT_EVERY_S = 10.0
 _SETTLED_S = 60.0

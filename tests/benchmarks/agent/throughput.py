@@ -12,7 +12,7 @@ from benchmarks.agent.work_model import MODEL, make_work_package, work_onnx, wor
 from benchmarks.child import BenchmarkError
 from benchmarks.requester import Requester
 from benchmarks.stage import Stage, open_stage, serving_agent
-from drupelet_shared.wire import OK_CODE
+from drupelet_shared.contract.wire import OK_CODE
 
 _IN_FLIGHT = 4
 _TIMEOUT_S = 60.0

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from drupelet_shared.inference import Encoded, InferenceRequest, encode_request
-from support.served_packages import make_keys, make_package, slow_model
+from support.package.served_packages import make_keys, make_package, slow_model
 
 MODEL = "work"
 # 34 million operations each: 10 ms and more on the cores of today's workstations, several times that on a Pi.

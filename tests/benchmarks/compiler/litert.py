@@ -7,8 +7,8 @@ from pathlib import Path
 from benchmarks.compiler.network import load_module, load_original
 from benchmarks.compiler.samples import pick_calibration, read_training
 from benchmarks.compiler.setting import INPUT_SHAPE, OUTPUT_NAME, Setting
-from drupelet_host.conversion.litert import export_litert, quantize_litert, require_litert
-from drupelet_host.variants import LITERT_FLOAT, LITERT_STATIC
+from drupelet_host.export.litert import export_litert, quantize_litert, require_litert
+from drupelet_host.selection.variants import LITERT_FLOAT, LITERT_STATIC
 
 # The rows whose module is kept, and what is made of it. Row (c) is the original in int8; the other peers' tools write
 # ONNX files alone, and row (g) is float.

@@ -13,17 +13,17 @@ from typing import Any
 from benchmarks.compiler.emulated import Emulator
 from benchmarks.compiler.rows import Row
 from benchmarks.compiler.setting import Setting, name_machine
+from drupelet_host.compiler.lineage import digest_file
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.data.samples import split_dataset
-from drupelet_host.evaluation.latency import Effort, compare_latency
 from drupelet_host.evaluation.measurement import engine_of
 from drupelet_host.evaluation.memory import measure_peak_memory
 from drupelet_host.evaluation.scoring import evaluate_session
-from drupelet_host.lineage import digest_file
+from drupelet_host.latency.workstation import Effort, compare_latency
 from drupelet_shared.engines.base import Session
 from drupelet_shared.engines.registry import load_engine
-from drupelet_shared.engines.timing import Timing
 from drupelet_shared.files import write_atomically
+from drupelet_shared.timing import Timing
 
 THREADS = (1, 2)
 _EFFORT = Effort(rounds=11, seconds=0.5)

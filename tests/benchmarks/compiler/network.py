@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from benchmarks.compiler.samples import read_training
 from benchmarks.compiler.setting import INPUT_SHAPE, OUTPUT_NAME, SEED, Setting
-from drupelet_host.conversion.export import export_onnx
-from drupelet_host.training_device import choose_device, on_device
+from drupelet_host.export.onnx import export_onnx
+from drupelet_host.torch_models.device import choose_device, on_device
 
 CLASSES = 10
 _BATCH = 128

@@ -26,10 +26,10 @@ from benchmarks.compiler.rows import Made
 from benchmarks.compiler.samples import pick_calibration, read_training
 from benchmarks.compiler.setting import INPUT_NAME, INPUT_SHAPE, OUTPUT_NAME, SEED, Setting
 from benchmarks.compiler.tuning import fine_tune
-from drupelet_host.conversion.export import export_onnx
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.data.samples import split_dataset
 from drupelet_host.evaluation.scoring import evaluate_module, evaluate_session
+from drupelet_host.export.onnx import export_onnx
 from drupelet_shared.engines.registry import load_engine
 
 _RATIO = 0.5

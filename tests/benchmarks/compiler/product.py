@@ -16,10 +16,10 @@ from benchmarks.compiler.peers import score
 from benchmarks.compiler.rows import Made
 from benchmarks.compiler.samples import read_training, write_archives
 from benchmarks.compiler.setting import INPUT_SHAPE, SEED, Setting
-from drupelet_host.compiler import compile_recipe
-from drupelet_host.lineage import digest_file
-from drupelet_host.recipe import parse_recipe
-from drupelet_host.state import CompileState
+from drupelet_host.compiler.compile import compile_recipe
+from drupelet_host.compiler.lineage import digest_file
+from drupelet_host.compiler.state import CompileState
+from drupelet_host.recipe.schema import parse_recipe
 
 
 class Narrator:

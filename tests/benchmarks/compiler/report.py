@@ -11,7 +11,7 @@ from benchmarks.compiler.making import PRODUCT, REPEATED, REPETITION
 from benchmarks.compiler.measuring import THREADS, Line
 from benchmarks.compiler.rows import Row
 from benchmarks.compiler.setting import Setting
-from drupelet_host.variants import MIXED
+from drupelet_host.selection.variants import MIXED
 
 _ORIGINAL = "a"
 _ENGINE = "onnxruntime"

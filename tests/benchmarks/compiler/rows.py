@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from benchmarks.compiler.setting import Setting, describe_here
-from drupelet_host.lineage import digest_file
+from drupelet_host.compiler.lineage import digest_file
 from drupelet_shared.files import write_atomically
 
 _SECONDS_PER_MINUTE = 60

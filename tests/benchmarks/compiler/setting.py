@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from drupelet_host.evaluation.machine import describe_machine
-from drupelet_host.training_device import choose_device, describe_device
+from drupelet_host.latency.machine import describe_machine
+from drupelet_host.torch_models.device import choose_device, describe_device
 from drupelet_shared.files import write_atomically
 
 SEED = 0

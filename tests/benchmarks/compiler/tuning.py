@@ -11,9 +11,9 @@ from torch import nn
 from benchmarks.compiler.setting import SEED, Setting
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.evaluation.scoring import evaluate_module
-from drupelet_host.pruning.recovery import prepare_lessons, recover
-from drupelet_host.recipe import RecoveryConfig
-from drupelet_host.training_device import choose_device
+from drupelet_host.recipe.schema import RecoveryConfig
+from drupelet_host.torch_models.device import choose_device
+from drupelet_host.training.recovery import prepare_lessons, recover
 
 
 def fine_tune(

@@ -12,7 +12,7 @@ from ai_edge_quantizer import quantizer, recipe
 
 from benchmarks.engines.models import CALIBRATION_IMAGES
 from benchmarks.engines.networks import INPUT_SHAPE, build, images
-from drupelet_host.conversion.litert import export_litert, quantize_litert
+from drupelet_host.export.litert import export_litert, quantize_litert
 
 
 def main() -> None:

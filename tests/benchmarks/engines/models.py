@@ -15,9 +15,9 @@ import torch
 from benchmarks.child import BenchmarkError
 from benchmarks.engines.environments import host_python, run_module, run_tool
 from benchmarks.engines.networks import INPUT_SHAPE, NETWORKS, build, count_parameters, images
-from drupelet_host.conversion.export import export_onnx
+from drupelet_host.export.onnx import export_onnx
 from drupelet_host.quantization.static import quantize_static
-from drupelet_host.recipe import INPUT_NAME
+from drupelet_host.recipe.schema import INPUT_NAME
 from drupelet_shared.files import write_atomically
 
 FLOAT, STATIC_INT8, DYNAMIC_INT8, INT8_WEIGHTS = "float32", "static int8", "dynamic int8", "int8 weights"

@@ -17,7 +17,7 @@ from benchmarks.child import BenchmarkError, read_line
 from benchmarks.engines.agreement import check_answer
 from benchmarks.engines.environments import host_python, search_path
 from benchmarks.engines.models import Case, Model
-from drupelet_shared.engines.timing import summarize
+from drupelet_shared.timing import summarize
 
 THREADS = (1, 2)
 _WARM_UP = 3

@@ -3,7 +3,7 @@
 Each kind of layer is counted in a short and in a long chain of itself, in both precisions; the difference between the
 chains is the layers alone. What going from int8 to float and back costs for each value is counted with two layers of an
 int8 chain in float, and is part of what float costs. JSON on standard output; the gains are those of
-`drupelet_host.target`. Needs what `deploy/emulator/prepare` makes.
+`drupelet_host.recipe.target`. Needs what `deploy/emulator/prepare` makes.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from torch import nn
 
 from benchmarks.instructions.counting import count
 from benchmarks.instructions.emulator import FOLDER, EmulatedPi
-from drupelet_host.conversion.export import export_onnx
+from drupelet_host.export.onnx import export_onnx
 from drupelet_host.quantization.static import StaticSettings, calibrate, write_static
-from drupelet_host.recipe import INPUT_NAME
-from drupelet_host.target import LayerKind
+from drupelet_host.recipe.schema import INPUT_NAME
+from drupelet_host.recipe.target import LayerKind
 
 _SHORT, _LONG = 2, 6
 _CALIBRATION = 4

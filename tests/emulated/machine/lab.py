@@ -14,13 +14,13 @@ import numpy as np
 
 from drupelet_host.client import BrokerAddress, DeviceClient
 from drupelet_host.errors import ReplyTimeoutError
+from drupelet_shared.contract.messages import ModelState
+from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.engines.base import Array
 from drupelet_shared.inference import InferenceReply
-from drupelet_shared.messages import ModelState
-from drupelet_shared.topics import DeviceTopics
 from emulated.machine.machine import Machine
-from support.brokers import Broker, mosquitto_broker
-from support.served_packages import Keys, linear_weights, make_keys, make_package
+from support.broker.brokers import Broker, mosquitto_broker
+from support.package.served_packages import Keys, linear_weights, make_keys, make_package
 
 UNIT = "drupelet-agent.service"
 DEVICE = "pi4-emulated"

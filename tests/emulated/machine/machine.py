@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from drupelet_host.demo_broker import free_port
+from drupelet_host.demo.broker import free_port
 from emulated.machine.shell import CommandError, Shell
 
 _CORES, _MEMORY_MIB = 4, 1024

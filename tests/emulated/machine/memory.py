@@ -5,7 +5,7 @@ from __future__ import annotations
 from drupelet_host.errors import RemoteError
 from emulated.machine.delivery import push
 from emulated.machine.lab import UNIT, Lab, Unit, expect
-from support.served_packages import greedy_model
+from support.package.served_packages import greedy_model
 
 # As on stock Raspberry Pi OS.
 WITHOUT_LIMITS = "cgroup_disable=memory"

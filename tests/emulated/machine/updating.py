@@ -8,7 +8,7 @@ from drupelet_host.errors import RemoteError
 from emulated.machine.delivery import push
 from emulated.machine.lab import PATIENCE_S, Lab, expect
 from emulated.machine.wheelhouse import make_broken
-from support.served_packages import greedy_model
+from support.package.served_packages import greedy_model
 
 _TOO_BRIGHT = 10_000.0
 _INSTALL_S = 1200.0

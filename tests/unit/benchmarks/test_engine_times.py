@@ -11,7 +11,7 @@ from benchmarks.child import BenchmarkError
 from benchmarks.engines.agreement import check_answer
 from benchmarks.engines.models import FLOAT, STATIC_INT8, Case, Model
 from benchmarks.engines.timing import Effort, time_case
-from support.onnx_models import write_add_model
+from support.model.onnx_models import write_add_model
 
 QUICK = Effort(rounds=2, seconds=0.01)
 

@@ -8,7 +8,7 @@ from benchmarks.compiler.measuring import THREADS, Line
 from benchmarks.compiler.report import best_lines, compare_bytes, format_table, judge
 from benchmarks.compiler.rows import Made, Row, find_row, make_row
 from benchmarks.compiler.setting import Setting, load_setting
-from drupelet_shared.engines.timing import Timing
+from drupelet_shared.timing import Timing
 
 
 def line(

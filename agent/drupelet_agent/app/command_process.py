@@ -1,0 +1,90 @@
+"""The process that runs one command: the agent itself never reads a package, and stays as small as it is.
+
+Standard input: the command's name, a line; the agent's configuration, a line of JSON; the request as it came.
+Standard output: `<code> <payload>` a line, as `drupelet_agent.commands.runner` reads them; the last is the answer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+
+from pydantic import BaseModel, ValidationError
+
+from drupelet_agent.app.logs import set_up_logging
+from drupelet_agent.commands.context import Context
+from drupelet_agent.commands.table import COMMANDS
+from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.install.activation import Progress
+from drupelet_shared.contract.commands import EXCHANGES, CommandProgress
+from drupelet_shared.contract.faults import describe_faults
+from drupelet_shared.contract.wire import OK_CODE, PROGRESS_CODE, encode_error
+from drupelet_shared.errors import CommandError, DrupeletError
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+
+Answer = Callable[[str, bytes], None]
+
+
+def main() -> int:
+    """Run one command; the exit status says whether it was done."""
+    # What it answers would reach nobody, and the next agent starts from a store that no half step can hurt.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    name = sys.stdin.buffer.readline().decode().strip()
+    config = AgentConfig.model_validate_json(sys.stdin.buffer.readline())
+    set_up_logging(config.log)
+    return run(name, sys.stdin.buffer.read(), config, _answer)
+
+
+def run(name: str, payload: bytes, config: AgentConfig, answer: Answer) -> int:
+    """Run a command.
+
+    Args:
+        name: Its name, one of the table's.
+        payload: Its request.
+        config: The agent's configuration.
+        answer: Takes the code and the payload of each progress message, and of the one answer at the end.
+    """
+
+    def observe(progress: Progress) -> None:
+        log.info("command=%s %s: %s", name, progress.stage, progress.detail)
+        answer(PROGRESS_CODE, CommandProgress(command=name, **asdict(progress)).to_bytes())
+
+    try:
+        request = _parse(name, payload)
+        result = _load(COMMANDS[name].function)(request, Context(config, observe))
+    except DrupeletError as error:
+        log.warning("command=%s: %s [%s]", name, error, error.code)
+        answer(error.code, encode_error(error, request_id=None))
+        return 1
+    answer(OK_CODE, result.model_dump_json(exclude_none=True).encode())
+    return 0
+
+
+def _parse(name: str, payload: bytes) -> BaseModel:
+    try:
+        return EXCHANGES[name].request.model_validate_json(payload or b"{}")
+    except ValidationError as error:
+        raise CommandError(f"command {name}: {describe_faults(error)}") from error
+
+
+def _load(function: str) -> Callable[[BaseModel, Context], BaseModel]:
+    module, _, attribute = function.partition(":")
+    loaded: Callable[[BaseModel, Context], BaseModel] = getattr(importlib.import_module(module), attribute)
+    return loaded
+
+
+def _answer(code: str, payload: bytes) -> None:
+    sys.stdout.buffer.write(code.encode() + b" " + payload + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

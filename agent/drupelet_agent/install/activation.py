@@ -1,0 +1,189 @@
+"""From a package file to an active release: verify, check, measure, activate; and to another plan later."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.device import probe
+from drupelet_agent.errors import StoreError, store_errors
+from drupelet_agent.install.binding import ANYTHING, Expected, check_expected, check_target
+from drupelet_agent.install.planning import make_plan, means_for
+from drupelet_agent.store.measurements import KeptMeasurements, read_measurements, write_measurements
+from drupelet_agent.store.records import Activation
+from drupelet_agent.store.store import Store
+from drupelet_shared.contract.commands import Stage
+from drupelet_shared.package.manifest import MANIFEST_PATH, Manifest, parse_manifest
+from drupelet_shared.package.reading import UnpackedPackage, unpack_package
+from drupelet_shared.package.trust import load_trust_folder
+
+log = logging.getLogger(__name__)
+
+# Long enough for another process's last step, a rename and two syncs to an SD card.
+_PATIENCE_S = 10.0
+# Long enough for another package's variants, as when a running agent measures again at this moment.
+MEASURING_PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What an installation has come to; there is one "measured" for each candidate."""
+
+    stage: Stage
+    detail: str
+    done_bytes: int | None = None
+    total_bytes: int | None = None
+
+
+Observe = Callable[[Progress], None]
+
+
+def install(
+    archive: Path,
+    config: AgentConfig,
+    *,
+    observe: Observe,
+    expected: Expected = ANYTHING,
+    activate: bool = True,
+    why: str = "asked for",
+) -> Activation:
+    """Install a package and make it the active release of its model.
+
+    Until the last step nothing that serves is touched, and on any error nothing stays behind.
+
+    Args:
+        archive: The `.drupe` file.
+        config: The agent's configuration.
+        observe: Told of each stage.
+        expected: What the package must be.
+        activate: False leaves it installed beside the active release.
+        why: What the change's record says.
+
+    Raises:
+        PackageError: The package is refused.
+        StoreError: The store is busy or damaged, or the release is too old.
+        PlanError: No variant runs, fits in the memory budget or keeps the contract.
+    """
+    store = Store(config.state_dir)
+    with store.lock(), store.measuring(patience_s=MEASURING_PATIENCE_S), store.staging_folder() as folder:
+        package = _verify(archive, folder / "package", config, store)
+        manifest = package.manifest
+        signed = f"signed by {package.signed_by[:12]}" if package.signed_by else "signature NOT checked"
+        observe(Progress("verified", f"{manifest.name} {manifest.version} release {manifest.release}, {signed}"))
+        check_target(manifest, board=probe.board(), configured=config.trust.targets)
+        check_expected(manifest, package.digest, expected)
+        store.check_release(manifest.name, release=manifest.release, digest=package.digest)
+        planned = make_plan(
+            manifest,
+            folder / "package",
+            means=means_for(manifest.name, package.digest, config=config, store=store),
+            known=read_measurements(store.measurements_path(package.digest)),
+            fresh=False,
+            observe=lambda stage, detail: observe(Progress(stage, detail)),
+        )
+        activation = Activation(
+            model=manifest.name,
+            version=manifest.version,
+            release=manifest.release,
+            digest=package.digest,
+            signed_by=package.signed_by,
+            variant=planned.variant,
+            plan=planned.plan,
+            inputs=manifest.inputs,
+            outputs=manifest.outputs,
+        )
+        observe(Progress("tuned", _describe(activation)))
+        put_in_place(store, folder / "package", activation, planned.measurements, activate=activate, why=why)
+    observe(Progress("active" if activate else "staged", f"{activation.model} release {activation.release}"))
+    return activation
+
+
+def put_in_place(
+    store: Store, package: Path, activation: Activation, measurements: KeptMeasurements, *, activate: bool, why: str
+) -> None:
+    """The last steps of an installation, each of which leaves the store whole: commit, record, collect.
+
+    Args:
+        store: The store, locked.
+        package: The checked package in a staging folder.
+        activation: How it is to run.
+        measurements: What was measured of it.
+        activate: False leaves it installed beside the active release.
+        why: What the change's record says.
+
+    Raises:
+        StoreError: The disk is full, or fails; what was active stays.
+    """
+    with store_errors(store.root):
+        store.commit(package, activation.digest)
+        write_measurements(store.measurements_path(activation.digest), measurements)
+        if activate:
+            store.activate(activation, why=why)
+        else:
+            store.stage(activation)
+        store.collect()
+
+
+def tune(model: str, config: AgentConfig, *, why: str, fresh: bool, observe: Observe) -> Activation:
+    """Measure the active release of a model again and give it the plan that follows.
+
+    The store stays free for others until the last step.
+
+    Args:
+        model: The model.
+        config: The agent's configuration.
+        why: What the change's record says.
+        fresh: Whether to measure again what is known of these conditions.
+        observe: Told of each stage.
+
+    Raises:
+        StoreError: The model is not installed, another process measures, or another package became active meanwhile.
+        PlanError: No variant runs, fits in the memory budget or keeps the contract; the old plan stays.
+    """
+    store = Store(config.state_dir)
+    active = store.require_active(model)
+    folder = store.package_folder(active.digest)
+    with store.measuring(patience_s=MEASURING_PATIENCE_S):
+        planned = make_plan(
+            stored_manifest(folder),
+            folder,
+            means=means_for(model, active.digest, config=config, store=store),
+            known=read_measurements(store.measurements_path(active.digest)),
+            fresh=fresh,
+            observe=lambda stage, detail: observe(Progress(stage, detail)),
+        )
+    activation = active.model_copy(update={"variant": planned.variant, "plan": planned.plan})
+    observe(Progress("tuned", _describe(activation)))
+    with store_errors(config.state_dir), store.lock(patience_s=_PATIENCE_S):
+        store.retune(activation, why=why)
+        write_measurements(store.measurements_path(active.digest), planned.measurements)
+    observe(Progress("active", f"{activation.model} release {activation.release}"))
+    return activation
+
+
+def stored_manifest(folder: Path) -> Manifest:
+    """The manifest of a package in the store.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    try:
+        return parse_manifest((folder / MANIFEST_PATH).read_bytes())
+    except OSError as error:
+        raise StoreError(f"store package {folder.name}: {error.strerror}: {error.filename}") from error
+
+
+def _verify(archive: Path, folder: Path, config: AgentConfig, store: Store) -> UnpackedPackage:
+    trusted = None if config.trust.allow_unsigned else load_trust_folder(config.trust.folder)
+    if trusted is None:
+        log.warning("signatures are NOT checked: trust.allow_unsigned is set package=%s", archive)
+    return unpack_package(archive, folder, trusted_keys=trusted, room_bytes=store.free_bytes())
+
+
+def _describe(activation: Activation) -> str:
+    plan = activation.plan
+    what = f"{activation.variant} on {plan.threads} threads"
+    return what if plan.instances == 1 else f"{plan.instances} instances of {what}"

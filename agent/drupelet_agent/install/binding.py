@@ -1,0 +1,72 @@
+"""What a package must be to be this device's: the model somebody asked for, and the board it was compiled for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from drupelet_agent.errors import WrongPackageError, WrongTargetError
+from drupelet_shared.package.manifest import Manifest
+
+# Boards with the processor of another: the compiler knows them by one name.
+_ALIKE = {"raspberry_pi_400": "raspberry_pi_4", "raspberry_pi_compute_module_4": "raspberry_pi_4"}
+_BOARD = re.compile(r"Raspberry Pi (Compute Module \d+|\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What a package must be, where somebody said it; None is anything."""
+
+    model: str | None = None
+    version: str | None = None
+    digest: str | None = None
+
+
+ANYTHING = Expected()
+
+
+def check_expected(manifest: Manifest, digest: str, expected: Expected) -> None:
+    """Refuse another package than the one somebody asked for.
+
+    Raises:
+        WrongPackageError: It is.
+    """
+    found = {"model": manifest.name, "version": manifest.version, "digest": digest}
+    faults = [
+        f"{what} is {found[what]}, expected {wanted}"
+        for what, wanted in asdict(expected).items()
+        if wanted not in {None, found[what]}
+    ]
+    if faults:
+        raise WrongPackageError(f"package {manifest.name} {manifest.version}: {'; '.join(faults)}")
+
+
+def check_target(manifest: Manifest, *, board: str | None, configured: Sequence[str] | None) -> None:
+    """Refuse a package that was compiled for another device.
+
+    Args:
+        manifest: The package's manifest.
+        board: What this board calls itself; None on a machine that is none, which takes packages for any.
+        configured: The targets that are accepted instead of this board.
+
+    Raises:
+        WrongTargetError: It was.
+    """
+    own = target_of(board)
+    accepted = configured if configured is not None else (own,)
+    if accepted != (None,) and manifest.target.device not in accepted:
+        names = ", ".join(str(name) for name in accepted)
+        raise WrongTargetError(
+            f"package {manifest.name} {manifest.version} is for {manifest.target.device}: this device takes those for "
+            f"{names} (trust.targets)"
+        )
+
+
+def target_of(board: str | None) -> str | None:
+    """What the compiler calls a board, or would; None for what is no Raspberry Pi."""
+    found = _BOARD.match(board or "")
+    if found is None:
+        return None
+    name = f"raspberry_pi_{found[1].lower().replace(' ', '_')}"
+    return _ALIKE.get(name, name)

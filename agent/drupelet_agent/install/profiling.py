@@ -1,0 +1,102 @@
+"""Where a model's time goes on this device: its engine's profiler, in a worker beside those that serve."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.errors import MemoryBudgetError, WorkerError
+from drupelet_agent.install.activation import MEASURING_PATIENCE_S, Observe, Progress, stored_manifest
+from drupelet_agent.serving.protocol import Benchmark, EndProfile, Measured, Profiled, Ready, WorkerSpec
+from drupelet_agent.serving.worker_process import WorkerProcess
+from drupelet_agent.store.store import Store
+from drupelet_shared.contract.commands import ProfileReport, ProfileRequest
+from drupelet_shared.engines.onnxruntime_profile import count_operators, read_operators
+from drupelet_shared.errors import CommandFailedError, ProfilingUnavailableError
+
+_START_TIMEOUT_S = 60.0
+_SLOW_MODEL_S = 60.0
+_SMALLEST_SLOT_BYTES = 4096
+_WARMUP_RUNS = 3
+# About 1 KB each, in the worker's memory and then in a file.
+_MOST_RECORDED = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    file: Path
+    engine_version: str
+    measured: Measured
+
+
+def profile(request: ProfileRequest, config: AgentConfig, *, observe: Observe) -> ProfileReport:
+    """Measure what each operator of a model's active release takes.
+
+    Args:
+        request: The model, and what to record.
+        config: The agent's configuration.
+        observe: Told of each stage.
+
+    Raises:
+        StoreError: The model is not installed, or another process measures.
+        ManifestError: The release has no such variant.
+        ProfilingUnavailableError: The variant's engine has no profiler that a program can read.
+        MemoryBudgetError: The worker needs more than the model's plan allows.
+        CommandFailedError: The worker died or cannot load the model.
+    """
+    store = Store(config.state_dir)
+    active = store.require_active(request.model)
+    folder = store.package_folder(active.digest)
+    variant = stored_manifest(folder).variant(request.variant or active.variant)
+    spec = WorkerSpec(
+        package_folder=str(folder),
+        variant=variant.id,
+        threads=active.plan.threads,
+        memory_limit_bytes=active.plan.memory_budget_bytes,
+        slot_bytes=_SMALLEST_SLOT_BYTES,
+    )
+    tuning = config.tuning_of(request.model)
+    with store.measuring(patience_s=MEASURING_PATIENCE_S), tempfile.TemporaryDirectory(prefix="drupelet-") as work:
+        observe(Progress("profiling", f"{variant.id} on {spec.threads} threads"))
+        # Once to see how many operators an inference has, since everything that is recorded is held in memory.
+        first = _record(spec, Path(work, "first"), Benchmark(warmup=0, runs=1, max_seconds=0.0))
+        each = max(1, count_operators(first.file) // 2)
+        runs = max(1, min(request.runs, _MOST_RECORDED // each))
+        benchmark = Benchmark(warmup=_WARMUP_RUNS, runs=runs, max_seconds=tuning.max_seconds)
+        recorded = _record(spec, Path(work, "all"), benchmark)
+        operators = read_operators(recorded.file, runs=recorded.measured.runs)
+    return ProfileReport(
+        model=active.model,
+        version=active.version,
+        release=active.release,
+        variant=variant.id,
+        engine=variant.engine,
+        engine_version=recorded.engine_version,
+        threads=spec.threads,
+        runs=recorded.measured.runs,
+        mean_ms=recorded.measured.mean_ms,
+        p50_ms=recorded.measured.p50_ms,
+        p99_ms=recorded.measured.p99_ms,
+        operators=operators,
+    )
+
+
+def _record(spec: WorkerSpec, folder: Path, benchmark: Benchmark) -> _Recorded:
+    folder.mkdir()
+    try:
+        with closing(WorkerProcess(replace(spec, profile_folder=str(folder)))) as worker:
+            ready = worker.expect(Ready, timeout_s=_START_TIMEOUT_S)
+            worker.send(benchmark)
+            measured = worker.expect(Measured, timeout_s=2 * benchmark.max_seconds + _SLOW_MODEL_S)
+            worker.send(EndProfile())
+            name = worker.expect(Profiled, timeout_s=_SLOW_MODEL_S).name
+    except WorkerError as error:
+        for known in (ProfilingUnavailableError, MemoryBudgetError):
+            if error.reported_code == known.code:
+                raise known(str(error)) from error
+        raise CommandFailedError(f"command profile, {spec.variant}: {error}") from error
+    # Only its name: the worker, which read the model, does not say where to read.
+    return _Recorded(folder / Path(name).name, ready.engine_version, measured)

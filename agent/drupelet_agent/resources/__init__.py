@@ -1,1 +1,0 @@
-"""What the device has, what a model costs, and the plan that follows."""

@@ -1,0 +1,112 @@
+"""One request from bytes to bytes: decode, check, infer, encode."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from drupelet_agent.worker.classification import labelled_top_k
+from drupelet_shared.contract.wire import JPEG_TYPE, JSON_TYPE, PNG_TYPE, parse_content_type, sniff_content_type
+from drupelet_shared.engines.base import Array, Session
+from drupelet_shared.errors import ImageError, InputNameError, RequestError
+from drupelet_shared.inference import (
+    MAX_VALUES,
+    Encoded,
+    InferenceReply,
+    InferenceRequest,
+    check_inputs,
+    decode_request,
+    encode_reply,
+)
+from drupelet_shared.inference.images import image_to_tensor
+from drupelet_shared.package.manifest import Manifest
+from drupelet_shared.tensors import count_values
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """A reply, and what its parts took."""
+
+    encoded: Encoded
+    decode_ms: float
+    inference_ms: float
+    encode_ms: float
+
+
+class RequestHandler:
+    """Answers requests with one loaded model; not safe to use from two threads at once."""
+
+    def __init__(
+        self, *, model_name: str, model_version: str, manifest: Manifest, labels: Sequence[str], session: Session
+    ) -> None:
+        self._model_name = model_name
+        self._model_version = model_version
+        self._manifest = manifest
+        self._labels = labels
+        self._session = session
+        self._outputs = tuple(spec.name for spec in manifest.outputs)
+        values = count_values(manifest.inputs)
+        self._max_values = MAX_VALUES if values is None else values
+
+    def handle(self, payload: memoryview, *, content_type: str | None, header_length: int | None) -> Handled:
+        """Answer one request.
+
+        Args:
+            payload: The body; tensors may be views of it until this returns.
+            content_type: Its media type; None or empty if the client named none.
+            header_length: Bytes of JSON before raw tensors, if the client said so.
+
+        Raises:
+            RequestError: The request is refused or the engine failed; it carries the request's id where it has one.
+        """
+        start = time.perf_counter_ns()
+        media_type = parse_content_type(content_type) if content_type else sniff_content_type(payload)
+        if media_type in {PNG_TYPE, JPEG_TYPE}:
+            request, is_image = self._image_request(payload), True
+        else:
+            request = decode_request(
+                payload, content_type=media_type, header_length=header_length, max_values=self._max_values
+            )
+            is_image = False
+        try:
+            names = self._wanted(request)
+            check_inputs(request.inputs, self._manifest.inputs)
+            decoded = time.perf_counter_ns()
+            outputs = self._session.run(request.inputs, names)
+            inferred = time.perf_counter_ns()
+            encoded = self._encode(request, outputs, is_image=is_image)
+        except RequestError as error:
+            error.request_id = request.id
+            raise
+        return Handled(
+            encoded=encoded,
+            decode_ms=(decoded - start) / 1e6,
+            inference_ms=(inferred - decoded) / 1e6,
+            encode_ms=(time.perf_counter_ns() - inferred) / 1e6,
+        )
+
+    def _image_request(self, payload: memoryview) -> InferenceRequest:
+        preprocessing = self._manifest.preprocessing
+        if preprocessing is None:
+            raise ImageError(f"model {self._model_name} takes no images: send its tensors as {JSON_TYPE}")
+        spec = next(spec for spec in self._manifest.inputs if spec.name == preprocessing.input)
+        return InferenceRequest(inputs={spec.name: image_to_tensor(payload, preprocessing, spec.datatype)})
+
+    def _wanted(self, request: InferenceRequest) -> tuple[str, ...]:
+        if request.outputs is None:
+            return self._outputs
+        for output in request.outputs:
+            if output.name not in self._outputs:
+                has = ", ".join(map(repr, self._outputs))
+                raise InputNameError(f"output {output.name!r} is unknown: the model has {has}")
+        return tuple(output.name for output in request.outputs)
+
+    def _encode(self, request: InferenceRequest, outputs: dict[str, Array], *, is_image: bool) -> Encoded:
+        classification = self._manifest.postprocessing
+        if is_image and classification is not None:
+            outputs = labelled_top_k(outputs[classification.output], classification, labels=self._labels)
+        reply = InferenceReply(
+            model_name=self._model_name, model_version=self._model_version, id=request.id, outputs=outputs
+        )
+        return encode_reply(reply, request)

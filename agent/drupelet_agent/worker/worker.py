@@ -1,0 +1,246 @@
+"""The worker process: loads one variant, then decodes, infers and encodes until its parent is gone."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import json
+import mmap
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from drupelet_agent.device.process_limit import limit_own_memory
+from drupelet_agent.errors import MemoryBudgetError
+from drupelet_agent.serving.protocol import (
+    INLINE_BYTES,
+    MAX_PACKET_BYTES,
+    SLOTS,
+    Benchmark,
+    CheckGolden,
+    EndProfile,
+    Failed,
+    GoldenPassed,
+    Infer,
+    Measured,
+    MemorySpent,
+    Message,
+    Profiled,
+    Ready,
+    Replied,
+    WorkerSpec,
+    decode_message,
+    encode_message,
+)
+from drupelet_agent.worker.handler import Handled, RequestHandler
+from drupelet_agent.worker.sandbox import enter_sandbox
+from drupelet_shared.contract.wire import JSON_TYPE, OK_CODE, encode_error
+from drupelet_shared.engines.base import Engine, Session
+from drupelet_shared.engines.benchmark import time_session
+from drupelet_shared.engines.profiling import ProfiledSession, ProfilingEngine
+from drupelet_shared.engines.registry import load_engine
+from drupelet_shared.errors import (
+    DrupeletError,
+    ExpiredError,
+    InferenceFailedError,
+    ModelLoadError,
+    PayloadSizeError,
+    ProfilingUnavailableError,
+    RequestError,
+)
+from drupelet_shared.inference import Encoded
+from drupelet_shared.package.golden import check_golden, load_golden
+from drupelet_shared.package.manifest import LABELS_PATH, MANIFEST_PATH, Manifest, parse_manifest
+from drupelet_shared.process_memory import read_memory
+from drupelet_shared.units import format_bytes
+
+
+class Worker:
+    """One loaded variant and the handlers of what the parent asks."""
+
+    def __init__(self, spec: WorkerSpec, memory: mmap.mmap) -> None:
+        """Load the variant.
+
+        Raises:
+            DrupeletError: The package, the engine or the model file is not usable.
+        """
+        self._memory = memoryview(memory)
+        self._spec = spec
+        self._slot_bytes = spec.slot_bytes
+        self._folder = Path(spec.package_folder)
+        self._manifest = parse_manifest((self._folder / MANIFEST_PATH).read_bytes())
+        self._variant = self._manifest.variant(spec.variant)
+        engine = load_engine(self._variant.engine, min_version=self._variant.engine_min_version)
+        self.engine_version = engine.version
+        self.memory_spent = False
+        limit_own_memory(spec.memory_limit_bytes, threads=spec.threads, what=f"the engine of {spec.variant}")
+        self._profiled: ProfiledSession | None = None
+        path = self._folder / self._variant.path
+        if spec.profile_folder is None:
+            self._session: Session = engine.load(path, threads=spec.threads)
+        else:
+            self._session = self._profiled = _load_profiled(engine, path, spec)
+        self._handler = RequestHandler(
+            model_name=self._manifest.name,
+            model_version=self._manifest.version,
+            manifest=self._manifest,
+            labels=_read_labels(self._folder, self._manifest),
+            session=self._session,
+        )
+        self._actions: dict[type[Message], Callable[..., Message]] = {
+            Infer: self._infer,
+            CheckGolden: self._check_golden,
+            Benchmark: self._benchmark,
+            EndProfile: self._end_profile,
+        }
+
+    def answer(self, message: Message) -> Message:
+        """Do what a message asks and say what came of it."""
+        try:
+            return self._actions[type(message)](message)
+        except DrupeletError as error:
+            return Failed(code=error.code, message=str(error))
+        except MemoryError as error:
+            return _failure(error, self._spec)
+
+    def _infer(self, message: Infer) -> Replied:
+        started_s = time.monotonic()
+        offset = message.slot * self._slot_bytes
+        if message.payload is None:
+            payload = self._memory[offset : offset + message.length]
+        else:
+            payload = memoryview(message.payload)
+        code = OK_CODE
+        try:
+            if message.deadline_s is not None and started_s > message.deadline_s:
+                raise ExpiredError(f"model {self._manifest.name}: the request expired before its turn")
+            handled = self._handler.handle(
+                payload, content_type=message.content_type, header_length=message.header_length
+            )
+            if len(handled.encoded.payload) > self._slot_bytes:
+                found = len(handled.encoded.payload)
+                raise PayloadSizeError(f"reply has {found} bytes: the limit is {self._slot_bytes}")
+        except RequestError as error:
+            code, handled = error.code, _error_reply(error)
+        except MemoryError:
+            self.memory_spent = True
+            refusal = InferenceFailedError(f"model {self._manifest.name}: out of memory on this request")
+            code, handled = refusal.code, _error_reply(refusal)
+        encoded = handled.encoded
+        inline = len(encoded.payload) <= INLINE_BYTES
+        if not inline:
+            self._memory[offset : offset + len(encoded.payload)] = encoded.payload
+        return Replied(
+            slot=message.slot,
+            length=len(encoded.payload),
+            content_type=encoded.content_type,
+            header_length=encoded.header_length,
+            code=code,
+            started_s=started_s,
+            decode_ms=handled.decode_ms,
+            inference_ms=handled.inference_ms,
+            encode_ms=handled.encode_ms,
+            payload=encoded.payload if inline else None,
+        )
+
+    def _check_golden(self, _: CheckGolden) -> GoldenPassed:
+        golden = load_golden(self._folder / self._variant.golden.path)
+        return GoldenPassed(check_golden(self._session, golden, tolerance=self._variant.golden.tolerance))
+
+    def _benchmark(self, message: Benchmark) -> Measured:
+        inputs = load_golden(self._folder / self._variant.golden.path).sample(0)
+        timing = time_session(
+            self._session, inputs, warmup=message.warmup, runs=message.runs, max_seconds=message.max_seconds
+        )
+        return Measured(
+            p50_ms=timing.p50_ms,
+            p95_ms=timing.p95_ms,
+            p99_ms=timing.p99_ms,
+            runs=timing.runs,
+            mean_ms=timing.mean_ms,
+            footprint_bytes=_footprint_bytes(),
+        )
+
+    def _end_profile(self, _: EndProfile) -> Profiled:
+        if self._profiled is None:
+            raise ProfilingUnavailableError(f"{self._spec.variant}: this worker records nothing")
+        return Profiled(self._profiled.end_profiling().name)
+
+
+def _load_profiled(engine: Engine, path: Path, spec: WorkerSpec) -> ProfiledSession:
+    assert spec.profile_folder is not None, "the caller looked"
+    if not isinstance(engine, ProfilingEngine):
+        raise ProfilingUnavailableError(
+            f"{spec.variant}: {engine.name} {engine.version} does not tell a program what each operator takes; "
+            "a variant for onnxruntime can be profiled"
+        )
+    return engine.load_profiled(path, threads=spec.threads, folder=Path(spec.profile_folder))
+
+
+def _footprint_bytes() -> int:
+    """What this process must be allowed: the most that was resident, or what it has allocated if that is more."""
+    # Not getrusage: its maximum includes what the parent held when it started this process.
+    memory = read_memory()
+    return max(memory.peak_bytes, memory.data_bytes)
+
+
+def _failure(error: DrupeletError | OSError | MemoryError, spec: WorkerSpec) -> Failed:
+    if isinstance(error, DrupeletError):
+        return Failed(code=error.code, message=str(error))
+    if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
+        limit = format_bytes(spec.memory_limit_bytes)
+        return Failed(code=MemoryBudgetError.code, message=f"{spec.variant} needs more than the {limit} it is given")
+    return Failed(code=ModelLoadError.code, message=f"{spec.variant}: {error}")
+
+
+def _error_reply(error: RequestError) -> Handled:
+    payload = encode_error(error, request_id=error.request_id)
+    encoded = Encoded(payload=payload, content_type=JSON_TYPE, header_length=None)
+    return Handled(encoded=encoded, decode_ms=0.0, inference_ms=0.0, encode_ms=0.0)
+
+
+def _read_labels(folder: Path, manifest: Manifest) -> tuple[str, ...]:
+    if LABELS_PATH not in {entry.path for entry in manifest.files}:
+        return ()
+    return tuple((folder / LABELS_PATH).read_text(encoding="utf-8").splitlines())
+
+
+def _serve(channel: socket.socket, worker: Worker) -> None:
+    while packet := channel.recv(MAX_PACKET_BYTES):
+        channel.send(encode_message(worker.answer(decode_message(packet))))
+        if worker.memory_spent:
+            channel.send(encode_message(MemorySpent()))
+            break
+    # What is handed over until the parent has read that is for the next worker.
+    while channel.recv(MAX_PACKET_BYTES):
+        pass
+
+
+def main() -> int:
+    """Run until the parent closes the channel; the one argument is a `WorkerSpec` as JSON."""
+    # The parent decides when a worker ends; Ctrl-C in its terminal reaches the worker too.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    spec = WorkerSpec(**json.loads(sys.argv[1]))
+    channel = socket.socket(fileno=spec.socket_fd)
+    memory = mmap.mmap(spec.memory_fd, SLOTS * spec.slot_bytes)
+    os.close(spec.memory_fd)
+    refused = enter_sandbox(
+        Path(spec.package_folder), writable=None if spec.profile_folder is None else Path(spec.profile_folder)
+    )
+    start = time.perf_counter()
+    try:
+        worker = Worker(spec, memory)
+    except (DrupeletError, OSError, MemoryError) as error:
+        channel.send(encode_message(_failure(error, spec)))
+        return 1
+    load_ms = (time.perf_counter() - start) * 1e3
+    ready = Ready(engine_version=worker.engine_version, load_ms=load_ms, sandbox_gaps=",".join(refused))
+    channel.send(encode_message(ready))
+    # What was loaded stays, so it need not be looked through again in the middle of some request.
+    gc.freeze()
+    _serve(channel, worker)
+    return 0

@@ -1,0 +1,58 @@
+"""What a person always wants the same: a file of defaults for the commands that talk to devices."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from drupelet_host.errors import SettingsError
+from drupelet_host.recipe.faults import describe_recipe_faults
+
+
+class Settings(BaseModel):
+    """Defaults of the `drupelet` command's options; relative paths are relative to the file.
+
+    Attributes:
+        broker: As `--broker` takes it.
+        device: As `--device` takes it.
+        prefix: First levels of the topics.
+        password_file: File whose first line is the user's password.
+        ca_file: Certificate authority of an mqtts:// broker.
+        cert_file: Client certificate.
+        key_file: Key of the client certificate.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    broker: str | None = None
+    device: str | None = None
+    prefix: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+def load_settings(path: Path) -> dict[str, Any]:
+    """The defaults in a file, by the options' names; none where there is no file.
+
+    Raises:
+        SettingsError: It cannot be read, or has faults; all of them are named.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = Settings.model_validate(document)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SettingsError(f"settings {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings {path}: not TOML: {error}") from error
+    except ValidationError as error:
+        faults = describe_recipe_faults(error, document=document, model=Settings)
+        raise SettingsError(f"settings {path}: {'; '.join(faults)}") from error
+    given = {key: value for key, value in settings if value is not None}
+    return {key: path.parent / value if isinstance(value, Path) else value for key, value in given.items()}

@@ -1,0 +1,106 @@
+"""What a compile has done so far, on disk: a folder for each finished pass, named after what the pass depends on."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from drupelet_host.compiler.lineage import digest_file
+from drupelet_host.compiler.pass_protocol import Pass, PassResult
+from drupelet_host.compiler.state import CompileState
+from drupelet_shared.files import sync_folder, write_atomically
+
+_ENTRY = "state.pickle"
+# Never part of an entry: the data and the original are loaded anew, the lineage is the pipeline's.
+_NOT_KEPT = frozenset({"workspace", "samples", "test", "calibration", "metric", "source", "lineage"})
+_DIGEST_BYTES = 32
+_DAY_S = 86_400.0
+
+
+class PassCache:
+    """Finished passes under one folder, which nobody else may write to: entries are pickles."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder = folder
+
+    def key(self, step: Pass, parent: str) -> str:
+        """The digest of what the pass's result depends on: its settings, and all that came before it."""
+        settings = {field.name: getattr(step, field.name) for field in fields(step)}  # type: ignore[arg-type]  # passes are dataclasses
+        text = json.dumps([step.name, to_jsonable_python(settings, fallback=repr), parent], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def adopt(self, path: Path) -> Path:
+        """A copy of a file, under its digest, that outlives the run."""
+        digest = digest_file(path)
+        folder = self._folder / digest
+        copy = folder / path.name
+        if not copy.exists() or digest_file(copy) != digest:
+            folder.mkdir(exist_ok=True, mode=0o700)
+            write_atomically(copy, path.read_bytes())
+        os.utime(folder)
+        return copy
+
+    def workspace(self, key: str) -> Path:
+        """An empty folder for the files of a pass that is about to run."""
+        folder = self._folder / key
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        return folder
+
+    def load(self, key: str, state: CompileState) -> tuple[PassResult, float] | None:
+        """What the pass gave back and how many seconds it took; None where it has not finished or is damaged."""
+        folder = self._folder / key
+        try:
+            stored = (folder / _ENTRY).read_bytes()
+            digest, entry = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
+            if hashlib.sha256(entry).digest() != digest:
+                return None
+            changes, metrics, seconds, files = pickle.loads(entry)  # noqa: S301 - our own folder, see the class
+            if files != _digest_files(folder):
+                return None
+        except OSError:
+            return None
+        os.utime(folder)
+        training = changes.pop("training", None)
+        if training is not None and state.training is not None:
+            changes["training"] = replace(state.training, model=training)
+        return PassResult(replace(state, **changes), metrics), seconds
+
+    def store(self, key: str, before: CompileState, result: PassResult, *, seconds: float) -> None:
+        """Keep what the pass changed."""
+        after = result.state
+        changes: dict[str, Any] = {
+            field.name: getattr(after, field.name)
+            for field in fields(after)
+            if field.name not in _NOT_KEPT and getattr(after, field.name) is not getattr(before, field.name)
+        }
+        if "training" in changes:
+            changes["training"] = after.training.model if after.training else None
+        folder = self._folder / key
+        entry = pickle.dumps((changes, dict(result.metrics), seconds, _digest_files(folder)))
+        write_atomically(folder / _ENTRY, hashlib.sha256(entry).digest() + entry)
+        sync_folder(self._folder)
+
+    def collect(self, *, max_age_s: float = 14 * _DAY_S) -> None:
+        """Remove entries that nothing has used for two weeks."""
+        oldest = time.time() - max_age_s
+        for entry in self._folder.iterdir():
+            with contextlib.suppress(OSError):
+                if entry.stat().st_mtime < oldest:
+                    shutil.rmtree(entry)
+
+
+def _digest_files(folder: Path) -> dict[str, str]:
+    """The digests of the model files of an entry."""
+    return {path.name: digest_file(path) for path in folder.iterdir() if path.name != _ENTRY}

@@ -1,0 +1,51 @@
+"""A compile from a recipe to a package."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from drupelet_host.compiler.cache import PassCache
+from drupelet_host.compiler.fingerprint import fingerprint_start
+from drupelet_host.compiler.pipeline import Pipeline
+from drupelet_host.compiler.registry import UNCACHED, make_pass, passes_of
+from drupelet_host.compiler.start import start_compile
+from drupelet_host.compiler.state import CompileState
+from drupelet_host.progress.observer import SILENT, Observer
+from drupelet_host.recipe.schema import Recipe
+
+
+def compile_recipe(recipe: Recipe, *, observer: Observer = SILENT, cache: Path | None = None) -> CompileState:
+    """Run every pass.
+
+    Args:
+        recipe: What to compile.
+        observer: Is told what happens.
+        cache: A folder that keeps what finished passes made, so that a compile that was ended goes on from there, and a
+            changed recipe repeats only what depends on the change. Nobody else may write to it.
+
+    Returns:
+        The last state; `package` is where the result lies. Without a cache, `workspace` and the model files in it are
+        gone.
+
+    Raises:
+        ModelError: The model cannot be loaded, traced or exported.
+        DataError: The data cannot be read or does not fit the model.
+        ConstraintError: No variant meets the constraints; nothing was written.
+        DrupeletError: Anything else, as the passes say.
+    """
+    passes = [make_pass(name, recipe) for name in passes_of(recipe)]
+    with ExitStack() as resources:
+        workspace = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="drupelet-compile-")))
+        state = start_compile(recipe, workspace)
+        if cache is None:
+            return Pipeline(passes, observer=observer).run(state)
+        kept = PassCache(cache)
+        kept.collect()
+        if state.source is not None:
+            # What was converted for this run must still be there for the next.
+            state = replace(state, source=kept.adopt(state.source))
+        pipeline = Pipeline(passes, observer=observer, cache=kept, uncached=UNCACHED)
+        return pipeline.run(state, start=fingerprint_start(state))

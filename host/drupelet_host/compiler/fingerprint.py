@@ -1,0 +1,95 @@
+"""The digest of all that a compile starts from: what is in a cache under another one belongs to another compile."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+import drupelet_host
+import drupelet_shared
+from drupelet_host.compiler.state import CompileState, Training
+from drupelet_host.data.dataset import Labels
+from drupelet_host.data.samples import Samples
+from drupelet_host.evaluation.metrics import CustomMetric
+from drupelet_host.latency.machine import describe_machine
+from drupelet_host.torch_models.device import choose_device, describe_device
+
+_TOOLS = (
+    *("ai-edge-litert", "ai-edge-quantizer", "litert-torch", "numpy", "onnx", "onnxruntime", "onnxscript"),
+    *("torch", "torch-pruning"),
+)
+
+
+def fingerprint_start(state: CompileState) -> str:
+    """The SHA-256 over model, data, metric, machine, and the programs that compile.
+
+    The calibration samples of a module are not part of it: they are some of its training samples, and how many is a
+    setting of the passes that use them.
+    """
+    digest = hashlib.sha256(
+        f"{state.digest()} {state.metric.name} {describe_machine()} {describe_device(choose_device('auto'))}\n".encode()
+    )
+    for line in _list_versions():
+        digest.update(line.encode())
+    for path in _list_sources(state):
+        digest.update(path.read_bytes())
+    for samples in (state.samples, state.proof):
+        for chunk in _list_samples(samples):
+            digest.update(chunk)
+    for chunk in _list_samples(state.calibration) if state.training is None else _list_training(state.training):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _list_versions() -> Iterator[str]:
+    for name in _TOOLS:
+        try:
+            yield f"{name} {metadata.version(name)}\n"
+        except metadata.PackageNotFoundError:
+            yield f"{name} absent\n"
+
+
+def _list_sources(state: CompileState) -> Iterable[Path]:
+    """This program's files, since a pass of another version is another pass, and those of a person's own code."""
+    for package in (drupelet_host, drupelet_shared):
+        yield from sorted(Path(next(iter(package.__path__))).rglob("*.py"))
+    own: list[object] = []
+    if state.training is not None:
+        own.extend(type(module) for module in state.training.original.modules())
+    if isinstance(state.metric, CustomMetric):
+        own.append(state.metric.function)
+    yield from sorted(set(_find_files(own)))
+
+
+def _find_files(objects: Iterable[object]) -> Iterator[Path]:
+    for item in objects:
+        try:
+            found = inspect.getsourcefile(item)  # type: ignore[arg-type]  # whatever a person's recipe names
+        except TypeError:  # built in, or a callable object
+            continue
+        if found is not None and Path(found).is_file():
+            yield Path(found)
+
+
+def _list_samples(samples: Samples) -> Iterator[bytes]:
+    yield from _list_labels(samples.labels)
+    for feed in samples.feeds:
+        for name, array in sorted(feed.items()):
+            yield f"{name} {array.dtype} {array.shape}\n".encode()
+            yield array.tobytes()
+
+
+def _list_training(training: Training) -> Iterator[bytes]:
+    # A module's state says nothing of strides, activations and the like.
+    described = re.sub(r" at 0x[0-9a-f]+", "", repr(training.original))
+    yield f"{described}\n{training.output_names} {training.train.inputs.shape}\n".encode()
+    yield training.train.inputs.tobytes()
+    yield from _list_labels(training.train.labels)
+
+
+def _list_labels(labels: Labels | None) -> Iterator[bytes]:
+    yield b"no labels" if labels is None else labels.tobytes()

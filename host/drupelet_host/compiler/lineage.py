@@ -1,0 +1,53 @@
+"""Where a result comes from: digests of what a pass made, and one record for each pass."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from drupelet_shared.package.manifest import LineageRecord
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def digest_module(module: nn.Module) -> str:
+    """The SHA-256 over a module's state: names, datatypes, shapes and values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def record_pass(
+    name: str, config: BaseModel, *, metrics: Mapping[str, float], seconds: float, parent: str | None, digest: str
+) -> LineageRecord:
+    """The record of one pass.
+
+    Args:
+        name: The pass.
+        config: What it was told.
+        metrics: What it measured.
+        seconds: How long it took.
+        parent: Digest of what it started from.
+        digest: Digest of what it made.
+    """
+    return LineageRecord(
+        name=name,
+        parameters=config.model_dump(mode="json"),
+        metrics=dict(metrics),
+        seconds=round(seconds, 3),
+        parent=parent,
+        digest=digest,
+    )

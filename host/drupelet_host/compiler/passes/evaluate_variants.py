@@ -1,0 +1,43 @@
+"""The second evaluate pass: every variant in its engine, beside the original, on what the result is proved with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+from drupelet_host.compiler.pass_protocol import PassResult
+from drupelet_host.compiler.passes.evaluate import (
+    EvaluateConfig,
+    describe_measurement,
+    describe_originals,
+    name_original,
+)
+from drupelet_host.compiler.state import CompileState
+from drupelet_host.evaluation.measure import measure_models
+from drupelet_host.progress.observer import Observer
+from drupelet_host.recipe.schema import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateVariantsPass:
+    """Measures the variants and, once more in the same minutes, the original."""
+
+    name: ClassVar[str] = "evaluate_variants"
+    config: EvaluateConfig
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        """Measure as the first evaluation did."""
+        return cls(EvaluateConfig.from_recipe(recipe))
+
+    def run(self, state: CompileState, *, observer: Observer) -> PassResult:
+        """Measure."""
+        originals = {name_original(engine): path for engine, path in state.originals.items()}
+        measured = measure_models({**originals, **state.artifacts}, state.proof, state.metric)
+        observer.progressed("measured every variant", done=1, total=1)
+        references = {engine: measured[name_original(engine)] for engine in state.originals}
+        variants = {name: measured[name] for name in state.artifacts}
+        metrics = describe_originals(references)
+        for name, measurement in variants.items():
+            metrics |= {f"{name}.{key}": value for key, value in describe_measurement(measurement).items()}
+        return PassResult(replace(state, references=references, measurements=variants), metrics)

@@ -1,0 +1,74 @@
+"""The importance pass: which channels go first, chosen by what the model keeps without them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from drupelet_host.compiler.pass_protocol import PassResult
+from drupelet_host.compiler.state import CompileState
+from drupelet_host.progress.observer import Observer
+from drupelet_host.pruning.importance import compare_importances
+from drupelet_host.pruning.structure.groups import Importance
+from drupelet_host.recipe.schema import Recipe
+from drupelet_host.recipe.target import find_target
+from drupelet_host.torch_models.device import CPU, choose_device
+
+# The first wins a tie: it needs no data.
+_CANDIDATES: tuple[Importance, ...] = ("l2", "taylor")
+
+
+class ImportanceConfig(BaseModel):
+    """What was asked for, and how the candidates are compared."""
+
+    model_config = ConfigDict(frozen=True)
+
+    importance: Literal["auto", "l1", "l2", "taylor"]
+    ratio: float
+    samples: int
+    channel_multiple: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImportancePass:
+    """Compares magnitude with Taylor once, on copies, unless the recipe names one."""
+
+    name: ClassVar[str] = "importance"
+    config: ImportanceConfig
+    seed: int
+    device: torch.device = CPU
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        """Take [prune] and, from [sensitivity], the middle ratio."""
+        ratios = sorted(recipe.sensitivity.ratios)
+        config = ImportanceConfig(
+            importance=recipe.prune.importance,
+            ratio=ratios[len(ratios) // 2],
+            samples=recipe.sensitivity.samples,
+            channel_multiple=find_target(recipe.target.device).channel_multiple,
+        )
+        return cls(config, recipe.seed, choose_device(recipe.device))
+
+    def run(self, state: CompileState, *, observer: Observer) -> PassResult:
+        """Compare."""
+        if self.config.importance != "auto":
+            return PassResult(replace(state, importance=self.config.importance))
+        training = state.require_training()
+        found = compare_importances(
+            training.model,
+            training.train,
+            training.evaluator(state.metric, device=self.device, samples=self.config.samples, seed=self.seed),
+            ratio=self.config.ratio,
+            candidates=_CANDIDATES,
+            channel_multiple=self.config.channel_multiple,
+            device=self.device,
+        )
+        chosen = max(found, key=lambda importance: found[importance])
+        shown = ", ".join(f"{importance} keeps {metric:.4f}" for importance, metric in found.items())
+        observer.decided(f"importance: at ratio {self.config.ratio:.0%}, not recovered, {shown}: chose {chosen}")
+        metrics = {f"metric.{importance}": metric for importance, metric in found.items()}
+        return PassResult(replace(state, importance=chosen), {**metrics, f"chosen.{chosen}": 1.0})

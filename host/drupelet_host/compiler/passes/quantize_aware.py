@@ -1,0 +1,117 @@
+"""The quantization-aware pass: where static int8 breaks the limit on the metric, the model learns to bear it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from drupelet_host.compiler.judging import make_judge
+from drupelet_host.compiler.pass_protocol import PassResult
+from drupelet_host.compiler.passes.mix_precision import DEFAULT_DROP
+from drupelet_host.compiler.state import CompileState
+from drupelet_host.progress.observer import Observer
+from drupelet_host.recipe.schema import Constraints, QuantizeConfig, Recipe, RecoveryConfig
+from drupelet_host.selection.judge import CandidateJudge
+from drupelet_host.selection.variants import JUDGED
+from drupelet_host.torch_models.device import CPU, choose_device
+from drupelet_host.training.fake_quantization import fake_quantized
+from drupelet_host.training.recovery import count_passes, prepare_lessons, recover
+
+
+class QuantizeAwareConfig(BaseModel):
+    """When and how long the model is trained."""
+
+    model_config = ConfigDict(frozen=True)
+
+    max_metric_drop: float
+    recovery: RecoveryConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizeAwarePass:
+    """Fine-tunes with int8 rounding, by distillation from the original, only where static int8 needs it."""
+
+    name: ClassVar[str] = "quantize_aware"
+    config: QuantizeAwareConfig
+    constraints: Constraints
+    quantize: QuantizeConfig
+    input_shape: tuple[int, ...]
+    seed: int
+    device: torch.device = CPU
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        """Take the limit from [constraints] and the training from [prune.recovery]."""
+        stated = recipe.constraints.max_metric_drop
+        assert recipe.model.input_shape is not None, "only a module is trained"
+        return cls(
+            config=QuantizeAwareConfig(
+                max_metric_drop=DEFAULT_DROP if stated is None else stated,
+                # bfloat16 has no more digits than int8: it would blur the rounding that is to be learnt.
+                recovery=recipe.prune.recovery.model_copy(update={"precision": "float32"}),
+            ),
+            constraints=recipe.constraints,
+            quantize=recipe.quantize,
+            input_shape=recipe.model.input_shape,
+            seed=recipe.seed,
+            device=choose_device(recipe.device),
+        )
+
+    def run(self, state: CompileState, *, observer: Observer) -> PassResult:
+        """Judge, and train if that is called for; the better of the two models goes on."""
+        judge = make_judge(state, constraints=self.constraints, quantize=self.quantize, input_shape=self.input_shape)
+        training = state.require_training()
+        # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
+        lowest = round(state.reference.metric - state.narrow_drop(self.config.max_metric_drop), 9)
+        before = _int8_metric(judge, training.model)
+        if before >= lowest:
+            observer.decided(f"int8 keeps {before:.4f}, at least {lowest:.4f}: no quantization-aware training")
+            return PassResult(state, {"before": before})
+        model = self._train(state, observer, enough=state.reference.metric)
+        after = _int8_metric(judge, model)
+        better = after > before
+        verdict = "kept" if better else "taken back"
+        observer.decided(f"int8 kept {before:.4f}, wanted {lowest:.4f}; trained with rounding {after:.4f}: {verdict}")
+        metrics = {"before": before, "after": after}
+        if not better:
+            return PassResult(state, metrics)
+        return PassResult(replace(state, training=replace(training, model=model)), metrics)
+
+    def _train(self, state: CompileState, observer: Observer, *, enough: float) -> nn.Module:
+        training, config = state.require_training(), self.config.recovery
+        model = copy.deepcopy(training.model).requires_grad_(requires_grad=True)
+        lessons = prepare_lessons(
+            copy.deepcopy(training.original),
+            training.train,
+            device=self.device,
+            augment=self.config.recovery.augment,
+            seed=self.seed,
+        )
+        passes = count_passes(model, lessons, config)
+
+        def tell(epoch: int, metric: float) -> None:
+            what = f"epoch {epoch} of at most {passes}: metric with rounding {metric:.4f}"
+            observer.progressed(what, done=epoch, total=passes)
+
+        with fake_quantized(model, training.train.inputs):
+            recover(
+                model,
+                lessons,
+                training.evaluator(state.metric, device=self.device),
+                config=config,
+                seed=self.seed,
+                enough=enough,
+                passes=passes,
+                on_epoch=tell,
+            )
+        return model
+
+
+def _int8_metric(judge: CandidateJudge, model: nn.Module) -> float:
+    """Of the engine that loses most by int8."""
+    return judge(model).metric([JUDGED[engine][0] for engine in judge.originals])

@@ -1,0 +1,38 @@
+"""The dynamic quantize pass: int8 weights, activations quantized in each inference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from drupelet_host.compiler.pass_protocol import PassResult, add_variant
+from drupelet_host.compiler.passes.store_float16 import NoConfig
+from drupelet_host.compiler.state import CompileState
+from drupelet_host.errors import ExportError
+from drupelet_host.progress.observer import Observer
+from drupelet_host.quantization.dynamic import quantize_dynamic
+from drupelet_host.recipe.schema import Recipe
+from drupelet_host.selection.variants import DYNAMIC, FLOAT
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeDynamicPass:
+    """Quantizes matrix products and recurrent layers; convolutions stay float, as they are faster so."""
+
+    name: ClassVar[str] = "quantize_dynamic"
+    config: NoConfig
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:  # noqa: ARG003 - the same for every recipe
+        """Nothing is taken."""
+        return cls(NoConfig())
+
+    def run(self, state: CompileState, *, observer: Observer) -> PassResult:
+        """Quantize; a model without such layers goes without."""
+        path = state.workspace / f"{DYNAMIC}.onnx"
+        try:
+            quantize_dynamic(state.artifacts[FLOAT], path)
+        except ExportError as error:
+            observer.decided(f"no {DYNAMIC}: {error}")
+            return PassResult(state)
+        return add_variant(state, DYNAMIC, path)

@@ -1,0 +1,45 @@
+"""The LiteRT quantize pass: the float file as static int8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from drupelet_host.compiler.pass_protocol import PassResult, add_variant
+from drupelet_host.compiler.state import CompileState
+from drupelet_host.export.litert import quantize_litert
+from drupelet_host.progress.observer import Observer
+from drupelet_host.recipe.schema import INPUT_NAME, Recipe
+from drupelet_host.selection.variants import LITERT_FLOAT, LITERT_STATIC
+
+
+class QuantizeLitertConfig(BaseModel):
+    """How many samples calibrate."""
+
+    model_config = ConfigDict(frozen=True)
+
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeLitertPass:
+    """Calibrates on the samples that the ONNX variants are calibrated on; ranges are the extremes that were seen."""
+
+    name: ClassVar[str] = "quantize_litert"
+    config: QuantizeLitertConfig
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        """Take the number of samples from [quantize]."""
+        return cls(QuantizeLitertConfig(samples=recipe.quantize.samples))
+
+    def run(self, state: CompileState, *, observer: Observer) -> PassResult:
+        """Quantize."""
+        path = state.workspace / f"{LITERT_STATIC}.tflite"
+        calibration = np.concatenate([feed[INPUT_NAME] for feed in state.calibration.feeds])
+        quantize_litert(state.artifacts[LITERT_FLOAT], path, calibration=calibration)
+        observer.progressed(f"quantized {LITERT_STATIC}", done=1, total=1)
+        return add_variant(state, LITERT_STATIC, path)

@@ -1,0 +1,95 @@
+"""The quantize pass: the float file as static int8, calibrated by what scores best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import ClassVar, Self
+
+from drupelet_host.compiler.pass_protocol import PassResult, add_variant
+from drupelet_host.compiler.state import CompileState
+from drupelet_host.errors import ExportError
+from drupelet_host.evaluation.measurement import THREADS
+from drupelet_host.evaluation.scoring import evaluate_session
+from drupelet_host.progress.observer import Observer
+from drupelet_host.quantization.choice import MethodChoice, choose_method, describe_method
+from drupelet_host.quantization.layers import Layer
+from drupelet_host.quantization.ranges import METHODS
+from drupelet_host.quantization.static import Calibrated, StaticSettings, calibrate, write_static
+from drupelet_host.recipe.schema import QuantizeConfig, Recipe
+from drupelet_host.selection.variants import FLOAT, STATIC
+from drupelet_shared.engines.registry import load_engine
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeStaticPass:
+    """Calibrates on training samples and writes a QDQ model."""
+
+    name: ClassVar[str] = "quantize_static"
+    config: QuantizeConfig
+    seed: int
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        """Take [quantize]."""
+        return cls(recipe.quantize, recipe.seed)
+
+    def run(self, state: CompileState, *, observer: Observer) -> PassResult:
+        """Choose and quantize; a model that cannot be int8 goes without."""
+        path = state.workspace / f"{STATIC}.onnx"
+        try:
+            calibrated = calibrate(state.artifacts[FLOAT], calibration=state.calibration.feeds)
+            choice = self._choose(calibrated, state)
+            write_static(calibrated, path, settings=choice.settings)
+        except ExportError as error:
+            observer.decided(f"no {STATIC}: {error}")
+            return PassResult(state)
+        for scored in choice.scores:
+            observer.decided(
+                f"calibration by {describe_method(scored.method, bias=scored.bias_correction)}: {scored.score:.4f}"
+            )
+        chosen = choice.settings
+        observer.decided(f"calibrated by {describe_method(chosen.method, bias=chosen.bias_correction)}")
+        metrics = {
+            describe_method(scored.method, bias=scored.bias_correction): scored.score for scored in choice.scores
+        }
+        result = add_variant(replace(state, static=choice), STATIC, path)
+        return PassResult(result.state, {**result.metrics, **metrics})
+
+    def _choose(self, calibrated: Calibrated, state: CompileState) -> MethodChoice:
+        keep = match_layers(calibrated, self.config.keep_float)
+        if self.config.method != "auto":
+            return MethodChoice(StaticSettings(self.config.method, keep), ())
+        judge = FileJudge(state, self.config.trial_samples, self.seed)
+        return choose_method(calibrated, judge=judge, methods=METHODS, keep_float=keep)
+
+
+class FileJudge:
+    """Scores a model file on a part of the validation data."""
+
+    def __init__(self, state: CompileState, count: int, seed: int) -> None:
+        self._samples = state.samples.subset(count, seed=seed)
+        self._metric = state.metric
+
+    def __call__(self, path: Path) -> float:
+        """The metric of the file in ONNX Runtime."""
+        session = load_engine("onnxruntime").load(path, threads=THREADS)
+        return evaluate_session(session, self._samples, self._metric)
+
+
+def match_layers(calibrated: Calibrated, patterns: tuple[str, ...]) -> frozenset[str]:
+    """The layers whose names match one of the patterns, those of their tensors or of their modules.
+
+    Raises:
+        ExportError: A pattern matches none.
+    """
+    found = {pattern: [layer.name for layer in calibrated.layers if _matches(layer, pattern)] for pattern in patterns}
+    if idle := [pattern for pattern, names in found.items() if not names]:
+        known = ", ".join(layer.label for layer in calibrated.layers)
+        raise ExportError(f"quantize.keep_float: {', '.join(idle)} match none of the layers {known}")
+    return frozenset(name for names in found.values() for name in names)
+
+
+def _matches(layer: Layer, pattern: str) -> bool:
+    return fnmatchcase(layer.name, pattern) or fnmatchcase(layer.label, pattern)

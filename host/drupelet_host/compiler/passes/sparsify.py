@@ -1,0 +1,96 @@
+"""The sparsify pass: weights set to zero in steps, with recovery after each, so that the package compresses."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from drupelet_host.compiler.pass_protocol import PassResult
+from drupelet_host.compiler.passes.mix_precision import DEFAULT_DROP
+from drupelet_host.compiler.state import CompileState, Training
+from drupelet_host.progress.observer import Observer
+from drupelet_host.pruning.sparsity import held_sparse, measure_sparsity, ramp
+from drupelet_host.recipe.schema import Recipe, RecoveryConfig
+from drupelet_host.torch_models.device import CPU, choose_device
+from drupelet_host.training.recovery import Lessons, count_passes, prepare_lessons, recover
+
+
+class SparsifyConfig(BaseModel):
+    """How many weights go, in how many steps, and what a step may cost."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sparsity: float
+    iterations: int
+    max_metric_drop: float
+    recovery: RecoveryConfig
+
+
+@dataclass(frozen=True, slots=True)
+class SparsifyPass:
+    """Prunes a copy of the model without changing a shape; the first step that cannot be recovered is the last."""
+
+    name: ClassVar[str] = "sparsify"
+    config: SparsifyConfig
+    seed: int
+    device: torch.device = CPU
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        """Take [prune] and the limit on the metric."""
+        stated = recipe.constraints.max_metric_drop
+        config = SparsifyConfig(
+            sparsity=recipe.prune.sparsity,
+            iterations=recipe.prune.iterations,
+            max_metric_drop=DEFAULT_DROP if stated is None else stated,
+            recovery=recipe.prune.recovery,
+        )
+        return cls(config, recipe.seed, choose_device(recipe.device))
+
+    def run(self, state: CompileState, *, observer: Observer) -> PassResult:
+        """Set to zero and recover."""
+        training = state.require_training()
+        lessons = prepare_lessons(
+            copy.deepcopy(training.original),
+            training.train,
+            device=self.device,
+            augment=self.config.recovery.augment,
+            seed=self.seed,
+        )
+        # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
+        lowest = round(state.reference.metric - state.narrow_drop(self.config.max_metric_drop), 9)
+        model, steps = training.model, self.config.iterations
+        for step in range(1, steps + 1):
+            wanted = ramp(self.config.sparsity, step=step, steps=steps)
+            attempt, metric = self._attempt(model, wanted, lessons, training, state, step=step)
+            kept = metric >= lowest
+            verdict = "kept" if kept else "taken back"
+            observer.decided(f"sparsity {wanted:.0%}: metric {metric:.4f}, wanted {lowest:.4f}: {verdict}")
+            observer.progressed(f"sparsity {wanted:.0%}", done=step, total=steps)
+            if not kept:
+                break
+            model = attempt
+        made = replace(state, training=replace(training, model=model))
+        return PassResult(made, {"sparsity": measure_sparsity(model)})
+
+    def _attempt(
+        self, model: nn.Module, sparsity: float, lessons: Lessons, training: Training, state: CompileState, *, step: int
+    ) -> tuple[nn.Module, float]:
+        attempt = copy.deepcopy(model).requires_grad_(requires_grad=True)
+        with held_sparse(attempt, sparsity=sparsity):
+            metric = recover(
+                attempt,
+                lessons,
+                training.evaluator(state.metric, device=self.device),
+                config=self.config.recovery,
+                seed=self.seed + step,
+                enough=state.reference.metric,
+                passes=count_passes(attempt, lessons, self.config.recovery),
+                on_epoch=lambda _epoch, _metric: None,
+            )
+        return attempt, metric

@@ -1,0 +1,45 @@
+"""The float16 pass: the float file with its weights in half the bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from drupelet_host.compiler.pass_protocol import PassResult, add_variant
+from drupelet_host.compiler.state import CompileState
+from drupelet_host.errors import ExportError
+from drupelet_host.progress.observer import Observer
+from drupelet_host.quantization.float16 import store_float16
+from drupelet_host.recipe.schema import Recipe
+from drupelet_host.selection.variants import FLOAT, FLOAT16
+
+
+class NoConfig(BaseModel):
+    """There is nothing to choose."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFloat16Pass:
+    """Stores weights as float16; the engine computes in float32."""
+
+    name: ClassVar[str] = "store_float16"
+    config: NoConfig
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:  # noqa: ARG003 - the same for every recipe
+        """Nothing is taken."""
+        return cls(NoConfig())
+
+    def run(self, state: CompileState, *, observer: Observer) -> PassResult:
+        """Store; a model that it does not make smaller goes without."""
+        path = state.workspace / f"{FLOAT16}.onnx"
+        try:
+            store_float16(state.artifacts[FLOAT], path)
+        except ExportError as error:
+            observer.decided(f"no {FLOAT16}: {error}")
+            return PassResult(state)
+        return add_variant(state, FLOAT16, path)

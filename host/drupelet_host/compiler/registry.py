@@ -1,0 +1,87 @@
+"""The passes of a compile by name, loaded when used."""
+
+from __future__ import annotations
+
+import importlib
+
+from drupelet_host.compiler.pass_protocol import Pass
+from drupelet_host.recipe.schema import Constraints, QuantizeConfig, Recipe
+
+# In the order in which a compile runs them. Those that take less from the recipe come first, so that a changed
+# parameter leaves more of an interrupted or earlier compile to go on from.
+PASSES = {
+    "evaluate": "drupelet_host.compiler.passes.evaluate:EvaluatePass",
+    "importance": "drupelet_host.compiler.passes.importance:ImportancePass",
+    "sensitivity": "drupelet_host.compiler.passes.sensitivity:SensitivityPass",
+    "prune": "drupelet_host.compiler.passes.prune:PrunePass",
+    "sparsify": "drupelet_host.compiler.passes.sparsify:SparsifyPass",
+    "quantize_aware": "drupelet_host.compiler.passes.quantize_aware:QuantizeAwarePass",
+    "export_onnx": "drupelet_host.compiler.passes.export_onnx:ExportOnnxPass",
+    "optimise_onnx": "drupelet_host.compiler.passes.optimise_onnx:OptimiseOnnxPass",
+    "export_litert": "drupelet_host.compiler.passes.export_litert:ExportLitertPass",
+    "quantize_litert": "drupelet_host.compiler.passes.quantize_litert:QuantizeLitertPass",
+    "store_float16": "drupelet_host.compiler.passes.store_float16:StoreFloat16Pass",
+    "quantize_dynamic": "drupelet_host.compiler.passes.quantize_dynamic:QuantizeDynamicPass",
+    "quantize_static": "drupelet_host.compiler.passes.quantize_static:QuantizeStaticPass",
+    "mix_precision": "drupelet_host.compiler.passes.mix_precision:MixPrecisionPass",
+    "evaluate_variants": "drupelet_host.compiler.passes.evaluate_variants:EvaluateVariantsPass",
+    "constraints": "drupelet_host.compiler.passes.constraints:ConstraintsPass",
+    "package": "drupelet_host.compiler.passes.package:PackagePass",
+}
+
+# Quick, and what they say or write belongs to each run.
+UNCACHED = frozenset({"constraints", "package"})
+
+# The others are in every compile.
+_OF_MODULES = frozenset(
+    {
+        "importance",
+        "sensitivity",
+        "prune",
+        "sparsify",
+        "quantize_aware",
+        "export_onnx",
+        "export_litert",
+        "quantize_litert",
+    }
+)
+_OF_FILES = frozenset({"optimise_onnx"})
+_OF_LITERT = frozenset({"export_litert", "quantize_litert"})
+_OF_VARIANTS = {
+    "store_float16": "float16",
+    "quantize_dynamic": "dynamic",
+    "quantize_static": "static",
+    "quantize_aware": "static",
+    "mix_precision": "mixed",
+}
+
+
+def passes_of(recipe: Recipe) -> tuple[str, ...]:
+    """The names of the passes that a recipe asks for, in order."""
+    unwanted = set(_OF_FILES if recipe.model.factory else _OF_MODULES)
+    if "litert" not in recipe.export.engines:
+        unwanted |= _OF_LITERT
+    if "onnxruntime" not in recipe.export.engines:
+        unwanted |= {"export_onnx", *_OF_VARIANTS} - {"quantize_aware"}
+    if recipe.prune.sparsity == 0:
+        unwanted.add("sparsify")
+    unwanted |= {name for name, variant in _OF_VARIANTS.items() if variant not in recipe.quantize.variants}
+    return tuple(name for name in PASSES if name not in unwanted)
+
+
+def make_pass(name: str, recipe: Recipe) -> Pass:
+    """Import a pass and set it up from what it looks at in the recipe."""
+    module, _, attribute = PASSES[name].partition(":")
+    made: Pass = getattr(importlib.import_module(module), attribute).from_recipe(_narrow(name, recipe))
+    return made
+
+
+def _narrow(name: str, recipe: Recipe) -> Recipe:
+    """The recipe without what the pass does not look at, so that a change of it does not repeat the pass."""
+    constraints = Constraints(max_metric_drop=recipe.constraints.max_metric_drop)
+    if name == "prune" and recipe.prune.prune_ratio is not None:
+        return recipe.model_copy(update={"quantize": QuantizeConfig(), "constraints": constraints})
+    if name == "quantize_aware":
+        quantize = QuantizeConfig(method=recipe.quantize.method, samples=recipe.quantize.samples)
+        return recipe.model_copy(update={"quantize": quantize, "constraints": constraints})
+    return recipe

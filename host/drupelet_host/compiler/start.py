@@ -1,0 +1,181 @@
+"""What a compile starts from: the model and its data, checked against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from drupelet_host.compiler.model_loading import check_runs, load_model
+from drupelet_host.compiler.state import CompileState, Training
+from drupelet_host.data.dataset import Dataset, Labels, check_fits, check_labels
+from drupelet_host.data.feeds import load_samples
+from drupelet_host.data.samples import Samples, hold_out, split_dataset
+from drupelet_host.data.sources import load_source
+from drupelet_host.errors import DataError, ModelError
+from drupelet_host.evaluation.metrics import TOP1, Agreement, CustomMetric, Fidelity, Metric
+from drupelet_host.evaluation.scoring import answer_module, answer_session
+from drupelet_host.export.program import convert_program
+from drupelet_host.onnx_files.external_data import join_external_data
+from drupelet_host.recipe.factories import FactoryRef, load_factory
+from drupelet_host.recipe.model import CLASSIFICATION
+from drupelet_host.recipe.schema import INPUT_NAME, Recipe
+from drupelet_host.recipe.sources import DataSource
+from drupelet_shared.engines.base import Session
+from drupelet_shared.engines.registry import load_engine
+from drupelet_shared.package.manifest import ImagePreprocessing
+from drupelet_shared.tensors import TensorSpec, shape_matches
+
+_MATRIX_RANK = 2
+_METRICS: Mapping[str, Callable[[], Metric]] = {"agreement": Agreement, "fidelity": Fidelity}
+Shape = tuple[int, ...]
+_Part = Literal["train", "validation", "test"]
+
+
+def start_compile(recipe: Recipe, workspace: Path) -> CompileState:
+    """Load the model and the data.
+
+    Args:
+        recipe: What to compile.
+        workspace: A folder for what must be converted first.
+
+    Raises:
+        ModelError: The model cannot be loaded, or is not what its task needs.
+        DataError: The data cannot be read or does not fit the model or the metric.
+    """
+    return _start_from_module(recipe, workspace) if recipe.model.factory else _start_from_file(recipe, workspace)
+
+
+def _start_from_module(recipe: Recipe, workspace: Path) -> CompileState:
+    shape = recipe.model.input_shape
+    assert shape is not None, "the recipe checks it"
+    model = load_model(recipe.model)
+    outputs = check_runs(model, shape, names=recipe.model.outputs)
+    classes = _count_classes(recipe, outputs)
+    train, validation = (_load_dataset(recipe, what, classes=classes) for what in ("train", "validation"))
+    test = _load_dataset(recipe, "test", classes=classes) if recipe.data.test else None
+    if recipe.data.hold_out is not None:
+        validation, test = hold_out(validation, recipe.data.hold_out, seed=recipe.seed)
+    metric = _choose_metric(recipe, validation, test, outputs=tuple(outputs))
+    if metric is not TOP1:
+        names = list(outputs)
+        validation = replace(validation, answers=answer_module(model, validation.inputs, names=names))
+        test = replace(test, answers=answer_module(model, test.inputs, names=names)) if test else None
+    training = Training(original=model, model=model, train=train, validation=validation, output_names=tuple(outputs))
+    calibration = train.subset(recipe.quantize.samples, seed=recipe.seed)
+    return CompileState(
+        workspace=workspace,
+        samples=split_dataset(validation, input_name=INPUT_NAME),
+        test=split_dataset(test, input_name=INPUT_NAME) if test else None,
+        calibration=split_dataset(calibration, input_name=INPUT_NAME),
+        metric=metric,
+        training=training,
+    )
+
+
+def _start_from_file(recipe: Recipe, workspace: Path) -> CompileState:
+    source = recipe.model.file
+    assert source is not None, "the recipe checks it"
+    if source.suffix == ".pt2":
+        source = convert_program(source, workspace / f"{source.stem}.onnx")
+    source = join_external_data(source, workspace)
+    session = load_engine("onnxruntime").load(source, threads=0)
+    outputs = {spec.name: spec.shape for spec in session.outputs}
+    if recipe.image is not None:
+        _check_image(recipe.image, session.inputs)
+    classes = _count_classes(recipe, outputs)
+    train, validation = (_load_samples(recipe, session, what, classes=classes) for what in ("train", "validation"))
+    test = _load_samples(recipe, session, "test", classes=classes) if recipe.data.test else None
+    if recipe.data.hold_out is not None:
+        validation, test = hold_out(validation, recipe.data.hold_out, seed=recipe.seed)
+    metric = _choose_metric(recipe, validation, test, outputs=tuple(outputs))
+    if metric is not TOP1:
+        validation = replace(validation, answers=answer_session(session, validation.feeds))
+        test = replace(test, answers=answer_session(session, test.feeds)) if test else None
+    return CompileState(
+        workspace=workspace,
+        samples=validation,
+        test=test,
+        calibration=train.subset(recipe.quantize.samples, seed=recipe.seed),
+        metric=metric,
+        source=source,
+    )
+
+
+def _choose_metric(
+    recipe: Recipe, validation: Dataset | Samples, test: Dataset | Samples | None, *, outputs: Sequence[str]
+) -> Metric:
+    metric = choose_metric(recipe, labels=validation.labels, outputs=outputs)
+    if metric is TOP1 and test is not None and test.labels is None:
+        raise DataError("test data: has no labels: evaluation.metric = 'top1', as for the validation data, needs them")
+    return metric
+
+
+def choose_metric(recipe: Recipe, *, labels: Labels | None, outputs: Sequence[str]) -> Metric:
+    """The metric that the recipe names, or the first that the data and the task allow.
+
+    Raises:
+        DataError: It needs labels and there are none.
+        ModelError: It looks at one output and the model has several.
+    """
+    wanted, classifies = recipe.evaluation.metric, recipe.model.task == CLASSIFICATION
+    if isinstance(wanted, FactoryRef):
+        return CustomMetric(wanted.attribute, load_factory(wanted, error=DataError))
+    if wanted == "auto":
+        wanted = ("agreement" if labels is None else "top1") if classifies else "fidelity"
+    if wanted != "fidelity" and len(outputs) != 1:
+        raise ModelError(
+            f"model gives {len(outputs)} outputs ({', '.join(outputs)}): evaluation.metric = {wanted!r} looks at one; "
+            "take 'fidelity' or a function of yours"
+        )
+    if wanted != "top1":
+        return _METRICS[wanted]()
+    if labels is None:
+        raise DataError("validation data: has no labels: evaluation.metric = 'top1' compares with them")
+    return TOP1
+
+
+def _count_classes(recipe: Recipe, outputs: Mapping[str, Shape]) -> int | None:
+    """How many classes a classifier tells apart; None for other tasks, and where the file leaves it open."""
+    if recipe.model.task != CLASSIFICATION:
+        return None
+    shapes = [list(shape) for shape in outputs.values()]
+    if len(shapes) != 1 or len(shapes[0]) != _MATRIX_RANK:
+        raise ModelError(
+            f"model gives outputs of shape {', '.join(map(str, shapes))}: the task {CLASSIFICATION!r} needs one of "
+            "shape [1, classes]; set model.task to another name"
+        )
+    classes, labels = shapes[0][1], len(recipe.model.labels)
+    if classes < 0:
+        return labels or None
+    if labels and labels != classes:
+        raise ModelError(f"model.labels has {labels} entries: the model gives {classes} scores")
+    return classes
+
+
+def _check_image(image: ImagePreprocessing, inputs: Sequence[TensorSpec]) -> None:
+    """An image becomes the only input, or the one that the recipe names."""
+    wanted = [spec for spec in inputs if len(inputs) == 1 or spec.name == image.input]
+    if not wanted:
+        raise ModelError(f"image.input = {image.input!r}: the model takes {', '.join(spec.name for spec in inputs)}")
+    plane = (image.height, image.width)
+    shape = (1, image.channels, *plane) if image.layout == "NCHW" else (1, *plane, image.channels)
+    if not shape_matches(shape, wanted[0].shape):
+        raise ModelError(f"image gives {list(shape)}: the model takes {list(wanted[0].shape)} as {wanted[0].name!r}")
+
+
+def _load_dataset(recipe: Recipe, what: _Part, *, classes: int | None) -> Dataset:
+    source: DataSource = getattr(recipe.data, what)
+    loaded = load_source(source, image=recipe.image, labels=recipe.model.labels, what=what)
+    assert recipe.model.input_shape is not None, "the recipe checks it"
+    check_fits(loaded, input_shape=recipe.model.input_shape, classes=classes, source=f"{what} data")
+    return loaded
+
+
+def _load_samples(recipe: Recipe, session: Session, what: _Part, *, classes: int | None) -> Samples:
+    source: DataSource = getattr(recipe.data, what)
+    loaded = load_samples(source, session.inputs, image=recipe.image, labels=recipe.model.labels, what=what)
+    if loaded.labels is not None and classes is not None:
+        check_labels(loaded.labels, classes=classes, source=f"{what} data")
+    return loaded

@@ -1,0 +1,156 @@
+"""What passes hand on to each other."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from drupelet_host.compiler.lineage import digest_file, digest_module
+from drupelet_host.data.dataset import Dataset
+from drupelet_host.data.samples import Samples
+from drupelet_host.evaluation.measurement import Measurement
+from drupelet_host.evaluation.metrics import Metric
+from drupelet_host.evaluation.scoring import evaluate_module
+from drupelet_host.pruning.ratio.progressive import PruningResult
+from drupelet_host.pruning.sensitivity import SensitivityCurve
+from drupelet_host.pruning.structure.groups import Importance
+from drupelet_host.quantization.choice import MethodChoice
+from drupelet_host.quantization.mixed import LayerPrecision
+from drupelet_host.torch_models.device import CPU
+from drupelet_host.training.recovery import Evaluate
+from drupelet_shared.package.manifest import EngineName, LineageRecord
+
+
+@dataclass(frozen=True, slots=True)
+class CostCount:
+    """What a model costs by counting; None where only a training framework could count it."""
+
+    parameters: int
+    macs: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What passes that train work on; a model that came as a file has none of it.
+
+    Attributes:
+        original: The model as it came; no pass changes it.
+        model: The model as the passes so far made it.
+        train: What recovers and calibrates.
+        validation: What measures.
+        output_names: What the model's outputs are called, in its order.
+    """
+
+    original: nn.Module
+    model: nn.Module
+    train: Dataset
+    validation: Dataset
+    output_names: tuple[str, ...]
+
+    @property
+    def example_input(self) -> torch.Tensor:
+        """One training sample, batch first."""
+        return torch.from_numpy(self.train.inputs[:1])
+
+    def evaluator(
+        self, metric: Metric, *, device: torch.device = CPU, samples: int | None = None, seed: int = 0
+    ) -> Evaluate:
+        """Gives a module's metric on the validation data, or on that many of its samples, computed on the device."""
+        dataset = self.validation if samples is None else self.validation.subset(samples, seed=seed)
+        return partial(evaluate_module, dataset=dataset, metric=metric, names=self.output_names, device=device)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileState:
+    """The state of a compile between two passes; a pass returns a changed copy.
+
+    Attributes:
+        workspace: A folder for the model files of the next pass.
+        samples: What measures model files while there is something to choose.
+        test: What measures the result; None where the samples that chose do that too.
+        calibration: What shows a quantizer the activations' ranges.
+        metric: Scores a model's answers.
+        training: The PyTorch side, where the model came as a module.
+        source: The ONNX file, where the model came as a file.
+        originals: The untouched model as a file for each engine that it runs in.
+        original_cost: Counted before anything was done.
+        cost: Counted after pruning.
+        references: The original measured in each engine, last beside the variants.
+        importance: What says which channels go first.
+        curves: Sensitivity by group.
+        pruning: What pruning did.
+        unpruned: Why layers could not be pruned, by layer.
+        artifacts: The compiled model's files by variant id.
+        static: How static int8 is done, and what each way kept of the metric.
+        precisions: What is known of each layer that could be quantized.
+        measurements: The variants measured, by id.
+        ranking: Ids of the variants that go into the package, best first.
+        lineage: One record for each finished pass.
+        package: Where the package was written.
+    """
+
+    workspace: Path
+    samples: Samples
+    calibration: Samples
+    metric: Metric
+    training: Training | None = None
+    source: Path | None = None
+    test: Samples | None = None
+    originals: Mapping[EngineName, Path] = field(default_factory=dict)
+    original_cost: CostCount | None = None
+    cost: CostCount | None = None
+    references: Mapping[EngineName, Measurement] = field(default_factory=dict)
+    importance: Importance = "l2"
+    curves: Mapping[str, SensitivityCurve] = field(default_factory=dict)
+    pruning: PruningResult | None = None
+    unpruned: Mapping[str, str] = field(default_factory=dict)
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
+    static: MethodChoice | None = None
+    precisions: tuple[LayerPrecision, ...] = ()
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    ranking: tuple[str, ...] = ()
+    lineage: tuple[LineageRecord, ...] = ()
+    package: Path | None = None
+
+    @property
+    def proof(self) -> Samples:
+        """What the result is measured on."""
+        return self.samples if self.test is None else self.test
+
+    def narrow_drop(self, max_metric_drop: float) -> float:
+        """What a choice may lose on the samples that choose, so that the result keeps the limit on those that test.
+
+        With test data, less than the limit by one standard error of a drop of that size, at most by half of it: what
+        just passes on some samples fails on others every other time.
+        """
+        if self.test is None:
+            return max_metric_drop
+        size = abs(max_metric_drop)
+        return max_metric_drop - min(size / 2, math.sqrt(size / len(self.samples)))
+
+    @property
+    def reference(self) -> Measurement:
+        """The original in the first engine that measured it: what every variant's metric is compared with."""
+        return next(iter(self.references.values()))
+
+    def require_training(self) -> Training:
+        """The PyTorch side, for passes that are only run where there is one."""
+        assert self.training is not None, "the recipe's passes are those of its model"
+        return self.training
+
+    def digest(self) -> str:
+        """The SHA-256 of the newest artifact: the model files if there are any, else the model's state."""
+        if self.artifacts:
+            lines = [f"{variant} {digest_file(path)}\n" for variant, path in sorted(self.artifacts.items())]
+            return hashlib.sha256("".join(lines).encode()).hexdigest()
+        if self.training is not None:
+            return digest_module(self.training.model)
+        assert self.source is not None, "a model is a module or a file"
+        return digest_file(self.source)

@@ -1,1 +1,0 @@
-"""From a PyTorch module to the model files that engines load."""

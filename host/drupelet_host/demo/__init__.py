@@ -1,0 +1,4 @@
+"""An embedded MQTT broker for demonstrations and tests.
+
+Must not import the compiler or the client.
+"""

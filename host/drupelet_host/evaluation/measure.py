@@ -1,0 +1,48 @@
+"""Measures model files in the engines that will run them, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from drupelet_host.data.samples import Samples
+from drupelet_host.evaluation.measurement import THREADS, Measurement, engine_of
+from drupelet_host.evaluation.memory import measure_peak_memory
+from drupelet_host.evaluation.metrics import Metric
+from drupelet_host.evaluation.scoring import evaluate_session
+from drupelet_host.latency.workstation import THOROUGH, Effort, compare_latency
+from drupelet_shared.engines.registry import load_engine
+
+
+def measure_models(
+    paths: Mapping[str, Path], samples: Samples, metric: Metric, *, effort: Effort = THOROUGH, memory: bool = True
+) -> dict[str, Measurement]:
+    """Load each model in its engine, measure it over all samples, and time all of them in turns.
+
+    Args:
+        paths: The model files by name.
+        samples: What the metric is measured on; the first one is timed.
+        metric: Scores the answers.
+        effort: How long each is timed.
+        memory: Whether the peak memory is measured too, in a process for each model.
+
+    Raises:
+        EngineError: A model does not load or run.
+        DataError: The samples are not what the metric needs.
+    """
+    sessions = {name: load_engine(engine_of(path)).load(path, threads=THREADS) for name, path in paths.items()}
+    timings = compare_latency(sessions, samples.feeds[0], effort=effort)
+    return {
+        name: Measurement(
+            path=path,
+            size_bytes=path.stat().st_size,
+            metric=evaluate_session(sessions[name], samples, metric),
+            timing=timings[name],
+            peak_memory_bytes=_peak_memory(path, samples) if memory else None,
+        )
+        for name, path in paths.items()
+    }
+
+
+def _peak_memory(path: Path, samples: Samples) -> int:
+    return measure_peak_memory(path, samples.feeds[0], engine=engine_of(path), threads=THREADS)

@@ -1,0 +1,82 @@
+"""PyTorch to ONNX, checked against PyTorch."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from drupelet_host.errors import ExportError
+from drupelet_host.export.agreement import EXPORT_TOLERANCE, check_against_pytorch
+from drupelet_host.onnx_files.canonical import write_canonical
+from drupelet_host.recipe.schema import INPUT_NAME, OUTPUT_NAME
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def export_onnx(
+    model: nn.Module,
+    input_shape: tuple[int, ...],
+    path: Path,
+    *,
+    output_names: Sequence[str] = (OUTPUT_NAME,),
+    tolerance: float = EXPORT_TOLERANCE,
+) -> None:
+    """Write the model as one ONNX file for inputs of exactly this shape; the same model gives the same bytes.
+
+    Args:
+        model: The module; it is left in evaluation mode.
+        input_shape: The input's, batch first; the device runs one sample at a time.
+        path: The file.
+        output_names: What its outputs are called, in its order.
+        tolerance: The largest difference from PyTorch allowed, as a fraction of the largest output.
+
+    Raises:
+        ExportError: The exporter fails, or ONNX Runtime computes something else than PyTorch.
+    """
+    model.eval()
+    try:
+        with quiet_exporter():
+            program = torch.onnx.export(
+                model,
+                (torch.zeros(input_shape),),
+                dynamo=True,
+                input_names=[INPUT_NAME],
+                output_names=list(output_names),
+                external_data=False,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter's exceptions share no base class
+        raise ExportError(f"{path.name}: torch.onnx cannot export the model: {first_line(error)}") from error
+    assert program is not None, "dynamo=True always returns a program"
+    proto: onnx.ModelProto = program.model_proto
+    write_canonical(proto, path)
+    check_against_pytorch(
+        model, input_shape, path, engine="onnxruntime", output_names=output_names, tolerance=tolerance
+    )
+
+
+@contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Keep what the exporter says about its own inside (deprecations, optional packages) from the person compiling."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, without the pages that exporters add."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,46 @@
+"""A `torch.export` program as an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from drupelet_host.errors import ExportError, ModelError
+from drupelet_host.export.onnx import first_line, quiet_exporter
+from drupelet_host.onnx_files.canonical import write_canonical
+from drupelet_host.torch_models.outputs import name_outputs
+
+
+def convert_program(source: Path, path: Path) -> Path:
+    """Write the program as ONNX, with its own dynamic dimensions.
+
+    Args:
+        source: The `.pt2` file.
+        path: The ONNX file.
+
+    Raises:
+        ExportError: It is no such program, or has an operator that ONNX lacks.
+    """
+    try:
+        with quiet_exporter():
+            loaded = torch.export.load(source)
+            program = torch.onnx.export(
+                loaded, dynamo=True, output_names=_find_names(loaded), external_data=False, verbose=False
+            )
+    except Exception as error:  # loading and exporting raise what they like
+        raise ExportError(f"{source.name}: cannot become an ONNX file: {first_line(error)}") from error
+    assert program is not None, "dynamo=True always returns a program"
+    write_canonical(program.model_proto, path)
+    return path
+
+
+def _find_names(program: torch.export.ExportedProgram) -> list[str] | None:
+    """What a module's outputs are called; for nested ones the exporter finds names."""
+    spec = program.call_spec.out_spec
+    if spec is None:
+        return None
+    try:
+        return list(name_outputs(spec.unflatten([torch.zeros(0)] * spec.num_leaves)))
+    except ModelError:
+        return None

@@ -1,0 +1,40 @@
+"""Runs an ONNX model over samples, one inference each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+
+from drupelet_host.data.samples import Tensors
+from drupelet_host.errors import DataError
+from drupelet_host.onnx_files.graph import Array, first_line, open_session
+
+
+def run_samples(
+    model: onnx.ModelProto | Path,
+    samples: Sequence[Tensors],
+    *,
+    optimisation: ort.GraphOptimizationLevel = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+) -> Iterator[dict[str, Array]]:
+    """The outputs of a model for each sample.
+
+    Args:
+        model: The model or its file.
+        samples: One inference each.
+        optimisation: What ONNX Runtime may do to it; the default is the same on every processor.
+
+    Raises:
+        DataError: A sample does not run.
+        ExportError: ONNX Runtime cannot load the model.
+    """
+    session = open_session(model, optimisation=optimisation)
+    names = [output.name for output in session.get_outputs()]
+    for position, sample in enumerate(samples):
+        try:
+            found = session.run(names, dict(sample))
+        except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+            raise DataError(f"calibration sample {position} does not run: {first_line(error)}") from error
+        yield dict(zip(names, found, strict=True))

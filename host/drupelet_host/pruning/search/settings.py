@@ -1,0 +1,50 @@
+"""What a search for pruning ratios is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from drupelet_host.pruning.search.savings import CostWeights
+from drupelet_host.pruning.structure.groups import Importance
+from drupelet_host.recipe.schema import RecoveryConfig
+from drupelet_host.torch_models.device import CPU
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """How the search goes about it.
+
+    Attributes:
+        variants: What is judged in each engine, by preference: the first whose unpruned metric is within the limit.
+        max_metric_drop: What each judged variant may lose; a fraction. With no constraint on size, latency or memory
+            the search spends half of it.
+        drop_is_stated: Whether a person asked for that limit; one that nobody asked for gives way to a cost that
+            somebody did.
+        max_trials: Most candidates that are made.
+        max_passes: Most passes over the training data, over all candidates.
+        max_minutes: No candidate is begun later.
+        layers: Factors by name pattern; they override the layer policy.
+        importance: What says which channels go first.
+        channel_multiple: Layer widths stay multiples of this.
+        weights: What counts as cost.
+        recovery: The fine-tuning of each candidate.
+        seed: For the order of the training samples.
+        device: What trains; `evaluate` is given models that are there.
+    """
+
+    variants: tuple[tuple[str, ...], ...]
+    max_metric_drop: float
+    drop_is_stated: bool = True
+    max_trials: int = 12
+    max_passes: int | None = None
+    max_minutes: float | None = None
+    layers: Mapping[str, float] = field(default_factory=dict)
+    importance: Importance = "l2"
+    channel_multiple: int = 8
+    weights: CostWeights = field(default_factory=CostWeights)
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
+    seed: int = 0
+    device: torch.device = CPU

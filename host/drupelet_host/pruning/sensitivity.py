@@ -1,0 +1,87 @@
+"""How the metric falls as each group of channels is pruned: a curve for each, measured on copies."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from drupelet_host.data.dataset import Dataset
+from drupelet_host.errors import ModelError
+from drupelet_host.progress.observer import SILENT, Observer
+from drupelet_host.pruning.importance import prune_least_important
+from drupelet_host.pruning.structure.groups import Importance, find_groups
+from drupelet_host.torch_models.device import CPU
+from drupelet_host.training.recovery import Evaluate
+
+DEFAULT_RATIOS = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True, slots=True)
+class SensitivityCurve:
+    """The metric of the whole model with one group pruned at each ratio and everything else untouched.
+
+    Attributes:
+        group: The group's name.
+        channels: How many channels it has unpruned.
+        points: (pruning ratio, metric), ascending, the first at ratio 0.
+    """
+
+    group: str
+    channels: int
+    points: tuple[tuple[float, float], ...]
+
+    @property
+    def robustness(self) -> float:
+        """The mean metric of the pruned points relative to the unpruned one; 1 is a group that costs nothing."""
+        (_, baseline), *pruned = self.points
+        return sum(metric for _, metric in pruned) / len(pruned) / baseline if baseline > 0 else 1.0
+
+
+def analyze_sensitivity(
+    model: nn.Module,
+    example_input: torch.Tensor,
+    evaluate: Evaluate,
+    *,
+    ratios: Sequence[float] = DEFAULT_RATIOS,
+    importance: Importance = "l2",
+    samples: Dataset | None = None,
+    observer: Observer = SILENT,
+    device: torch.device = CPU,
+) -> dict[str, SensitivityCurve]:
+    """Measure every prunable group at every ratio, each time on a fresh copy; the model is left as it is.
+
+    Args:
+        model: The model.
+        example_input: An input it takes, batch first.
+        evaluate: Gives a model's metric, higher is better.
+        ratios: The fractions of channels to remove, each above 0 and below 1.
+        importance: What says which channels go first.
+        samples: Labelled training samples; only the importance "taylor" needs them.
+        observer: Is told how far it is.
+        device: Where the importance "taylor" computes the loss.
+
+    Raises:
+        ModelError: A ratio is out of range, or the model cannot be traced.
+    """
+    wrong = [ratio for ratio in ratios if not 0 < ratio < 1]
+    if wrong or not ratios:
+        raise ModelError(f"ratios {list(ratios)}: expected at least one, each above 0 and below 1")
+    groups = find_groups(model, example_input)
+    baseline = evaluate(copy.deepcopy(model))
+    prune = partial(prune_least_important, importance=importance, samples=samples, device=device)
+    total = len(groups) * len(ratios)
+    curves = {}
+    for position, group in enumerate(groups):
+        points = [(0.0, baseline)]
+        for number, ratio in enumerate(sorted(ratios), start=1):
+            trial = copy.deepcopy(model).requires_grad_(requires_grad=True)
+            prune(trial, example_input, {group.name: group.removable(round(group.channels * ratio))})
+            points.append((ratio, evaluate(trial)))
+            observer.progressed(f"{group.name} at {ratio:.0%}", done=position * len(ratios) + number, total=total)
+        curves[group.name] = SensitivityCurve(group.name, group.channels, tuple(points))
+    return curves

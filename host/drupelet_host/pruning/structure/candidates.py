@@ -1,0 +1,106 @@
+"""The dependency groups that a trace shows, each tried on a copy of the model before anyone relies on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from drupelet_host.pruning.structure.blocks import Blocks, find_blocks
+from drupelet_host.pruning.structure.slices import Importance, Slice, score_slices
+from drupelet_host.pruning.structure.tracing import Coupling, Trace
+from drupelet_host.pruning.structure.trial import IN_THE_OUTPUT, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Coupled channels whose removal can be tried.
+
+    Attributes:
+        name: The root layer's, as the model came.
+        root: The same, as the layer is called in the traced model.
+        channels: How many outputs it has.
+        slices: What they are in each layer.
+        blocks: How they are split.
+    """
+
+    name: str
+    root: str
+    channels: int
+    slices: tuple[Slice, ...]
+    blocks: Blocks
+
+    @property
+    def half(self) -> int:
+        """About half of its channels, as many as can go together; 0 where none can."""
+        count = max(1, self.channels // self.blocks.count // 2) * self.blocks.count
+        return max(0, min(count, self.channels - self.blocks.minimum)) // self.blocks.count * self.blocks.count
+
+    def choose(self, model: nn.Module, count: int, *, importance: Importance) -> list[int]:
+        """The `count` channels that are worth least."""
+        scores = score_slices(model, self.slices, self.channels, importance=importance)
+        return self.blocks.choose(scores, count)
+
+
+def find_candidate(model: nn.Module, trace: Trace, root: str, coupling: Coupling | str) -> Candidate | str:
+    """The candidate at this root, or in words why its channels cannot go."""
+    if isinstance(coupling, str):
+        return coupling
+    if coupling.reaches_output:
+        return IN_THE_OUTPUT
+    channels = trace.channels(root)
+    blocks = find_blocks(model, coupling.slices, channels)
+    if isinstance(blocks, str):
+        return blocks
+    return Candidate(trace.public[root], root, channels, coupling.slices, blocks)
+
+
+def find_sound(
+    model: nn.Module, trace: Trace, example_input: torch.Tensor
+) -> tuple[tuple[Candidate, ...], Mapping[str, str]]:
+    """The candidates that passed their trial, and what is wrong with the others, by the name of every layer in them."""
+    found, faults = [], dict[str, str]()
+    for root, coupling in trace.roots():
+        candidate = find_candidate(model, trace, root, coupling)
+        if isinstance(candidate, Candidate) and candidate.half == 0:
+            candidate = f"it has {candidate.channels} channels: {candidate.blocks.minimum} must stay"
+        if isinstance(candidate, str):
+            layers = [root] if isinstance(coupling, str) else [piece.layer for piece in coupling.slices]
+            faults.update((layer, candidate) for layer in layers if layer not in faults)
+        else:
+            found.append(candidate)
+    trial = Trial(model, example_input)
+    sound = _sift(found, lambda some: trial.fault(_half_of(model, trace, some)), faults)
+    return tuple(sound), faults
+
+
+def _sift(
+    candidates: Sequence[Candidate], fault: Callable[[Sequence[Candidate]], str], faults: dict[str, str]
+) -> list[Candidate]:
+    """Those that stand the trial together: all at once where they do, else by halves down to the ones that do not."""
+    found = fault(candidates) if candidates else ""
+    if not found:
+        return list(candidates)
+    if len(candidates) == 1:
+        faults.update((piece.layer, found) for piece in candidates[0].slices if piece.layer not in faults)
+        return []
+    middle = len(candidates) // 2
+    first, second = (_sift(some, fault, faults) for some in (candidates[:middle], candidates[middle:]))
+    if not first or not second or not fault([*first, *second]):
+        return [*first, *second]
+    for candidate in second:
+        if fault([*first, candidate]):
+            faults.update((piece.layer, "its channels overlap another group's") for piece in candidate.slices)
+        else:
+            first.append(candidate)
+    return first
+
+
+def _half_of(model: nn.Module, trace: Trace, candidates: Sequence[Candidate]) -> list[Slice]:
+    slices: list[Slice] = []
+    for candidate in candidates:
+        chosen = candidate.choose(model, candidate.half, importance="l2")
+        slices.extend(trace.coupling(candidate.root, chosen).slices)
+    return slices

@@ -1,0 +1,155 @@
+"""The channels of a model that can only be removed together, and their removal."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from drupelet_host.errors import ModelError
+from drupelet_host.pruning.structure.attention_rewriting import loosen_attention
+from drupelet_host.pruning.structure.candidates import Candidate, find_candidate, find_sound
+from drupelet_host.pruning.structure.slices import Importance, Slice, cut_slices
+from drupelet_host.pruning.structure.tracing import Trace, called_layers
+
+__all__ = ["Importance", "PrunableGroup", "Role", "Structure", "find_groups", "find_structure", "remove_channels"]
+
+Role = Literal["first", "inner", "last"]
+
+
+@dataclass(frozen=True, slots=True)
+class PrunableGroup:
+    """Channels that can only be removed together (Fang et al., "DepGraph", 2023).
+
+    Attributes:
+        name: The layer at its root; it stays the same as the model shrinks.
+        channels: How many output channels that layer has.
+        members: Every convolution, linear and recurrent layer that gets narrower with it.
+        role: "first" holds the first layer's outputs, "last" feeds the last layer.
+        multiple: Only multiples of this many channels can go: grouped convolutions, group norms, the heads of attention
+            and the two directions of recurrent layers must lose as many from each of their parts.
+        minimum: The fewest channels that must stay.
+    """
+
+    name: str
+    channels: int
+    members: tuple[str, ...]
+    role: Role
+    multiple: int = 1
+    minimum: int = 1
+
+    def removable(self, wanted: int) -> int:
+        """The largest number of channels that can go, of `wanted` at most."""
+        return max(0, min(wanted, self.channels - self.minimum)) // self.multiple * self.multiple
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What of a model can be pruned.
+
+    Attributes:
+        groups: The groups that can be pruned without changing the shape of any output.
+        unpruned: Why not, in words, for every layer with weights that is in none of them.
+    """
+
+    groups: tuple[PrunableGroup, ...]
+    unpruned: Mapping[str, str]
+
+
+def find_groups(model: nn.Module, example_input: torch.Tensor) -> tuple[PrunableGroup, ...]:
+    """The groups of `find_structure`."""
+    return find_structure(model, example_input).groups
+
+
+def find_structure(model: nn.Module, example_input: torch.Tensor) -> Structure:
+    """What can be pruned and why the rest cannot; the model is left as it is.
+
+    A group is taken only if a copy of the model that has lost half of it still runs, keeps its outputs' shapes, and
+    computes what the whole model computes with those channels at zero. The same model gives the same groups in the
+    same order.
+
+    Raises:
+        ModelError: The model's dependencies cannot be traced.
+    """
+    loose = copy.deepcopy(model).eval()
+    loosen_attention(loose, example_input)
+    called = called_layers(loose, example_input)
+    if not called:
+        raise ModelError("the model has no convolution, linear or recurrent layer: there is nothing to prune")
+    trace = Trace(loose, example_input)
+    candidates, faults = find_sound(loose, trace, example_input)
+    groups = tuple(_describe(candidate, trace, first=called[0], last=called[-1]) for candidate in candidates)
+    return Structure(groups, _explain(trace, groups=groups, faults=faults))
+
+
+def remove_channels(
+    model: nn.Module, example_input: torch.Tensor, removals: Mapping[str, int], *, importance: Importance
+) -> None:
+    """Remove the least important channels, in place: the model's layers really get smaller.
+
+    Attention gives way to attention with an inner width of its own, see `loosen_attention`.
+
+    Args:
+        model: The model; it is left in evaluation mode.
+        example_input: An input it takes.
+        removals: How many channels go, by the name of the group.
+        importance: The norm of a channel's weights, over the whole group, or the product of weights and gradients,
+            which the parameters must then hold.
+
+    Raises:
+        ModelError: A group is not there, or has not that many channels to lose; no layer has lost any then.
+    """
+    loosen_attention(model.eval(), example_input)
+    trace = Trace(model, example_input)
+    cut_slices(model, [piece for item in removals.items() for piece in choose_slices(model, trace, *item, importance)])
+
+
+def choose_slices(model: nn.Module, trace: Trace, name: str, count: int, importance: Importance) -> tuple[Slice, ...]:
+    """The weights that go with the `count` least important channels of a group.
+
+    Args:
+        model: The model, its attention loosened.
+        trace: Its dependencies.
+        name: The group's.
+        count: How many channels go.
+        importance: As in `remove_channels`.
+
+    Raises:
+        ModelError: The group is not there, or has not that many channels to lose.
+    """
+    root = trace.root(name)
+    channels = trace.channels(root)
+    if not 0 <= count < channels:
+        raise ModelError(f"group {name!r} has {channels} channels: {count} of them cannot be removed")
+    if count == 0:
+        return ()
+    candidate = find_candidate(model, trace, root, trace.coupling(root, range(channels)))
+    if isinstance(candidate, str):
+        raise ModelError(f"group {name!r} cannot be pruned: {candidate}")
+    blocks = candidate.blocks
+    if count % blocks.count or channels - count < blocks.minimum:
+        limits = f"a multiple of {blocks.count}, and {blocks.minimum} must stay"
+        raise ModelError(f"group {name!r} has {channels} channels: {count} of them cannot be removed, only {limits}")
+    return trace.coupling(root, candidate.choose(model, count, importance=importance)).slices
+
+
+def _describe(candidate: Candidate, trace: Trace, *, first: str, last: str) -> PrunableGroup:
+    layers = [piece.layer for piece in candidate.slices if piece.layer in trace.layers]
+    role: Role = "first" if first in layers else "last" if last in layers else "inner"
+    members = tuple(dict.fromkeys(trace.public[layer] for layer in layers))
+    blocks = candidate.blocks
+    return PrunableGroup(candidate.name, candidate.channels, members, role, blocks.count, blocks.minimum)
+
+
+def _explain(trace: Trace, *, groups: tuple[PrunableGroup, ...], faults: Mapping[str, str]) -> dict[str, str]:
+    pruned = {member for group in groups for member in group.members}
+    reasons = {}
+    for layer in trace.layers:
+        name = trace.public[layer]
+        if name not in pruned:
+            reasons[name] = faults.get(layer, "its outputs do not lead to the model's, as far as Torch-Pruning can see")
+    return reasons

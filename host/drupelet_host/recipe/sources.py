@@ -1,0 +1,110 @@
+"""What a recipe refers to outside itself: files, folders, callables, and data in any of these forms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
+
+from drupelet_host.recipe.factories import FactoryRef, parse_factory
+
+
+def recipe_folder(info: ValidationInfo) -> Path:
+    """The folder that paths in the recipe are relative to."""
+    return Path(info.context["folder"]) if info.context else Path()
+
+
+def existing_file(path: Path, info: ValidationInfo) -> Path:
+    """The full path of a file that is there."""
+    full = (recipe_folder(info) / path).resolve()
+    if not full.is_file():
+        raise ValueError(f"there is no file {full}")
+    return full
+
+
+def _existing_folder(path: Path, info: ValidationInfo) -> Path:
+    full = (recipe_folder(info) / path).resolve()
+    if not full.is_dir():
+        raise ValueError(f"there is no folder {full}")
+    return full
+
+
+def _factory(value: object, info: ValidationInfo) -> object:
+    return parse_factory(value, folder=recipe_folder(info)) if isinstance(value, str) else value
+
+
+def _source(value: object) -> object:
+    """A string is a factory, an NPZ file or a folder of images; a table is a pair of IDX files."""
+    if isinstance(value, dict) and "kind" not in value:
+        return {"kind": "idx", **value}
+    if not isinstance(value, str):
+        return value
+    if ":" in value:
+        return {"kind": "factory", "factory": value}
+    return {"kind": "npz", "path": value} if value.endswith(".npz") else {"kind": "folder", "path": value}
+
+
+ExistingFile = Annotated[Path, AfterValidator(existing_file)]
+ExistingFolder = Annotated[Path, AfterValidator(_existing_folder)]
+Factory = Annotated[
+    FactoryRef,
+    BeforeValidator(_factory),
+    WithJsonSchema({"type": "string", "pattern": r"^.+:[^\d\W]\w*$", "examples": ["model.py:build"]}),
+]
+
+
+class Section(BaseModel):
+    """One table of the recipe; keys it does not have are faults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FactorySource(Section):
+    """A callable that returns (inputs, labels)."""
+
+    kind: Literal["factory"]
+    factory: Factory
+
+
+class NpzSource(Section):
+    """An NPZ file with the arrays `inputs` and `labels`."""
+
+    kind: Literal["npz"]
+    path: ExistingFile
+
+
+class IdxSource(Section):
+    """Two IDX files, as MNIST comes; they may be gzipped."""
+
+    kind: Literal["idx"]
+    images: ExistingFile
+    labels: ExistingFile
+
+
+class IdxFiles(Section):
+    """Two IDX files as a recipe names them.
+
+    Attributes:
+        images: The file of images.
+        labels: The file of labels.
+    """
+
+    images: Path
+    labels: Path
+
+
+class FolderSource(Section):
+    """A folder with one folder of images for each label."""
+
+    kind: Literal["folder"]
+    path: ExistingFolder
+
+
+_WrittenSource = (
+    Annotated[str, Field(examples=["data.py:train", "digits.npz", "images/train"], min_length=1)] | IdxFiles
+)
+DataSource = Annotated[
+    Annotated[FactorySource | NpzSource | IdxSource | FolderSource, Field(discriminator="kind")],
+    BeforeValidator(_source, json_schema_input_type=_WrittenSource),
+]

@@ -1,0 +1,104 @@
+"""Which variants meet what a person asked for, and how close the others came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from drupelet_host.errors import ConstraintError
+from drupelet_host.evaluation.measurement import Measurement, engine_of
+from drupelet_host.recipe.schema import Constraints
+from drupelet_shared.package.manifest import EngineName
+from drupelet_shared.units import format_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One constraint against one variant; smaller values are better."""
+
+    constraint: str
+    variant: str
+    wanted: float
+    found: float
+
+    @property
+    def met(self) -> bool:
+        """Whether the value found is within the limit."""
+        return self.found <= self.wanted
+
+
+def check_constraints(
+    constraints: Constraints, measurements: Mapping[str, Measurement], *, references: Mapping[EngineName, Measurement]
+) -> tuple[Check, ...]:
+    """Every stated constraint against every variant.
+
+    Args:
+        constraints: What was asked for.
+        measurements: The variants by id.
+        references: The original in each of their engines, measured beside them. Its metric is that of the first engine,
+            its latency that of the variant's own.
+    """
+    baseline = next(iter(references.values())).metric
+    return tuple(
+        Check(name, variant, wanted, found)
+        for variant, measurement in measurements.items()
+        for name, wanted, found in _values(constraints, measurement, references, baseline)
+        if wanted is not None
+    )
+
+
+def rank_variants(checks: tuple[Check, ...], measurements: Mapping[str, Measurement]) -> tuple[str, ...]:
+    """The variants a package may hold, best first: those that meet everything, then by latency.
+
+    A variant that misses the latency alone stays behind one that meets all: the time is this machine's, and the
+    device measures for itself.
+
+    Raises:
+        ConstraintError: In one of the engines no variant meets all constraints; the message has the wanted and the best
+            value of each there.
+    """
+    missed = {variant: {c.constraint for c in checks if c.variant == variant and not c.met} for variant in measurements}
+    engines = dict.fromkeys(engine_of(measured.path) for measured in measurements.values())
+    for engine in engines:
+        theirs = {name: missed[name] for name, measured in measurements.items() if engine_of(measured.path) == engine}
+        if all(theirs.values()):
+            kind = "variant" if len(engines) == 1 else f"variant for {engine}"
+            raise ConstraintError(_describe_misses(checks, theirs, kind=kind))
+    allowed = [variant for variant, names in missed.items() if names <= {"max_latency"}]
+    return tuple(sorted(allowed, key=lambda variant: (len(missed[variant]), measurements[variant].timing.p50_ms)))
+
+
+def _values(
+    constraints: Constraints, found: Measurement, references: Mapping[EngineName, Measurement], baseline: float
+) -> list[tuple[str, float | None, float]]:
+    reference = references[engine_of(found.path)]
+    # A drop is a difference of two ratios of counts: rounding keeps 0.99 - 0.98 within a limit of 0.01.
+    return [
+        ("max_metric_drop", constraints.max_metric_drop, round(baseline - found.metric, 9)),
+        ("max_size", constraints.max_size, found.size_bytes),
+        ("max_latency", constraints.max_latency, found.timing.p50_ms / reference.timing.p50_ms),
+        ("memory_limit", constraints.memory_limit, found.peak_memory_bytes or 0),
+    ]
+
+
+def _describe_misses(checks: tuple[Check, ...], missed: Mapping[str, set[str]], *, kind: str) -> str:
+    nearest = min(missed, key=lambda variant: len(missed[variant]))
+    theirs = [check for check in checks if check.variant in missed]
+    best = [
+        min((check for check in theirs if check.constraint == constraint), key=lambda check: check.found)
+        for constraint in dict.fromkeys(check.constraint for check in theirs)
+    ]
+    values = "; ".join(_describe_best(check) for check in best)
+    return f"no {kind} meets all constraints ({nearest} misses {', '.join(sorted(missed[nearest]))}): {values}"
+
+
+def _describe_best(check: Check) -> str:
+    wanted, found = (show_limit(check.constraint, value) for value in (check.wanted, check.found))
+    return f"{check.constraint} wanted {wanted}, best {found} ({check.variant}): {'met' if check.met else 'missed'}"
+
+
+def show_limit(constraint: str, value: float) -> str:
+    """A constraint's value in words."""
+    if constraint in {"max_size", "memory_limit"}:
+        return f"{format_bytes(value)} ({value:.0f} bytes)"
+    return f"{value:.4g}"

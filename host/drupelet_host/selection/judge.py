@@ -1,0 +1,134 @@
+"""What a pruned candidate is worth: measured as the variants that would ship, in the engines that would run them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from drupelet_host.data.samples import Samples
+from drupelet_host.evaluation.measure import measure_models
+from drupelet_host.evaluation.measurement import Measurement
+from drupelet_host.evaluation.metrics import Metric
+from drupelet_host.export.litert import export_litert, quantize_litert
+from drupelet_host.export.onnx import export_onnx
+from drupelet_host.latency.workstation import BRIEF, THOROUGH
+from drupelet_host.quantization.ranges import Method
+from drupelet_host.quantization.static import StaticSettings, quantize_static
+from drupelet_host.recipe.schema import INPUT_NAME, Constraints
+from drupelet_host.selection.constraints import Check, check_constraints
+from drupelet_host.selection.variants import FLOAT, JUDGED, LITERT_FLOAT, LITERT_STATIC, STATIC
+from drupelet_shared.package.manifest import EngineName
+
+_METRIC_CONSTRAINT = "max_metric_drop"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was measured of a candidate.
+
+    Attributes:
+        measurements: The variants by id.
+        excess: The fraction by which the nearest variant must still shrink, get faster or need less memory, in the
+            engine where that is most: 0 when it meets everything, 1 when no variant keeps the metric, None when nothing
+            but the metric is constrained.
+    """
+
+    measurements: Mapping[str, Measurement]
+    excess: float | None
+
+    def metric(self, variants: Sequence[str]) -> float:
+        """The lowest of these variants' metrics: what is kept whichever engine a device picks."""
+        return min(self.measurements[name].metric for name in variants)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateJudge:
+    """Exports a candidate for each engine, quantizes it there and measures all files.
+
+    Attributes:
+        originals: The untouched model for each engine; timed beside the candidate where a latency is constrained.
+        references: The untouched model as it was measured in each.
+        constraints: What the result must reach.
+        samples: What measures.
+        metric: Scores the answers.
+        calibration: What shows the quantizers the activations' ranges.
+        method: How ONNX Runtime's quantizer finds ranges.
+        input_shape: The model's, batch first.
+        output_names: What its outputs are called.
+    """
+
+    originals: Mapping[EngineName, Path]
+    references: Mapping[EngineName, Measurement]
+    constraints: Constraints
+    samples: Samples
+    metric: Metric
+    calibration: Samples
+    method: Method
+    input_shape: tuple[int, ...]
+    output_names: tuple[str, ...]
+
+    def __call__(self, model: nn.Module) -> Verdict:
+        """Measure.
+
+        Raises:
+            ExportError: The candidate cannot be exported or quantized.
+        """
+        with tempfile.TemporaryDirectory(prefix="drupelet-candidate-") as folder:
+            paths: dict[str, Path] = {}
+            if "onnxruntime" in self.originals:
+                paths |= self._write_onnx(model, Path(folder))
+            if "litert" in self.originals:
+                paths |= self._write_litert(model, Path(folder))
+            measured = self._measure(paths)
+        references = {engine: measured.pop(engine, known) for engine, known in self.references.items()}
+        checks = check_constraints(self.constraints, measured, references=references)
+        excess = [
+            find_excess(tuple(check for check in checks if check.variant in JUDGED[engine]))
+            for engine in self.originals
+        ]
+        return Verdict(measured, max((found for found in excess if found is not None), default=None))
+
+    def _write_onnx(self, model: nn.Module, folder: Path) -> dict[str, Path]:
+        paths = {name: folder / f"{name}.onnx" for name in (FLOAT, STATIC)}
+        export_onnx(model, self.input_shape, paths[FLOAT], output_names=self.output_names)
+        settings = StaticSettings(self.method)
+        quantize_static(paths[FLOAT], paths[STATIC], calibration=self.calibration.feeds, settings=settings)
+        return paths
+
+    def _write_litert(self, model: nn.Module, folder: Path) -> dict[str, Path]:
+        paths = {name: folder / f"{name}.tflite" for name in (LITERT_FLOAT, LITERT_STATIC)}
+        export_litert(model, self.input_shape, paths[LITERT_FLOAT], output_names=self.output_names)
+        calibration = np.concatenate([feed[INPUT_NAME] for feed in self.calibration.feeds])
+        quantize_litert(paths[LITERT_FLOAT], paths[LITERT_STATIC], calibration=calibration)
+        return paths
+
+    def _measure(self, paths: Mapping[str, Path]) -> dict[str, Measurement]:
+        """Spend time only on what a constraint looks at; the metric and the size always count."""
+        timed = self.constraints.max_latency is not None
+        beside: dict[str, Path] = {engine: path for engine, path in self.originals.items() if timed}
+        return measure_models(
+            {**paths, **beside},
+            self.samples,
+            self.metric,
+            effort=THOROUGH if timed else BRIEF,
+            memory=self.constraints.memory_limit is not None,
+        )
+
+
+def find_excess(checks: tuple[Check, ...]) -> float | None:
+    """How far the nearest variant is from the constraints on size, latency and memory; see `Verdict.excess`."""
+    missed_metric = {check.variant for check in checks if check.constraint == _METRIC_CONSTRAINT and not check.met}
+    costs = [check for check in checks if check.constraint != _METRIC_CONSTRAINT]
+    if not costs:
+        return None
+    excess: dict[str, float] = {}
+    for check in costs:
+        if check.variant not in missed_metric:
+            shrink = 0.0 if check.met else 1 - check.wanted / check.found
+            excess[check.variant] = max(excess.get(check.variant, 0.0), shrink)
+    return min(excess.values(), default=1.0)

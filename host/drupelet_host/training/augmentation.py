@@ -1,0 +1,87 @@
+"""Other views of the training images: mirrored and shifted copies, which the original answers as well.
+
+A small model that learns from the original's answers to the very images it is shown learns more the more such images
+there are (Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", 2022).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from drupelet_host.errors import DataError
+from drupelet_host.recipe.schema import AugmentConfig
+
+_IMAGES_RANK = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Ways to look at an image, one in each place; the first is the image as it is.
+
+    Attributes:
+        mirrored: Whether left and right change places.
+        down: By how many pixels it moves down; what comes in at the border repeats the border.
+        right: By how many pixels it moves to the right.
+    """
+
+    mirrored: torch.Tensor
+    down: torch.Tensor
+    right: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.down)
+
+    def show(self, images: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+        """Each image in a view of its own.
+
+        Args:
+            images: Of shape (samples, channels, height, width).
+            which: The view of each, by its place; on the images' device, as the views are.
+        """
+        device, (samples, _, height, width) = images.device, images.shape
+        mirrored, down, right = (choice[which][:, None] for choice in (self.mirrored, self.down, self.right))
+        rows = (torch.arange(height, device=device) - down).clamp(0, height - 1)
+        columns = (torch.arange(width, device=device) - right).clamp(0, width - 1)
+        columns = torch.where(mirrored, width - 1 - columns, columns)
+        sample = torch.arange(samples, device=device)[:, None, None]
+        return images[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+    def to(self, device: torch.device) -> Views:
+        """The same views on a device."""
+        return Views(self.mirrored.to(device), self.down.to(device), self.right.to(device))
+
+
+def choose_views(config: AugmentConfig | None, shape: tuple[int, ...], *, seed: int) -> Views | None:
+    """Views drawn at random, the same for the same seed; None where only the images themselves are wanted.
+
+    Args:
+        config: What may be done to an image.
+        shape: Of the training inputs.
+        seed: For the drawing.
+
+    Raises:
+        DataError: The inputs are no images, or are smaller than the shift.
+    """
+    if config is None:
+        return None
+    if len(shape) != _IMAGES_RANK:
+        raise DataError(
+            f"prune.recovery.augment: the model takes inputs of shape {list(shape[1:])}: "
+            "expected images of shape [channels, height, width]"
+        )
+    if config.shift >= min(shape[2:]):
+        raise DataError(
+            f"prune.recovery.augment.shift = {config.shift}: expected less than the image's {min(shape[2:])} pixels"
+        )
+    generator = np.random.default_rng(seed)
+    others = config.views - 1
+    mirrored = generator.integers(0, 2, others).astype(bool) & config.mirror
+    down, right = generator.integers(-config.shift, config.shift + 1, (2, others))
+    return Views(
+        torch.from_numpy(np.concatenate([[False], mirrored])),
+        torch.from_numpy(np.concatenate([[0], down])),
+        torch.from_numpy(np.concatenate([[0], right])),
+    )

@@ -1,0 +1,199 @@
+"""Fine-tuning a pruned model back to what it did, with distillation from the untouched original."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from drupelet_host.evaluation.cost import count_macs
+from drupelet_host.recipe.schema import RecoveryConfig
+from drupelet_host.torch_models.device import on_device
+from drupelet_host.training.batch_norm import reestimate_statistics
+from drupelet_host.training.step import Step, make_step
+from drupelet_host.training.training_data import Lessons, prepare_lessons
+
+__all__ = ["Evaluate", "Lessons", "OnEpoch", "count_passes", "prepare_lessons", "recover"]
+
+Evaluate = Callable[[nn.Module], float]
+OnEpoch = Callable[[int, float], None]
+_WARMUP_SHARE = 0.3
+_WEIGHT_DECAY = 1e-4
+# A net with a sixteenth of the multiply-accumulates takes about a ninth of the time on a CPU, so their root is safe.
+_MOST_PASSES = 8
+_SMALLEST_BATCH, _LARGEST_BATCH = 64, 256
+# Larger batches train faster on several cores, and small data sets need the steps more.
+_STEPS_AN_EPOCH = 200
+_IMAGES_RANK = 4
+
+
+def count_passes(model: nn.Module, lessons: Lessons, config: RecoveryConfig) -> int:
+    """How many epochs the model may learn for: `config.epochs`, and more as it gets cheaper than the original."""
+    macs = count_macs(model, lessons.example_input)
+    gain = math.sqrt(lessons.macs / max(1, macs))
+    return round(config.epochs * min(max(1.0, gain), _MOST_PASSES))
+
+
+def recover(
+    model: nn.Module,
+    lessons: Lessons,
+    evaluate: Evaluate,
+    *,
+    config: RecoveryConfig,
+    seed: int,
+    enough: float,
+    passes: int,
+    on_epoch: OnEpoch,
+) -> float:
+    """Fine-tune in place and keep the best state; the same seed gives the same weights.
+
+    Args:
+        model: The pruned model.
+        lessons: What it learns from.
+        evaluate: Gives the metric, higher is better.
+        config: Learning rate, schedule, distillation.
+        seed: For the order of the samples and for dropout.
+        enough: Stop as soon as the metric is this high.
+        passes: Most epochs.
+        on_epoch: Is told how many epochs are done, and the metric after the latest.
+
+    Returns:
+        The metric of the state that was kept.
+
+    Raises:
+        ModelError: The model has no output to learn from.
+    """
+    with on_device(model, lessons.device):
+        best, best_state = _train(
+            model, lessons, evaluate, config=config, seed=seed, enough=enough, passes=passes, on_epoch=on_epoch
+        )
+        model.load_state_dict(best_state)
+    _lay_out(model, torch.contiguous_format)
+    model.eval()
+    return best
+
+
+def _train(
+    model: nn.Module,
+    lessons: Lessons,
+    evaluate: Evaluate,
+    *,
+    config: RecoveryConfig,
+    seed: int,
+    enough: float,
+    passes: int,
+    on_epoch: OnEpoch,
+) -> tuple[float, Mapping[str, torch.Tensor]]:
+    """The best metric and the state that had it."""
+    reestimate_statistics(model, lessons.samples.inputs)
+    best, best_state = evaluate(model), copy.deepcopy(model.state_dict())
+    course = _Course.start(model, lessons, config=config, passes=passes, seed=seed)
+    generators = [lessons.device] if lessons.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=generators), torch.inference_mode(mode=False), torch.enable_grad():
+        torch.manual_seed(seed)
+        for epoch in range(1, passes + 1):
+            if best >= enough:
+                break
+            course.train_epoch()
+            metric = evaluate(model)
+            on_epoch(epoch, metric)
+            if metric > best:
+                best, best_state = metric, copy.deepcopy(model.state_dict())
+    return best, best_state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Course:
+    """One schedule of training from its first step to its last."""
+
+    model: nn.Module
+    lessons: Lessons
+    batch_size: int
+    step: Step
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    shuffle: np.random.Generator
+    look: np.random.Generator
+
+    @classmethod
+    def start(cls, model: nn.Module, lessons: Lessons, *, config: RecoveryConfig, passes: int, seed: int) -> _Course:
+        samples = len(lessons)
+        batch_size = config.batch_size or _choose_batch_size(samples)
+        # A larger batch takes a proportionally larger step (Goyal et al., "Accurate, Large Minibatch SGD", 2017).
+        learning_rate = config.learning_rate * batch_size / _SMALLEST_BATCH
+        _prefer_channels_last(model, lessons)
+        optimizer = _make_optimizer(model, learning_rate=learning_rate, device=lessons.device)
+        steps = max(1, passes * -(-samples // batch_size))
+        return cls(
+            model=model,
+            lessons=lessons,
+            batch_size=batch_size,
+            step=make_step(model, optimizer, config),
+            schedule=_schedule(optimizer, config, learning_rate=learning_rate, steps=steps),
+            shuffle=np.random.default_rng(seed),
+            look=np.random.default_rng((seed, 1)),
+        )
+
+    def train_epoch(self) -> None:
+        self.model.train()
+        held, samples = self.lessons.samples.inputs.device, len(self.lessons)
+        order = torch.from_numpy(self.shuffle.permutation(samples)).to(held)
+        views = 1 if self.lessons.views is None else len(self.lessons.views)
+        which = torch.from_numpy(self.look.integers(0, views, samples)).to(held)
+        for chosen, seen in zip(torch.split(order, self.batch_size), torch.split(which, self.batch_size), strict=True):
+            if len(chosen) > 1:  # batch norm cannot train on one sample
+                self.step(self.lessons.take(chosen, seen))
+            self.schedule.step()
+
+
+def _make_optimizer(model: nn.Module, *, learning_rate: float, device: torch.device) -> torch.optim.Optimizer:
+    if device.type != "cuda":
+        return torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=_WEIGHT_DECAY, fused=True)
+    # A recorded step reads its learning rate from the GPU.
+    rate = torch.tensor(learning_rate, device=device)
+    return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=_WEIGHT_DECAY, fused=True, capturable=True)
+
+
+def _prefer_channels_last(model: nn.Module, lessons: Lessons) -> None:
+    """Lay out the weights as convolutions train fastest, where the model takes images and does not mind."""
+    example = lessons.example_input.to(lessons.device)
+    if example.ndim != _IMAGES_RANK:
+        return
+    _lay_out(model, torch.channels_last)
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(example)
+    except RuntimeError:  # the model has a `view` that only the usual layout allows
+        _lay_out(model, torch.contiguous_format)
+
+
+def _lay_out(model: nn.Module, layout: torch.memory_format) -> None:
+    model.to(memory_format=layout)  # type: ignore[call-overload]  # torch leaves it out of its stubs
+
+
+def _choose_batch_size(samples: int) -> int:
+    size = _SMALLEST_BATCH
+    while size < _LARGEST_BATCH and samples >= 2 * size * _STEPS_AN_EPOCH:
+        size *= 2
+    return size
+
+
+def _schedule(
+    optimizer: torch.optim.Optimizer, config: RecoveryConfig, *, learning_rate: float, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    if config.schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+    # One step more than is taken: the schedule raises when it is asked beyond its end.
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=learning_rate,
+        total_steps=steps + 1,
+        pct_start=_WARMUP_SHARE,
+        # A recorded step keeps the momentum that it was recorded with.
+        cycle_momentum=not isinstance(optimizer.param_groups[0]["lr"], torch.Tensor),
+    )

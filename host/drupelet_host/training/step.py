@@ -1,0 +1,119 @@
+"""One step of training; on a GPU it is recorded once and replayed, since small models wait for their launches."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize, prune
+
+from drupelet_host.recipe.schema import RecoveryConfig
+from drupelet_host.torch_models.device import device_of, use_bfloat16
+from drupelet_host.torch_models.outputs import name_outputs
+from drupelet_host.training.distillation import imitation_loss
+from drupelet_host.training.training_data import Batch
+
+log = logging.getLogger(__name__)
+
+# As https://docs.pytorch.org/docs/stable/notes/cuda.html#whole-network-capture has it: libraries set themselves up and
+# the optimizer makes its state in the first steps.
+_STEPS_BEFORE_RECORDING = 3
+
+Step = Callable[[Batch], None]
+
+
+def make_step(model: nn.Module, optimizer: torch.optim.Optimizer, config: RecoveryConfig) -> Step:
+    """A step of training for the model where it is; its results are in the model alone.
+
+    Args:
+        model: In training mode whenever the step is called.
+        optimizer: Its learning rate is a tensor on the device where that is a GPU.
+        config: The loss and the precision.
+    """
+    device = device_of(model)
+    step = _PlainStep(model, optimizer, config, use_bfloat16(config.precision, device))
+    return _RecordedStep(step, device) if device.type == "cuda" and can_be_recorded(model) else step
+
+
+def can_be_recorded(model: nn.Module) -> bool:
+    """Whether a step is nothing but kernels: hooks and parametrizations are Python that must run each time.
+
+    The masks of `torch.nn.utils.prune` are hooks that only multiply.
+    """
+    hooks = [
+        hook
+        for module in model.modules()
+        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())  # noqa: SLF001 - torch has no public list
+    ]
+    plain = all(isinstance(hook, prune.BasePruningMethod) for hook in hooks)
+    return plain and not any(parametrize.is_parametrized(module) for module in model.modules())
+
+
+@dataclass(frozen=True, slots=True)
+class _PlainStep:
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    config: RecoveryConfig
+    bfloat16: bool
+
+    def __call__(self, batch: Batch) -> None:
+        # First, and to nothing: a recorded step keeps its gradients in memory of its own.
+        self.optimizer.zero_grad(set_to_none=True)
+        self._loss(batch).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.optimizer.step()
+
+    def _loss(self, batch: Batch) -> torch.Tensor:
+        with torch.autocast(batch.inputs.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
+            outputs = name_outputs(self.model(batch.inputs))
+        return imitation_loss(
+            {name: values.float() if self.bfloat16 else values for name, values in outputs.items()},
+            teacher=batch.answers,
+            labels=batch.labels,
+            temperature=self.config.temperature,
+            weight=self.config.distillation_weight,
+        )
+
+
+class _RecordedStep:
+    """Records the step as a CUDA graph for each size of batch; what cannot be recorded runs as it is.
+
+    A model whose code draws numbers in Python has those of the recording from then on.
+    """
+
+    def __init__(self, step: Step, device: torch.device) -> None:
+        self._step = step
+        # The first steps, the recording and the replays share it: autograd remembers where it met a parameter first.
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._taken: Counter[int] = Counter()
+        self._recorded: dict[int, tuple[torch.cuda.CUDAGraph, Batch]] = {}
+        self._refused = False
+
+    def __call__(self, batch: Batch) -> None:
+        size = len(batch)
+        self._stream.wait_stream(torch.cuda.current_stream())
+        if size not in self._recorded and self._taken[size] >= _STEPS_BEFORE_RECORDING and not self._refused:
+            self._record(batch)
+        with torch.cuda.stream(self._stream):
+            if size in self._recorded:
+                graph, held = self._recorded[size]
+                held.copy_(batch)
+                graph.replay()
+            else:
+                self._step(batch)
+        self._taken[size] += 1
+        torch.cuda.current_stream().wait_stream(self._stream)
+
+    def _record(self, batch: Batch) -> None:
+        graph, held = torch.cuda.CUDAGraph(), batch.clone()
+        try:
+            with torch.cuda.graph(graph, stream=self._stream):
+                self._step(held)
+        except RuntimeError as error:  # CUDA's for whatever a graph cannot hold, such as reading a number back
+            log.warning("training runs step by step: it cannot be recorded: %s", error)
+            self._refused = True
+            return
+        self._recorded[len(batch)] = (graph, held)

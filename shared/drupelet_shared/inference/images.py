@@ -1,0 +1,103 @@
+"""A JPEG or PNG becomes a model's input tensor, as the manifest's pre-processing says."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from drupelet_shared.engines.base import Array
+from drupelet_shared.errors import ImageError
+from drupelet_shared.package.manifest import ImagePreprocessing
+from drupelet_shared.tensors import Datatype
+
+# 40 megapixels decode to 120 MB; a Raspberry Pi camera takes 12.
+MAX_PIXELS = 40_000_000
+_FORMATS = ("PNG", "JPEG")
+# The JPEG decoder shrinks by 2, 4 or 8 almost for free; the last factor of two is left to the better filter.
+_DRAFT_MARGIN = 2
+_FILTER = Image.Resampling.BILINEAR
+# EXIF orientations 5 to 8 lie on their side: width and height are exchanged.
+_SIDEWAYS = range(5, 9)
+_FLOATS = {Datatype.FP16: np.float16, Datatype.FP32: np.float32}
+
+
+def image_to_tensor(payload: bytes | memoryview, preprocessing: ImagePreprocessing, datatype: Datatype) -> Array:
+    """Decode, turn upright, resize and normalise one image.
+
+    Args:
+        payload: The file's bytes.
+        preprocessing: Size, colour order, layout and normalisation; mean and std follow the tensor's colour order.
+        datatype: FP32 and FP16 get `(pixel / 255 - mean) / std`, UINT8 gets the pixels.
+
+    Returns:
+        The tensor with a batch dimension of one: [1, channels, height, width], or channels last.
+
+    Raises:
+        ImageError: It is no JPEG or PNG, is broken or too large, or the datatype cannot hold an image.
+    """
+    try:
+        with Image.open(io.BytesIO(payload), formats=_FORMATS) as image:
+            _check_size(image)
+            pixels = np.asarray(_prepare(image, preprocessing))
+    except (ImageError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(f"image of {len(payload)} bytes is neither a PNG nor a JPEG") from error
+    except Exception as error:  # Pillow's plugins raise whatever a broken file leads to: OSError, SyntaxError, ...
+        raise ImageError(f"image of {len(payload)} bytes cannot be decoded: {error}") from error
+    return _to_tensor(pixels, preprocessing, datatype)
+
+
+def _check_size(image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"image has {width} x {height} = {width * height} pixels: the limit is {MAX_PIXELS}")
+
+
+def _prepare(image: Image.Image, preprocessing: ImagePreprocessing) -> Image.Image:
+    """An upright 8-bit image of the wanted size, gray or RGB."""
+    mode = "L" if preprocessing.color == "gray" else "RGB"
+    size = (preprocessing.width, preprocessing.height)
+    sideways = image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS
+    width, height = reversed(size) if sideways else size
+    image.draft(mode, (width * _DRAFT_MARGIN, height * _DRAFT_MARGIN))
+    # Each of these would copy the whole image where there is nothing to do.
+    ImageOps.exif_transpose(image, in_place=True)
+    upright = _to_8_bits(image)
+    if upright.mode != mode:
+        upright = upright.convert(mode)
+    if preprocessing.resize == "crop":
+        return ImageOps.fit(upright, size, _FILTER)
+    if preprocessing.resize == "letterbox":
+        return ImageOps.pad(upright, size, _FILTER, color=0)
+    return upright.resize(size, _FILTER)
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Gray PNGs of 16 bits keep their upper 8; Pillow's own conversion would cut at 255."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+
+
+def _to_tensor(pixels: Array, preprocessing: ImagePreprocessing, datatype: Datatype) -> Array:
+    values = pixels.reshape(preprocessing.height, preprocessing.width, preprocessing.channels)
+    if preprocessing.color == "bgr":
+        values = values[:, :, ::-1]
+    per_channel = (1, 1, -1)
+    if preprocessing.layout == "NCHW":
+        values = values.transpose(2, 0, 1)
+        per_channel = (-1, 1, 1)
+    if datatype is Datatype.UINT8:
+        return np.ascontiguousarray(values)[np.newaxis]
+    if datatype not in _FLOATS:
+        raise ImageError(f"input {preprocessing.input!r} takes {datatype}: an image becomes UINT8, FP16 or FP32")
+    mean = np.array(preprocessing.mean).reshape(per_channel)
+    std = np.array(preprocessing.std).reshape(per_channel)
+    # One multiplication and one subtraction a pixel: pixel / (255 std) - mean / std.
+    tensor = np.empty(values.shape, dtype=np.float32)
+    np.multiply(values, (1 / (255 * std)).astype(np.float32), out=tensor)
+    tensor -= (mean / std).astype(np.float32)
+    return tensor.astype(_FLOATS[datatype], copy=False)[np.newaxis]

@@ -1,0 +1,285 @@
+"""The package manifest, schema version 1: what `manifest.json` says and what it must agree with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError, model_validator
+
+from drupelet_shared.contract.faults import describe_faults
+from drupelet_shared.errors import ManifestError
+from drupelet_shared.names import Name, Sha256
+from drupelet_shared.tensors import TensorSpec
+
+MANIFEST_PATH = "manifest.json"
+SIGNATURE_PATH = "model.sig"
+LABELS_PATH = "labels.txt"
+
+FilePath = Annotated[str, Field(min_length=1, max_length=255)]
+EngineName = Literal["onnxruntime", "litert"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class FileEntry(_Model):
+    """One file of the package besides the manifest and the signature.
+
+    Attributes:
+        path: Where it is in the package.
+        sha256: Of its bytes.
+        size_bytes: How many those are.
+    """
+
+    path: FilePath
+    sha256: Sha256
+    size_bytes: Annotated[int, Field(ge=0)]
+
+
+class ImagePreprocessing(_Model):
+    """How a JPEG or PNG becomes the model's input: resize, convert, then `(pixel / 255 - mean) / std` a channel.
+
+    Attributes:
+        input: The input it becomes.
+        color: The channels, in their order.
+        layout: Channels before or after height and width.
+        height: In pixels.
+        width: In pixels.
+        resize: "stretch" (to height x width), "crop" (shorter side first, then the centre) or "letterbox" (longer side
+            first, then padding with zero pixels).
+        mean: One number, or one a channel.
+        std: One number, or one a channel.
+    """
+
+    input: str
+    color: Literal["gray", "rgb", "bgr"]
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    height: Annotated[int, Field(gt=0, le=8192)]
+    width: Annotated[int, Field(gt=0, le=8192)]
+    resize: Literal["stretch", "crop", "letterbox"] = "stretch"
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[Annotated[float, Field(gt=0)], ...] = (1.0,)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the input tensor."""
+        return 1 if self.color == "gray" else 3
+
+    @model_validator(mode="after")
+    def _one_or_each_channel(self) -> Self:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in {1, self.channels}:
+                raise ValueError(f"{name} has {len(values)} values: expected 1 or {self.channels}")
+        return self
+
+
+class Classification(_Model):
+    """Scores of one output, shape (batch, classes), become the labelled top k.
+
+    Attributes:
+        kind: Which post-processing this is.
+        output: The output that has the scores.
+        top_k: Most labels in an answer.
+        activation: What turns scores into probabilities.
+    """
+
+    kind: Literal["classification"] = "classification"
+    output: str
+    top_k: Annotated[int, Field(gt=0, le=1000)] = 5
+    activation: Literal["none", "softmax", "sigmoid"] = "softmax"
+
+
+class Latency(_Model):
+    """What an inference took on the machine that compiled the package; it says nothing about the device.
+
+    Attributes:
+        p50_ms: The median.
+        p99_ms: The 99th percentile.
+        threads: Of the engine.
+        machine: Its processor.
+    """
+
+    p50_ms: Annotated[float, Field(ge=0)]
+    p99_ms: Annotated[float, Field(ge=0)]
+    threads: Annotated[int, Field(gt=0)]
+    machine: str
+
+
+class Golden(_Model):
+    """Inputs with the outputs the host saw from this variant.
+
+    Attributes:
+        path: An NPZ whose arrays are named `input.NAME` and `output.NAME`, the samples along a new first axis.
+        samples: How many there are.
+        tolerance: The largest difference allowed, as a fraction of the largest magnitude in that output's golden array.
+    """
+
+    path: FilePath
+    samples: Annotated[int, Field(gt=0)]
+    tolerance: Annotated[float, Field(ge=0, le=1)]
+
+
+class Variant(_Model):
+    """One model file that an engine loads, with what was measured in that engine on the host.
+
+    Attributes:
+        id: What plans and telemetry call it.
+        engine: What runs it.
+        engine_min_version: The oldest version of the engine that can.
+        precision: Of weights and activations.
+        path: The model file.
+        size_bytes: Of the model file.
+        peak_memory_bytes: Of a process that loads and runs it.
+        metrics: By name, measured in this engine.
+        latency: Measured in this engine.
+        golden: What the device checks it with.
+    """
+
+    id: Name
+    engine: EngineName
+    engine_min_version: Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)*$")]
+    precision: Name
+    path: FilePath
+    size_bytes: Annotated[int, Field(gt=0)]
+    peak_memory_bytes: Annotated[int, Field(ge=0)]
+    metrics: dict[str, float]
+    latency: Latency
+    golden: Golden
+
+
+class Target(_Model):
+    """The device the package was compiled for.
+
+    Attributes:
+        device: Its kind.
+        architecture: As `uname -m` says it there.
+    """
+
+    device: Name
+    architecture: Name
+
+
+class LineageRecord(_Model):
+    """One compiler pass: what it was told, what it measured, what it started from.
+
+    Attributes:
+        name: The pass.
+        parameters: What it was told.
+        metrics: What it measured.
+        seconds: What it took.
+        parent: The digest of the model it started from; none for the first pass.
+        digest: Of the model it made.
+    """
+
+    name: Name
+    parameters: dict[str, JsonValue]
+    metrics: dict[str, float]
+    seconds: Annotated[float, Field(ge=0)]
+    parent: Sha256 | None
+    digest: Sha256
+
+
+class Manifest(_Model):
+    """The content of `manifest.json`.
+
+    Attributes:
+        schema_version: Of this format.
+        name: The model.
+        version: For people; not ordered.
+        release: Grows with every package of that name; devices refuse to go back.
+        created: Informative: nothing is accepted or refused by date.
+        task: What the model does.
+        inputs: The tensors it takes.
+        outputs: The tensors it gives.
+        preprocessing: How an image becomes an input.
+        postprocessing: How an output becomes labels.
+        target: The device it was compiled for.
+        variants: In the order the compiler ranks them, best first.
+        files: Every file of the package besides the manifest and the signature.
+        lineage: The compiler's passes, in order.
+    """
+
+    schema_version: Literal[1] = 1
+    name: Name
+    version: Name
+    release: Annotated[int, Field(ge=1)]
+    created: datetime
+    task: Name
+    inputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
+    outputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
+    preprocessing: ImagePreprocessing | None = None
+    postprocessing: Classification | None = None
+    target: Target
+    variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
+    files: tuple[FileEntry, ...]
+    lineage: tuple[LineageRecord, ...] = ()
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        faults = [*self._repeated(), *self._dangling()]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def _repeated(self) -> list[str]:
+        named = {
+            "input": [spec.name for spec in self.inputs],
+            "output": [spec.name for spec in self.outputs],
+            "variant": [variant.id for variant in self.variants],
+            "file": [entry.path for entry in self.files],
+        }
+        return [
+            f"{what} {name!r} is declared {count} times"
+            for what, names in named.items()
+            for name, count in Counter(names).items()
+            if count > 1
+        ]
+
+    def _dangling(self) -> list[str]:
+        declared = {entry.path for entry in self.files}
+        wanted = [(f"variant {v.id!r}", path) for v in self.variants for path in (v.path, v.golden.path)]
+        faults = [f"{who} names {path!r}, which is not in files" for who, path in wanted if path not in declared]
+        if self.preprocessing and self.preprocessing.input not in {spec.name for spec in self.inputs}:
+            faults.append(f"preprocessing names input {self.preprocessing.input!r}, which the model does not have")
+        if self.postprocessing and self.postprocessing.output not in {spec.name for spec in self.outputs}:
+            faults.append(f"postprocessing names output {self.postprocessing.output!r}, which the model does not have")
+        return faults
+
+    def variant(self, variant_id: str) -> Variant:
+        """The variant of that id.
+
+        Raises:
+            ManifestError: There is none.
+        """
+        for variant in self.variants:
+            if variant.id == variant_id:
+                return variant
+        ids = ", ".join(variant.id for variant in self.variants)
+        raise ManifestError(f"variant {variant_id!r} of {self.name} {self.version}: the package has {ids}")
+
+    def to_bytes(self) -> bytes:
+        """The canonical bytes of `manifest.json`: sorted keys, two spaces, a final newline."""
+        text = json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        return text.encode() + b"\n"
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """Parse and validate `manifest.json`; `parse_manifest(m.to_bytes()) == m`.
+
+    Raises:
+        ManifestError: It is not JSON or breaks the schema; every fault is named.
+    """
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise ManifestError(f"{MANIFEST_PATH}: {describe_faults(error)}") from error
+
+
+def manifest_digest(data: bytes) -> str:
+    """The package's identity: the SHA-256 of its manifest, which covers every file but the signature."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,143 @@
+"""What the service manager hears on its socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from drupelet_agent.app.service_manager import Life, ServiceManager, report_life
+
+STARTING = Life(ready=False, fault=None, status="waiting for the broker")
+SERVING = Life(ready=True, fault=None, status="2 models")
+STUCK = Life(ready=True, fault="worker 7 answers nothing", status="2 models")
+
+
+class Manager:
+    """A real datagram socket, as systemd's."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
+        self._socket.settimeout(0)
+
+    def heard(self) -> list[str]:
+        """Everything that came since the last call, a message each."""
+        messages = []
+        with suppress(BlockingIOError):
+            while True:
+                messages.append(self._socket.recv(4096).decode())
+        return messages
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
+    address = str(tmp_path / "notify") if request.param == "path" else f"@drupelet-{uuid.uuid4().hex}"
+    with closing(Manager(address)) as made:
+        yield made
+
+
+def test_each_message_is_one_datagram_of_assignments(manager: Manager) -> None:
+    service_manager = ServiceManager(manager.address)
+    service_manager.ready("2 models")
+    service_manager.feed()
+    service_manager.status("1 model")
+    service_manager.stopping()
+    assert manager.heard() == [
+        "READY=1\nSTATUS=2 models",
+        "WATCHDOG=1",
+        "STATUS=1 model",
+        "STOPPING=1\nSTATUS=answering what was accepted",
+    ]
+
+
+def test_a_status_cannot_hold_another_assignment(manager: Manager) -> None:
+    ServiceManager(manager.address).status("no broker\nREADY=1\n" + "x" * 1000)
+    (message,) = manager.heard()
+    assert message.startswith("STATUS=no broker READY=1 xxx")
+    assert len(message) == len("STATUS=") + 200
+
+
+def test_without_a_manager_nothing_happens() -> None:
+    assert not ServiceManager(None)
+    ServiceManager(None).ready("2 models")
+    ServiceManager("").feed()
+
+
+def test_a_manager_that_is_gone_costs_a_log_line_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ServiceManager(str(tmp_path / "nobody")).ready("2 models")
+    assert "service manager does not hear" in caplog.text
+
+
+def test_a_manager_that_does_not_read_is_not_waited_for(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+    service_manager = ServiceManager(manager.address)
+    for _ in range(2000):
+        service_manager.feed()
+    assert "service manager does not hear" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("usec", "pid", "expected_s"),
+    [
+        pytest.param("30000000", str(os.getpid()), 30.0, id="its own process id"),
+        ("30000000", None, 30.0),
+        ("30000000", "1", None),
+        (None, None, None),
+        ("soon", None, None),
+    ],
+)
+def test_the_watchdog_is_this_processs_own(usec: str | None, pid: str | None, expected_s: float | None) -> None:
+    assert ServiceManager("@x", watchdog_usec=usec, watchdog_pid=pid).watchdog_s == expected_s
+
+
+async def live(manager: Manager, lives: list[Life]) -> list[list[str]]:
+    """What is heard after each of these looks, at a watchdog of 30 ms."""
+    heard: list[list[str]] = []
+    remaining = iter(lives)
+
+    def look() -> Life:
+        if heard or manager_has_looked:
+            heard.append(manager.heard())
+        manager_has_looked.append(True)
+        try:
+            return next(remaining)
+        except StopIteration:
+            raise asyncio.CancelledError from None
+
+    manager_has_looked: list[bool] = []
+    with suppress(asyncio.CancelledError):
+        await report_life(ServiceManager(manager.address, watchdog_usec="30000"), look)
+    return heard
+
+
+def test_readiness_is_told_once_and_after_the_wait_for_it(manager: Manager) -> None:
+    heard = asyncio.run(live(manager, [STARTING, STARTING, SERVING, SERVING]))
+    more_time = "EXTEND_TIMEOUT_USEC=30000000\nSTATUS=waiting for the broker"
+    assert heard == [[more_time], [more_time], ["READY=1\nSTATUS=2 models", "WATCHDOG=1"], ["WATCHDOG=1"]]
+
+
+def test_a_fault_starves_the_watchdog_and_says_why(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+    heard = asyncio.run(live(manager, [SERVING, STUCK, STUCK, SERVING]))
+    assert heard[1:] == [["STATUS=worker 7 answers nothing"], [], ["STATUS=2 models", "WATCHDOG=1"]]
+    assert caplog.text.count("the watchdog is not fed: worker 7 answers nothing") == 1
+
+
+def test_a_fault_while_starting_asks_for_no_more_time(manager: Manager) -> None:
+    faulty = Life(ready=False, fault="the connection's task ended", status="")
+    heard = asyncio.run(live(manager, [STARTING, faulty, faulty]))
+    assert heard[1:] == [["STATUS=the connection's task ended"], []]
+
+
+def test_an_agent_that_lost_its_broker_stays_ready_and_alive(manager: Manager) -> None:
+    heard = asyncio.run(live(manager, [SERVING, STARTING]))
+    assert heard[1] == ["STATUS=waiting for the broker", "WATCHDOG=1"]

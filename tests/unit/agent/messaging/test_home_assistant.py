@@ -1,0 +1,71 @@
+"""The discovery message, against Home Assistant's own schema."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from drupelet_agent.messaging.home_assistant import Discovery
+from drupelet_shared.contract.topics import DeviceTopics
+from support.agent.home_assistant import DeviceDiscovery, Gone
+
+TOPICS = DeviceTopics("pi.7")
+
+
+def describe(discovery: Discovery, models: Sequence[str]) -> DeviceDiscovery:
+    publication = discovery.describe(models)
+    assert publication.retain
+    assert publication.topic == "homeassistant/device/drupelet_pi_7/config"
+    return DeviceDiscovery.model_validate_json(publication.payload)
+
+
+@pytest.fixture
+def discovery() -> Discovery:
+    return Discovery(TOPICS, board="Raspberry Pi 4", interval_s=10)
+
+
+def test_every_sensor_is_valid_and_has_a_name_and_an_identity_of_its_own(discovery: Discovery) -> None:
+    found = describe(discovery, ["digits", "faces.v2"])
+    entities = found.entities()
+    assert len({entity.unique_id for entity in entities.values()}) == len(entities)
+    assert len({entity.name for entity in entities.values()}) == len(entities)
+    assert {"temperature", "memory", "connection", "digits_latency_p50", "digits_latency_p99"} <= entities.keys()
+    assert {"digits_requests", "digits_errors", "digits_problem", "faces_v2_latency_p99"} <= entities.keys()
+    assert found.device.model == "Raspberry Pi 4"
+
+
+def test_numbers_expire_when_telemetry_stops_and_retained_states_do_not(discovery: Discovery) -> None:
+    for key, entity in describe(discovery, ["digits"]).entities().items():
+        is_telemetry = "/telemetry/" in entity.state_topic
+        assert entity.expire_after == (40 if is_telemetry else None), key
+
+
+def test_a_short_interval_still_leaves_a_whole_second() -> None:
+    entities = describe(Discovery(TOPICS, board="x", interval_s=0.1), []).entities()
+    assert entities["temperature"].expire_after == 1
+
+
+def test_a_lost_device_makes_its_sensors_unavailable_and_its_connection_off(discovery: Discovery) -> None:
+    found = describe(discovery, [])
+    assert [(item.topic, item.payload_not_available) for item in found.availability] == [(TOPICS.status, "offline")]
+    connection = found.entities()["connection"]
+    assert connection.availability == []
+    assert connection.state_topic == TOPICS.status
+
+
+def test_the_sensors_of_a_model_that_is_removed_are_taken_back(discovery: Discovery) -> None:
+    before = describe(discovery, ["digits"])
+    after = describe(discovery, [])
+    gone = {key for key, component in after.components.items() if isinstance(component, Gone)}
+    assert gone == {key for key in before.components if key.startswith("digits_")}
+    assert all(before.components[key].platform == after.components[key].platform for key in gone)
+    assert {
+        key for key, found in describe(discovery, ["digits"]).components.items() if isinstance(found, Gone)
+    } == set()
+
+
+def test_only_home_assistants_own_birth_counts(discovery: Discovery) -> None:
+    assert discovery.is_birth("homeassistant/status", b"online")
+    assert not discovery.is_birth("homeassistant/status", b"offline")
+    assert not discovery.is_birth("homeassistant/other", b"online")

@@ -1,0 +1,204 @@
+"""The store on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from drupelet_agent.errors import NoPreviousError, NotInstalledError, ReleaseTooOldError, StoreBusyError, StoreError
+from drupelet_agent.store.measurements import KeptMeasurements, read_measurements, write_measurements
+from drupelet_agent.store.records import Activation
+from drupelet_agent.store.store import Store
+from support.agent.values import make_activation
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "state")
+    store.create()
+    return store
+
+
+def put(store: Store, activation: Activation) -> None:
+    """Commit a package folder and activate it, as an installation does."""
+    with store.lock(), store.staging_folder() as folder:
+        (folder / "package").mkdir()
+        store.commit(folder / "package", activation.digest)
+        store.activate(activation)
+        store.collect()
+
+
+def test_an_activated_release_is_the_target_state(store: Store) -> None:
+    activation = make_activation()
+    put(store, activation)
+    assert store.active() == {"digits": activation}
+
+
+def test_a_second_process_cannot_change_the_store_meanwhile(store: Store, tmp_path: Path) -> None:
+    with store.lock(), pytest.raises(StoreBusyError), Store(tmp_path / "state").lock():
+        pass
+
+
+def test_the_next_writer_clears_what_an_interrupted_one_left(store: Store, tmp_path: Path) -> None:
+    leftover = tmp_path / "state/staging/abandoned"
+    leftover.mkdir()
+    (leftover / "part").write_bytes(b"half")
+    with store.lock():
+        assert not leftover.exists()
+
+
+def test_staging_is_empty_after_a_failed_installation(store: Store, tmp_path: Path) -> None:
+    def fail_halfway() -> None:
+        with store.lock(), store.staging_folder() as folder:
+            (folder / "part").write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
+    assert list((tmp_path / "state/staging").iterdir()) == []
+
+
+def test_rolling_back_swaps_the_two_latest_releases(store: Store) -> None:
+    first, second = make_activation(release=1), make_activation(release=2)
+    put(store, first)
+    put(store, second)
+    assert store.roll_back("digits") == first
+    assert store.active() == {"digits": first}
+    assert store.roll_back("digits") == second
+
+
+def test_the_highest_release_is_remembered_through_a_rollback(store: Store) -> None:
+    put(store, make_activation(release=1))
+    put(store, make_activation(release=2))
+    store.roll_back("digits")
+    with pytest.raises(ReleaseTooOldError, match="release 1: this device has activated release 2"):
+        store.check_release("digits", release=1, digest="c" * 64)
+
+
+def test_an_equal_release_with_other_content_is_refused(store: Store) -> None:
+    put(store, make_activation(release=2))
+    with pytest.raises(ReleaseTooOldError):
+        store.check_release("digits", release=2, digest="c" * 64)
+
+
+def test_the_same_package_may_be_installed_again(store: Store) -> None:
+    activation = make_activation(release=2)
+    put(store, make_activation(release=1))
+    put(store, activation)
+    store.check_release("digits", release=2, digest=activation.digest)
+    put(store, activation)
+    assert store.roll_back("digits") == make_activation(release=1)
+
+
+def test_packages_nobody_refers_to_are_collected(store: Store) -> None:
+    for release in (1, 2, 3):
+        put(store, make_activation(release=release))
+    present = [store.package_folder(f"{release:064x}").is_dir() for release in (1, 2, 3)]
+    assert present == [False, True, True]
+
+
+def test_rolling_back_an_unknown_model_names_the_known_ones(store: Store) -> None:
+    put(store, make_activation("faces"))
+    with pytest.raises(NotInstalledError, match="'digits' is not installed; installed: faces"):
+        store.roll_back("digits")
+
+
+def test_rolling_back_the_first_release_is_refused(store: Store) -> None:
+    put(store, make_activation())
+    with pytest.raises(NoPreviousError):
+        store.roll_back("digits")
+
+
+def test_a_damaged_record_is_named(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "state/models/digits.json").write_text("{", encoding="utf-8")
+    with pytest.raises(StoreError, match=r"digits\.json: damaged"):
+        store.record("digits")
+
+
+def test_the_fingerprint_changes_with_every_activation(store: Store) -> None:
+    before = store.fingerprint()
+    put(store, make_activation(release=1))
+    between = store.fingerprint()
+    put(store, make_activation(release=2))
+    assert len({before, between, store.fingerprint()}) == 3
+
+
+def test_a_store_that_cannot_be_made_is_an_error_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(StoreError, match="file/state"):
+        Store(tmp_path / "file/state").create()
+
+
+def test_a_new_plan_keeps_the_release_before_and_is_remembered_with_its_reason(store: Store) -> None:
+    put(store, make_activation(release=1))
+    put(store, make_activation(release=2))
+    tuned = make_activation(release=2, variant="ort-static-wi8-ai8")
+    store.retune(tuned, why="usable cores 2 -> 4")
+    record = store.record("digits")
+    assert (record.active, record.previous) == (tuned, make_activation(release=1))
+    assert [(change.what, change.release) for change in record.changes] == [
+        ("installed", 1),
+        ("installed", 2),
+        ("tuned", 2),
+    ]
+    assert record.changes[-1].why == "usable cores 2 -> 4"
+    assert record.changes[-1].runs == "ort-static-wi8-ai8, 1 x 1 threads, p99 2.00 ms"
+
+
+def test_a_plan_for_a_release_that_is_no_longer_active_is_refused(store: Store) -> None:
+    put(store, make_activation(release=1))
+    put(store, make_activation(release=2))
+    with pytest.raises(StoreError, match="release 1 is no longer active"):
+        store.retune(make_activation(release=1), why="late")
+    assert store.active()["digits"].release == 2
+
+
+def test_a_roll_back_says_whether_somebody_asked_for_it(store: Store) -> None:
+    put(store, make_activation(release=1))
+    put(store, make_activation(release=2))
+    store.roll_back("digits", because="it broke its contract")
+    store.roll_back("digits")
+    changes = store.record("digits").changes[-2:]
+    assert [(change.what, change.why) for change in changes] == [
+        ("rolled_back_by_itself", "it broke its contract"),
+        ("rolled_back", "asked for, from release 1"),
+    ]
+
+
+def test_only_the_latest_changes_are_kept(store: Store) -> None:
+    put(store, make_activation())
+    for number in range(30):
+        store.retune(make_activation(), why=str(number))
+    assert [change.why for change in store.record("digits").changes] == [str(number) for number in range(20, 30)]
+
+
+def test_one_process_measures_at_a_time_and_others_can_tell(store: Store, tmp_path: Path) -> None:
+    assert not store.is_measuring()
+    other = Store(tmp_path / "state")
+    with store.measuring(patience_s=0.0):
+        assert other.is_measuring()
+        with pytest.raises(StoreBusyError, match="another process is measuring"), other.measuring(patience_s=0.1):
+            pass
+    assert not other.is_measuring()
+
+
+def test_measuring_does_not_keep_others_from_changing_the_store(store: Store, tmp_path: Path) -> None:
+    with store.measuring(patience_s=0.0), Store(tmp_path / "state").lock():
+        pass
+
+
+def test_measurements_go_with_their_package(store: Store) -> None:
+    for release in (1, 2, 3):
+        activation = make_activation(release=release)
+        path = store.measurements_path(activation.digest)
+        write_measurements(path, KeptMeasurements(by_conditions={str(release): ()}))
+        put(store, activation)
+    kept = [read_measurements(store.measurements_path(f"{n:064x}")).by_conditions for n in (1, 2, 3)]
+    assert kept == [{}, {"2": ()}, {"3": ()}]
+
+
+def test_damaged_measurements_are_as_good_as_none(store: Store) -> None:
+    path = store.measurements_path(f"{1:064x}")
+    path.write_text("{", encoding="utf-8")
+    assert read_measurements(path) == KeptMeasurements()

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from drupelet_host.errors import DataError, ExportError
+from drupelet_host.evaluation.scoring import evaluate_session
+from drupelet_host.export.litert import export_litert, quantize_litert, require_litert
+from drupelet_shared.engines.registry import load_engine
+from support.model.tiny_project import INPUT_SHAPE, trained, validation_samples
+
+INSTALLED = importlib.util.find_spec("litert_torch") is not None
+needs_converter = pytest.mark.skipif(not INSTALLED, reason="litert-torch is not installed: make test-litert")
+
+
+class Branching(nn.Module):
+    """Decides by a value, which torch.export cannot follow."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs if inputs.sum() > 0 else -inputs
+
+
+class Counting(nn.Module):
+    """Computes something else on every call, which a graph cannot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return inputs * self.calls
+
+
+@pytest.fixture(scope="module")
+def float_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("export") / "model.tflite"
+    export_litert(trained().model, INPUT_SHAPE, path)
+    return path
+
+
+@needs_converter
+def test_the_exported_litert_model_scores_what_pytorch_scores(float_model: Path) -> None:
+    session = load_engine("litert").load(float_model, threads=1)
+    assert evaluate_session(session, validation_samples()) == trained().evaluate(trained().model)
+    assert [(spec.name, spec.shape) for spec in session.inputs] == [("input", INPUT_SHAPE)]
+    assert [(spec.name, spec.shape) for spec in session.outputs] == [("output", (1, 4))]
+
+
+@needs_converter
+def test_the_same_model_converts_to_the_same_litert_bytes(float_model: Path, tmp_path: Path) -> None:
+    export_litert(trained().model, INPUT_SHAPE, tmp_path / "again.tflite")
+    assert (tmp_path / "again.tflite").read_bytes() == float_model.read_bytes()
+
+
+@needs_converter
+def test_the_litert_file_names_no_path_of_this_machine(float_model: Path) -> None:
+    content = float_model.read_bytes()
+    assert b".py" not in content
+    assert b"site-packages" not in content
+    assert str(float_model.parent).encode() not in content
+
+
+@needs_converter
+def test_the_quantized_litert_model_is_smaller_agrees_and_takes_floats(float_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "int8.tflite"
+    quantize_litert(float_model, path, calibration=trained().train.inputs[:64])
+    session = load_engine("litert").load(path, threads=1)
+    assert evaluate_session(session, validation_samples()) >= trained().evaluate(trained().model) - 0.05
+    assert path.stat().st_size < float_model.stat().st_size / 2
+    assert session.inputs == load_engine("litert").load(float_model, threads=1).inputs
+
+
+@needs_converter
+def test_the_same_calibration_quantizes_to_the_same_litert_bytes(float_model: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.tflite", "b.tflite")]
+    for path in paths:
+        quantize_litert(float_model, path, calibration=trained().train.inputs[:8])
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@needs_converter
+def test_the_order_of_the_calibration_samples_does_not_matter(float_model: Path, tmp_path: Path) -> None:
+    samples = trained().train.inputs[:8]
+    quantize_litert(float_model, tmp_path / "a.tflite", calibration=samples)
+    quantize_litert(float_model, tmp_path / "b.tflite", calibration=samples[::-1])
+    assert (tmp_path / "a.tflite").read_bytes() == (tmp_path / "b.tflite").read_bytes()
+
+
+@needs_converter
+def test_a_litert_export_that_computes_something_else_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="outputs differ from PyTorch's by"):
+        export_litert(Counting(), (1, 4), tmp_path / "model.tflite")
+
+
+@needs_converter
+def test_a_file_that_is_no_litert_model_cannot_be_quantized(tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(b"not a model")
+    with pytest.raises(ExportError, match=r"int8\.tflite: LiteRT's quantize ended with status 1: \S"):
+        quantize_litert(tmp_path / "model.tflite", tmp_path / "int8.tflite", calibration=trained().train.inputs[:1])
+
+
+def test_a_model_that_cannot_be_traced_is_not_converted(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"torch\.export cannot trace the model"):
+        export_litert(Branching(), (1, 4), tmp_path / "model.tflite")
+
+
+def test_litert_quantization_needs_calibration_samples(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="0 samples"):
+        quantize_litert(tmp_path / "any", tmp_path / "int8.tflite", calibration=trained().train.inputs[:0])
+
+
+@pytest.mark.skipif(INSTALLED, reason="litert-torch is installed")
+def test_a_missing_converter_is_named_with_how_to_install_it() -> None:
+    with pytest.raises(ExportError, match=r"litert_torch not installed: pip install 'drupelet\[host,litert-convert\]'"):
+        require_litert()

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from rich.console import Console, RenderableType
+
+from drupelet_host.fleet.details import show_device
+from drupelet_host.fleet.rows import SORT_KEYS, Order, Row, filter_rows, make_rows, sort_rows
+from drupelet_host.fleet.sparkline import draw_sparkline
+from drupelet_host.fleet.state import WINDOWS_KEPT, Fleet
+from drupelet_host.fleet.summary import Overview
+from drupelet_host.fleet.table import show_table
+from drupelet_shared.contract.topics import DeviceTopics, FleetTopics
+from drupelet_shared.errors import InvalidValueError
+from support.agent.fleets import (
+    Announced,
+    SimulatedFleet,
+    birth,
+    device_window,
+    limit_crossed,
+    model_state,
+    model_window,
+)
+
+
+def fleet_of(*messages: Announced, at_s: float = 0.0) -> Fleet:
+    fleet = Fleet(FleetTopics())
+    for message in messages:
+        fleet.receive(message.topic, message.payload, at_s=at_s)
+    return fleet
+
+
+def only_row(fleet: Fleet, *, now_s: float = 0.0) -> Row:
+    (row,) = make_rows(fleet, now_s=now_s)
+    return row
+
+
+def printed(renderable: RenderableType) -> str:
+    console = Console(width=200, force_terminal=False)
+    with console.capture() as capture:
+        console.print(renderable)
+    return capture.get()
+
+
+def test_a_row_says_what_the_device_said() -> None:
+    row = only_row(
+        fleet_of(
+            birth("pi-1"),
+            model_state("pi-1"),
+            device_window("pi-1", throttling=("throttled", "under_voltage_occurred")),
+            model_window("pi-1", ok=38, overloaded=2),
+        )
+    )
+    assert row == Row(
+        device="pi-1",
+        connection="online",
+        model="digits",
+        version="1.2.0",
+        health="ready",
+        variant="ort-static-wi8-ai8",
+        plan="1 x 2 threads",
+        requests_per_s=4.0,
+        p50_ms=4.0,
+        p99_ms=8.0,
+        error_rate=pytest.approx(0.05),
+        temperature_celsius=51.6,
+        throttling=("throttled",),
+        throttled_before=True,
+        memory_used=0.25,
+    )
+
+
+def test_the_order_of_messages_does_not_matter_to_what_they_come_to() -> None:
+    messages = [birth("pi-1"), model_state("pi-1"), device_window("pi-1"), model_window("pi-1")]
+    assert only_row(fleet_of(*messages)) == only_row(fleet_of(*reversed(messages)))
+
+
+def test_a_device_that_is_offline_has_no_numbers() -> None:
+    fleet = fleet_of(birth("pi-1"), model_state("pi-1"), device_window("pi-1"), model_window("pi-1"))
+    status = birth("pi-1", state="offline")
+    fleet.receive(status.topic, status.payload, at_s=1.0)
+    row = only_row(fleet)
+    assert (row.connection, row.health, row.variant) == ("offline", "ready", "ort-static-wi8-ai8")
+    assert row.requests_per_s is row.p99_ms is row.temperature_celsius is row.memory_used is None
+
+
+def test_a_will_of_an_earlier_run_is_ignored() -> None:
+    fleet = fleet_of(birth("pi-1", session="new"))
+    late = birth("pi-1", state="offline", session="old")
+    assert fleet.receive(late.topic, late.payload, at_s=0.0) is None
+    assert only_row(fleet).connection == "online"
+
+
+def test_numbers_end_four_windows_after_the_last() -> None:
+    fleet = fleet_of(birth("pi-1"), model_state("pi-1"), device_window("pi-1"), model_window("pi-1", window_s=20.0))
+    assert only_row(fleet, now_s=40.0).connection == "online"
+    late = only_row(fleet, now_s=41.0)
+    assert (late.connection, late.temperature_celsius) == ("silent", None)
+    assert late.requests_per_s == 2.0
+    assert only_row(fleet, now_s=81.0).requests_per_s is None
+
+
+def test_a_devices_own_clock_says_how_often_it_tells() -> None:
+    fleet = fleet_of(birth("pi-1"), device_window("pi-1", uptime_s=100.0), device_window("pi-1", uptime_s=160.0))
+    assert only_row(fleet, now_s=239.0).connection == "online"
+    assert only_row(fleet, now_s=241.0).connection == "silent"
+
+
+def test_a_window_without_requests_is_no_error_and_no_latency() -> None:
+    empty = model_window("pi-1", ok=0)
+    payload = empty.payload.replace(b'"total":{', b'"gone":{')
+    fleet = fleet_of(birth("pi-1"), Announced(empty.topic, payload))
+    row = only_row(fleet)
+    assert (row.requests_per_s, row.error_rate, row.p99_ms) == (0.0, 0.0, None)
+
+
+def test_a_device_without_models_has_a_row() -> None:
+    assert only_row(fleet_of(birth("pi-1"))).model is None
+
+
+def test_a_device_that_only_told_of_a_model_is_unknown() -> None:
+    assert only_row(fleet_of(model_state("pi-1"))).connection == "unknown"
+
+
+@pytest.mark.parametrize("taken_back", [model_state("pi-1", health="removed").payload, b""])
+def test_a_model_that_is_removed_leaves(taken_back: bytes) -> None:
+    fleet = fleet_of(
+        birth("pi-1"), model_state("pi-1"), Announced(DeviceTopics("pi-1").model_state("digits"), taken_back)
+    )
+    assert only_row(fleet).model is None
+
+
+def test_a_device_whose_status_is_taken_back_leaves() -> None:
+    fleet = fleet_of(birth("pi-1"), model_state("pi-1"), Announced(DeviceTopics("pi-1").status, b""))
+    assert make_rows(fleet, now_s=0.0) == []
+
+
+@pytest.mark.parametrize("payload", [b"{", b"[]", b'{"state": "asleep"}', b"\xff"])
+def test_a_malformed_message_is_counted_and_changes_nothing(payload: bytes) -> None:
+    fleet = fleet_of(Announced(DeviceTopics("pi-1").status, payload))
+    assert fleet.malformed == 1
+    assert make_rows(fleet, now_s=0.0) == []
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "drupelet/v1/pi-1/infer/digits",
+        "drupelet/v1/pi-1/result/digits",
+        "drupelet/v1/pi-1/models/digits/state/more",
+        "drupelet/v2/pi-1/status",
+        "drupelet/v1/bad name/status",
+        "drupelet/v1/pi-1/status\n",
+    ],
+)
+def test_other_topics_have_no_effect(topic: str) -> None:
+    fleet = fleet_of(Announced(topic, b"{}"))
+    assert fleet.malformed == 0
+    assert not fleet.devices
+
+
+def test_a_fleet_is_found_under_another_prefix() -> None:
+    topics = FleetTopics(prefix="site.a/edge/")
+    assert topics.filters[0] == "site.a/edge/+/status"
+    found = topics.parse("site.a/edge/pi-1/telemetry/models/digits")
+    assert found is not None
+    assert (found.kind, found.device, found.model) == ("model_telemetry", "pi-1", "digits")
+    assert topics.parse("siteXa/edge/pi-1/status") is None
+
+
+def test_alerts_are_events_that_were_raised_and_not_cleared() -> None:
+    assert only_row(fleet_of(birth("pi-1"), limit_crossed("pi-1"))).alerts == 1
+    cleared = fleet_of(birth("pi-1"), limit_crossed("pi-1"), limit_crossed("pi-1", state="cleared", value=70.0))
+    assert only_row(cleared).alerts == 0
+
+
+def test_a_model_keeps_a_bounded_number_of_windows() -> None:
+    fleet = fleet_of(birth("pi-1"), *[model_window("pi-1")] * (WINDOWS_KEPT + 5))
+    assert len(fleet.devices["pi-1"].models["digits"].windows) == WINDOWS_KEPT
+
+
+def simulated_rows(count: int = 40) -> list[Row]:
+    simulated = SimulatedFleet(count)
+    return make_rows(fleet_of(*simulated.introduce(), *simulated.tell()), now_s=0.0)
+
+
+@pytest.mark.parametrize("key", SORT_KEYS)
+def test_rows_are_sorted_by_every_key_and_the_unknown_come_last(key: str) -> None:
+    rows = simulated_rows()
+    for order in (Order.by(key), Order.by(key).turned()):
+        values = [getattr(row, key) for row in sort_rows(rows, order)]
+        known = [value for value in values if value is not None]
+        assert values[: len(known)] == known
+        comparable = [len(value) if isinstance(value, tuple) else value for value in known]
+        assert comparable == sorted(comparable, reverse=order.reverse)
+
+
+def test_what_people_look_for_comes_first() -> None:
+    assert Order.by("p99_ms").reverse
+    assert not Order.by("device").reverse
+    with pytest.raises(InvalidValueError, match="sort 'speed': expected one of device, connection"):
+        Order.by("speed")
+
+
+def test_a_filter_wants_each_of_its_words_somewhere() -> None:
+    rows = simulated_rows()
+    assert {row.device for row in filter_rows(rows, "PI-001 det")} == {"pi-001"}
+    assert {row.health for row in filter_rows(rows, "failed")} == {"failed"}
+    assert all(row.throttling for row in filter_rows(rows, "throttled"))
+    assert filter_rows(rows, "  ") == rows
+    assert filter_rows(rows, "nothing-like-it") == []
+
+
+def test_the_summary_counts_what_is_there() -> None:
+    simulated = SimulatedFleet(40)
+    summary = Overview.of(fleet_of(*simulated.introduce(), *simulated.tell()), 0.0).summary
+    assert (summary.devices, summary.online, summary.models) == (40, 38, 60)
+    # Two are offline with three models, and two have models that failed.
+    assert summary.ready == 60 - 4 - 3
+    assert summary.alerts == 2
+
+
+def test_the_printed_table_has_the_words_of_each_row() -> None:
+    lines = printed(show_table(simulated_rows())).splitlines()
+    assert lines[0].split()[:5] == ["device", "status", "model", "health", "variant"]
+    hot = next(line for line in lines if line.startswith("pi-005"))
+    assert "throttled" in hot
+    assert "°C" in hot
+    assert next(line for line in lines if line.startswith("pi-019")).split()[1] == "offline"
+
+
+def test_the_details_say_why_a_model_failed_and_what_happened() -> None:
+    text = "worker \x1b[31mdied[/]"
+    fleet = fleet_of(
+        birth("pi-1"),
+        device_window("pi-1"),
+        limit_crossed("pi-1"),
+        model_state("pi-1", health="failed", error=text),
+        model_window("pi-1", ok=10, overloaded=30),
+    )
+    shown = printed(show_device(fleet.devices["pi-1"], 0.0))
+    assert "worker �[31mdied[/]" in shown
+    assert "raised temperature: the processor has 82.5 °C" in shown
+    assert "4.0 requests/s, 75 % errors  ok 10, overloaded 30" in shown
+    assert "lowest p99 of those that fit" in shown
+
+
+@pytest.mark.parametrize(
+    ("values", "drawn"),
+    [
+        ([], ""),
+        ([0.0, 0.0], "▁▁"),
+        ([1.0, 2.0, 8.0], "▂▃█"),
+        ([None, 4.0, None, 8.0], " ▅ █"),
+        ([100.0, 1.0, 2.0, 4.0], "▃▅█"),
+    ],
+)
+def test_a_sparkline_has_a_block_for_each_of_the_last_values(values: list[float | None], drawn: str) -> None:
+    assert draw_sparkline(values, width=4 if len(values) < 4 or None in values else 3) == drawn
+
+
+def test_every_field_of_a_row_can_be_sent_as_json() -> None:
+    row = simulated_rows()[0]
+    assert row.to_json().keys() == {field.name for field in dataclasses.fields(Row)}
