@@ -15,6 +15,7 @@ import onnxruntime as ort
 from onnx import numpy_helper
 
 from drupelet_host.errors import ExportError
+from drupelet_shared.engines.onnxruntime import EXACT_INT8
 
 Array = npt.NDArray[Any]
 
@@ -64,6 +65,7 @@ def open_session(
     options = ort.SessionOptions()
     options.graph_optimization_level = optimisation
     options.use_deterministic_compute = True
+    options.add_session_config_entry(EXACT_INT8, "1")
     options.log_severity_level = _ERRORS_ONLY
     source = str(model) if isinstance(model, Path) else model.SerializeToString()
     try:

@@ -91,8 +91,13 @@ def _add_dequantized(graph: onnx.GraphProto, name: str, weights: Array) -> None:
     levels = np.round(weights / np.expand_dims(scale, rest)).astype(np.int8)
     graph.initializer.append(numpy_helper.from_array(levels, f"{name}_quantized"))
     graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
+    # Optional, but ONNX Runtime's transformer for exact int8 on x86 adds a scalar one where it is absent.
+    graph.initializer.append(numpy_helper.from_array(np.zeros(scale.shape, np.int8), f"{name}_zero_point"))
     node = helper.make_node(
-        "DequantizeLinear", [f"{name}_quantized", f"{name}_scale"], [f"{name}_dequantized"], axis=_CHANNEL_AXIS
+        "DequantizeLinear",
+        [f"{name}_quantized", f"{name}_scale", f"{name}_zero_point"],
+        [f"{name}_dequantized"],
+        axis=_CHANNEL_AXIS,
     )
     graph.node.insert(0, node)
 

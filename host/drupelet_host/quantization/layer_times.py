@@ -18,7 +18,7 @@ import onnxruntime as ort
 from drupelet_host.data.samples import Tensors
 from drupelet_host.onnx_files.graph import copy_model, first_output, read_constants
 from drupelet_host.quantization.layers import Layer
-from drupelet_shared.engines.onnxruntime import UNWANTED_OPTIMIZERS
+from drupelet_shared.engines.onnxruntime import EXACT_INT8, UNWANTED_OPTIMIZERS
 
 _RUNS = 30
 _WARMUP_RUNS = 5
@@ -74,6 +74,7 @@ def _open(model: onnx.ModelProto, prefix: Path) -> ort.InferenceSession:
     options.intra_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
     options.enable_profiling = True
+    options.add_session_config_entry(EXACT_INT8, "1")
     options.profile_file_prefix = str(prefix)
     return ort.InferenceSession(
         model.SerializeToString(),

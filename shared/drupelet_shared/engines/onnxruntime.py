@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ _ERRORS_ONLY = 3
 UNWANTED_OPTIMIZERS = ("WeightBiasQuantization",)
 # The model's metadata that tells of such layers.
 FLOAT_LAYERS = "drupelet.float_layers"
+# x86 with AVX2 and without VNNI adds pairs of int8 products in 16 bits, which saturate; the target adds them in 32.
+# With this option ONNX Runtime computes exactly there too, so that a workstation measures and records the answers
+# that the device gives (Quantization documentation, "When and why do I need to try U8U8?").
+EXACT_INT8 = "session.x64quantprecision"
+# The option's transformer gives a DequantizeLinear without a zero point a scalar one where a vector is required.
+_EXACT_INT8_FAILED = "x_zero_point must be null or 1D tensor"
 # How its arena and the C++ library say it; there is no status code of its own for it.
 _OUT_OF_MEMORY = ("std::bad_alloc", "Failed to allocate memory")
 
@@ -67,11 +74,14 @@ class OnnxRuntimeEngine:
     def _load(self, path: Path, options: ort.SessionOptions) -> OnnxRuntimeSession:
         try:
             session = _create(path, options)
+            disabled: tuple[str, ...] = ()
             # What a model says of itself can be read when it has been optimized.
             if FLOAT_LAYERS in session.get_modelmeta().custom_metadata_map:
                 del session
-                session = _create(path, options, disabled=UNWANTED_OPTIMIZERS)
-            return OnnxRuntimeSession(session)
+                disabled = UNWANTED_OPTIMIZERS
+                session = _create(path, options, disabled=disabled)
+            plain = partial(_create_without_exact_int8, path, options, disabled=disabled)
+            return OnnxRuntimeSession(session, reload=plain)
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
             _raise_if_out_of_memory(error)
             raise ModelLoadError(f"{path.name}: ONNX Runtime {self.version} cannot load it: {error}") from error
@@ -80,19 +90,36 @@ class OnnxRuntimeEngine:
 class OnnxRuntimeSession:
     """One model in ONNX Runtime."""
 
-    def __init__(self, session: ort.InferenceSession) -> None:
+    def __init__(self, session: ort.InferenceSession, *, reload: Callable[[], ort.InferenceSession]) -> None:
+        """Wrap a session.
+
+        Args:
+            session: The loaded model.
+            reload: Loads the model again without `EXACT_INT8`, for a model whose session that option breaks.
+        """
         self._session = session
+        self._reload = reload
         self.inputs = tuple(_spec(node) for node in session.get_inputs())
         self.outputs = tuple(_spec(node) for node in session.get_outputs())
 
     def run(self, inputs: Tensors, outputs: Sequence[str]) -> dict[str, Array]:
         """Compute the named outputs; see `Session.run`."""
         try:
-            results = self._session.run(list(outputs), {name: _feed(array) for name, array in inputs.items()})
+            results = self._run(list(outputs), {name: _feed(array) for name, array in inputs.items()})
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
             _raise_if_out_of_memory(error)
             raise InferenceFailedError(f"ONNX Runtime failed: {error}") from error
         return dict(zip(outputs, results, strict=True))
+
+    def _run(self, outputs: list[str], feed: dict[str, Array]) -> list[Array]:
+        try:
+            results: list[Array] = self._session.run(outputs, feed)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+            if _EXACT_INT8_FAILED not in str(error):
+                raise
+            self._session = self._reload()
+            results = self._session.run(outputs, feed)
+        return results
 
     def end_profiling(self) -> Path:
         """Write the profile; see `ProfiledSession.end_profiling`."""
@@ -112,7 +139,15 @@ def _options(threads: int) -> ort.SessionOptions:
     options.log_severity_level = _ERRORS_ONLY
     # Pool threads that spin on after an inference take the cores from the worker next door.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.add_session_config_entry(EXACT_INT8, "1")
     return options
+
+
+def _create_without_exact_int8(
+    path: Path, options: ort.SessionOptions, *, disabled: Sequence[str]
+) -> ort.InferenceSession:
+    options.add_session_config_entry(EXACT_INT8, "0")
+    return _create(path, options, disabled=disabled)
 
 
 def _feed(array: Array) -> Array:

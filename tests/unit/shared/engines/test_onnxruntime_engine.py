@@ -1,13 +1,23 @@
-"""What the ONNX Runtime adapter keeps ONNX Runtime from doing."""
+"""The ONNX Runtime adapter: what it keeps ONNX Runtime from doing, and int8 arithmetic as on the target."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from drupelet_shared.engines.onnxruntime import OnnxRuntimeEngine
 from support.package.served_packages import linear_model
+
+Values = Sequence[tuple[str, int, Sequence[int]]]
+Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 
 def test_it_leaves_no_identifier_on_the_disk_and_starts_no_uploader(tmp_path: Path) -> None:
@@ -28,3 +38,56 @@ print(len(list(Path("/proc/self/task").iterdir())))
     )
     assert list(home.rglob("*")) == []
     assert int(result.stdout) == 1
+
+
+def write_model(path: Path, nodes: list[onnx.NodeProto], *, inputs: Values, outputs: Values, constants: Arrays) -> Path:
+    graph = helper.make_graph(
+        nodes,
+        "probe",
+        [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in inputs],
+        [helper.make_tensor_value_info(name, kind, shape) for name, kind, shape in outputs],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_sums_of_int8_products_are_exact_on_every_processor(tmp_path: Path) -> None:
+    weights = np.full((64, 16), 127, np.int8)
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["xq", "xs", "xz"]),
+        helper.make_node("MatMulInteger", ["xq", "w", "xz"], ["y"]),
+        helper.make_node("Cast", ["y"], ["z"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["z", "xs"], ["out"]),
+    ]
+    path = write_model(
+        tmp_path / "m.onnx",
+        nodes,
+        inputs=[("x", TensorProto.FLOAT, [1, 64])],
+        outputs=[("out", TensorProto.FLOAT, [1, 16])],
+        constants={"w": weights},
+    )
+    session = OnnxRuntimeEngine().load(path, threads=1)
+    answer = session.run({"x": np.full((1, 64), 2.0, np.float32)}, ["out"])["out"]
+    assert np.allclose(answer, 64 * 2.0 * 127, rtol=1e-5)
+
+
+def test_a_dequantized_weight_without_a_zero_point_runs_on_every_processor(tmp_path: Path) -> None:
+    levels = np.arange(-120, 120, 15, dtype=np.int8).reshape(1, 4, 4)
+    scale = np.array([0.001, 0.002, 0.003, 0.004], np.float32)
+    nodes = [
+        helper.make_node("DequantizeLinear", ["levels", "scale"], ["weights"], axis=1),
+        helper.make_node("RNN", ["x", "weights", "recurrent"], ["", "last"], hidden_size=4),
+    ]
+    path = write_model(
+        tmp_path / "m.onnx",
+        nodes,
+        inputs=[("x", TensorProto.FLOAT, [1, 1, 4])],
+        outputs=[("last", TensorProto.FLOAT, [1, 1, 4])],
+        constants={"levels": levels, "scale": scale, "recurrent": np.zeros((1, 4, 4), np.float32)},
+    )
+    session = OnnxRuntimeEngine().load(path, threads=1)
+    x = np.ones((1, 1, 4), np.float32)
+    expected = np.tanh((levels[0] * scale[:, None]) @ x[0, 0])
+    for _ in range(2):
+        assert np.allclose(session.run({"x": x}, ["last"])["last"], expected, atol=1e-6)
