@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from drupelet_shared.contract.messages import Percentiles
+from drupelet_shared.timing import nearest_rank
 
 # 64 steps an octave: a reported value is at most 1/64 (1.6 %) above the recorded one, or 1 µs if that is more.
 _STEP_BITS = 6
@@ -47,10 +48,10 @@ class Histogram:
         )
 
     def _quantile(self, fraction: float) -> float:
-        wanted, seen = fraction * self._total, 0
+        rank, seen = nearest_rank(self._total, fraction), 0
         for bucket in sorted(self._counts):
             seen += self._counts[bucket]
-            if seen >= wanted and bucket != _LAST_BUCKET:
+            if seen >= rank and bucket != _LAST_BUCKET:
                 return min(_upper_microseconds(bucket) / 1e3, round(self._max_ms, 3))
         return round(self._max_ms, 3)
 
