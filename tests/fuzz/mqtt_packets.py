@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from drupelet_agent.mqtt import packets
 from drupelet_agent.mqtt.encoding import write_text, write_variable
-from drupelet_agent.mqtt.errors import MalformedPacketError
+from drupelet_agent.mqtt.errors import ProtocolError
 from drupelet_agent.mqtt.framing import Framer
 from drupelet_agent.mqtt.message import Publication
 from drupelet_agent.mqtt.properties import publish_properties
@@ -21,7 +21,7 @@ def check_packets(data: bytes) -> bool:
             assert len(body) <= _LIMIT_BYTES
             _decode(first, body)
             taken = True
-    except MalformedPacketError:
+    except ProtocolError:
         return False
     return taken
 

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from drupelet_agent.mqtt.message import Publication
-from drupelet_agent.mqtt.outgoing import Outgoing, Sending
+from drupelet_agent.mqtt.outgoing import Delivery, Outgoing
+from drupelet_agent.mqtt.packet_ids import PacketIds
+
+
+def delivery(topic: str) -> Delivery:
+    return Delivery(Publication(topic, b""), size_bytes=10)
 
 
 class Broker:
-    """What a broker knows of the publications of one session."""
+    """The publications of one session that a broker has received."""
 
     def __init__(self) -> None:
-        self.has: list[str] = []
+        self.received: list[str] = []
         self.unacknowledged: dict[int, str] = {}
 
-    def take(self, sendings: Iterable[Sending]) -> None:
-        for sending in sendings:
-            assert sending.packet_id not in self.unacknowledged
-            self.unacknowledged[sending.packet_id] = sending.publication.topic
-            if not (sending.dup and sending.publication.topic in self.has):
-                self.has.append(sending.publication.topic)
+    def receive(self, outgoing: Outgoing) -> None:
+        """Receive everything that may be sent now."""
+        while (sent := outgoing.next_ready()) is not None:
+            assert sent.packet_id not in self.unacknowledged
+            topic = sent.publication.topic
+            self.unacknowledged[sent.packet_id] = topic
+            if not (sent.is_dup and topic in self.received):
+                self.received.append(topic)
+
+    def acknowledge(self, outgoing: Outgoing) -> None:
+        """Acknowledge the oldest, and receive what may follow."""
+        packet_id = next(iter(self.unacknowledged))
+        del self.unacknowledged[packet_id]
+        assert outgoing.finish(packet_id) is not None
+        self.receive(outgoing)
 
 
 ACTIONS = st.lists(
@@ -32,41 +44,27 @@ ACTIONS = st.lists(
 
 
 @given(ACTIONS, st.integers(1, 4))
-def test_everything_arrives_in_order_and_never_more_is_out_than_the_broker_takes(actions: list[str], room: int) -> None:
-    outgoing, broker, connected, published = Outgoing(), Broker(), False, 0
+def test_everything_arrives_in_order_within_the_receive_maximum(actions: list[str], receive_maximum: int) -> None:
+    outgoing, broker, connected, published = Outgoing(PacketIds()), Broker(), False, 0
     for action in [*actions, "connect"]:
         if action == "publish":
-            broker.take(outgoing.take(Publication(str(published), b"")))
+            outgoing.add(delivery(str(published)))
+            broker.receive(outgoing)
             published += 1
         elif action == "acknowledge" and broker.unacknowledged:
-            packet_id = next(iter(broker.unacknowledged))
-            del broker.unacknowledged[packet_id]
-            broker.take(outgoing.acknowledged(packet_id))
+            broker.acknowledge(outgoing)
         elif action == "lose":
             connected = False
-            outgoing.connection_lost()
+            assert outgoing.connection_lost(blamed_up_to=0) is None
             broker.unacknowledged.clear()
         elif action.startswith("connect") and not connected:
             connected = True
-            present = action == "connect"
-            broker.take(outgoing.connected(receive_maximum=room, session_present=present))
-        assert len(broker.unacknowledged) <= room
+            outgoing.connection_opened(receive_maximum=receive_maximum, session_present=action == "connect")
+            broker.receive(outgoing)
+        assert len(broker.unacknowledged) <= receive_maximum
         assert connected or not broker.unacknowledged
     while broker.unacknowledged:
-        packet_id = next(iter(broker.unacknowledged))
-        del broker.unacknowledged[packet_id]
-        broker.take(outgoing.acknowledged(packet_id))
-    first_seen = list(dict.fromkeys(broker.has))
-    assert first_seen == [str(number) for number in range(published)]
-
-
-def test_what_was_out_keeps_its_identifier_and_says_that_it_comes_again() -> None:
-    outgoing = Outgoing()
-    list(outgoing.connected(receive_maximum=2, session_present=False))
-    (first,) = outgoing.take(Publication("a", b""))
-    outgoing.connection_lost()
-    assert list(outgoing.take(Publication("b", b""))) == []
-    again, second = outgoing.connected(receive_maximum=2, session_present=True)
-    assert (again.packet_id, again.dup) == (first.packet_id, True)
-    assert (second.publication.topic, second.dup) == ("b", False)
-    assert second.packet_id != first.packet_id
+        broker.acknowledge(outgoing)
+    first_received = list(dict.fromkeys(broker.received))
+    assert first_received == [str(number) for number in range(published)]
+    assert outgoing.pending_bytes == len(outgoing) == 0

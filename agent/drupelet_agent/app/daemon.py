@@ -76,7 +76,7 @@ class Daemon:
             self._fleet.find,
             publish=self._connection.publish,
             acknowledge=self._connection.acknowledge,
-            together=self._connection.together,
+            together=self._connection.corked,
             other=self._orders.route,
         )
         self._pools = _pools(config, self._fleet) if config.pools else None

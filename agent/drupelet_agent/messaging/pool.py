@@ -40,7 +40,7 @@ class PoolMembership:
             find,
             publish=self._connection.publish,
             acknowledge=self._connection.acknowledge,
-            together=self._connection.together,
+            together=self._connection.corked,
             other=_ignore,
         )
 

@@ -1,48 +1,59 @@
-"""The connection to the broker: MQTT 5 on the event loop, reconnecting with jittered backoff."""
+"""The connection to the broker: MQTT 5 on the event loop, which reconnects with backoff."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from drupelet_agent.mqtt import packets
-from drupelet_agent.mqtt.dialling import dial
-from drupelet_agent.mqtt.errors import ConnectFailedError, MalformedPacketError, PacketSizeError
+from drupelet_agent.mqtt.backoff import LASTED_S, Backoff
+from drupelet_agent.mqtt.dialling import CONNECT_TIMEOUT_S, RESOLVE_TIMEOUT_S, Dialler, OpenSocket
+from drupelet_agent.mqtt.errors import ConnectFailedError, EncodingError, ProtocolError
+from drupelet_agent.mqtt.handshake import Handshake
+from drupelet_agent.mqtt.keepalive import KeepAlive, KeepAliveAction
+from drupelet_agent.mqtt.limits import BrokerLimits
 from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.mqtt.options import ConnectionOptions
-from drupelet_agent.mqtt.outgoing import Outgoing, Sending
-from drupelet_agent.mqtt.packets import ConnectAnswer, Login
-from drupelet_agent.mqtt.properties import connect_properties
-from drupelet_agent.mqtt.reasons import FAILURE, MALFORMED_PACKET, PACKET_TOO_LARGE, describe_reason
+from drupelet_agent.mqtt.outcome import OutcomeCallback
+from drupelet_agent.mqtt.packets import ConnectAnswer
+from drupelet_agent.mqtt.reasons import UNSPECIFIED_ERROR, advise, may_blame_publication, problem_of_disconnect
+from drupelet_agent.mqtt.session import Session
+from drupelet_agent.mqtt.status import ConnectionEvent, ConnectionProblem, ConnectionStatus
 from drupelet_agent.mqtt.stream import Stream
 
 log = logging.getLogger(__name__)
 
-_CONNECT_TIMEOUT_S = 10.0
+_CONNACK_TIMEOUT_S = 10.0
 _HOUSEKEEPING_S = 1.0
-_FIRST_BACKOFF_S = 0.25
-_LONGEST_BACKOFF_S = 30.0
-# Past what is due by this much, the connection's own tasks no longer work.
+# Past what is due by this much, the connection's own tasks no longer run.
 _STALL_S = 15.0
-_FAREWELL_S = 1.0
-# What a broker takes that names no limit (MQTT 5, section 3.2.2.3.3).
-_RECEIVE_MAXIMUM = 65_535
+_DISCONNECT_S = 1.0
 
 
 class OnConnected(Protocol):
     """Called after each connect; without a session the broker knows nothing of earlier subscriptions and requests."""
 
     def __call__(self, *, session_present: bool) -> None:
-        """Announce and subscribe."""
+        """Subscribe, and publish what must be known."""
+
+
+class Dials(Protocol):
+    """Opens sockets to the broker; `Dialler` outside tests."""
+
+    async def dial(self) -> OpenSocket:
+        """Connect."""
 
 
 class BrokerConnection:
-    """One MQTT 5 session; everything runs on the event loop."""
+    """One MQTT 5 session and its connections, one after the other; everything runs on one event loop.
+
+    A connection is either set up as a whole or closed: an exception while one is accepted ends it, and the next attempt
+    follows after the backoff.
+    """
 
     def __init__(
         self,
@@ -50,69 +61,90 @@ class BrokerConnection:
         *,
         on_connected: OnConnected,
         on_message: Callable[[Message], None],
+        on_event: Callable[[ConnectionEvent], None] | None = None,
+        dialler: Dials | None = None,
+        backoff: Backoff | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare a session; nothing is sent before `connect` or `run`.
 
         Args:
             options: The broker and the session's limits.
-            on_connected: Called after each accepted connect, before any message of the session.
-            on_message: Takes each received message.
+            on_connected: Called after each accepted connect, before any message of the session is handled.
+            on_message: Receives each message.
+            on_event: Receives what a person should know: each kind of problem once until a connection has lasted.
+            dialler: Opens sockets; by default to the broker in the options.
+            backoff: Decides how long to wait before the next attempt.
+            clock: Returns the time in seconds, as the event loop does.
         """
         self._options = options
-        self._where = f"broker {options.host}:{options.port}"
-        self._login = Login(
-            client_id=options.client_id,
-            keepalive_s=options.keepalive_s,
-            username=options.username,
-            password=options.password,
-            will=options.will,
-            will_delay_s=options.will_delay_s,
-        )
-        self._properties = connect_properties(
-            session_expiry_s=options.session_expiry_s,
-            receive_maximum=options.receive_maximum,
-            max_packet_bytes=options.max_packet_bytes,
-        )
+        self._broker_name = f"broker {options.host}:{options.port}"
         self._on_connected = on_connected
-        self._on_message = on_message
-        self._outgoing = Outgoing()
+        self._on_event = on_event
+        self._dialler = dialler or Dialler(options.host, options.port, tls=options.tls)
+        self._backoff = backoff or Backoff()
+        self._clock = clock
+        self._session = Session(
+            max_pending_bytes=options.max_pending_bytes,
+            on_message=on_message,
+            report=self._report,
+        )
+        self._handshake = Handshake(options)
+        self._keepalive = KeepAlive(options.keepalive_s)
         self._stream: Stream | None = None
-        self._answer: asyncio.Future[ConnectAnswer] | None = None
-        self._accepted: ConnectAnswer | None = None
+        self._answer: asyncio.Future[BrokerLimits] | None = None
+        self._limits: BrokerLimits | None = None
         self._lost = asyncio.Event()
-        self._subscribing: dict[int, tuple[str, ...]] = {}
-        self._keepalive_s = float(options.keepalive_s)
-        self._ping_sent_s: float | None = None
-        self._due_s = time.monotonic() + _STALL_S
+        self._problem: ConnectionProblem | None = None
+        self._explanation = "no connection was tried yet"
+        self._reported: set[ConnectionProblem] = set()
+        self._connected_s: float | None = None
+        self._due_s = clock() + _STALL_S
 
     @property
     def connected(self) -> bool:
         """Whether the broker has accepted the session and the connection stands."""
-        return self._accepted is not None
+        return self._limits is not None
+
+    @property
+    def broker(self) -> BrokerLimits | None:
+        """The limits of the broker; None without a connection."""
+        return self._limits
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of packets that are unsent, or that the broker has not acknowledged."""
+        return self._session.pending_bytes
+
+    @property
+    def pending_count(self) -> int:
+        """How many QoS 1 publications the broker has not acknowledged."""
+        return self._session.pending_count
+
+    @property
+    def status(self) -> ConnectionStatus:
+        """Whether it is connected, and if not, why not."""
+        return ConnectionStatus(connected=self.connected, problem=self._problem, explanation=self._explanation)
 
     @property
     def stalled(self) -> bool:
         """Whether it neither keeps the connection alive nor tries for another one when it should."""
-        return time.monotonic() > self._due_s
+        return self._clock() > self._due_s
 
     async def run(self) -> None:
         """Connect, and connect again whenever the connection is lost, until cancelled."""
-        housekeeping = asyncio.create_task(self._housekeep())
-        attempt = 0
+        housekeeping = asyncio.create_task(self._keep_house())
         try:
             while True:
                 try:
-                    self._due_s = time.monotonic() + 2 * _CONNECT_TIMEOUT_S + _STALL_S
                     await self.connect()
-                    attempt = 0
                     await self._lost.wait()
-                    log.warning("broker connection lost host=%s port=%d", self._options.host, self._options.port)
                 except ConnectFailedError as error:
-                    attempt += 1
-                    log.warning("%s (attempt %d)", error, attempt)
-                ceiling_s = min(_LONGEST_BACKOFF_S, _FIRST_BACKOFF_S * 2**attempt)
-                self._due_s = time.monotonic() + ceiling_s + _STALL_S
-                await asyncio.sleep(random.uniform(0, ceiling_s))  # noqa: S311 - jitter
+                    log.warning("%s (attempt %d)", error, self._backoff.failures + 1)
+                    self._report(error.problem, str(error))
+                wait_s = self._backoff.next_s(self._problem or ConnectionProblem.CLOSED)
+                self._due_s = self._clock() + wait_s + _STALL_S
+                await asyncio.sleep(wait_s)
         finally:
             housekeeping.cancel()
 
@@ -120,54 +152,70 @@ class BrokerConnection:
         """Connect once.
 
         Raises:
-            ConnectFailedError: The broker is not there, does not answer or refuses.
+            ConnectFailedError: The broker cannot be reached, does not answer or refuses, or handling its acceptance
+                failed.
         """
+        self._due_s = self._clock() + RESOLVE_TIMEOUT_S + CONNECT_TIMEOUT_S + _CONNACK_TIMEOUT_S + _STALL_S
         self._lost.clear()
-        answer: asyncio.Future[ConnectAnswer] = asyncio.get_running_loop().create_future()
         try:
-            opened = await dial(self._options.host, self._options.port, tls=self._options.tls)
-            self._answer = answer
-            self._stream = Stream(
-                opened, max_packet_bytes=self._options.max_packet_bytes, on_packet=self._take, on_end=self._end
-            )
-            self._stream.write(packets.encode_connect(self._login, self._properties))
-            accepted = await asyncio.wait_for(answer, _CONNECT_TIMEOUT_S)
+            packet = self._handshake.encode()
+            opened = await self._dialler.dial()
+        except EncodingError as error:
+            raise ConnectFailedError(f"{self._broker_name}: {error}", problem=ConnectionProblem.REFUSED) from error
+        except (OSError, ValueError) as error:
+            # A name that IDNA cannot encode is a ValueError.
+            raise ConnectFailedError(f"{self._broker_name}: {error}") from error
+        self._answer = asyncio.get_running_loop().create_future()
+        self._stream = Stream(
+            opened,
+            max_packet_bytes=self._options.max_packet_bytes,
+            max_unsent_bytes=self._options.max_pending_bytes,
+            on_packet=self._handle,
+            on_end=self._end,
+        )
+        self._stream.write(packet)
+        try:
+            await asyncio.wait_for(self._answer, _CONNACK_TIMEOUT_S)
         except TimeoutError as error:
-            self._end("no answer")
-            raise ConnectFailedError(f"{self._where}: no answer within {_CONNECT_TIMEOUT_S:.0f} s") from error
-        except OSError as error:
-            raise ConnectFailedError(f"{self._where}: {error}") from error
-        if accepted.reason >= FAILURE:
-            self._end("refused")
-            reason = describe_reason(accepted.reason, accepted.properties.reason)
-            raise ConnectFailedError(f"{self._where} refuses the connection: {reason}")
-        log.info("connected to %s session_present=%s", self._where, accepted.session_present)
+            message = f"{self._broker_name}: no answer within {_CONNACK_TIMEOUT_S:.0f} s"
+            failure = ConnectFailedError(message, problem=ConnectionProblem.NO_ANSWER)
+            self._close()
+            raise failure from error
 
-    def publish(self, publication: Publication) -> None:
-        """Send; what has QoS 1 and finds no connection waits in the session and goes out after the next connect."""
-        if publication.qos:
-            self._send_all(self._outgoing.take(publication))
-        elif self._accepted is not None:
-            self._send(publication, packet_id=0)
+    def publish(self, publication: Publication, *, on_outcome: OutcomeCallback | None = None) -> None:
+        """Publish; a QoS 1 publication that finds no connection waits in the session for the next one.
+
+        Args:
+            publication: What is published.
+            on_outcome: Receives the outcome, once; it may be called before this returns.
+        """
+        self._session.publish(publication, on_outcome)
 
     def subscribe(self, *filters: str, retained: bool = False) -> None:
-        """Subscribe with QoS 1 to what is sent from now on, and to what is retained only where that is wanted."""
-        if self._stream is not None:
-            packet_id = self._outgoing.new_packet_id()
-            self._subscribing[packet_id] = filters
-            self._stream.write(packets.encode_subscribe(packet_id, filters, retained=retained))
+        """Subscribe with QoS 1; without a connection nothing happens, since each connect subscribes again.
+
+        Args:
+            filters: The topic filters.
+            retained: Whether retained messages are sent as well, or only what is published from now on.
+
+        Raises:
+            EncodingError: A filter is too long, or contains a character that MQTT forbids.
+        """
+        try:
+            self._session.subscribe(filters, retained=retained)
+        except ProtocolError as error:
+            self._end(error)
 
     def acknowledge(self, packet_id: int) -> None:
-        """Tell the broker that a QoS 1 message is dealt with."""
-        if self._stream is not None:
-            self._stream.write(packets.encode_puback(packet_id))
+        """Acknowledge a QoS 1 message that was received on this connection."""
+        self._session.acknowledge(packet_id)
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """What is published and acknowledged within leaves at the end, at once and in one segment."""
+    def corked(self) -> Iterator[None]:
+        """Send what is published and acknowledged within at its end: at once, and in one segment."""
         stream = self._stream
         if stream is not None:
-            stream.hold()
+            stream.cork()
         try:
             yield
         finally:
@@ -175,113 +223,135 @@ class BrokerConnection:
                 stream.flush()
 
     async def disconnect(self) -> None:
-        """Flush what waits to be written, for a second at most, and leave in good order (the will is not sent)."""
-        if self._stream is None:
-            return
-        self._stream.write(packets.encode_disconnect())
-        await self._stream.drain(timeout_s=_FAREWELL_S)
-        self._end("left")
+        """Send what waits, for a second at most, and disconnect in good order, so that the will is not sent.
 
-    async def _housekeep(self) -> None:
+        QoS 1 publications that the broker has not acknowledged by then are dropped.
+        """
+        if self._stream is not None:
+            self._stream.write(packets.encode_disconnect())
+            await self._stream.drain(timeout_s=_DISCONNECT_S)
+            self._close()
+        self._session.end("the session ended before the broker acknowledged the publication")
+
+    async def _keep_house(self) -> None:
         while True:
-            await asyncio.sleep(_HOUSEKEEPING_S)
+            await asyncio.sleep(min(_HOUSEKEEPING_S, self._keepalive.interval_s / 8))
             if self.connected:
-                self._due_s = time.monotonic() + _STALL_S
+                self._due_s = self._clock() + _STALL_S
                 self._keep_alive()
 
     def _keep_alive(self) -> None:
-        """Ask for a sign of life where nothing was sent or heard for long (MQTT 5, section 3.1.2.10)."""
-        stream, now_s = self._stream, time.monotonic()
+        stream, now_s = self._stream, self._clock()
         assert stream is not None
-        if self._ping_sent_s is not None and now_s - self._ping_sent_s > self._keepalive_s:
-            self._end(f"no answer to a ping within {self._keepalive_s:.0f} s")
-        elif self._ping_sent_s is None and now_s - min(stream.read_s, stream.written_s) >= self._keepalive_s:
-            self._ping_sent_s = now_s
+        assert self._connected_s is not None
+        if now_s - self._connected_s >= LASTED_S:
+            self._backoff.connection_ended(now_s - self._connected_s)
+            self._reported.clear()
+        action = self._keepalive.next_action(
+            now_s, read_s=stream.read_s, written_s=stream.written_s, has_unsent=stream.unsent_bytes > 0
+        )
+        if action is KeepAliveAction.PING:
             stream.write(packets.PING_REQUEST)
+        elif action is KeepAliveAction.GIVE_UP:
+            silence = f"the broker gave no answer to a ping within {self._keepalive.interval_s:.0f} s"
+            self._end(silence, problem=ConnectionProblem.NO_ANSWER)
 
-    def _take(self, first: int, body: memoryview) -> None:
+    def _handle(self, first: int, body: memoryview) -> None:
         """Handle one packet.
 
         Raises:
-            MalformedPacketError: It breaks the specification.
+            ProtocolError: It breaks the specification.
         """
-        match first >> 4:
-            case packets.PUBLISH:
-                self._hear(packets.decode_publish(first, body))
-            case packets.PUBACK:
-                packet_id, reason = packets.decode_puback(body)
-                if reason >= FAILURE:
-                    log.warning("%s does not take a message: %s", self._where, describe_reason(reason))
-                self._send_all(self._outgoing.acknowledged(packet_id))
-            case packets.PINGRESP:
-                self._ping_sent_s = None
-            case packets.SUBACK:
-                self._note_subscribed(*packets.decode_suback(body))
-            case packets.CONNACK:
-                self._accept(packets.decode_connack(body))
-            case packets.DISCONNECT:
-                self._end(describe_reason(*packets.decode_disconnect(body)))
-            case kind:
-                raise MalformedPacketError(f"a packet of type {kind}, which a client is not sent at QoS 0 and 1")
+        kind = first >> 4
+        packets.check_flags(first)
+        if kind == packets.CONNACK:
+            self._handle_connack(packets.decode_connack(body))
+        elif kind == packets.DISCONNECT:
+            code, text = packets.decode_disconnect(body)
+            self._end(f"the broker disconnected: {advise(code, text)}", code=code, problem=problem_of_disconnect(code))
+        elif not self.connected:
+            raise ProtocolError(f"a packet of type {kind} before the CONNACK")
+        elif kind == packets.PINGRESP:
+            self._keepalive.answered()
+        else:
+            self._session.handle(first, body)
 
-    def _hear(self, message: Message) -> None:
-        try:
-            self._on_message(message)
-        except Exception:
-            # The messages behind this one must still be answered.
-            log.exception("message not handled topic=%s bytes=%d", message.topic, len(message.payload))
-
-    def _accept(self, answer: ConnectAnswer) -> None:
+    def _handle_connack(self, answer: ConnectAnswer) -> None:
         if self._answer is None or self._answer.done():
-            raise MalformedPacketError("a CONNACK that nobody waits for")
-        self._answer.set_result(answer)
-        if answer.reason >= FAILURE:
+            raise ProtocolError("a CONNACK that no CONNECT asked for")
+        refusal = self._handshake.examine(answer, self._broker_name)
+        if refusal is not None:
+            self._end(refusal)
             return
-        self._accepted, self._ping_sent_s = answer, None
-        self._keepalive_s = float(answer.properties.server_keepalive_s or self._options.keepalive_s)
-        sendings = self._outgoing.connected(
-            receive_maximum=answer.properties.receive_maximum or _RECEIVE_MAXIMUM,
-            session_present=answer.session_present,
-        )
-        self._send_all(sendings)
+        limits = BrokerLimits.from_properties(answer.properties)
+        stream = self._stream
+        assert stream is not None
+        self._limits, self._connected_s = limits, self._clock()
+        self._problem, self._explanation = None, ""
+        self._keepalive = KeepAlive(limits.server_keepalive_s or self._options.keepalive_s)
+        self._session.open(stream, limits, session_present=answer.session_present)
         # Before anything that follows the CONNACK in the same read: messages of the session are sent again at once.
         self._on_connected(session_present=answer.session_present)
+        if not self._answer.done():
+            self._answer.set_result(limits)
+            log.info("connected to %s session_present=%s", self._broker_name, answer.session_present)
 
-    def _note_subscribed(self, packet_id: int, reasons: bytes) -> None:
-        for topic_filter, reason in zip(self._subscribing.pop(packet_id, ()), reasons, strict=False):
-            if reason >= FAILURE:
-                log.error("%s refuses the subscription to %s: %s", self._where, topic_filter, describe_reason(reason))
+    def _end(
+        self, why: Exception | str, *, code: int = 0, problem: ConnectionProblem = ConnectionProblem.CLOSED
+    ) -> None:
+        """Close the connection because of what happened to it, and report that.
 
-    def _send_all(self, sendings: Iterable[Sending]) -> None:
-        for sending in sendings:
-            self._send(sending.publication, packet_id=sending.packet_id, dup=sending.dup)
-
-    def _send(self, publication: Publication, *, packet_id: int, dup: bool = False) -> None:
-        assert self._accepted is not None
-        assert self._stream is not None
-        head = packets.encode_publish_head(publication, packet_id=packet_id, dup=dup)
-        limit = self._accepted.properties.maximum_packet_bytes
-        size = len(head) + len(publication.payload)
-        if limit is not None and size > limit:
-            log.error("%s takes %d bytes: not sent topic=%s bytes=%d", self._where, limit, publication.topic, size)
-            self._send_all(self._outgoing.acknowledged(packet_id))
+        Args:
+            why: What ended it.
+            code: The reason code of the broker's DISCONNECT packet.
+            problem: The kind of end.
+        """
+        if self._stream is None:
             return
-        self._stream.write(head, publication.payload)
+        reason = None
+        if isinstance(why, ConnectFailedError):
+            problem = why.problem
+        elif isinstance(why, ProtocolError):
+            problem, reason = ConnectionProblem.PROTOCOL_ERROR, why.reason
+        elif isinstance(why, Exception) and not isinstance(why, OSError):
+            problem, reason = ConnectionProblem.INTERNAL, UNSPECIFIED_ERROR
+        blames = code > 0 or problem is ConnectionProblem.CLOSED
+        self._close(reason=reason, may_blame_publication=blames and may_blame_publication(code))
+        if self._answer is None or self._answer.done():
+            log.warning("connection to %s ended: %s", self._broker_name, why)
+            self._report(problem, f"{self._broker_name}: {why}")
+            return
+        if not isinstance(why, ConnectFailedError):
+            message = f"{self._broker_name}: connection closed before it was accepted: {why}"
+            why = ConnectFailedError(message, problem=problem)
+        self._answer.set_exception(why)
 
-    def _end(self, why: Exception | str) -> None:
-        """The connection is gone, or is given up."""
-        stream, self._stream, self._accepted = self._stream, None, None
+    def _close(self, *, reason: int | None = None, may_blame_publication: bool = False) -> None:
+        """Close the connection; the session waits for the next.
+
+        Args:
+            reason: The reason code for a DISCONNECT packet; None sends none.
+            may_blame_publication: Whether the broker may have ended the connection because of a publication.
+        """
+        stream, self._stream, self._limits = self._stream, None, None
         if stream is None:
             return
-        if isinstance(why, MalformedPacketError):
-            reason = PACKET_TOO_LARGE if isinstance(why, PacketSizeError) else MALFORMED_PACKET
+        if reason is not None:
             stream.write(packets.encode_disconnect(reason))
             stream.flush()
         stream.close()
-        self._outgoing.connection_lost()
-        self._subscribing.clear()
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(OSError(f"connection closed before it was accepted: {why}"))
-        else:
-            log.info("connection to %s ended: %s", self._where, why)
+        if self._connected_s is not None:
+            self._backoff.connection_ended(self._clock() - self._connected_s)
+            self._connected_s = None
+        self._session.close(may_blame_publication=may_blame_publication)
         self._lost.set()
+
+    def _report(self, problem: ConnectionProblem, message: str) -> None:
+        """Take note of a problem, and pass it on unless it is known."""
+        if problem is not ConnectionProblem.PUBLICATION_DROPPED:
+            self._problem, self._explanation = problem, message
+            if problem in self._reported:
+                return
+            self._reported.add(problem)
+        if self._on_event is not None:
+            self._on_event(ConnectionEvent(problem, message))

@@ -1,41 +1,74 @@
-"""How MQTT 5 writes numbers, texts and bytes (section 1.5)."""
+"""Encodes and decodes the data types of MQTT 5: numbers, texts and bytes (section 1.5)."""
 
 from __future__ import annotations
 
-from drupelet_agent.mqtt.errors import MalformedPacketError
+from drupelet_agent.mqtt.errors import EncodingError, MalformedPacketError
 
 _SEVEN_BITS = 0x7F
 _MORE = 0x80
 _LONGEST = 4
+MOST_VARIABLE = 268_435_455
+# A length of two bytes comes first (section 1.5.4).
+MOST_BYTES = 65_535
 
 
 def write_variable(number: int) -> bytes:
-    """A Variable Byte Integer (section 1.5.5)."""
+    """Encode a Variable Byte Integer (section 1.5.5).
+
+    Raises:
+        EncodingError: The number needs more than four bytes.
+    """
     if number <= _SEVEN_BITS:
         return bytes((number,))
-    found = bytearray()
+    if number > MOST_VARIABLE:
+        raise EncodingError(f"a length of {number} bytes: MQTT carries at most {MOST_VARIABLE}")
+    encoded = bytearray()
     while number > _SEVEN_BITS:
-        found.append(number & _SEVEN_BITS | _MORE)
+        encoded.append(number & _SEVEN_BITS | _MORE)
         number >>= 7
-    found.append(number)
-    return bytes(found)
+    encoded.append(number)
+    return bytes(encoded)
 
 
 def write_bytes(data: bytes) -> bytes:
-    """Binary Data: a length of two bytes, and the bytes (section 1.5.6)."""
+    """Encode Binary Data: a length of two bytes, and the bytes (section 1.5.6).
+
+    Raises:
+        EncodingError: There are more than 65,535 bytes.
+    """
+    if len(data) > MOST_BYTES:
+        raise EncodingError(f"{len(data)} bytes: MQTT carries at most {MOST_BYTES} in one field")
     return len(data).to_bytes(2, "big") + data
 
 
 def write_text(text: str) -> bytes:
-    """A UTF-8 Encoded String (section 1.5.4)."""
-    return write_bytes(text.encode())
+    """Encode a UTF-8 Encoded String (section 1.5.4).
+
+    Raises:
+        EncodingError: The text is longer than 65,535 bytes in UTF-8, or contains U+0000 or a surrogate.
+    """
+    return write_bytes(encode_text(text))
+
+
+def encode_text(text: str) -> bytes:
+    """Encode a text in UTF-8, without its length.
+
+    Raises:
+        EncodingError: The text contains U+0000 or a surrogate.
+    """
+    if "\0" in text:
+        raise EncodingError("a text contains U+0000, which MQTT forbids")
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise EncodingError("a text contains a surrogate, which UTF-8 cannot encode") from error
 
 
 def read_variable(data: memoryview, start: int) -> tuple[int, int] | None:
-    """A Variable Byte Integer and where it ends; None if the data ends first.
+    """Decode a Variable Byte Integer, and return it with the position behind it; None if the data ends first.
 
     Raises:
-        MalformedPacketError: It is longer than four bytes.
+        MalformedPacketError: The integer is longer than four bytes.
     """
     number = 0
     for index in range(_LONGEST):
@@ -49,30 +82,33 @@ def read_variable(data: memoryview, start: int) -> tuple[int, int] | None:
 
 
 def read_bytes(data: memoryview, start: int) -> tuple[bytes, int]:
-    """Binary Data and where it ends.
+    """Decode Binary Data, and return it with the position behind it.
 
     Raises:
-        MalformedPacketError: It is cut short.
+        MalformedPacketError: The data ends first.
     """
     value, end = _read_prefixed(data, start)
     return bytes(value), end
 
 
 def read_text(data: memoryview, start: int) -> tuple[str, int]:
-    """A text and where it ends; what is no UTF-8 is replaced, so that no client can end the connection of another.
+    """Decode a UTF-8 Encoded String, and return it with the position behind it.
+
+    Bytes that are not UTF-8 are replaced: a broker may pass on what it did not check, and no client may end the
+    connection of another.
 
     Raises:
-        MalformedPacketError: It is cut short.
+        MalformedPacketError: The data ends first.
     """
     value, end = _read_prefixed(data, start)
     return str(value, "utf-8", "replace"), end
 
 
 def read_number(data: memoryview, start: int, *, size: int) -> tuple[int, int]:
-    """An integer of so many bytes and where it ends.
+    """Decode an integer of `size` bytes, and return it with the position behind it.
 
     Raises:
-        MalformedPacketError: It is cut short.
+        MalformedPacketError: The data ends first.
     """
     end = start + size
     if end > len(data):

@@ -1,6 +1,7 @@
-"""What MQTT carries for the agent: messages that came, and messages to send.
+"""Received messages and publications.
 
-Named tuples, which are made several times faster than frozen dataclasses: there are two for each request.
+They are named tuples, whose creation is several times faster than that of frozen dataclasses: there are two for each
+request.
 """
 
 from __future__ import annotations
@@ -9,20 +10,20 @@ from typing import NamedTuple
 
 
 class Message(NamedTuple):
-    """A message that came (MQTT 5, section 3.3).
+    """A received message (MQTT 5, section 3.3).
 
     Attributes:
-        topic: Where it was published.
-        payload: Its bytes.
-        qos: 0 or 1.
-        retain: Whether the broker had kept it.
-        dup: Whether the broker says that it has sent it before.
-        mid: Its packet identifier; 0 with QoS 0.
-        has_properties: Whether its sender gave any, and so knows MQTT 5.
-        response_topic: Where the reply goes.
-        correlation: What ties the reply to it.
-        content_type: What the payload is.
-        expiry_s: After how many seconds nobody wants it any more.
+        topic: The topic to which it was published.
+        payload: The application's bytes.
+        qos: The QoS at which it was received: 0 or 1.
+        retain: Whether it is a retained message.
+        dup: Whether the broker may have sent it before.
+        mid: The Packet Identifier; 0 at QoS 0.
+        has_properties: Whether its sender set any property, and so speaks MQTT 5.
+        response_topic: The topic for the reply.
+        correlation: The Correlation Data, which the reply repeats.
+        content_type: The type of the payload.
+        expiry_s: Seconds after which the message is no longer of use.
         user_properties: Pairs of name and value, in order.
     """
 
@@ -41,7 +42,15 @@ class Message(NamedTuple):
 
 
 class Publication(NamedTuple):
-    """A message to send; `properties` as `publish_properties` packs them."""
+    """A message to publish.
+
+    Attributes:
+        topic: The topic.
+        payload: The application's bytes.
+        qos: 0 or 1.
+        retain: Whether the broker keeps it for later subscribers.
+        properties: The properties, as `publish_properties` encodes them.
+    """
 
     topic: str
     payload: bytes

@@ -1,0 +1,61 @@
+"""How long to wait before the next attempt to connect: exponential backoff with full jitter.
+
+https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+
+from drupelet_agent.mqtt.status import ConnectionProblem
+
+_GROWTH = 3.0
+_FIRST_CEILING_S = 0.5
+_LONGEST_S = 30.0
+# A person must change something first, so asking often only fills logs.
+_LONGEST_REFUSED_S = 300.0
+# Whoever was taken over and comes back at once takes over in its turn, for ever.
+_FIRST_TAKEN_OVER_S = 60.0
+# A connection that lasted this long takes back one step of the backoff.
+_STEP_S = 5.0
+LASTED_S = 30.0
+
+_CEILINGS: Mapping[ConnectionProblem, tuple[float, float]] = {
+    ConnectionProblem.ACCOUNT_REFUSED: (_FIRST_CEILING_S, _LONGEST_REFUSED_S),
+    ConnectionProblem.PROTOCOL_VERSION: (_FIRST_CEILING_S, _LONGEST_REFUSED_S),
+    ConnectionProblem.REFUSED: (_FIRST_CEILING_S, _LONGEST_REFUSED_S),
+    ConnectionProblem.CLIENT_ID_TAKEN: (_FIRST_TAKEN_OVER_S, _LONGEST_REFUSED_S),
+}
+
+
+class Backoff:
+    """Counts the attempts and connections that ended early, and gives the next wait.
+
+    A connection resets the count only when it has lasted: a broker that accepts and disconnects at once counts as a
+    failure.
+    """
+
+    def __init__(self, *, uniform: Callable[[float, float], float] = random.uniform) -> None:
+        """Start with no failure.
+
+        Args:
+            uniform: Draws a number between two others.
+        """
+        self._uniform = uniform
+        self.failures = 0
+
+    def connection_ended(self, lasted_s: float) -> None:
+        """Take back failures for a connection that lasted so many seconds."""
+        self.failures = 0 if lasted_s >= LASTED_S else max(0, self.failures - int(lasted_s / _STEP_S))
+
+    def ceiling_s(self, problem: ConnectionProblem) -> float:
+        """Count a failure, and return the longest wait after it in seconds."""
+        first_s, longest_s = _CEILINGS.get(problem, (_FIRST_CEILING_S, _LONGEST_S))
+        ceiling_s: float = min(longest_s, first_s * _GROWTH ** min(self.failures, 16))
+        self.failures += 1
+        return ceiling_s
+
+    def next_s(self, problem: ConnectionProblem) -> float:
+        """Count a failure, and draw the wait after it in seconds."""
+        return self._uniform(0.0, self.ceiling_s(problem))

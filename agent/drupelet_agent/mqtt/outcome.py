@@ -1,0 +1,26 @@
+"""What becomes of a publication."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+
+class PublishOutcome(Enum):
+    """The end of one publication; each publication has exactly one outcome.
+
+    Attributes:
+        ACKNOWLEDGED: The broker has acknowledged it; at QoS 0, it was handed to the socket.
+        REJECTED: The broker answered with a PUBACK whose reason code is a failure (0x80 or more).
+        TOO_LARGE: It exceeds the broker's Maximum Packet Size, or it cannot be encoded as an MQTT packet.
+        DROPPED: It ended the connection several times in a row, no room was left for it, or the session ended first.
+    """
+
+    ACKNOWLEDGED = "acknowledged"
+    REJECTED = "rejected"
+    TOO_LARGE = "too_large"
+    DROPPED = "dropped"
+
+
+OutcomeCallback = Callable[[PublishOutcome, str], None]
+"""Receives the outcome of a publication, and a sentence for people that gives the reason (empty on success)."""
