@@ -88,7 +88,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: $(VENV)/.demo
 	@echo "installing the development tools into $(VENV)"
-	$(PIP) install --constraint constraints.txt --editable '.[host,agent,demo,litert]' --group test --group lint --group docs --group build
+	$(PIP) install --constraint constraints.txt --editable '.[host,agent,demo,litert,ncnn-convert]' --group test --group lint --group docs --group build
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev

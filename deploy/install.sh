@@ -22,7 +22,7 @@ usage: install.sh [OPTIONS]
 
   --offline FOLDER  install from this wheelhouse; the default where one lies beside this script
   --wheel FILE      install this wheel of drupelet, and what it needs from the package index
-  --engine NAME     with --wheel: onnxruntime, litert or both (default: onnxruntime)
+  --engine NAME     with --wheel: onnxruntime, litert, ncnn, both (the first two) or all (default: onnxruntime)
   --rollback        go back to the version before
   --uninstall       remove the agent; models, configuration and keys stay
   --purge           with --uninstall: remove those too
@@ -72,7 +72,10 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ -z "$purge" ] || [ "$action" = uninstall ] || fail "--purge goes with --uninstall" 2
-case $engine in onnxruntime | litert | both) ;; *) fail "engine '$engine': expected onnxruntime, litert or both" 2 ;; esac
+case $engine in
+onnxruntime | litert | ncnn | both | all) ;;
+*) fail "engine '$engine': expected onnxruntime, litert, ncnn, both or all" 2 ;;
+esac
 if [ -n "$root" ]; then
     [ -d "$root" ] || fail "root $root: no such folder" 2
     root=$(CDPATH='' cd -- "$root" && pwd)
@@ -200,8 +203,9 @@ fill_from_wheelhouse() {
 fill_from_index() {
     extras=agent
     [ "$engine" != both ] || extras=agent,litert
+    [ "$engine" != all ] || extras=agent,litert,ncnn
     packages=
-    [ "$engine" != litert ] || { extras=litert && packages='pillow psutil'; }
+    case $engine in litert | ncnn) extras=$engine && packages='pillow psutil' ;; esac
     mkdir -p "$base/.wheel"
     cp "$wheel" "$base/.wheel"
     environment=$inside/opt/drupelet/versions/$name

@@ -16,7 +16,7 @@ from drupelet_shared.engines.base import Engine, Session
 from drupelet_shared.engines.registry import ENGINES, load_engine
 from drupelet_shared.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError
 from drupelet_shared.tensors import Datatype, TensorSpec
-from support.model import onnx_models, tflite_models
+from support.model import ncnn_models, onnx_models, tflite_models
 from support.package.served_packages import linear_model, linear_weights
 
 IMAGE = np.linspace(0, 1, 64, dtype=np.float32).reshape(1, 1, 8, 8)
@@ -30,7 +30,11 @@ class Case:
     suffix: str
     linear: Callable[[Path], object]
     rows: Callable[[Path], object]
+    expanding: Callable[[Path], object]
 
+
+# Elements; 200 MB.
+_EXPANDED = 50_000_000
 
 CASES = (
     Case(
@@ -38,12 +42,21 @@ CASES = (
         ".onnx",
         lambda path: path.write_bytes(linear_model()),
         onnx_models.write_row_model,
+        lambda path: onnx_models.write_expanding_model(path, count=_EXPANDED),
     ),
     Case(
         "litert",
         ".tflite",
         lambda path: tflite_models.write_linear_tflite(path, linear_weights()),
         lambda path: tflite_models.write_add_tflite(path, shape=(-1, 3)),
+        lambda path: tflite_models.write_expanding_tflite(path, count=_EXPANDED),
+    ),
+    Case(
+        "ncnn",
+        ".param",
+        lambda path: ncnn_models.write_linear_ncnn(path, linear_weights()),
+        lambda path: ncnn_models.write_add_ncnn(path, shape=(-1, 3)),
+        lambda path: ncnn_models.write_expanding_ncnn(path, count=_EXPANDED),
     ),
 )
 
@@ -192,8 +205,7 @@ def test_a_model_that_needs_more_memory_than_there_is_says_so(
     case: Case, tmp_path: Path, room_bytes: int, expected: str
 ) -> None:
     path = tmp_path / f"expanding{case.suffix}"
-    write = onnx_models.write_expanding_model if case.suffix == ".onnx" else tflite_models.write_expanding_tflite
-    write(path, count=50_000_000)
+    case.expanding(path)
     command = [sys.executable, "-c", STARVED, case.name, str(path), str(room_bytes)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(done.stdout) == expected

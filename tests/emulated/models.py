@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from drupelet_host.export.ncnn import export_ncnn
 from drupelet_host.export.onnx import export_onnx
+from drupelet_host.quantization.ncnn.static import NcnnInt8Settings, calibrate_ncnn, write_ncnn_int8
 from drupelet_host.quantization.static import quantize_static
 from drupelet_host.recipe.schema import INPUT_NAME
 from drupelet_shared.engines.base import Array
@@ -22,6 +24,16 @@ def write_onnx_pair(folder: Path) -> tuple[Path, Path]:
     path, quantized = folder / "float.onnx", folder / "int8.onnx"
     export_onnx(_Network(), INPUT_SHAPE, path)
     quantize_static(path, quantized, calibration=[{INPUT_NAME: image} for image in make_images(8)])
+    return path, quantized
+
+
+def write_ncnn_pair(folder: Path) -> tuple[Path, Path]:
+    """The same network for ncnn, as float32 and as static int8."""
+    torch.manual_seed(3)
+    path, quantized = folder / "float.param", folder / "int8.param"
+    export_ncnn(_Network(), INPUT_SHAPE, path)
+    calibrated = calibrate_ncnn(path, samples=[{INPUT_NAME: image} for image in make_images(8)])
+    write_ncnn_int8(calibrated, quantized, settings=NcnnInt8Settings("minmax"))
     return path, quantized
 
 

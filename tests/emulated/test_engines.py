@@ -13,7 +13,7 @@ from drupelet_shared.engines.base import Array
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.package.golden import record_golden
 from emulated.int8_tflite import INPUT_SHAPE, write_int8_convolution
-from emulated.models import make_images, write_onnx_pair
+from emulated.models import make_images, write_ncnn_pair, write_onnx_pair
 from support.model.tflite_models import write_linear_tflite
 from support.package.served_packages import linear_weights
 
@@ -27,6 +27,11 @@ pytestmark = [pytest.mark.emulated, pytest.mark.slow, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def onnx_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return write_onnx_pair(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def ncnn_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_ncnn_pair(tmp_path_factory.mktemp("ncnn"))
 
 
 def difference(pi: EmulatedPi, engine: str, model: Path, images: list[Array]) -> float:
@@ -60,6 +65,14 @@ def test_litert_answers_static_int8_models_to_the_bit(pi: EmulatedPi, tmp_path: 
     assert difference(pi, "litert", model, images) == 0
 
 
+def test_ncnn_answers_float_models_within_rounding(pi: EmulatedPi, ncnn_pair: tuple[Path, Path]) -> None:
+    assert difference(pi, "ncnn", ncnn_pair[0], make_images(SAMPLES)) <= FLOAT_TOLERANCE
+
+
+def test_ncnn_answers_static_int8_models_within_a_step(pi: EmulatedPi, ncnn_pair: tuple[Path, Path]) -> None:
+    assert difference(pi, "ncnn", ncnn_pair[1], make_images(SAMPLES)) <= FLOAT_TOLERANCE
+
+
 def test_the_comparison_tells_another_model_apart(pi: EmulatedPi, onnx_pair: tuple[Path, Path]) -> None:
     """Float and int8 differ by quantization alone, and even that is seen."""
     float_model, int8_model = onnx_pair
@@ -73,3 +86,7 @@ def test_no_int8_dot_product_runs_on_a_cortex_a72(pi: EmulatedPi, onnx_pair: tup
         assert count(model, engine, pi=pi).dot_products == 0
         # The counter knows them where there are some: this processor has them, and both engines look for them.
         assert count(model, engine, pi=pi, cpu="cortex-a76").dot_products > 0
+
+
+def test_ncnn_runs_int8_without_dot_products_on_a_cortex_a72(pi: EmulatedPi, ncnn_pair: tuple[Path, Path]) -> None:
+    assert count(ncnn_pair[1], "ncnn", pi=pi).dot_products == 0

@@ -14,7 +14,7 @@ from drupelet_shared.errors import DrupeletError, EngineUnavailableError
 from drupelet_shared.package.manifest import MANIFEST_PATH, parse_manifest
 
 _POINTER_BYTES = 8
-_PACKAGES = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert"}
+_PACKAGES = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "ncnn": "ncnn"}
 
 
 def examine_engines(config: AgentConfig) -> Iterator[Finding]:

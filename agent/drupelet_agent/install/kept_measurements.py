@@ -13,7 +13,7 @@ from drupelet_agent.store.measurements import KeptMeasurement, KeptMeasurements
 from drupelet_shared.timing import Timing
 
 _CONDITIONS_KEPT = 8
-_ENGINE_DISTRIBUTIONS = ("onnxruntime", "ai-edge-litert", "tflite-runtime")
+_ENGINE_DISTRIBUTIONS = ("onnxruntime", "ai-edge-litert", "tflite-runtime", "ncnn")
 
 
 def key_of(snapshot: Snapshot, config: TuningConfig) -> str:

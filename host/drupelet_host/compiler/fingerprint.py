@@ -19,8 +19,8 @@ from drupelet_host.latency.machine import describe_machine
 from drupelet_host.torch_models.device import choose_device, describe_device
 
 _TOOLS = (
-    *("ai-edge-litert", "ai-edge-quantizer", "litert-torch", "numpy", "onnx", "onnxruntime", "onnxscript"),
-    *("torch", "torch-pruning"),
+    *("ai-edge-litert", "ai-edge-quantizer", "litert-torch", "ncnn", "numpy", "onnx", "onnxruntime", "onnxscript"),
+    *("pnnx", "torch", "torch-pruning"),
 )
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.progress.observer import Observer
+from drupelet_shared.engines.files import model_size_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class PassResult:
 def add_variant(state: CompileState, variant: str, path: Path) -> PassResult:
     """The result of a pass that made one more variant's file."""
     artifacts = {**state.artifacts, variant: path}
-    return PassResult(replace(state, artifacts=artifacts), {"size_bytes": float(path.stat().st_size)})
+    return PassResult(replace(state, artifacts=artifacts), {"size_bytes": float(model_size_bytes(path))})
 
 
 class Pass(Protocol):

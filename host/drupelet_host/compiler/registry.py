@@ -20,6 +20,8 @@ PASSES = {
     "optimise_onnx": "drupelet_host.compiler.passes.optimise_onnx:OptimiseOnnxPass",
     "export_litert": "drupelet_host.compiler.passes.export_litert:ExportLitertPass",
     "quantize_litert": "drupelet_host.compiler.passes.quantize_litert:QuantizeLitertPass",
+    "export_ncnn": "drupelet_host.compiler.passes.export_ncnn:ExportNcnnPass",
+    "quantize_ncnn": "drupelet_host.compiler.passes.quantize_ncnn:QuantizeNcnnPass",
     "store_float16": "drupelet_host.compiler.passes.store_float16:StoreFloat16Pass",
     "quantize_dynamic": "drupelet_host.compiler.passes.quantize_dynamic:QuantizeDynamicPass",
     "quantize_static": "drupelet_host.compiler.passes.quantize_static:QuantizeStaticPass",
@@ -47,6 +49,7 @@ _OF_MODULES = frozenset(
 )
 _OF_FILES = frozenset({"optimise_onnx"})
 _OF_LITERT = frozenset({"export_litert", "quantize_litert"})
+_OF_NCNN = frozenset({"export_ncnn", "quantize_ncnn"})
 _OF_VARIANTS = {
     "store_float16": "float16",
     "quantize_dynamic": "dynamic",
@@ -61,6 +64,8 @@ def passes_of(recipe: Recipe) -> tuple[str, ...]:
     unwanted = set(_OF_FILES if recipe.model.factory else _OF_MODULES)
     if "litert" not in recipe.export.engines:
         unwanted |= _OF_LITERT
+    if "ncnn" not in recipe.export.engines:
+        unwanted |= _OF_NCNN
     if "onnxruntime" not in recipe.export.engines:
         unwanted |= {"export_onnx", *_OF_VARIANTS} - {"quantize_aware"}
     if recipe.prune.sparsity == 0:

@@ -11,6 +11,7 @@ from drupelet_host.evaluation.memory import measure_peak_memory
 from drupelet_host.evaluation.metrics import Metric
 from drupelet_host.evaluation.scoring import evaluate_session
 from drupelet_host.latency.workstation import THOROUGH, Effort, compare_latency
+from drupelet_shared.engines.files import model_size_bytes
 from drupelet_shared.engines.registry import load_engine
 
 
@@ -35,7 +36,7 @@ def measure_models(
     return {
         name: Measurement(
             path=path,
-            size_bytes=path.stat().st_size,
+            size_bytes=model_size_bytes(path),
             metric=evaluate_session(sessions[name], samples, metric),
             timing=timings[name],
             peak_memory_bytes=_peak_memory(path, samples) if memory else None,

@@ -10,7 +10,7 @@ from drupelet_shared.timing import Timing
 
 # One thread: the same on every machine that compiles, and the case that scales to several models on one device.
 THREADS = 1
-_ENGINES: dict[str, EngineName] = {".onnx": "onnxruntime", ".tflite": "litert"}
+_ENGINES: dict[str, EngineName] = {".onnx": "onnxruntime", ".tflite": "litert", ".param": "ncnn"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,18 +51,29 @@ def check_against_pytorch(
             with torch.inference_mode():
                 expected = name_outputs(model(torch.from_numpy(sample)), names=output_names)
             for name, tensor in expected.items():
-                _compare(found[name], tensor.numpy(), path=path, tolerance=tolerance)
+                compare_outputs(found[name], tensor.numpy(), path=path, tolerance=tolerance)
     except (EngineError, RequestError) as error:
         raise ExportError(f"{path.name}: the exported model does not run: {error}") from error
 
 
-def _compare(
+def compare_outputs(
     found: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
     expected: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
     *,
     path: Path,
     tolerance: float,
 ) -> None:
+    """Compare one output of two engines.
+
+    Args:
+        found: The values that the exported model gives.
+        expected: The values that the original gives.
+        path: The exported file, for messages.
+        tolerance: The largest difference allowed, as a fraction of the largest expected value.
+
+    Raises:
+        ExportError: The shapes differ, or a value differs by more than the tolerance.
+    """
     if found.shape != expected.shape:
         raise ExportError(f"{path.name}: the output has shape {found.shape}: PyTorch gives {expected.shape}")
     scale = float(np.abs(expected).max()) or 1.0

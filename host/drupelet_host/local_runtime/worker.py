@@ -11,6 +11,7 @@ from typing import Literal
 
 from drupelet_host.local_runtime.messages import Failure, Ready, Result
 from drupelet_shared.engines.base import Engine, Session
+from drupelet_shared.engines.files import model_size_bytes
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.errors import DrupeletError
 from drupelet_shared.process_memory import read_memory
@@ -71,7 +72,7 @@ def _load(connection: Connection, path: Path, *, engine: str, threads: int, limi
     try:
         adapter: Engine = load_engine(engine)
         if limit:
-            limit_memory(limit, model_bytes=path.stat().st_size if path.is_file() else 0, threads=threads)
+            limit_memory(limit, model_bytes=model_size_bytes(path) if path.is_file() else 0, threads=threads)
         session = adapter.load(path, threads=threads)
         _check_peak(limit)
     except (_MemoryExceededError, DrupeletError, MemoryError) as error:

@@ -295,7 +295,9 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _passes_fit_together(self) -> Self:
         if self.model.file is not None and "litert" in self.export.engines:
-            raise ValueError("export.engines has 'litert': a file is compiled for onnxruntime alone; use a factory")
+            raise ValueError("export.engines has 'litert': a file is compiled for onnxruntime and ncnn; use a factory")
+        if self.model.file is not None and "onnxruntime" not in self.export.engines:
+            raise ValueError("export.engines lacks 'onnxruntime': a file's other variants are made from that one")
         if "mixed" in self.quantize.variants and "static" not in self.quantize.variants:
             raise ValueError("quantize.variants has 'mixed' without 'static', which it starts from")
         return self

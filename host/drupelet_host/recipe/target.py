@@ -53,7 +53,7 @@ TARGETS = {
         cores=4,
         channel_multiple=8,
         int8_gains=_CORTEX_A72_GAINS,
-        engine_min_versions={"onnxruntime": "1.20", "litert": "2.0"},
+        engine_min_versions={"onnxruntime": "1.20", "litert": "2.0", "ncnn": "1.0.20261020"},
     ),
 }
 DEFAULT_TARGET = "raspberry_pi_4"

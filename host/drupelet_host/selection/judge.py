@@ -15,13 +15,14 @@ from drupelet_host.evaluation.measure import measure_models
 from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.evaluation.metrics import Metric
 from drupelet_host.export.litert import export_litert, quantize_litert
+from drupelet_host.export.ncnn import export_ncnn
 from drupelet_host.export.onnx import export_onnx
 from drupelet_host.latency.workstation import BRIEF, THOROUGH
 from drupelet_host.quantization.ranges import Method
 from drupelet_host.quantization.static import StaticSettings, quantize_static
 from drupelet_host.recipe.schema import INPUT_NAME, Constraints
 from drupelet_host.selection.constraints import Check, check_constraints
-from drupelet_host.selection.variants import FLOAT, JUDGED, LITERT_FLOAT, LITERT_STATIC, STATIC
+from drupelet_host.selection.variants import FLOAT, JUDGED, LITERT_FLOAT, LITERT_STATIC, NCNN_FLOAT, NCNN_STATIC, STATIC
 from drupelet_shared.package.manifest import EngineName
 
 _METRIC_CONSTRAINT = "max_metric_drop"
@@ -84,6 +85,8 @@ class CandidateJudge:
                 paths |= self._write_onnx(model, Path(folder))
             if "litert" in self.originals:
                 paths |= self._write_litert(model, Path(folder))
+            if "ncnn" in self.originals:
+                paths |= self._write_ncnn(model, Path(folder))
             measured = self._measure(paths)
         references = {engine: measured.pop(engine, known) for engine, known in self.references.items()}
         checks = check_constraints(self.constraints, measured, references=references)
@@ -105,6 +108,19 @@ class CandidateJudge:
         export_litert(model, self.input_shape, paths[LITERT_FLOAT], output_names=self.output_names)
         calibration = np.concatenate([feed[INPUT_NAME] for feed in self.calibration.feeds])
         quantize_litert(paths[LITERT_FLOAT], paths[LITERT_STATIC], calibration=calibration)
+        return paths
+
+    def _write_ncnn(self, model: nn.Module, folder: Path) -> dict[str, Path]:
+        from drupelet_host.quantization.ncnn.static import (  # noqa: PLC0415 - an optional engine
+            NcnnInt8Settings,
+            calibrate_ncnn,
+            write_ncnn_int8,
+        )
+
+        paths = {name: folder / f"{name}.param" for name in (NCNN_FLOAT, NCNN_STATIC)}
+        export_ncnn(model, self.input_shape, paths[NCNN_FLOAT], output_names=self.output_names)
+        calibrated = calibrate_ncnn(paths[NCNN_FLOAT], samples=self.calibration.feeds)
+        write_ncnn_int8(calibrated, paths[NCNN_STATIC], settings=NcnnInt8Settings(self.method))
         return paths
 
     def _measure(self, paths: Mapping[str, Path]) -> dict[str, Measurement]:

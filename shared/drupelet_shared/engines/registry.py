@@ -10,6 +10,7 @@ from drupelet_shared.errors import EngineUnavailableError
 ENGINES = {
     "onnxruntime": "drupelet_shared.engines.onnxruntime:OnnxRuntimeEngine",
     "litert": "drupelet_shared.engines.litert:LiteRtEngine",
+    "ncnn": "drupelet_shared.engines.ncnn:NcnnEngine",
 }
 
 

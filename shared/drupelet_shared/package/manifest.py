@@ -8,7 +8,17 @@ from collections import Counter
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from drupelet_shared.contract.faults import describe_faults
 from drupelet_shared.errors import ManifestError
@@ -20,7 +30,9 @@ SIGNATURE_PATH = "model.sig"
 LABELS_PATH = "labels.txt"
 
 FilePath = Annotated[str, Field(min_length=1, max_length=255)]
-EngineName = Literal["onnxruntime", "litert"]
+EngineName = Literal["onnxruntime", "litert", "ncnn"]
+# ncnn loads a pair of files with one stem: the graph, which the variant names, and the weights.
+_GRAPH_SUFFIX, _WEIGHTS_SUFFIX = ".param", ".bin"
 
 
 class _Model(BaseModel):
@@ -132,8 +144,9 @@ class Variant(_Model):
         engine: What runs it.
         engine_min_version: The oldest version of the engine that can.
         precision: Of weights and activations.
-        path: The model file.
-        size_bytes: Of the model file.
+        path: The model file; for ncnn the graph, `NAME.param`.
+        weights_path: For ncnn the weights, `NAME.bin`; absent for every other engine.
+        size_bytes: The size of both files together.
         peak_memory_bytes: Of a process that loads and runs it.
         metrics: By name, measured in this engine.
         latency: Measured in this engine.
@@ -145,11 +158,35 @@ class Variant(_Model):
     engine_min_version: Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)*$")]
     precision: Name
     path: FilePath
+    weights_path: FilePath | None = None
     size_bytes: Annotated[int, Field(gt=0)]
     peak_memory_bytes: Annotated[int, Field(ge=0)]
     metrics: dict[str, float]
     latency: Latency
     golden: Golden
+
+    @model_validator(mode="after")
+    def _has_the_files_its_engine_loads(self) -> Self:
+        stem = self.path.removesuffix(_GRAPH_SUFFIX)
+        expected = f"{stem}{_WEIGHTS_SUFFIX}" if self.engine == "ncnn" else None
+        if self.engine == "ncnn" and stem == self.path:
+            raise ValueError(f"variant {self.id!r} is for ncnn: path {self.path!r} must end in {_GRAPH_SUFFIX!r}")
+        if self.weights_path != expected:
+            raise ValueError(f"variant {self.id!r} has weights_path {self.weights_path!r}: expected {expected!r}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_absent_weights(self, serialize: SerializerFunctionWrapHandler) -> dict[str, object]:
+        # Readers of version 0.1 refuse keys that they do not know.
+        document: dict[str, object] = serialize(self)
+        if self.weights_path is None:
+            document.pop("weights_path", None)
+        return document
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The paths of the model's files in the package."""
+        return (self.path,) if self.weights_path is None else (self.path, self.weights_path)
 
 
 class Target(_Model):
@@ -242,7 +279,7 @@ class Manifest(_Model):
 
     def _dangling(self) -> list[str]:
         declared = {entry.path for entry in self.files}
-        wanted = [(f"variant {v.id!r}", path) for v in self.variants for path in (v.path, v.golden.path)]
+        wanted = [(f"variant {v.id!r}", path) for v in self.variants for path in (*v.files, v.golden.path)]
         faults = [f"{who} names {path!r}, which is not in files" for who, path in wanted if path not in declared]
         if self.preprocessing and self.preprocessing.input not in {spec.name for spec in self.inputs}:
             faults.append(f"preprocessing names input {self.preprocessing.input!r}, which the model does not have")

@@ -39,7 +39,7 @@ def write_architecture(folder: Path, name: str) -> Path:
     inputs, labels = draw_patterns(256, shape, seed=1)
     classifies = isinstance(model(torch.from_numpy(inputs[:1])), torch.Tensor)
     if classifies:
-        _train(model, torch.from_numpy(inputs), torch.from_numpy(labels))
+        train(model, torch.from_numpy(inputs), torch.from_numpy(labels))
     (folder / "model.py").write_text(_MODEL_SOURCE.format(name=name), encoding="utf-8")
     torch.save(model.state_dict(), folder / "weights.pt")
     held, classes = draw_patterns(96, shape, seed=2)
@@ -70,8 +70,8 @@ def architecture_recipe(folder: Path, name: str, *, max_metric_drop: float, **mo
     return parse_recipe(document, folder=folder)
 
 
-def _train(model: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> None:
-    """Until it is right on what it is shown: deep and recurrent networks need more passes than the others."""
+def train(model: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> None:
+    """Train until the network is right on its training data: deep and recurrent networks need more passes."""
     torch.manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(_MOST_EPOCHS):

@@ -13,6 +13,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from drupelet_host.packaging.builder import PackageDescription, build_package
 from drupelet_host.packaging.keys import generate_key_pair, load_private_key
 from drupelet_shared.engines.base import Array
+from drupelet_shared.engines.files import GRAPH_SUFFIX, model_files, model_size_bytes
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.package.golden import GoldenVectors, record_golden
 from drupelet_shared.package.manifest import (
@@ -25,13 +26,15 @@ from drupelet_shared.package.manifest import (
     Variant,
 )
 from drupelet_shared.tensors import Datatype, TensorSpec
+from support.model.ncnn_models import write_linear_ncnn
 from support.model.tflite_models import write_linear_tflite
 
 LABELS = tuple(f"digit {number}" for number in range(10))
 CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 VARIANT = "ort-fp32"
 LITERT_VARIANT = "litert-fp32"
-_ENGINES: dict[str, EngineName] = {".onnx": "onnxruntime", ".tflite": "litert"}
+NCNN_VARIANT = "ncnn-fp32"
+_ENGINES: dict[str, EngineName] = {".onnx": "onnxruntime", ".tflite": "litert", ".param": "ncnn"}
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def make_package(
     )
     files: dict[str, bytes | Path] = {"labels.txt": "\n".join(LABELS).encode() + b"\n"}
     for variant in described:
-        files[variant.path] = models[variant.id]
+        files |= dict(zip(variant.files, model_files(models[variant.id]), strict=True))
         files[variant.golden.path] = golden[variant.id].to_bytes()
     key = load_private_key(keys.private) if keys else None
     return build_package(folder, description, files, signing_key=key).path
@@ -159,6 +162,8 @@ def make_package(
 def _write_model(folder: Path, variant: str, model: bytes, write_tflite: Callable[[Path, Array], Path]) -> Path:
     if variant == LITERT_VARIANT:
         return write_tflite(folder / "model.tflite", linear_weights())
+    if variant == NCNN_VARIANT:
+        return write_linear_ncnn(folder / "model.param", linear_weights())
     path = folder / "model.onnx"
     path.write_bytes(model)
     return path
@@ -168,10 +173,11 @@ def _variant(name: str, model: Path, *, peak_memory_bytes: int) -> Variant:
     return Variant(
         id=name,
         engine=_ENGINES[model.suffix],
-        engine_min_version="1.20",
+        engine_min_version="1.0" if model.suffix == GRAPH_SUFFIX else "1.20",
         precision="fp32",
         path=f"variants/{name}/{model.name}",
-        size_bytes=model.stat().st_size,
+        weights_path=next((f"variants/{name}/{file.name}" for file in model_files(model)[1:]), None),
+        size_bytes=model_size_bytes(model),
         peak_memory_bytes=peak_memory_bytes,
         metrics={"top1": 0.1},
         latency=Latency(p50_ms=0.1, p99_ms=0.2, threads=1, machine="test"),

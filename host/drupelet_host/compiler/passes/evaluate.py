@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
@@ -11,10 +11,12 @@ from pydantic import BaseModel, ConfigDict
 
 from drupelet_host.compiler.pass_protocol import PassResult
 from drupelet_host.compiler.state import CompileState, CostCount, Training
+from drupelet_host.errors import ExportError
 from drupelet_host.evaluation.cost import count_file_parameters, count_macs, count_parameters
 from drupelet_host.evaluation.measure import measure_models
 from drupelet_host.evaluation.measurement import THREADS, Measurement
 from drupelet_host.export.litert import export_litert, require_litert
+from drupelet_host.export.ncnn import convert_onnx, export_ncnn, require_ncnn
 from drupelet_host.export.onnx import export_onnx
 from drupelet_host.progress.observer import Observer
 from drupelet_host.recipe.schema import Recipe
@@ -22,6 +24,7 @@ from drupelet_shared.package.manifest import EngineName
 
 ORIGINAL = "original"
 _LITERT: EngineName = "litert"
+_NCNN: EngineName = "ncnn"
 
 
 class EvaluateConfig(BaseModel):
@@ -51,6 +54,8 @@ class EvaluatePass:
         """Take [model] and [export]; a missing converter is found before the work starts."""
         if _LITERT in recipe.export.engines:
             require_litert()
+        if _NCNN in recipe.export.engines:
+            require_ncnn()
         return cls(EvaluateConfig.from_recipe(recipe))
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
@@ -58,9 +63,12 @@ class EvaluatePass:
         if state.training is None:
             assert state.source is not None, "a model is a module or a file"
             originals: dict[EngineName, Path] = {"onnxruntime": state.source}
+            if _NCNN in self.config.engines:
+                source, sample = state.source, state.samples.feeds[0]
+                originals |= _export_ncnn(lambda path: convert_onnx(source, path, sample=sample), state, observer)
             cost = CostCount(count_file_parameters(state.source), None)
         else:
-            originals = self._export(state.training, state.workspace)
+            originals = self._export(state.training, state, observer)
             model = state.training.original
             cost = CostCount(count_parameters(model), count_macs(model, state.training.example_input))
         observer.progressed("exported the original", done=1, total=2)
@@ -72,17 +80,35 @@ class EvaluatePass:
         made = replace(state, originals=originals, original_cost=cost, cost=cost, references=references)
         return PassResult(made, metrics)
 
-    def _export(self, training: Training, folder: Path) -> dict[EngineName, Path]:
+    def _export(self, training: Training, state: CompileState, observer: Observer) -> dict[EngineName, Path]:
         shape, names = self.config.input_shape, training.output_names
         assert shape is not None, "the recipe checks it"
         originals: dict[EngineName, Path] = {}
+        folder = state.workspace
         if "onnxruntime" in self.config.engines:
             originals["onnxruntime"] = folder / f"{ORIGINAL}.onnx"
             export_onnx(training.original, shape, originals["onnxruntime"], output_names=names)
         if _LITERT in self.config.engines:
             originals[_LITERT] = folder / f"{ORIGINAL}.tflite"
             export_litert(training.original, shape, originals[_LITERT], output_names=names)
+        if _NCNN in self.config.engines:
+            originals |= _export_ncnn(
+                lambda path: export_ncnn(training.original, shape, path, output_names=names), state, observer
+            )
+        if not originals:
+            raise ExportError("the model cannot be exported for any of export.engines: see the reasons above")
         return originals
+
+
+def _export_ncnn(export: Callable[[Path], None], state: CompileState, observer: Observer) -> dict[EngineName, Path]:
+    """The original for ncnn; nothing where ncnn cannot run it, and then the compile goes on without that engine."""
+    path = state.workspace / f"{ORIGINAL}.param"
+    try:
+        export(path)
+    except ExportError as error:
+        observer.decided(f"no variants for ncnn: {error}")
+        return {}
+    return {_NCNN: path}
 
 
 def measure_originals(state: CompileState, originals: Mapping[EngineName, Path]) -> dict[EngineName, Measurement]:

@@ -27,6 +27,7 @@ from drupelet_host.recipe.target import TargetDevice, find_target
 from drupelet_host.report.html import render_html
 from drupelet_host.selection.variants import KINDS
 from drupelet_shared.engines.base import Session
+from drupelet_shared.engines.files import model_files
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.files import write_atomically
 from drupelet_shared.package.manifest import (
@@ -77,7 +78,9 @@ class PackagePass:
         report = build_report(state, self.recipe, created=created)
         report_json, report_html = report.to_bytes(), render_html(report).encode()
         files: dict[str, bytes | Path] = {"report.json": report_json, "report.html": report_html}
-        files |= {_model_path(name, state.artifacts[name]): state.artifacts[name] for name in state.ranking}
+        files |= {
+            _model_path(name, file): file for name in state.ranking for file in model_files(state.artifacts[name])
+        }
         golden = {name: record_samples(session, state.samples.feeds) for name, session in sessions.items()}
         files |= {_golden_path(name): vectors.to_bytes() for name, vectors in golden.items()}
         if self.recipe.model.labels:
@@ -134,6 +137,7 @@ class PackagePass:
             engine_min_version=self.target.engine_min_versions[engine],
             precision=kind.precision,
             path=_model_path(name, measured.path),
+            weights_path=next((_model_path(name, file) for file in model_files(measured.path)[1:]), None),
             size_bytes=measured.size_bytes,
             peak_memory_bytes=measured.peak_memory_bytes,
             metrics={metric: measured.metric},

@@ -1,0 +1,116 @@
+"""The ncnn quantize pass: the float32 model with float16 weights, as static int8, and as int8 with float32 layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from drupelet_host.compiler.pass_protocol import PassResult, add_variant
+from drupelet_host.compiler.passes.mix_precision import DEFAULT_DROP
+from drupelet_host.compiler.state import CompileState
+from drupelet_host.errors import ExportError
+from drupelet_host.evaluation.measurement import THREADS
+from drupelet_host.evaluation.scoring import evaluate_session
+from drupelet_host.progress.observer import Observer
+from drupelet_host.quantization.choice import describe_method
+from drupelet_host.quantization.ranges import METHODS
+from drupelet_host.recipe.schema import QuantizeConfig, Recipe
+from drupelet_host.selection.variants import NCNN_FLOAT, NCNN_FLOAT16, NCNN_MIXED, NCNN_STATIC
+from drupelet_shared.engines.registry import load_engine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from drupelet_host.quantization.ncnn.choice import NcnnChoice
+    from drupelet_host.quantization.ncnn.static import NcnnCalibrated
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeNcnnPass:
+    """Makes the variants that [quantize] names; a model that cannot be made one way goes without."""
+
+    name: ClassVar[str] = "quantize_ncnn"
+    config: QuantizeConfig
+    max_metric_drop: float
+    seed: int
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe) -> Self:
+        """Take [quantize] and the limit on the metric."""
+        stated = recipe.constraints.max_metric_drop
+        return cls(recipe.quantize, DEFAULT_DROP if stated is None else stated, recipe.seed)
+
+    def run(self, state: CompileState, *, observer: Observer) -> PassResult:
+        """Quantize."""
+        if NCNN_FLOAT not in state.artifacts:
+            return PassResult(state)
+        result = PassResult(state)
+        if "float16" in self.config.variants:
+            result = self._store_float16(result.state, observer)
+        if "static" in self.config.variants:
+            try:
+                result = self._quantize(result.state, observer)
+            except ExportError as error:
+                observer.decided(f"no {NCNN_STATIC}: {error}")
+        return result
+
+    def _store_float16(self, state: CompileState, observer: Observer) -> PassResult:
+        from drupelet_host.quantization.ncnn.float16 import store_ncnn_float16  # noqa: PLC0415 - an optional engine
+
+        path = state.workspace / f"{NCNN_FLOAT16}.param"
+        try:
+            store_ncnn_float16(state.artifacts[NCNN_FLOAT], path)
+        except ExportError as error:
+            observer.decided(f"no {NCNN_FLOAT16}: {error}")
+            return PassResult(state)
+        return add_variant(state, NCNN_FLOAT16, path)
+
+    def _quantize(self, state: CompileState, observer: Observer) -> PassResult:
+        from drupelet_host.quantization.ncnn.choice import choose_ncnn_method  # noqa: PLC0415 - an optional engine
+        from drupelet_host.quantization.ncnn.static import calibrate_ncnn, write_ncnn_int8  # noqa: PLC0415
+
+        calibrated = calibrate_ncnn(state.artifacts[NCNN_FLOAT], samples=state.calibration.feeds)
+        methods = METHODS if self.config.method == "auto" else (self.config.method,)
+        judge = partial(_score, state, self.config.trial_samples, self.seed)
+        choice = choose_ncnn_method(calibrated, judge=judge, methods=methods)
+        chosen = describe_method(choice.settings.method, bias=choice.settings.biases is not None)
+        observer.decided(f"ncnn: calibrated by {chosen}: {choice.score:.4f}")
+        path = state.workspace / f"{NCNN_STATIC}.param"
+        write_ncnn_int8(calibrated, path, settings=choice.settings)
+        result = add_variant(state, NCNN_STATIC, path)
+        metrics = {
+            **result.metrics,
+            **{describe_method(one.method, bias=one.bias_correction): one.score for one in choice.scores},
+        }
+        if "mixed" in self.config.variants:
+            result = self._mix(result.state, calibrated, choice, observer)
+        return PassResult(result.state, metrics)
+
+    def _mix(
+        self, state: CompileState, calibrated: NcnnCalibrated, choice: NcnnChoice, observer: Observer
+    ) -> PassResult:
+        from drupelet_host.quantization.ncnn.choice import keep_costly_layers  # noqa: PLC0415 - an optional engine
+        from drupelet_host.quantization.ncnn.static import write_ncnn_int8  # noqa: PLC0415
+
+        judge = partial(_score, state, self.config.trial_samples, self.seed)
+        # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
+        lowest = round(judge(state.originals["ncnn"]) - state.narrow_drop(self.max_metric_drop), 9)
+        if choice.score >= lowest:
+            observer.decided(f"no {NCNN_MIXED}: every layer keeps the metric in int8")
+            return PassResult(state)
+        mixed = keep_costly_layers(calibrated, choice, judge=judge, lowest_score=lowest)
+        if mixed is None:
+            observer.decided(f"no {NCNN_MIXED}: no mixture of int8 and float32 reaches {lowest:.4f}")
+            return PassResult(state)
+        kept = ", ".join(sorted(mixed.settings.keep_float))
+        observer.decided(f"ncnn: {kept} stay in float32: {mixed.score:.4f}")
+        path = state.workspace / f"{NCNN_MIXED}.param"
+        write_ncnn_int8(calibrated, path, settings=mixed.settings)
+        return add_variant(state, NCNN_MIXED, path)
+
+
+def _score(state: CompileState, count: int, seed: int, path: Path) -> float:
+    """The metric of a file in ncnn on a part of the validation data."""
+    session = load_engine("ncnn").load(path, threads=THREADS)
+    return evaluate_session(session, state.samples.subset(count, seed=seed), state.metric)
