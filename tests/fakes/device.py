@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
@@ -13,7 +14,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from drupelet_shared.contract.messages import ModelState
+from drupelet_shared.contract.messages import DeviceStatus, ModelState
 from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.contract.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY, OK_CODE
 from drupelet_shared.inference import Encoded, InferenceReply, InferenceRequest, decode_request, encode_reply
@@ -41,6 +42,11 @@ class FakeDevice:
     client: Client
     topics: DeviceTopics
     requests: list[MQTTMessage] = field(default_factory=list)
+
+    def announce_status(self, state: Literal["online", "offline"]) -> None:
+        """Publish the retained birth message, or what a last will says."""
+        status = DeviceStatus(state=state, device=self.topics.device, session="1", agent_version="0.1.0")
+        self.client.publish(self.topics.status, status.to_bytes(), qos=1, retain=True).wait_for_publish(5)
 
     def announce(self, state: ModelState) -> None:
         """Publish a model's retained state."""
@@ -91,6 +97,7 @@ def fake_device(broker: Broker, behaviour: Behaviour = double) -> Iterator[FakeD
     client.loop_start()
     try:
         assert subscribed.wait(10)
+        device.announce_status("online")
         yield device
     finally:
         for timer in timers:

@@ -125,7 +125,7 @@ def give_orders(
                 outcomes = dict(zip(devices, pool.map(attempt, devices), strict=True))
             except BaseException:
                 # Interrupted: the threads would wait for their devices.
-                client.give_up()
+                client.cancel()
                 raise
     if control.as_json:
         print_json([_to_json(device, outcome) for device, outcome in outcomes.items()])

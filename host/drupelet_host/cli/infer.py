@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from drupelet_host.cli.broker_options import broker_address, broker_options
 from drupelet_shared.contract.topics import DEFAULT_PREFIX
+
+if TYPE_CHECKING:
+    from drupelet_host.client import BrokerAddress
+    from drupelet_host.client.inference.base import InferenceClient
+    from drupelet_shared.contract.messages import ModelState
 
 
 @click.command()
@@ -49,19 +57,16 @@ def infer(
 
     Example: drupelet infer resnet18 cat.jpg --pool door
     """
-    whom = pool or device
-    if whom is None:
-        raise click.UsageError("say who is to answer: --device NAME or --pool NAME")
+    if pool is None and device is None:
+        raise click.UsageError("name the target: --device NAME or --pool NAME")
     # Imported here because they import numpy, which `drupelet --help` does without.
     from drupelet_host.cli.tensors import print_reply, print_reply_json, read_body, write_tensors  # noqa: PLC0415
-    from drupelet_host.client import DeviceClient, PoolClient  # noqa: PLC0415
 
     address = broker_address(
         broker, password_file=password_file, ca_file=ca_file, cert_file=cert_file, key_file=key_file
     )
-    kind = PoolClient if pool else DeviceClient
-    with kind(whom, broker=address, prefix=prefix, connect_timeout_s=timeout) as client:
-        body = read_body(file, input_name=input_name, describe=lambda: client.model_state(model))
+    with _connect(device=device, pool=pool, broker=address, prefix=prefix, timeout_s=timeout) as (client, describe):
+        body = read_body(file, input_name=input_name, describe=lambda: describe(model))
         start = time.perf_counter()
         reply = client.submit(model, body, timeout_s=timeout).result()
         elapsed_ms = (time.perf_counter() - start) * 1e3
@@ -71,4 +76,26 @@ def infer(
         print_reply_json(reply)
     else:
         print_reply(reply, top=top)
-        click.echo(f"{whom} answered in {elapsed_ms:.1f} ms", err=True)
+        click.echo(f"{pool or device} answered in {elapsed_ms:.1f} ms", err=True)
+
+
+@contextmanager
+def _connect(
+    *, device: str | None, pool: str | None, broker: BrokerAddress, prefix: str, timeout_s: float
+) -> Iterator[tuple[InferenceClient, Callable[[str], ModelState]]]:
+    """Connect to a pool or else to a device that is online; also return how to ask what a model takes."""
+    from drupelet_host.client import DeviceClient, PoolClient  # noqa: PLC0415 - as above
+    from drupelet_host.errors import DataError  # noqa: PLC0415 - as above
+
+    if pool is not None:
+
+        def describe(model: str) -> ModelState:
+            raise DataError(f"pool {pool!r}, model {model!r}: a pool announces no inputs; name the input with --input")
+
+        with PoolClient(pool, broker=broker, prefix=prefix, connect_timeout_s=timeout_s) as client:
+            yield client, describe
+        return
+    assert device is not None, "one of the two is given"
+    with DeviceClient(device, broker=broker, prefix=prefix, connect_timeout_s=timeout_s) as device_client:
+        device_client.check_online(timeout_s=timeout_s)
+        yield device_client, device_client.model_state

@@ -41,7 +41,7 @@ def push(*, package: Path, control: Control, staged: bool) -> None:
         def work(client: ControlClient, device: str) -> InstalledRelease:
             observer = _Shown(device, progress)
             pushed = push_package(client, device, package, opened, activate=not staged, observer=observer)
-            if pushed.was_there:
+            if pushed.was_installed:
                 observer.say("it has this package already")
             return pushed.release
 

@@ -18,7 +18,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from drupelet_host.client.connection.address import BrokerAddress
-from drupelet_host.client.connection.connection import make_client_tls
+from drupelet_host.client.connection.tls import make_client_tls
 from drupelet_host.dashboard.bridge import Bridge
 from drupelet_host.dashboard.site import Asset, load_assets, security_headers
 

@@ -1,4 +1,4 @@
-"""A broker's messages into a fleet: one connection, one lock, one clock."""
+"""The fleet as a broker announces it: one connection, one lock, one clock."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
-from paho.mqtt.client import MQTTMessage
-
 from drupelet_host.client.connection.address import BrokerAddress
 from drupelet_host.client.connection.connection import Connection
+from drupelet_host.client.connection.transport import ReceivedMessage, TransportFactory
 from drupelet_host.fleet.state import Fleet
 from drupelet_shared.contract.topics import DEFAULT_PREFIX, Announcement, FleetTopics
 
@@ -20,7 +19,7 @@ Listener = Callable[[Announcement], None]
 
 
 class FleetFeed:
-    """A fleet that follows a broker, as a context manager; read it with `read`, which no message interrupts."""
+    """A fleet that follows a broker's messages, as a context manager; `read` sees a consistent fleet."""
 
     def __init__(
         self,
@@ -29,44 +28,54 @@ class FleetFeed:
         prefix: str = DEFAULT_PREFIX,
         connect_timeout_s: float = 10.0,
         on_change: Listener | None = None,
+        transport_factory: TransportFactory = Connection,
     ) -> None:
+        """Make a feed that is not connected yet.
+
+        Args:
+            broker: The broker's address.
+            prefix: The first levels of the topics.
+            connect_timeout_s: The limit for connecting to the broker.
+            on_change: Receives each announcement that changed the fleet, on the network thread.
+            transport_factory: Makes the connection to the broker.
+        """
         self._topics = FleetTopics(prefix=prefix)
         self._connect_timeout_s = connect_timeout_s
         self._on_change = on_change
         self._lock = threading.Lock()
         self._fleet = Fleet(self._topics)
-        self._connection = Connection(broker, on_message=self._received, keeps_session=False)
+        self._transport = transport_factory(broker, keeps_session=False)
 
     def __enter__(self) -> Self:
-        """Connect and subscribe; retained messages come from now on.
+        """Connect and subscribe; retained messages arrive from now on.
 
         Raises:
-            BrokerError: The broker cannot be reached or refuses.
+            BrokerError: The broker cannot be reached or refuses the client.
         """
         first, *others = self._topics.filters
-        self._connection.open(first, timeout_s=self._connect_timeout_s)
+        self._transport.open(first, on_message=self._receive, timeout_s=self._connect_timeout_s)
         for topic in others:
-            self._connection.subscribe(topic)
+            self._transport.subscribe(topic)
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Disconnect."""
-        self._connection.close()
+        self._transport.close()
 
     @property
     def is_connected(self) -> bool:
-        """Whether the broker is there now; the connection comes back by itself."""
-        return self._connection.is_connected
+        """Whether the connection stands now; a broken one is made again without a call."""
+        return self._transport.is_connected
 
     def read(self, view: Callable[[Fleet, float], Result]) -> Result:
-        """What `view` makes of the fleet as of now, by the fleet's clock in seconds."""
+        """Return what `view` computes from the fleet and the current time of its clock, in seconds."""
         with self._lock:
             return view(self._fleet, time.monotonic())
 
-    def _received(self, message: MQTTMessage) -> None:
+    def _receive(self, message: ReceivedMessage) -> None:
         with self._lock:
-            found = self._fleet.receive(message.topic, bytes(message.payload), at_s=time.monotonic())
-        if found is not None and self._on_change is not None:
-            self._on_change(found)
+            announcement = self._fleet.receive(message.topic, message.payload, at_s=time.monotonic())
+        if announcement is not None and self._on_change is not None:
+            self._on_change(announcement)

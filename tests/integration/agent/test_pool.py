@@ -86,4 +86,4 @@ def test_a_pool_is_asked_from_the_command_line_and_by_version(tmp_path: Path, mo
         # A pool is nobody's way to have a device give itself requests.
         ask.send(site.topics.infer("digits"), b"{}", response_topic=PoolTopics("door").infer("digits"))
         assert heard.wait_for(site.topics.result("digits"))["code"] == "invalid_request"
-    assert "say who is to answer" in drupelet(*words, status=2).stderr
+    assert "name the target: --device NAME or --pool NAME" in drupelet(*words, status=2).stderr

@@ -162,7 +162,7 @@ def test_a_broken_connection_is_survived_by_the_request(mosquitto: Broker) -> No
         future = client.submit("double", body, timeout_s=20)
         while not device.requests:
             time.sleep(0.01)
-        connected = client._connection._client.socket()
+        connected = client._transport._client.socket()
         assert connected is not None
         connected.shutdown(socket.SHUT_RDWR)
         assert future.result().outputs["x"].tolist() == [2, 4, 6]

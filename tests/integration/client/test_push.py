@@ -12,7 +12,8 @@ import pytest
 from drupelet_agent.store.store import Store
 from drupelet_host.client import BrokerAddress
 from drupelet_host.client.control.control import ControlClient
-from drupelet_host.client.control.upload import PackageFile, measure_file, upload
+from drupelet_host.client.control.package_file import PackageFile, measure_file
+from drupelet_host.client.control.upload import upload
 from drupelet_host.errors import RemoteError
 from drupelet_shared.contract.commands import InstalledRelease, InstallRequest
 from support.agent.agents import running_agent
@@ -118,7 +119,7 @@ def test_an_upload_goes_on_where_it_was_when_the_agent_was_killed(site: Site, br
         with running_agent(config):
             received = send(client, site, file)
     assert received[0] > 1_000_000
-    assert received[-1] == file.size
+    assert received[-1] == file.size_bytes
     whole = site.folder / f"state/incoming/{file.digest}.drupe"
     assert hashlib.sha256(whole.read_bytes()).hexdigest() == file.digest
 
@@ -129,7 +130,7 @@ def test_an_upload_that_is_damaged_is_thrown_away_and_one_that_is_no_package_too
     true = measure_file(path)
     with running_agent(site.configure(embedded)), control(embedded) as client:
         for file, code in (
-            (PackageFile(path, "0" * 64, true.size), "upload_digest_mismatch"),
+            (PackageFile(path, "0" * 64, true.size_bytes), "upload_digest_mismatch"),
             (true, "archive_invalid"),
         ):
             send(client, site, file)
@@ -164,8 +165,8 @@ def test_messages_that_are_no_chunks_are_answered_with_what_is_wrong(site: Site,
             (b"xx", (("Upload-Length", "1"), ("Upload-Offset", "0"))),
             (b"x", (("Upload-Length", "9"), ("Upload-Offset", "9"))),
         ):
-            with client.order(site.topics.device, "upload") as (order, give):
-                give(topic, payload, properties or (("other", "property"),))
+            with client.call(site.topics.device, "upload") as (call, send_message):
+                send_message(topic, payload, properties or (("other", "property"),))
                 with pytest.raises(RemoteError) as caught:
-                    order.next(timeout_s=20)
+                    call.next(timeout_s=20)
             assert caught.value.device_code == "invalid_upload", properties

@@ -1,41 +1,43 @@
-"""What the broker says of each published message: taken, or refused and why."""
+"""The broker's answers to published messages: accepted, or refused with a reason."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
-OnConfirmed = Callable[[str | None], None]
+from drupelet_host.client.connection.transport import ConfirmationHandler
 
 
 class Confirmations:
-    """Who waits to hear of which message; safe to use from several threads."""
+    """Matches the broker's answers to their handlers by packet identifier; safe to use from several threads.
+
+    An answer may arrive before its handler is registered, because the network thread receives it while the publisher
+    still waits for the identifier. Each handler is called exactly once.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[int, OnConfirmed] = {}
-        # The network thread may hear of a message before its publisher has said who waits.
-        self._heard: dict[int, str | None] = {}
+        self._handlers: dict[int, ConfirmationHandler] = {}
+        self._early_answers: dict[int, str | None] = {}
 
-    def expect(self, mid: int, on_confirmed: OnConfirmed) -> None:
-        """Have somebody told, with None or the reason of a refusal; once, and maybe at once.
+    def expect(self, mid: int, on_confirmed: ConfirmationHandler) -> None:
+        """Register the handler of a message's answer.
 
         Args:
-            mid: The message's identifier.
-            on_confirmed: Called on either thread; must return quickly.
+            mid: The message's packet identifier.
+            on_confirmed: Called with None, or with the reason of a refusal; at once if the answer has arrived already.
         """
         with self._lock:
-            if mid not in self._heard:
-                self._waiting[mid] = on_confirmed
+            if mid not in self._early_answers:
+                self._handlers[mid] = on_confirmed
                 return
-            refusal = self._heard.pop(mid)
+            refusal = self._early_answers.pop(mid)
         on_confirmed(refusal)
 
-    def heard(self, mid: int, refusal: str | None) -> None:
-        """The broker has answered for a message."""
+    def resolve(self, mid: int, refusal: str | None) -> None:
+        """Hand over the broker's answer; `refusal` is None for a message that it accepted."""
         with self._lock:
-            on_confirmed = self._waiting.pop(mid, None)
+            on_confirmed = self._handlers.pop(mid, None)
             if on_confirmed is None:
-                self._heard[mid] = refusal
+                self._early_answers[mid] = refusal
                 return
         on_confirmed(refusal)

@@ -1,12 +1,10 @@
-"""The MQTT 5 connection: its session survives a reconnect, its subscriptions come back when the session is gone."""
+"""The MQTT 5 connection over the network, on top of paho-mqtt."""
 
 from __future__ import annotations
 
 import logging
 import secrets
-import ssl
 import threading
-from collections.abc import Callable
 
 from paho.mqtt.client import Client, ConnectFlags, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
@@ -14,11 +12,21 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from drupelet_host.client.connection.address import BrokerAddress, TlsOptions
+from drupelet_host.client.connection.address import BrokerAddress
+from drupelet_host.client.connection.confirmations import Confirmations
+from drupelet_host.client.connection.paho_properties import publish_properties, read_message, session_expiry
+from drupelet_host.client.connection.tls import make_client_tls
+from drupelet_host.client.connection.transport import (
+    ConfirmationHandler,
+    MessageHandler,
+    MessageProperties,
+    ReceivedMessage,
+    ignore_confirmation,
+)
 from drupelet_host.errors import BrokerError
 from drupelet_shared.contract.topics import DEFAULT_PREFIX
-from drupelet_shared.errors import InvalidValueError, PayloadSizeError
-from drupelet_shared.transport import make_tls_context, set_no_delay
+from drupelet_shared.errors import PayloadSizeError
+from drupelet_shared.transport import acknowledge_now, set_no_delay
 
 log = logging.getLogger(__name__)
 
@@ -26,60 +34,79 @@ _KEEPALIVE_S = 30
 # How long the broker keeps replies for a client whose connection broke.
 _SESSION_EXPIRY_S = 120
 _MAX_RECONNECT_DELAY_S = 8
-# What topic and properties add to a packet, generously.
+# An upper bound on what topic and properties add to a packet.
 _PACKET_OVERHEAD_BYTES = 2048
-
-MessageHandler = Callable[[MQTTMessage], None]
-PublishedHandler = Callable[[int, str | None], None]
 
 
 class Connection:
-    """One client of a broker; safe to use from several threads.
+    """One MQTT 5 client of a broker; implements `Transport` and is safe to use from several threads.
 
-    Args:
-        broker: Where it is.
-        on_message: Called on the network thread.
-        keeps_session: Whether the broker keeps messages while the connection is gone. Who only watches has no use for
-            what it missed: it subscribes with QoS 0, and gets all retained messages again after each connect.
-        on_published: Called on the network thread when the broker has taken a message, or refuses it for a reason.
+    A broken connection is made again in the background. With `keeps_session` the broker stores messages meanwhile and
+    the subscriptions use QoS 1. Without it they use QoS 0 and are made again after each reconnect, which delivers all
+    retained messages anew; that suits a client that only observes.
     """
 
-    def __init__(
-        self,
-        broker: BrokerAddress,
-        *,
-        on_message: MessageHandler,
-        keeps_session: bool = True,
-        on_published: PublishedHandler | None = None,
-    ) -> None:
-        self.client_id = f"drupelet-{secrets.token_hex(8)}"
+    def __init__(self, broker: BrokerAddress, *, keeps_session: bool = True) -> None:
+        """Make a connection that is not open yet.
+
+        Args:
+            broker: The broker's address.
+            keeps_session: Whether the broker keeps messages for the client while the connection is broken.
+
+        Raises:
+            InvalidValueError: A certificate or key file of the address cannot be read.
+        """
+        self._client_id = f"drupelet-{secrets.token_hex(8)}"
         self._broker = broker
         self._topics: set[str] = set()
         self._ready = threading.Event()
         self._refusal: str | None = None
         self._max_packet_bytes: int | None = None
-        self._on_message = on_message
-        self._on_published = on_published
+        self._on_message: MessageHandler = _ignore_message
+        self._confirmations = Confirmations()
         self._session_expiry_s = _SESSION_EXPIRY_S if keeps_session else 0
         # rumqttd loses retained messages beyond 100 that wait for acknowledgements; mosquitto sends all of them.
         self._qos = 1 if keeps_session else 0
         self._client = self._build_client()
 
-    def open(self, topic: str, *, timeout_s: float) -> None:
-        """Connect and subscribe.
+    @property
+    def client_id(self) -> str:
+        """The client's identifier, which is random."""
+        return self._client_id
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection stands now; a broken one is made again without a call."""
+        return self._client.is_connected()
+
+    @property
+    def max_payload_bytes(self) -> int | None:
+        """The largest payload that fits into a packet the broker accepts; None without a limit or a connection."""
+        limit = self._max_packet_bytes
+        return None if limit is None else max(0, limit - _PACKET_OVERHEAD_BYTES)
+
+    def open(self, topic: str, *, on_message: MessageHandler, timeout_s: float) -> None:
+        """Connect and subscribe to a first topic; its subscription is in force when this returns.
 
         Args:
-            topic: A first subscription, in force when this returns.
-            timeout_s: For all of it.
+            topic: The first topic.
+            on_message: Receives each message, on the network thread. It must return quickly and not raise.
+            timeout_s: The limit for the whole call.
 
         Raises:
-            BrokerError: The broker cannot be reached, refuses, or does not answer in time.
+            BrokerError: The broker cannot be reached, refuses the client, or does not answer in time.
         """
         self._topics.add(topic)
-        properties = _session_expiry(PacketTypes.CONNECT, self._session_expiry_s)
+        self._on_message = on_message
+        properties = session_expiry(PacketTypes.CONNECT, self._session_expiry_s)
         try:
             self._client.connect_timeout = timeout_s
             self._client.connect(self._broker.host, self._broker.port, keepalive=_KEEPALIVE_S, properties=properties)
+        except ConnectionRefusedError as error:
+            raise BrokerError(
+                f"broker {self._broker}: {error}: no MQTT broker listens there. Start one (on Debian: "
+                "`sudo systemctl start mosquitto`) or give the address of another"
+            ) from error
         except (OSError, ValueError) as error:
             raise BrokerError(f"broker {self._broker}: {error}") from error
         self._client.loop_start()
@@ -89,56 +116,66 @@ class Connection:
             raise BrokerError(f"broker {self._broker}: {refusal}")
 
     def close(self) -> None:
-        """Leave; the broker forgets the session."""
-        self._client.disconnect(properties=_session_expiry(PacketTypes.DISCONNECT, 0))
+        """Disconnect; the broker forgets the client and no message is handed over after this returns."""
+        self._client.disconnect(properties=session_expiry(PacketTypes.DISCONNECT, 0))
         self._client.loop_stop()
 
-    @property
-    def is_connected(self) -> bool:
-        """Whether the broker is there now; the connection comes back by itself."""
-        return self._client.is_connected()
-
     def subscribe(self, topic: str) -> None:
-        """Receive a topic's messages, retained ones first; also after a reconnect."""
+        """Receive the messages of a topic, retained ones first, also after a reconnect."""
         self._topics.add(topic)
         self._client.subscribe(topic, qos=self._qos)
 
     def unsubscribe(self, topic: str) -> None:
-        """Receive a topic's messages no longer."""
+        """Stop receiving the messages of a topic."""
         self._topics.discard(topic)
         self._client.unsubscribe(topic)
 
-    def publish(self, topic: str, payload: bytes, properties: Properties | None = None, *, retain: bool = False) -> int:
-        """Send with QoS 1, now or when the connection is back.
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        properties: MessageProperties | None = None,
+        *,
+        retain: bool = False,
+        on_confirmed: ConfirmationHandler | None = None,
+    ) -> None:
+        """Publish with QoS 1, now or as soon as the connection is back.
 
-        Returns:
-            The message's identifier, as `on_published` is told it.
+        Args:
+            topic: The topic.
+            payload: The payload.
+            properties: The MQTT 5 properties; none by default.
+            retain: Whether the broker stores the message for later subscribers; an empty payload deletes it.
+            on_confirmed: Called once with the broker's answer, on either thread. It must return quickly.
 
         Raises:
-            PayloadSizeError: The broker does not take packets of that size; it would close the connection.
+            PayloadSizeError: The broker does not accept a packet of that size; it would close the connection.
         """
-        limit = self._max_packet_bytes
-        if limit is not None and len(payload) + _PACKET_OVERHEAD_BYTES > limit:
-            raise PayloadSizeError(f"request has {len(payload)} bytes: broker {self._broker} takes packets of {limit}")
-        return self._client.publish(topic, payload, qos=1, retain=retain, properties=properties).mid
+        limit = self.max_payload_bytes
+        if limit is not None and len(payload) > limit:
+            raise PayloadSizeError(
+                f"request has {len(payload)} bytes: broker {self._broker} takes packets of {self._max_packet_bytes}"
+            )
+        converted = None if properties is None else publish_properties(properties)
+        sent = self._client.publish(topic, payload, qos=1, retain=retain, properties=converted)
+        self._confirmations.expect(sent.mid, on_confirmed or ignore_confirmation)
 
     def _build_client(self) -> Client:
-        client = Client(CallbackAPIVersion.VERSION2, client_id=self.client_id, protocol=MQTTv5)
+        client = Client(CallbackAPIVersion.VERSION2, client_id=self._client_id, protocol=MQTTv5)
         client.reconnect_delay_set(min_delay=1, max_delay=_MAX_RECONNECT_DELAY_S)
         if self._broker.username is not None:
             client.username_pw_set(self._broker.username, self._broker.password)
         if self._broker.tls is not None:
             client.tls_set_context(make_client_tls(self._broker.tls))
         client.on_socket_open = lambda _client, _userdata, opened: set_no_delay(opened)
-        client.on_connect = self._connected
-        client.on_disconnect = self._disconnected
-        client.on_subscribe = self._subscribed
-        client.on_message = self._received
-        if self._on_published is not None:
-            client.on_publish = self._published
+        client.on_connect = self._handle_connect
+        client.on_disconnect = self._handle_disconnect
+        client.on_subscribe = self._handle_subscribe
+        client.on_message = self._handle_message
+        client.on_publish = self._handle_publish
         return client
 
-    def _connected(
+    def _handle_connect(
         self, client: Client, _: object, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         if reason.is_failure:
@@ -151,56 +188,44 @@ class Connection:
             for topic in tuple(self._topics):
                 client.subscribe(topic, qos=self._qos)
 
-    def _disconnected(self, _: Client, __: object, ___: object, reason: ReasonCode, ____: Properties | None) -> None:
+    def _handle_disconnect(
+        self, _: Client, __: object, ___: object, reason: ReasonCode, ____: Properties | None
+    ) -> None:
         log.debug("disconnected broker=%s reason=%s", self._broker, reason)
         if not self._ready.is_set():
             self._refusal = f"connection closed before it was accepted: {reason}"
             self._ready.set()
 
-    def _subscribed(self, _: Client, __: object, ___: int, reasons: list[ReasonCode], ____: Properties | None) -> None:
+    def _handle_subscribe(
+        self, _: Client, __: object, ___: int, reasons: list[ReasonCode], ____: Properties | None
+    ) -> None:
         refused = [str(reason) for reason in reasons if reason.is_failure]
         if refused and not self._ready.is_set():
             self._refusal = f"subscription refused: {refused[0]}"
         self._ready.set()
 
-    def _published(self, _: Client, __: object, mid: int, reason: ReasonCode, ___: Properties | None) -> None:
-        assert self._on_published is not None
-        self._on_published(mid, str(reason) if reason.is_failure else None)
+    def _handle_publish(self, client: Client, _: object, mid: int, reason: ReasonCode, __: Properties | None) -> None:
+        # Nagle's algorithm in the broker holds the reply back until this answer to the request is acknowledged.
+        acknowledge_now(client.socket())
+        self._confirmations.resolve(mid, str(reason) if reason.is_failure else None)
 
-    def _received(self, _: Client, __: object, message: MQTTMessage) -> None:
-        self._on_message(message)
+    def _handle_message(self, client: Client, _: object, message: MQTTMessage) -> None:
+        acknowledge_now(client.socket())
+        self._on_message(read_message(message))
 
 
 def check_broker(broker: BrokerAddress, *, timeout_s: float) -> None:
-    """Connect and leave.
+    """Connect to a broker and disconnect again.
 
     Raises:
-        BrokerError: The broker cannot be reached, refuses, or does not answer in time.
+        BrokerError: The broker cannot be reached, refuses the client, or does not answer in time.
+        InvalidValueError: A certificate or key file of the address cannot be read.
     """
-    connection = Connection(broker, on_message=lambda _: None, keeps_session=False)
-    connection.open(f"{DEFAULT_PREFIX}/clients/{connection.client_id}/reply", timeout_s=timeout_s)
+    connection = Connection(broker, keeps_session=False)
+    topic = f"{DEFAULT_PREFIX}/clients/{connection.client_id}/reply"
+    connection.open(topic, on_message=_ignore_message, timeout_s=timeout_s)
     connection.close()
 
 
-def publish_properties() -> Properties:
-    """Empty properties for a message to publish."""
-    return Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call] # paho leaves it untyped
-
-
-def _session_expiry(packet_type: int, seconds: int) -> Properties:
-    properties = Properties(packet_type)  # type: ignore[no-untyped-call] # paho leaves it untyped
-    properties.SessionExpiryInterval = seconds
-    return properties
-
-
-def make_client_tls(tls: TlsOptions) -> ssl.SSLContext:
-    """The TLS of a connection to a broker.
-
-    Raises:
-        InvalidValueError: The certificates cannot be read.
-    """
-    try:
-        return make_tls_context(ca_file=tls.ca_file, cert_file=tls.cert_file, key_file=tls.key_file)
-    except OSError as error:
-        files = ", ".join(str(file) for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
-        raise InvalidValueError(f"certificates {files}: {error}") from error
+def _ignore_message(_: ReceivedMessage) -> None:
+    """Discard a message."""

@@ -1,78 +1,104 @@
-"""Orders to devices: commands, each with its progress and its result."""
+"""Calls to devices: commands, each with its progress and its result."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self, TypeVar
 
-from paho.mqtt.client import MQTTMessage
 from pydantic import BaseModel, ValidationError
 
 from drupelet_host.client.connection.address import BrokerAddress
-from drupelet_host.client.connection.confirmations import Confirmations
-from drupelet_host.client.connection.connection import Connection, publish_properties
-from drupelet_host.client.control.orders import Answer, Order, OrderBook
-from drupelet_host.errors import BrokerError, RemoteError
+from drupelet_host.client.connection.connection import Connection
+from drupelet_host.client.connection.presence import explain_absence, read_statuses, status_filter
+from drupelet_host.client.connection.retained import QUIET_S, RetainedTopics
+from drupelet_host.client.connection.transport import MessageProperties, ReceivedMessage, TransportFactory
+from drupelet_host.client.control.calls import CallAnswer, PendingCall, PendingCalls
+from drupelet_host.errors import BrokerError, DeviceOfflineError, RemoteError
 from drupelet_shared.contract.commands import CommandProgress
 from drupelet_shared.contract.topics import DEFAULT_PREFIX, DeviceTopics
 from drupelet_shared.contract.wire import CODE_PROPERTY, JSON_TYPE, OK_CODE, PROGRESS_CODE
 
-# Measuring one slow candidate passes in silence.
+# A device sends nothing while it measures one slow candidate.
 DEFAULT_SILENCE_S = 180.0
-# What no device has taken by then is not carried out later, when nobody waits for it any more.
+# A command that no device has received by then is dropped, because its sender no longer waits.
 _EXPIRY_S = 60
 
 OnProgress = Callable[[CommandProgress], None]
 UserProperties = Sequence[tuple[str, str]]
-Send = Callable[[str, bytes, UserProperties], None]
-Message = TypeVar("Message", bound=BaseModel)
+SendMessage = Callable[[str, bytes, UserProperties], None]
+CommandResult = TypeVar("CommandResult", bound=BaseModel)
 
 
 def ignore_progress(_: CommandProgress) -> None:
-    """Progress that nobody wants to see."""
+    """Discard a progress message."""
 
 
 class ControlClient:
-    """Gives orders to any device on a broker, as a context manager; safe to use from several threads.
+    """Sends commands to any device on a broker, as a context manager; safe to use from several threads.
 
     Example:
         with ControlClient(broker=BrokerAddress("broker.local")) as control:
             control.command("pi-7", "rollback", RollBackRequest(model="digits"), InstalledRelease)
     """
 
-    def __init__(self, *, broker: BrokerAddress, prefix: str = DEFAULT_PREFIX, connect_timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        *,
+        broker: BrokerAddress,
+        prefix: str = DEFAULT_PREFIX,
+        connect_timeout_s: float = 10.0,
+        transport_factory: TransportFactory = Connection,
+    ) -> None:
+        """Make a client that is not connected yet.
+
+        Args:
+            broker: The broker's address.
+            prefix: The first levels of the topics.
+            connect_timeout_s: The limit for connecting to the broker, and for a device to be online.
+            transport_factory: Makes the connection to the broker.
+
+        Raises:
+            InvalidValueError: A certificate file cannot be read.
+        """
         self._prefix = prefix
-        self._confirmations = Confirmations()
-        self._connection = Connection(broker, on_message=self._received, on_published=self._confirmations.heard)
+        self._transport = transport_factory(broker)
         self._connect_timeout_s = connect_timeout_s
-        self._reply_topic = f"{prefix.strip('/')}/clients/{self._connection.client_id}/reply"
-        self._orders = OrderBook()
+        self._reply_topic = f"{prefix.strip('/')}/clients/{self._transport.client_id}/reply"
+        self._calls = PendingCalls()
+        self._retained = RetainedTopics(self._transport)
+        self._watch_lock = threading.Lock()
         self._watched: set[str] = set()
 
     def __enter__(self) -> Self:
         """Connect.
 
         Raises:
-            BrokerError: The broker cannot be reached or refuses.
+            BrokerError: The broker cannot be reached or refuses the client.
         """
-        self._connection.open(self._reply_topic, timeout_s=self._connect_timeout_s)
+        self._transport.open(self._reply_topic, on_message=self._receive, timeout_s=self._connect_timeout_s)
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Disconnect."""
-        self._connection.close()
+        self._transport.close()
 
-    def give_up(self) -> None:
-        """End every order that is waited for, and take no more; other threads then come to their end."""
-        self._orders.give_up()
+    @property
+    def max_payload_bytes(self) -> int | None:
+        """The largest payload that the broker accepts; None if it has announced no limit."""
+        return self._transport.max_payload_bytes
+
+    def cancel(self) -> None:
+        """Fail all calls, those under way and those to come, so that the threads that wait for them end."""
+        self._calls.cancel()
 
     def topics(self, device: str) -> DeviceTopics:
-        """The topics of a device under the client's prefix."""
+        """Return the topics of a device under the client's prefix."""
         return DeviceTopics(device, prefix=self._prefix)
 
     def command(
@@ -80,99 +106,126 @@ class ControlClient:
         device: str,
         name: str,
         request: BaseModel,
-        result: type[Message],
+        result: type[CommandResult],
         *,
         on_progress: OnProgress = ignore_progress,
         silence_s: float = DEFAULT_SILENCE_S,
-    ) -> Message:
-        """Have a device run a command and wait until it is done.
+    ) -> CommandResult:
+        """Run a command on a device and wait for its result.
 
         Args:
-            device: The device.
-            name: The command.
-            request: What it takes.
-            result: What it answers.
-            on_progress: Told of each step.
-            silence_s: How long to wait for the next word of the device.
+            device: The device's name.
+            name: The command's name.
+            request: The command's arguments.
+            result: The type of the command's result.
+            on_progress: Receives each progress message.
+            silence_s: The time to wait for the next message of the device.
 
         Raises:
-            RemoteError: The device refused or failed; `device_code` says why.
-            DeviceRestartedError: Its agent was started again meanwhile; whether the command was done, `list` tells.
-            DeviceOfflineError: It is not there.
-            ReplyTimeoutError: It was silent for too long.
+            RemoteError: The device refused the command or failed; `device_code` holds its error code.
+            DeviceRestartedError: The agent was restarted before it answered; `list` shows whether the command was done.
+            DeviceOfflineError: The device is not online.
+            ReplyTimeoutError: The device sent nothing for `silence_s`.
         """
         topic = self.topics(device).command(name)
-        with self.order(device, f"command {name}") as (order, send):
+        with self.call(device, f"command {name}") as (call, send):
             send(topic, request.model_dump_json(exclude_none=True).encode(), ())
-            while (answer := order.next(timeout_s=silence_s)).code == PROGRESS_CODE:
-                on_progress(_read(answer, CommandProgress, order))
-            return _read(answer, result, order)
+            while (answer := call.next(timeout_s=silence_s)).code == PROGRESS_CODE:
+                on_progress(_read(answer, CommandProgress, call))
+            return _read(answer, result, call)
 
     @contextmanager
-    def order(self, device: str, what: str) -> Iterator[tuple[Order, Send]]:
-        """An order whose answers are awaited until the block ends, and how to send its messages.
+    def call(self, device: str, description: str) -> Iterator[tuple[PendingCall, SendMessage]]:
+        """Open a call to a device; its answers are taken until the block ends.
 
-        The second value takes a topic, a payload and User Properties; it may be called several times.
+        Args:
+            device: The device's name.
+            description: What the device is asked for, for error messages.
+
+        Yields:
+            The call, and a function that sends one of its messages: it takes a topic, a payload and User Properties.
 
         Raises:
-            DeviceOfflineError: The device is not there.
+            DeviceOfflineError: The device is not online.
         """
-        topics = self.topics(device)
-        if device not in self._watched:
-            self._watched.add(device)
-            self._connection.subscribe(topics.status)
-        self._orders.await_online(device, timeout_s=self._connect_timeout_s)
-        correlation, order = self._orders.open(device, what)
+        self._wait_until_online(device)
+        correlation, call = self._calls.open(device, description)
 
         def send(topic: str, payload: bytes, user_properties: UserProperties) -> None:
-            properties = publish_properties()
-            properties.ResponseTopic = self._reply_topic
-            properties.CorrelationData = correlation
-            properties.MessageExpiryInterval = _EXPIRY_S
-            if not user_properties:
-                properties.ContentType = JSON_TYPE
-                properties.PayloadFormatIndicator = 1
-            for pair in user_properties:
-                properties.UserProperty = pair
-            mid = self._connection.publish(topic, payload, properties)
-            self._confirmations.expect(mid, lambda refusal: order.put(_refused(topic, refusal)) if refusal else None)
+            is_json = not user_properties
+            properties = MessageProperties(
+                response_topic=self._reply_topic,
+                correlation_data=correlation,
+                expiry_s=_EXPIRY_S,
+                content_type=JSON_TYPE if is_json else None,
+                is_text=is_json,
+                user_properties=tuple(user_properties),
+            )
+
+            def confirm(refusal: str | None) -> None:
+                if refusal is not None:
+                    call.put(_refusal(topic, refusal))
+
+            self._transport.publish(topic, payload, properties, on_confirmed=confirm)
 
         try:
-            yield order, send
+            yield call, send
         finally:
-            self._orders.close(correlation)
+            self._calls.close(correlation)
 
     def retain(self, topic: str, payload: bytes, *, timeout_s: float) -> None:
-        """Publish a retained message, and wait until the broker has it.
+        """Publish a retained message and wait until the broker has accepted it.
+
+        Args:
+            topic: The topic.
+            payload: The payload; an empty one deletes the retained message.
+            timeout_s: The time to wait for the broker.
 
         Raises:
-            BrokerError: The broker refuses, or does not take it in time.
+            BrokerError: The broker refuses the message, or does not accept it within `timeout_s`.
         """
         confirmed: Future[str | None] = Future()
-        self._confirmations.expect(self._connection.publish(topic, payload, retain=True), confirmed.set_result)
+        self._transport.publish(topic, payload, retain=True, on_confirmed=confirmed.set_result)
         try:
             refusal = confirmed.result(timeout_s)
         except TimeoutError as error:
-            raise BrokerError(f"topic {topic}: the broker has not taken the message within {timeout_s:g} s") from error
+            raise BrokerError(
+                f"topic {topic}: the broker has not accepted the message within {timeout_s:g} s"
+            ) from error
         if refusal is not None:
-            raise _refused(topic, refusal)
+            raise _refusal(topic, refusal)
 
-    def _received(self, message: MQTTMessage) -> None:
-        """Runs on the network thread."""
+    def _wait_until_online(self, device: str) -> None:
+        status_topic = self.topics(device).status
+        with self._watch_lock:
+            is_new = device not in self._watched
+            self._watched.add(device)
+        if is_new:
+            self._transport.subscribe(status_topic)
+        try:
+            self._calls.wait_until_online(device, timeout_s=self._connect_timeout_s)
+        except DeviceOfflineError as error:
+            # Also tells whether another name is meant.
+            payloads = self._retained.read_until(status_filter(self._prefix), lambda _: False, timeout_s=2 * QUIET_S)
+            absence = explain_absence(device, read_statuses(payloads), prefix=self._prefix)
+            raise (absence or error) from None
+
+    def _receive(self, message: ReceivedMessage) -> None:
+        """Take a message on the network thread."""
         if message.topic != self._reply_topic:
-            self._orders.heard_status(bytes(message.payload))
+            self._calls.receive_status(message.payload)
+            self._retained.receive(message)
             return
-        user = dict(getattr(message.properties, "UserProperty", ()))
-        answer = Answer(user.get(CODE_PROPERTY, OK_CODE), bytes(message.payload))
-        self._orders.answered(getattr(message.properties, "CorrelationData", None), answer)
+        code = dict(message.user_properties).get(CODE_PROPERTY, OK_CODE)
+        self._calls.receive_answer(message.correlation_data, CallAnswer(code, message.payload))
 
 
-def _refused(topic: str, reason: str) -> BrokerError:
+def _refusal(topic: str, reason: str) -> BrokerError:
     return BrokerError(f"topic {topic}: the broker refuses the message: {reason}")
 
 
-def _read(answer: Answer, message: type[Message], order: Order) -> Message:
+def _read(answer: CallAnswer, message: type[CommandResult], call: PendingCall) -> CommandResult:
     try:
         return message.model_validate_json(answer.payload)
     except ValidationError as error:
-        raise RemoteError(f"device {order.device!r}, {order.what}: malformed answer: {error}") from error
+        raise RemoteError(f"device {call.device!r}, {call.description}: malformed answer: {error}") from error

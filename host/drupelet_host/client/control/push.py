@@ -1,4 +1,4 @@
-"""A package onto a device: sent, installed there, and asked for again where something broke."""
+"""Push of a package: upload it, install it, and repeat what a restart of the agent interrupted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from drupelet_host.client.control.control import ControlClient
-from drupelet_host.client.control.upload import measure_file, upload
+from drupelet_host.client.control.package_file import measure_file
+from drupelet_host.client.control.upload import upload
 from drupelet_host.errors import DeviceRestartedError, RemoteError
 from drupelet_shared.contract.commands import (
     CommandProgress,
@@ -21,27 +22,32 @@ from drupelet_shared.package.reading import UnpackedPackage
 
 log = logging.getLogger(__name__)
 
-# An agent that was started again may have installed the upload, thrown it away, or neither.
-_AGAIN = {"unknown_upload", "upload_digest_mismatch"}
-_TRIES = 3
+# An agent that was restarted may have installed the upload, discarded it, or neither.
+_RETRIED_CODES = {"unknown_upload", "upload_digest_mismatch"}
+_ATTEMPTS = 3
 
 
 class PushObserver(Protocol):
-    """Is told what happens while a package is pushed."""
+    """Receives the progress of a push."""
 
     def sent(self, done: int, total: int) -> None:
-        """The device has so many of so many bytes."""
+        """Take the number of bytes that the device has received, and of how many."""
 
     def progressed(self, progress: CommandProgress) -> None:
-        """The device has come to a stage."""
+        """Take a stage of the installation."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pushed:
-    """A release that a device runs, or keeps staged; `was_there` if it had been before."""
+class PushResult:
+    """The outcome of a push.
+
+    Attributes:
+        release: The release that the device runs, or keeps staged.
+        was_installed: Whether the device had the package before the push.
+    """
 
     release: InstalledRelease
-    was_there: bool
+    was_installed: bool
 
 
 def push(
@@ -52,20 +58,20 @@ def push(
     *,
     activate: bool,
     observer: PushObserver,
-) -> Pushed:
+) -> PushResult:
     """Bring a package onto a device and wait until it is active, or staged.
 
     Args:
         control: A connected client.
-        device: Where to.
+        device: The device's name.
         archive: The `.drupe` file.
-        package: What is in it.
-        activate: Whether it is to run at once.
-        observer: Told of what happens.
+        package: The same package, opened.
+        activate: Whether the device activates it; it is staged otherwise.
+        observer: Receives the progress.
 
     Raises:
-        RemoteError: The device refused; `device_code` says why.
-        ReplyTimeoutError: It was silent for too long.
+        RemoteError: The device refused the package or failed; `device_code` holds its error code.
+        ReplyTimeoutError: The device sent nothing, or received nothing, for too long.
     """
     file = measure_file(archive)
     manifest = package.manifest
@@ -76,27 +82,29 @@ def push(
         digest=package.digest,
         activate=activate,
     )
-    for number in range(_TRIES):
-        found = _find(control, device, package, activate=activate)
-        if found is not None:
-            return Pushed(found, was_there=number == 0)
+    for attempt in range(_ATTEMPTS):
+        installed = _find_installed(control, device, package, activate=activate)
+        if installed is not None:
+            return PushResult(installed, was_installed=attempt == 0)
         upload(control, device, file, topic=control.topics(device).upload(file.digest), on_bytes=observer.sent)
         try:
             release = control.command(device, "install", request, InstalledRelease, on_progress=observer.progressed)
         except DeviceRestartedError as error:
             failure: RemoteError = error
         except RemoteError as error:
-            if error.device_code not in _AGAIN:
+            if error.device_code not in _RETRIED_CODES:
                 raise
             failure = error
         else:
-            return Pushed(release, was_there=False)
-        log.warning("%s; once more", failure)
+            return PushResult(release, was_installed=False)
+        log.warning("push failed, trying again attempt=%d error=%s", attempt + 1, failure)
     raise failure
 
 
-def _find(control: ControlClient, device: str, package: UnpackedPackage, *, activate: bool) -> InstalledRelease | None:
-    """The package as the device has it already, where it is wanted."""
+def _find_installed(
+    control: ControlClient, device: str, package: UnpackedPackage, *, activate: bool
+) -> InstalledRelease | None:
+    """Return the release of this very package that the device runs or, unless it is to be activated, keeps staged."""
     installed = control.command(device, "list", ListRequest(), InstalledModels)
     for model in installed.models:
         release = model.active if activate else model.staged or model.active

@@ -1,51 +1,52 @@
-"""A file in chunks to a device, whatever becomes of the link meanwhile."""
+"""Upload of a file to a device in chunks, resumed after each interruption of the link."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
-from pydantic import ValidationError
-
-from drupelet_host.client.control.control import ControlClient, Send
-from drupelet_host.client.control.orders import Order
-from drupelet_host.errors import DeviceOfflineError, DeviceRestartedError, RemoteError, ReplyTimeoutError
-from drupelet_shared.contract.delivery import LENGTH_PROPERTY, OFFSET_PROPERTY, UploadState
+from drupelet_host.client.control.chunks import ChunkSize
+from drupelet_host.client.control.control import ControlClient
+from drupelet_host.client.control.package_file import PackageFile
+from drupelet_host.client.control.upload_run import (
+    ChunkRefusedError,
+    ChunkUnansweredError,
+    GapError,
+    UploadRun,
+)
+from drupelet_host.errors import (
+    DeviceOfflineError,
+    DeviceRestartedError,
+    RemoteError,
+    ReplyTimeoutError,
+)
 from drupelet_shared.errors import BusyError
 
 log = logging.getLogger(__name__)
 
-# Small enough to pass between two breaks of a bad link, large enough for a good one.
-CHUNK_BYTES = 64 * 2**10
-# Sent and not yet answered: what a link of 10 MB/s and 100 ms holds.
-_WINDOW_BYTES = 16 * CHUNK_BYTES
-# Longer than a broker and a device need to come back to each other and deliver what waited.
-_PATIENCE_S = 10.0
-_PAUSE_S = 0.5
-DEFAULT_SILENCE_S = 120.0
-
 OnBytes = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class PackageFile:
-    """A file to send: where it is, its SHA-256 and its size."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadTiming:
+    """How long an upload waits.
 
-    path: Path
-    digest: str
-    size: int
+    Attributes:
+        answer_s: For the next answer, before the upload starts again from where the device is. Longer than a broker
+            and a device take to reconnect and to deliver what has queued up.
+        stall_s: For the next byte that the device gains, before the upload fails.
+        pause_s: After the device has answered that it is busy.
+    """
+
+    answer_s: float = 10.0
+    stall_s: float = 120.0
+    pause_s: float = 0.5
 
 
-def measure_file(path: Path) -> PackageFile:
-    """The file with its digest."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return PackageFile(path, digest, file.seek(0, 2))
+DEFAULT_TIMING = UploadTiming()
 
 
 def upload(
@@ -55,89 +56,128 @@ def upload(
     *,
     topic: str,
     on_bytes: OnBytes,
-    silence_s: float = DEFAULT_SILENCE_S,
+    timing: UploadTiming = DEFAULT_TIMING,
 ) -> None:
-    """Send a file, from where an earlier try has left off, until the device has all of it.
+    """Upload a file, from where an earlier upload ended, until the device has all of it.
+
+    Chunks fit into the packets that the broker accepts. They are halved when the broker refuses one for its size or
+    the device answers none although it answers shorter messages.
 
     Args:
         control: A connected client.
-        device: Where to.
-        file: What.
+        device: The device's name.
+        file: The file.
         topic: The device's topic for this file.
-        on_bytes: Told how many bytes the device has, and of how many.
-        silence_s: How long to try without a word of the device.
+        on_bytes: Receives the number of bytes that the device has, and the size of the file.
+        timing: How long to wait.
 
     Raises:
-        RemoteError: The device refuses the file.
-        ReplyTimeoutError: It was silent for too long.
+        RemoteError: The device refuses the file; `device_code` holds its error code.
+        ReplyTimeoutError: The device has gained no byte for `timing.stall_s`, or answers no chunk of any size. The
+            message says what to change.
+        DeviceOfflineError: The device went offline and did not come back within `timing.stall_s`.
     """
-    heard_s = time.monotonic()
-
-    def progressed(done: int) -> None:
-        nonlocal heard_s
-        heard_s = time.monotonic()
-        on_bytes(done, file.size)
-
     with file.path.open("rb") as data:
+        _Upload(control, device, file, data=data, topic=topic, on_bytes=on_bytes, timing=timing).run()
+
+
+class _Upload:
+    """One upload: runs over the file until one reaches its end, or no byte has been gained for too long."""
+
+    def __init__(
+        self,
+        control: ControlClient,
+        device: str,
+        file: PackageFile,
+        *,
+        data: BinaryIO,
+        topic: str,
+        on_bytes: OnBytes,
+        timing: UploadTiming,
+    ) -> None:
+        self._control = control
+        self._device = device
+        self._file = file
+        self._data = data
+        self._topic = topic
+        self._on_bytes = on_bytes
+        self._timing = timing
+        self._chunk = ChunkSize.for_broker(control.max_payload_bytes)
+        self._received_bytes = -1
+        self._has_passed = False
+        self._gained_at_s = time.monotonic()
+
+    def run(self) -> None:
         while True:
             try:
-                with control.order(device, "upload") as (order, send):
-                    _Sending(file=file, data=data, topic=topic, order=order, send=send, progressed=progressed).run()
-            except _OutOfStepError as error:
-                log.debug("upload to %s goes back: %s", device, error)
+                self._run_once()
+            except GapError as error:
+                self._check_stall(ReplyTimeoutError(f"device {self._device!r}, upload: {error}"))
+                log.debug("upload goes back device=%s error=%s", self._device, error)
+            except ChunkRefusedError as error:
+                self._shrink(error)
+            except ChunkUnansweredError as error:
+                # A size that has passed once was not lost for its size.
+                if self._has_passed:
+                    self._check_stall(ReplyTimeoutError(f"device {self._device!r}, upload: {error}"))
+                else:
+                    self._shrink(error)
             except (ReplyTimeoutError, DeviceOfflineError, DeviceRestartedError) as error:
-                if time.monotonic() - heard_s > silence_s:
-                    raise
-                log.debug("upload to %s starts over from where the device is: %s", device, error)
+                self._check_stall(error)
+                log.debug("upload starts again device=%s error=%s", self._device, error)
             except RemoteError as error:
                 if error.device_code != BusyError.code:
                     raise
-                time.sleep(_PAUSE_S)
+                self._check_stall(error)
+                time.sleep(self._timing.pause_s)
             else:
                 return
 
+    def _run_once(self) -> None:
+        with self._control.call(self._device, "upload") as (call, send):
+            UploadRun(
+                size_bytes=self._file.size_bytes,
+                data=self._data,
+                topic=self._topic,
+                call=call,
+                send=send,
+                chunk_bytes=self._chunk.size_bytes,
+                answer_s=self._timing.answer_s,
+                on_received=self._take_received,
+            ).run()
 
-class _OutOfStepError(Exception):
-    """A chunk was lost, so that those after it are of no use."""
+    def _take_received(self, received_bytes: int) -> None:
+        if received_bytes > self._received_bytes:
+            self._gained_at_s = time.monotonic()
+            # The first answer only tells what was there before.
+            self._has_passed = self._has_passed or self._received_bytes >= 0
+        self._received_bytes = received_bytes
+        self._on_bytes(received_bytes, self._file.size_bytes)
 
+    def _shrink(self, error: ChunkRefusedError | ChunkUnansweredError) -> None:
+        smaller = self._chunk.halved()
+        if smaller is None:
+            raise ReplyTimeoutError(
+                f"device {self._device!r}, upload: no chunk arrives, not even one of {self._chunk.size_bytes} bytes, "
+                f"although the device answers shorter messages ({error}). Raise the broker's limits "
+                "(mosquitto: message_size_limit, max_packet_size), or the device's limits.max_payload"
+            ) from error
+        log.info(
+            "upload continues with smaller chunks device=%s chunk_bytes=%d reason=%s",
+            self._device,
+            smaller.size_bytes,
+            error,
+        )
+        self._chunk = smaller
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sending:
-    """One run over the file with its own Correlation Data, so that answers to an earlier one are not mistaken."""
-
-    file: PackageFile
-    data: BinaryIO
-    topic: str
-    order: Order
-    send: Send
-    progressed: Callable[[int], None]
-
-    def run(self) -> None:
-        """Ask how far the device is, and send from there."""
-        self.send(self.topic, b"", self._properties())
-        received = self._next().received_bytes
-        sent = received
-        self.data.seek(sent)
-        while received < self.file.size:
-            while sent < self.file.size and sent - received < _WINDOW_BYTES:
-                chunk = self.data.read(CHUNK_BYTES)
-                self.send(self.topic, chunk, (*self._properties(), (OFFSET_PROPERTY, str(sent))))
-                sent += len(chunk)
-            state = self._next()
-            if state.has_gap:
-                raise _OutOfStepError(
-                    f"the device has {state.received_bytes} bytes and got those at {state.chunk_offset}"
-                )
-            received = max(received, state.received_bytes)
-
-    def _next(self) -> UploadState:
-        answer = self.order.next(timeout_s=_PATIENCE_S)
-        try:
-            state = UploadState.model_validate_json(answer.payload)
-        except ValidationError as error:
-            raise RemoteError(f"device {self.order.device!r}, upload: malformed answer: {error}") from error
-        self.progressed(state.received_bytes)
-        return state
-
-    def _properties(self) -> tuple[tuple[str, str], ...]:
-        return ((LENGTH_PROPERTY, str(self.file.size)),)
+    def _check_stall(self, error: RemoteError) -> None:
+        waited_s = time.monotonic() - self._gained_at_s
+        if waited_s <= self._timing.stall_s:
+            return
+        if isinstance(error, DeviceOfflineError):
+            raise error
+        raise ReplyTimeoutError(
+            f"device {self._device!r}, upload: no byte gained for {waited_s:.0f} s at {max(0, self._received_bytes)} "
+            f"of {self._file.size_bytes} bytes; last: {error}. Run the push again to go on from there; if it stalls "
+            "again, see the logs of the agent and the broker"
+        ) from error

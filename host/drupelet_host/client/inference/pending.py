@@ -1,4 +1,4 @@
-"""Requests in flight: each ends exactly once, by its reply, its deadline or the end of the client."""
+"""Requests in flight: each ends exactly once, by its reply, by its deadline or because the client is closed."""
 
 from __future__ import annotations
 
@@ -13,102 +13,114 @@ from drupelet_shared.inference import InferenceReply
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
-    """What to do when a reply has not come after a time, after twice that, four times, and so on."""
+class Resend:
+    """Sends a request again while no reply has come, at intervals that double each time.
+
+    Attributes:
+        after_s: The first interval.
+        send: Sends the request; called on the deadline thread.
+    """
 
     after_s: float
-    action: Callable[[], None]
+    send: Callable[[], None]
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _PendingReply:
     future: Future[InferenceReply]
     deadline_s: float
-    too_late: RemoteError
-    again: Again | None
-    again_s: float | None
-    _times: int = 0
+    timeout_error: RemoteError
+    resend: Resend | None
+    resend_at_s: float | None
+    resend_count: int = 0
 
     @property
-    def next_s(self) -> float:
-        """When there is something to do about it."""
-        return self.deadline_s if self.again_s is None else min(self.deadline_s, self.again_s)
+    def next_event_s(self) -> float:
+        """The time of the next resend or of the deadline."""
+        return self.deadline_s if self.resend_at_s is None else min(self.deadline_s, self.resend_at_s)
 
-    def is_due(self, now_s: float) -> bool:
-        """Whether the action is due."""
-        return self.again_s is not None and self.again_s <= now_s
+    def is_resend_due(self, now_s: float) -> bool:
+        """Tell whether the request is to be sent again."""
+        return self.resend_at_s is not None and self.resend_at_s <= now_s
 
-    def put_off(self, now_s: float) -> Callable[[], None]:
-        """The action, which will be due again after twice the time."""
-        assert self.again is not None
-        self._times += 1
-        self.again_s = now_s + self.again.after_s * 2**self._times
-        return self.again.action
+    def schedule_resend(self, now_s: float) -> Callable[[], None]:
+        """Return the action to take now and schedule the next one after twice the interval."""
+        assert self.resend is not None
+        self.resend_count += 1
+        self.resend_at_s = now_s + self.resend.after_s * 2**self.resend_count
+        return self.resend.send
 
 
 class PendingReplies:
-    """Futures by Correlation Data; safe to use from several threads."""
+    """Futures of replies by Correlation Data; safe to use from several threads.
+
+    A thread of its own ends requests at their deadlines, which therefore pass even while the network thread is busy
+    with a reconnect.
+    """
 
     def __init__(self) -> None:
+        """Start the deadline thread; `close` ends it."""
         self._changed = threading.Condition()
-        self._waiting: dict[bytes, _Waiting] = {}
-        self._open = True
-        # A thread of its own: deadlines pass even while the network thread is stuck in a reconnect.
-        self._clock = threading.Thread(target=self._expire, name="drupelet-deadlines", daemon=True)
-        self._clock.start()
+        self._pending: dict[bytes, _PendingReply] = {}
+        self._is_open = True
+        self._deadlines = threading.Thread(target=self._run_deadlines, name="drupelet-deadlines", daemon=True)
+        self._deadlines.start()
 
     def add(
-        self, correlation: bytes, *, timeout_s: float, too_late: RemoteError, again: Again | None = None
+        self, correlation: bytes, *, timeout_s: float, timeout_error: RemoteError, resend: Resend | None = None
     ) -> Future[InferenceReply]:
         """Expect a reply.
 
         Args:
-            correlation: What the reply will carry.
-            timeout_s: How long to wait.
-            too_late: What the future raises then.
-            again: What to do meanwhile if no reply comes.
+            correlation: The Correlation Data of the reply.
+            timeout_s: The time until the deadline.
+            timeout_error: The exception of the future at its deadline.
+            resend: How to send the request again meanwhile; never by default.
+
+        Returns:
+            A future that cannot be cancelled.
         """
         future: Future[InferenceReply] = Future()
-        # A running future cannot be cancelled, so whoever ends it never finds it ended already.
+        # A running future cannot be cancelled, so it has not ended yet when its reply or its deadline ends it.
         future.set_running_or_notify_cancel()
         with self._changed:
             now_s = time.monotonic()
-            again_s = now_s + again.after_s if again is not None else None
-            self._waiting[correlation] = _Waiting(future, now_s + timeout_s, too_late, again, again_s)
+            resend_at_s = now_s + resend.after_s if resend is not None else None
+            self._pending[correlation] = _PendingReply(future, now_s + timeout_s, timeout_error, resend, resend_at_s)
             self._changed.notify()
         return future
 
     def take(self, correlation: bytes | None) -> Future[InferenceReply] | None:
-        """Stop expecting a reply and return its future to be ended; None if nobody waits for it."""
+        """Stop expecting a reply and return its future, which the caller must end; None if none is expected."""
         with self._changed:
-            waiting = self._waiting.pop(correlation, None) if correlation is not None else None
-        return waiting.future if waiting else None
+            pending = self._pending.pop(correlation, None) if correlation is not None else None
+        return pending.future if pending else None
 
     def close(self, error: RemoteError) -> None:
-        """End whatever is still expected."""
+        """Fail all pending replies with an error and end the deadline thread."""
         with self._changed:
-            self._open = False
-            left, self._waiting = self._waiting, {}
+            self._is_open = False
+            left, self._pending = self._pending, {}
             self._changed.notify()
-        for waiting in left.values():
-            waiting.future.set_exception(error)
-        self._clock.join()
+        for pending in left.values():
+            pending.future.set_exception(error)
+        self._deadlines.join()
 
-    def _expire(self) -> None:
+    def _run_deadlines(self) -> None:
         while True:
             with self._changed:
-                if not self._open:
+                if not self._is_open:
                     return
                 now_s = time.monotonic()
-                late = {key: waiting for key, waiting in self._waiting.items() if waiting.deadline_s <= now_s}
-                for key in late:
-                    del self._waiting[key]
-                again = [waiting.put_off(now_s) for waiting in self._waiting.values() if waiting.is_due(now_s)]
-                if not late and not again:
-                    next_s = min((waiting.next_s for waiting in self._waiting.values()), default=None)
+                expired = {key: pending for key, pending in self._pending.items() if pending.deadline_s <= now_s}
+                for key in expired:
+                    del self._pending[key]
+                resends = [item.schedule_resend(now_s) for item in self._pending.values() if item.is_resend_due(now_s)]
+                if not expired and not resends:
+                    next_s = min((pending.next_event_s for pending in self._pending.values()), default=None)
                     self._changed.wait(None if next_s is None else next_s - now_s)
-            # Outside the lock, as the callbacks of a future may call back here.
-            for waiting in late.values():
-                waiting.future.set_exception(waiting.too_late)
-            for action in again:
-                action()
+            # Outside the lock, because callbacks of a future may call this object.
+            for pending in expired.values():
+                pending.future.set_exception(pending.timeout_error)
+            for send in resends:
+                send()

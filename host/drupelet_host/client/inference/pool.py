@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from drupelet_host.client.connection.address import BrokerAddress
-from drupelet_host.client.inference.device import DeviceClient
-from drupelet_host.errors import RemoteError
-from drupelet_shared.contract.messages import ModelState
+from drupelet_host.client.connection.connection import Connection
+from drupelet_host.client.connection.transport import TransportFactory
+from drupelet_host.client.inference.base import DEFAULT_CONNECT_TIMEOUT_S, InferenceClient, RetryPolicy
 from drupelet_shared.contract.topics import DEFAULT_PREFIX, PoolTopics
 from drupelet_shared.errors import OverloadedError
 
-DEFAULT_AGAIN_AFTER_S = 2.0
+DEFAULT_RETRY_AFTER_S = 2.0
 
 
-class PoolClient(DeviceClient):
-    """A pool's models, as a `DeviceClient` has a device's.
+class PoolClient(InferenceClient):
+    """Inference on the models of a pool, as a context manager; safe to use from several threads.
 
-    A request that no member has answered goes out again, as one that met a full queue does: the member that had it may
-    be gone, or another have room. Two may then answer, of which the first counts.
+    A request that no member has answered is sent again, as is one that met a full queue: the member that had it may be
+    gone, or another may be free. Two members may then answer; the first reply counts.
 
     Example:
         with PoolClient("door", broker=BrokerAddress("broker.local")) as client:
@@ -29,31 +29,28 @@ class PoolClient(DeviceClient):
         *,
         broker: BrokerAddress,
         prefix: str = DEFAULT_PREFIX,
-        connect_timeout_s: float = 10.0,
-        again_after_s: float = DEFAULT_AGAIN_AFTER_S,
+        connect_timeout_s: float = DEFAULT_CONNECT_TIMEOUT_S,
+        retry_after_s: float = DEFAULT_RETRY_AFTER_S,
+        transport_factory: TransportFactory = Connection,
     ) -> None:
-        """Make a client.
+        """Make a client that is not connected yet.
 
         Args:
             pool: The pool's name.
-            broker: Where the broker is.
-            prefix: First levels of the topics.
-            connect_timeout_s: How long to wait for the broker.
-            again_after_s: How long to wait for an answer before the request goes out again; then twice that, and so on.
-        """
-        super().__init__(pool, broker=broker, prefix=prefix, connect_timeout_s=connect_timeout_s)
-        self._pool = PoolTopics(pool, prefix=prefix)
-        self._whom = f"pool {pool!r}"
-        self._again_after_s = again_after_s
-        self._tried_again = frozenset({OverloadedError.code})
-
-    def model_state(self, model: str, *, timeout_s: float = 5.0) -> ModelState:  # noqa: ARG002 - the signature is inherited
-        """A pool announces no states.
+            broker: The broker's address.
+            prefix: The first levels of the topics.
+            connect_timeout_s: The limit for connecting to the broker.
+            retry_after_s: The time without a reply after which a request is sent again; the interval then doubles.
+            transport_factory: Makes the connection to the broker.
 
         Raises:
-            RemoteError: Always.
+            InvalidValueError: The pool's name is malformed, or a certificate file cannot be read.
         """
-        raise RemoteError(f"{self._whom}, model {model!r}: its members announce their states, the pool has none")
-
-    def _infer_topic(self, model: str, version: str | None) -> str:
-        return self._pool.infer(model, version)
+        super().__init__(
+            target=f"pool {pool!r}",
+            topics=PoolTopics(pool, prefix=prefix),
+            transport=transport_factory(broker),
+            prefix=prefix,
+            connect_timeout_s=connect_timeout_s,
+            retry=RetryPolicy(after_s=retry_after_s, ignored_codes=frozenset({OverloadedError.code})),
+        )

@@ -1,10 +1,10 @@
-"""A reply message becomes tensors, or the error it carries."""
+"""Decoding of a reply message into tensors, or into the error that it carries."""
 
 from __future__ import annotations
 
-from paho.mqtt.client import MQTTMessage
 from pydantic import ValidationError
 
+from drupelet_host.client.connection.transport import ReceivedMessage
 from drupelet_host.errors import RemoteError
 from drupelet_shared.contract.messages import ErrorReply
 from drupelet_shared.contract.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY, JSON_TYPE, OK_CODE
@@ -12,35 +12,42 @@ from drupelet_shared.errors import RequestError
 from drupelet_shared.inference import InferenceReply, decode_reply
 
 
-def read_reply(message: MQTTMessage, *, device: str) -> InferenceReply:
-    """The tensors of a reply.
+def read_reply(message: ReceivedMessage, *, target: str) -> InferenceReply:
+    """Decode a reply.
 
     Args:
-        message: What arrived on the response topic.
-        device: Who answered, for messages.
+        message: A message on the response topic.
+        target: The device or pool for error messages, such as `device 'pi-7'`.
 
     Raises:
-        RemoteError: The device refused the request, with its own words and code, or the reply is malformed.
+        RemoteError: The reply carries an error, whose text and code the exception repeats, or it is malformed.
     """
-    user = dict(getattr(message.properties, "UserProperty", ()))
+    user = dict(message.user_properties)
     if user.get(CODE_PROPERTY, OK_CODE) != OK_CODE:
-        raise _remote_error(bytes(message.payload), device=device, code=user[CODE_PROPERTY])
+        raise read_error(message.payload, target=target, code=user[CODE_PROPERTY])
     try:
         return decode_reply(
             memoryview(message.payload),
-            content_type=getattr(message.properties, "ContentType", JSON_TYPE),
+            content_type=message.content_type or JSON_TYPE,
             header_length=_header_length(user),
         )
     except RequestError as error:
-        raise RemoteError(f"device {device!r}: malformed reply: {error}") from error
+        raise RemoteError(f"{target}: malformed reply: {error}") from error
 
 
-def _remote_error(payload: bytes, *, device: str, code: str) -> RemoteError:
+def read_error(payload: bytes, *, target: str, code: str) -> RemoteError:
+    """Make the exception of an error reply.
+
+    Args:
+        payload: The error reply as JSON.
+        target: The device or pool for the message.
+        code: The error's stable code.
+    """
     try:
         text = ErrorReply.model_validate_json(payload).error
     except ValidationError:
         text = f"no text in {len(payload)} bytes"
-    return RemoteError(f"device {device!r} answered {code}: {text}", device_code=code)
+    return RemoteError(f"{target} answered {code}: {text}", device_code=code)
 
 
 def _header_length(user: dict[str, str]) -> int | None:
