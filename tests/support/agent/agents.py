@@ -42,12 +42,17 @@ def write_config(
     """A configuration for tests: state and trust under `folder`, quick tuning, short windows."""
     path = folder / "agent.toml"
     (folder / "trust").mkdir(exist_ok=True)
+    account = ""
+    if broker.username is not None:
+        (folder / "broker-password").write_text("any\n", encoding="utf-8")
+        account = f'broker.username = "{broker.username}"\n        broker.password_file = "broker-password"'
     text = f"""
         device = "{device}"
         state_dir = "state"
         trust.folder = "trust"
         broker.host = "{broker.host}"
         broker.port = {broker.port}
+        {account}
         tuning.runs = 10
         tuning.warmup = 1
         tuning.threads = [1]

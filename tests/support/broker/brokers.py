@@ -24,12 +24,21 @@ _SEARCH_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where a broker listens; `port_311` speaks MQTT 3.1.1 and is `port` itself where one port speaks both."""
+    """Where a broker listens.
+
+    Attributes:
+        host: Its address.
+        port: Its port for MQTT 5.
+        port_311: Its port for MQTT 3.1.1; `port` itself where one port speaks both.
+        kind: Which broker it is.
+        username: The account that clients must name, with any password; None where none is required.
+    """
 
     host: str
     port: int
     port_311: int
-    kind: Literal["embedded", "mosquitto"]
+    kind: Literal["embedded", "mosquitto", "ejabberd"]
+    username: str | None = None
 
     @property
     def url(self) -> str:
@@ -82,13 +91,14 @@ def mosquitto_broker(
         subprocess.Popen([binary, "-c", str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL) as process,
     ):
         try:
-            _wait_until_listening(process, port, log_path)
+            wait_until_listening(process, port, log_path)
             yield Broker(host=LOOPBACK, port=port, port_311=port, kind="mosquitto")
         finally:
             process.send_signal(end)
 
 
-def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log_path: Path) -> None:
+def wait_until_listening(process: subprocess.Popen[bytes], port: int, log_path: Path) -> None:
+    """Wait until a broker's process accepts connections, or raise with its log."""
     deadline = time.monotonic() + _START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -97,4 +107,4 @@ def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log_path:
             time.sleep(0.02)
         else:
             return
-    raise RuntimeError(f"mosquitto does not listen on port {port}: {log_path.read_text(errors='replace')}")
+    raise RuntimeError(f"the broker does not listen on port {port}: {log_path.read_text(errors='replace')}")

@@ -46,6 +46,8 @@ def subscriber(
         on_subscribed()
 
     client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
+    if broker.username is not None:
+        client.username_pw_set(broker.username, "any")
     client.on_connect = lambda *_: client.subscribe(topic, qos=1)
     client.on_subscribe = lambda *_: confirm()
     client.reconnect_delay_set(_RECONNECT_S, _RECONNECT_S)
