@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from drupelet_agent.messaging.acknowledgements import Acknowledgements
+from drupelet_agent.messaging.acknowledgements import Acknowledgements, PendingAcknowledgement
 
 
 class Broker(RuleBasedStateMachine):
@@ -17,56 +17,56 @@ class Broker(RuleBasedStateMachine):
         self.acknowledged: list[int] = []
         self.acknowledgements = Acknowledgements(self.acknowledged.append)
         self.next_id = 1
-        # In the order of delivery: what the broker waits to hear about, and what the agent has still to answer.
+        # In the order of delivery: messages that await their acknowledgement, and those that the agent processes.
         self.outstanding: list[int] = []
-        self.in_work: list[int] = []
-        # What it was told of in this session.
-        self.heard: list[int] = []
+        self.in_work: dict[int, PendingAcknowledgement] = {}
+        # Messages that were acknowledged in this session.
+        self.confirmed: list[int] = []
 
-    def hear(self) -> None:
+    def receive(self) -> None:
         """The broker's end of MQTT 5, section 4.6: acknowledgements come in the order of delivery."""
         while self.acknowledged:
             assert self.outstanding, "an acknowledgement for nothing"
             assert self.acknowledged.pop(0) == self.outstanding[0]
-            self.heard.append(self.outstanding.pop(0))
+            self.confirmed.append(self.outstanding.pop(0))
 
     @rule()
     def deliver(self) -> None:
-        assert self.acknowledgements.is_new(self.next_id, duplicate=False, identity=f"request {self.next_id}")
+        pending = self.acknowledgements.register(self.next_id, duplicate=False, identity=f"request {self.next_id}")
+        assert pending is not None
         self.outstanding.append(self.next_id)
-        self.in_work.append(self.next_id)
+        self.in_work[self.next_id] = pending
         self.next_id += 1
-        self.hear()
+        self.receive()
 
     @precondition(lambda self: self.in_work)
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
-        number = data.draw(st.sampled_from(self.in_work))
-        self.in_work.remove(number)
-        self.acknowledgements.done(number)
-        self.hear()
+        number = data.draw(st.sampled_from(list(self.in_work)))
+        self.acknowledgements.complete(self.in_work.pop(number))
+        self.receive()
 
     @rule()
     def reconnect(self) -> None:
         self.acknowledgements.connection_lost()
         for number in list(self.outstanding):
-            is_new = self.acknowledgements.is_new(number, duplicate=True, identity=f"request {number}")
-            assert not is_new, "a request would be worked on twice"
-            self.hear()
+            pending = self.acknowledgements.register(number, duplicate=True, identity=f"request {number}")
+            assert pending is None, "a request would be processed twice"
+            self.receive()
 
-    @precondition(lambda self: self.heard)
+    @precondition(lambda self: self.confirmed)
     @rule(data=st.data())
     def reconnect_before_the_last_acknowledgements_are_through(self, data: st.DataObject) -> None:
-        unheard = data.draw(st.integers(1, len(self.heard)))
-        self.outstanding = self.heard[-unheard:] + self.outstanding
-        del self.heard[-unheard:]
+        unconfirmed = data.draw(st.integers(1, len(self.confirmed)))
+        self.outstanding = self.confirmed[-unconfirmed:] + self.outstanding
+        del self.confirmed[-unconfirmed:]
         self.reconnect()
 
     @rule()
     def lose_the_session(self) -> None:
         self.acknowledgements.session_lost()
         self.outstanding.clear()
-        self.heard.clear()
+        self.confirmed.clear()
 
     @invariant()
     def what_is_answered_is_acknowledged_unless_something_before_it_is_in_work(self) -> None:

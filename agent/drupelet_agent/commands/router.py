@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 from drupelet_agent.commands.runner import CommandRunner
 from drupelet_agent.commands.table import COMMANDS
-from drupelet_agent.messaging.replies import (
-    ReplyAddress,
-    default_address,
-    reply_address,
-    reply_properties,
-)
-from drupelet_agent.mqtt.message import Message, Publication
+from drupelet_agent.messaging.replies import ReplyAddress, default_address, reply_address
+from drupelet_agent.messaging.reply_publisher import ReplyPublisher
+from drupelet_agent.mqtt.message import Message
 from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.contract.wire import MAX_COMMAND_BYTES, PROGRESS_CODE, encode_error
 from drupelet_shared.errors import CommandError, DrupeletError, UnknownCommandError
@@ -43,19 +39,19 @@ class CommandRouter:
     device that dies has done it whole or not at all, and its sender asks again.
     """
 
-    def __init__(self, topics: DeviceTopics, runner: CommandRunner, *, publish: Callable[[Publication], None]) -> None:
+    def __init__(self, topics: DeviceTopics, runner: CommandRunner, *, replies: ReplyPublisher) -> None:
+        self.filters = (topics.command_filter,)
         self._topics = topics
         self._runner = runner
-        self._publish = publish
+        self._replies = replies
         self._tasks: set[asyncio.Task[None]] = set()
         # By where the answer goes; None while the command runs.
         self._known: OrderedDict[_Key, _Answer | None] = OrderedDict()
 
-    def route(self, message: Message) -> None:
+    def handle(self, message: Message) -> None:
         """Start a command, or answer at once with what is wrong with it."""
         name = self._topics.parse_command(message.topic)
-        # A retained command would be given again at every start.
-        if name is None or message.retain:
+        if name is None:
             return
         address = default_address(message, topic=self._topics.command_result(name))
         try:
@@ -112,11 +108,4 @@ class CommandRouter:
             self._known.popitem(last=False)
 
     def _reply(self, address: ReplyAddress, code: str, payload: bytes) -> None:
-        self._publish(
-            Publication(
-                topic=address.topic,
-                payload=payload,
-                qos=min(address.qos, 1),
-                properties=reply_properties(address, code=code),
-            )
-        )
+        self._replies.send(address, payload, code=code)

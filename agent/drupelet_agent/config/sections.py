@@ -15,6 +15,10 @@ from drupelet_shared.contract.topics import DEFAULT_PREFIX
 from drupelet_shared.names import NAME_PATTERN, Name
 from drupelet_shared.units import ByteSize
 
+# The default memory for messages: so many times the largest payload, and at most such a part of all memory.
+_MESSAGES_PAYLOADS = 8
+_MESSAGES_PART = 8
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,6 +93,8 @@ class LimitsConfig(_Section):
         cpu_cores: Cores that may be used; without it all that the process may use.
         queue_length: Requests that wait for one model; more are answered with `overloaded`.
         max_payload: Of a request or a reply.
+        messages: Memory for requests and replies in progress, within `memory`; more are answered with `overloaded`.
+            Eight times `max_payload` by default, and at most an eighth of `memory`.
         inference_timeout_s: After how long a worker that does not answer is ended.
         evict: Whether models that do not fit together take turns: the least recently used one then yields.
         keep_s: A model that was used or started less than this long ago does not yield.
@@ -100,10 +106,30 @@ class LimitsConfig(_Section):
     cpu_cores: Annotated[int, Field(ge=1)] | None = None
     queue_length: Annotated[int, Field(ge=1, le=10_000)] = 64
     max_payload: ByteSize = 16 * 2**20
+    messages: ByteSize | None = None
     inference_timeout_s: Annotated[float, Field(gt=0)] = 30.0
     evict: Literal["never", "least-recently-used"] = "never"
     keep_s: Annotated[float, Field(ge=0)] = 10.0
     versions: Annotated[int, Field(ge=1, le=2)] = 1
+
+    @model_validator(mode="after")
+    def _check_messages(self) -> Self:
+        if self.messages is not None and self.memory is not None and self.messages >= self.memory:
+            raise ValueError("messages is a part of memory: it must be smaller")
+        return self
+
+    @property
+    def messages_bytes(self) -> int:
+        """The memory for requests and replies in progress."""
+        if self.messages is not None:
+            return self.messages
+        default = _MESSAGES_PAYLOADS * self.max_payload
+        return default if self.memory is None else min(default, self.memory // _MESSAGES_PART)
+
+    @property
+    def models_bytes(self) -> int | None:
+        """The part of `memory` that is left for models; None without a limit."""
+        return None if self.memory is None else self.memory - self.messages_bytes
 
 
 Objective = Literal["latency", "throughput"]

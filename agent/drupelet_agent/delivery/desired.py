@@ -71,6 +71,7 @@ class DesiredStates:
         *,
         publish: Callable[[Publication], None],
     ) -> None:
+        self.filters = (topics.desired_filter,)
         self._topics = topics
         self._store = store
         self._runner = runner
@@ -94,7 +95,7 @@ class DesiredStates:
         self._told.clear()
         self._settled_s = time.monotonic() + _SETTLE_S
 
-    def route(self, message: Message) -> None:
+    def handle(self, message: Message) -> None:
         """Take what is desired of a model; an empty message desires nothing any more, and changes nothing."""
         model = self._topics.parse_desired(message.topic)
         if model is None:

@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drupelet_agent.delivery.spool import Spool
-from drupelet_agent.messaging.replies import (
-    ReplyAddress,
-    default_address,
-    reply_address,
-    reply_properties,
-)
-from drupelet_agent.mqtt.message import Message, Publication
+from drupelet_agent.messaging.replies import ReplyAddress, default_address, reply_address
+from drupelet_agent.messaging.reply_publisher import ReplyPublisher
+from drupelet_agent.mqtt.message import Message
 from drupelet_shared.contract.delivery import LENGTH_PROPERTY, OFFSET_PROPERTY, UploadState
 from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.contract.wire import OK_CODE, encode_error
@@ -44,17 +40,18 @@ class Chunk:
 class Uploads:
     """Takes messages of the upload topics; runs on the event loop, but for the disk."""
 
-    def __init__(self, topics: DeviceTopics, spool: Spool, *, publish: Callable[[Publication], None]) -> None:
+    def __init__(self, topics: DeviceTopics, spool: Spool, *, replies: ReplyPublisher) -> None:
+        self.filters = (topics.upload_filter,)
         self._topics = topics
         self._spool = spool
-        self._publish = publish
+        self._replies = replies
         self._waiting: asyncio.Queue[tuple[Chunk, ReplyAddress]] = asyncio.Queue(_MAX_WAITING)
         self._waiting_bytes = 0
 
-    def route(self, message: Message) -> None:
+    def handle(self, message: Message) -> None:
         """Take a chunk, or answer at once with what is wrong with it."""
         digest = self._topics.parse_upload(message.topic)
-        if digest is None or message.retain:
+        if digest is None:
             return
         address = default_address(message, topic=self._topics.upload_state(digest))
         try:
@@ -94,8 +91,7 @@ class Uploads:
         self._answer(address, error.code, encode_error(error, request_id=None))
 
     def _answer(self, address: ReplyAddress, code: str, payload: bytes) -> None:
-        properties = reply_properties(address, code=code)
-        self._publish(Publication(address.topic, payload, qos=min(address.qos, 1), properties=properties))
+        self._replies.send(address, payload, code=code)
 
 
 def read_chunk(digest: str, user_properties: Sequence[tuple[str, str]], payload: bytes) -> Chunk:

@@ -27,7 +27,9 @@ def examine_system(config: AgentConfig, *, root: Path = Path("/")) -> Iterator[F
     """
     snapshot = take_snapshot(root=root)
     yield Finding("processor", "ok", f"{snapshot.cpu_model}, {snapshot.cores} usable cores")
-    budget = memory_budget(snapshot, limit_bytes=config.limits.memory, share=config.limits.memory_share, in_use_bytes=0)
+    budget = memory_budget(
+        snapshot, limit_bytes=config.limits.models_bytes, share=config.limits.memory_share, in_use_bytes=0
+    )
     found = f"{format_bytes(budget.limit_bytes)} for models ({budget.reason})"
     if budget.limit_bytes < _SMALLEST_WORKER_BYTES:
         mend = f"an engine alone needs about {format_bytes(_SMALLEST_WORKER_BYTES)}: raise limits.memory or free memory"

@@ -59,7 +59,7 @@ def means_for(model: str, digest: str, *, config: AgentConfig, store: Store) -> 
         snapshot=snapshot,
         budget=budget.memory_budget(
             snapshot,
-            limit_bytes=config.limits.memory,
+            limit_bytes=config.limits.models_bytes,
             share=config.limits.memory_share,
             in_use_bytes=_in_use_bytes(model, digest, config=config, store=store),
         ),

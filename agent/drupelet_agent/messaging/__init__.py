@@ -1,4 +1,5 @@
 """The agent's messages over MQTT: requests and replies, announcements, pool membership, Home Assistant.
 
-One dispatcher maps a topic to its handler. Must not import `commands`, `delivery` or `app`.
+One dispatcher maps each topic to its handler. The bytes of everything that waits are bounded by one memory budget. Must
+not import `commands`, `delivery` or `app`.
 """

@@ -1,81 +1,103 @@
-"""Acknowledgements in the order the messages came, as MQTT 5 demands (section 4.6), whenever each is dealt with."""
+"""Acknowledgements in the order in which the messages arrived, as MQTT 5 requires (section 4.6)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 
-# A broker sends again at most what it had out at once, its Receive Maximum.
+# A broker delivers again at most what was unacknowledged at once, which its Receive Maximum bounds.
 _REMEMBERED = 1024
 
 
-@dataclass(slots=True)
-class _Entry:
-    identity: Hashable
-    delivered: bool = True
-    done: bool = False
+class PendingAcknowledgement:
+    """The acknowledgement that one delivery of a QoS 1 message awaits.
+
+    Attributes:
+        packet_id: The message's packet identifier.
+        identity: Distinguishes the message from a later one with the same packet identifier.
+        is_delivered: Whether the broker delivered the message on the present connection.
+        is_complete: Whether the message is handled.
+    """
+
+    __slots__ = ("identity", "is_complete", "is_delivered", "packet_id")
+
+    def __init__(self, packet_id: int, identity: Hashable, *, is_complete: bool) -> None:
+        self.packet_id = packet_id
+        self.identity = identity
+        self.is_delivered = True
+        self.is_complete = is_complete
 
 
 class Acknowledgements:
-    """The QoS 1 messages of one session that the broker still waits to hear about, by packet identifier."""
+    """Sends the acknowledgements of one session's QoS 1 messages in the order of their delivery.
+
+    Invariants: a message is acknowledged after every message that was delivered before it, on the connection that
+    delivered it, and never on behalf of a message of an earlier session.
+    """
 
     def __init__(self, send: Callable[[int], None]) -> None:
+        """Start without messages.
+
+        Args:
+            send: Acknowledges a packet identifier to the broker.
+        """
         self._send = send
-        # In the order of delivery; those that were not delivered again yet come after all that were.
-        self._entries: dict[int, _Entry] = {}
-        # Acknowledged last, the oldest first: a connection may end before the broker hears of it.
+        # In the order of delivery; messages that were not delivered again yet follow those that were.
+        self._pending: dict[int, PendingAcknowledgement] = {}
+        # Identities by packet identifier, oldest first: a connection may end before the broker reads a PUBACK.
         self._acknowledged: dict[int, Hashable] = {}
 
-    def is_new(self, packet_id: int, *, duplicate: bool, identity: Hashable = None) -> bool:
-        """Note a delivery.
+    def register(self, packet_id: int, *, duplicate: bool, identity: Hashable = None) -> PendingAcknowledgement | None:
+        """Register a delivery.
 
         Args:
             packet_id: The message's packet identifier.
-            duplicate: Whether the broker says that it has sent the message before.
-            identity: What tells it from a later message under the same packet identifier; None if nothing does.
+            duplicate: Whether the broker marks the message as delivered before.
+            identity: Distinguishes the message from a later one with the same packet identifier; None if nothing does.
 
         Returns:
-            Whether the message is to be dealt with: a repetition of one that is in work, or was dealt with, is not.
+            The acknowledgement to complete once the message is handled; None if the message is being handled or was
+            handled before, and must not be handled again.
         """
-        if duplicate and packet_id in self._entries:
-            entry = self._entries.pop(packet_id)
-            entry.delivered = True
-            # What the broker has not heard of either may have come in front of it this time.
-            self._entries[packet_id] = entry
+        if duplicate and (known := self._pending.pop(packet_id, None)) is not None:
+            known.is_delivered = True
+            # The broker may have delivered messages in front of it that it has not acknowledged either.
+            self._pending[packet_id] = known
             self._flush()
-            return False
-        known = duplicate and identity is not None and self._acknowledged.get(packet_id) == identity
-        self._entries[packet_id] = _Entry(identity, done=known)
-        self._flush()
-        return not known
+            return None
+        is_repetition = duplicate and identity is not None and self._acknowledged.get(packet_id) == identity
+        pending = PendingAcknowledgement(packet_id, identity, is_complete=is_repetition)
+        self._pending.pop(packet_id, None)
+        self._pending[packet_id] = pending
+        if is_repetition:
+            self._flush()
+            return None
+        return pending
 
-    def done(self, packet_id: int) -> None:
-        """A message is dealt with; it is acknowledged as soon as all before it are."""
-        entry = self._entries.get(packet_id)
-        # Without an entry the session that delivered the message is gone, and with it the duty to acknowledge.
-        if entry is not None:
-            entry.done = True
+    def complete(self, pending: PendingAcknowledgement) -> None:
+        """Acknowledge a handled message as soon as all before it are; without effect once its session has ended."""
+        pending.is_complete = True
+        if self._pending.get(pending.packet_id) is pending:
             self._flush()
 
     def connection_lost(self) -> None:
-        """Wait with every acknowledgement until the broker has sent its message again."""
-        for entry in self._entries.values():
-            entry.delivered = False
+        """Hold every acknowledgement until the broker has delivered its message again."""
+        for pending in self._pending.values():
+            pending.is_delivered = False
 
     def session_lost(self) -> None:
-        """The broker knows nothing of these messages any more."""
-        self._entries.clear()
+        """Forget every message: the broker has lost the session, and expects no acknowledgement."""
+        self._pending.clear()
         self._acknowledged.clear()
 
     def _flush(self) -> None:
-        for packet_id, entry in list(self._entries.items()):
-            if not entry.delivered:
+        for packet_id, pending in list(self._pending.items()):
+            if not pending.is_delivered:
                 continue
-            if not entry.done:
+            if not pending.is_complete:
                 return
-            del self._entries[packet_id]
+            del self._pending[packet_id]
             self._acknowledged.pop(packet_id, None)
-            self._acknowledged[packet_id] = entry.identity
+            self._acknowledged[packet_id] = pending.identity
             if len(self._acknowledged) > _REMEMBERED:
                 del self._acknowledged[next(iter(self._acknowledged))]
             self._send(packet_id)

@@ -1,62 +1,73 @@
-"""What the agent tells without being asked: birth and will, model states, telemetry."""
+"""Publishes the device's own announcements: birth and will, model states, telemetry, events."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Literal
 
 from drupelet_agent import __version__
 from drupelet_agent.messaging.outbox import Outbox
+from drupelet_agent.messaging.protocols import BrokerSession
 from drupelet_agent.mqtt.message import Publication
+from drupelet_agent.mqtt.outcome import PublishOutcome
 from drupelet_shared.contract.messages import DeviceStatus, DeviceTelemetry, Event, ModelState, ModelTelemetry
 from drupelet_shared.contract.topics import DeviceTopics
 
-# Hysteresis makes events rare: this many are days of trouble.
-_EVENTS_KEPT = 64
+log = logging.getLogger(__name__)
+
+# Hysteresis makes events rare: so many cover days of trouble.
+_EVENTS_LENGTH = 64
+_SHORT_ERROR_CHARACTERS = 100
 
 
 class Announcer:
-    """Publishes retained states at once and telemetry through a bounded outbox, the oldest dropped first."""
+    """Publishes retained states at once, and telemetry through a bounded outbox while there is no connection."""
 
-    def __init__(
-        self,
-        topics: DeviceTopics,
-        *,
-        session: str,
-        publish: Callable[[Publication], None],
-        connected: Callable[[], bool],
-        outbox_length: int,
-    ) -> None:
+    def __init__(self, topics: DeviceTopics, session: BrokerSession, *, run_id: str, outbox_length: int) -> None:
+        """Create an announcer.
+
+        Args:
+            topics: The topics of this device.
+            session: The MQTT session.
+            run_id: Identifies this run of the agent in birth message and will.
+            outbox_length: How many telemetry messages wait for the broker at most.
+        """
         self._topics = topics
         self._session = session
-        self._publish = publish
-        self._connected = connected
-        self._outbox = Outbox(telemetry_length=outbox_length, events_length=_EVENTS_KEPT)
+        self._run_id = run_id
+        self._outbox = Outbox(telemetry_length=outbox_length, events_length=_EVENTS_LENGTH)
 
     @property
     def dropped(self) -> int:
-        """Messages that waited for the broker too long and were given up, since the start."""
+        """How many telemetry messages and events were dropped since the start, because the broker was away."""
         return self._outbox.dropped
 
     def announce(self, states: Iterable[ModelState]) -> None:
-        """After each connect: the birth message, every model's state, and the events and telemetry that waited."""
-        self._publish(status_publication(self._topics, state="online", session=self._session))
+        """Publish the birth message, every model's state, and what waited for the connection."""
+        self._session.publish(status_publication(self._topics, state="online", run_id=self._run_id))
         for state in states:
             self.model_state(state)
         for publication in self._outbox.drain():
-            self._publish(publication)
+            self._session.publish(publication)
 
-    def farewell(self) -> None:
-        """Before a disconnect in good order, which sends no will."""
-        self._publish(status_publication(self._topics, state="offline", session=self._session))
+    def announce_offline(self, *, on_done: Callable[[], None]) -> None:
+        """Publish that the device goes offline, since a disconnect in good order sends no will.
+
+        Args:
+            on_done: Called when the broker has acknowledged the message or refused it.
+        """
+        publication = status_publication(self._topics, state="offline", run_id=self._run_id)
+        self._session.publish(publication, on_outcome=lambda _outcome, _reason: on_done())
 
     def model_state(self, state: ModelState) -> None:
-        """Say what runs for a model; while there is no connection, `announce` will."""
-        if self._connected():
-            self._publish(Publication(self._topics.model_state(state.model), state.to_bytes(), retain=True))
+        """Publish what runs for a model, shortened if it is too large; without a connection `announce` will."""
+        if self._session.connected:
+            self._session.publish(self._state_publication(state), on_outcome=partial(self._shorten, state))
 
     def model_telemetry(self, telemetry: ModelTelemetry) -> None:
-        """Publish one model's window."""
+        """Publish one window of a model."""
         self._telemetry(Publication(self._topics.model_telemetry(telemetry.model), telemetry.to_bytes(), qos=0))
 
     def device_telemetry(self, telemetry: DeviceTelemetry) -> None:
@@ -64,21 +75,44 @@ class Announcer:
         self._telemetry(Publication(self._topics.device_telemetry, telemetry.to_bytes(), qos=0))
 
     def event(self, event: Event) -> None:
-        """Publish a limit that was crossed."""
+        """Publish an event."""
         publication = Publication(self._topics.event, event.to_bytes())
-        if self._connected():
-            self._publish(publication)
+        if self._session.connected:
+            self._session.publish(publication)
         else:
-            self._outbox.keep_event(publication)
+            self._outbox.add_event(publication)
 
     def _telemetry(self, publication: Publication) -> None:
-        if self._connected():
-            self._publish(publication)
+        if self._session.connected:
+            self._session.publish(publication)
         else:
-            self._outbox.keep_telemetry(publication)
+            self._outbox.add_telemetry(publication)
+
+    def _state_publication(self, state: ModelState) -> Publication:
+        return Publication(self._topics.model_state(state.model), state.to_bytes(), retain=True)
+
+    def _shorten(self, state: ModelState, outcome: PublishOutcome, reason: str) -> None:
+        if outcome is PublishOutcome.TOO_LARGE:
+            log.warning("state of model %s is published without plan, tensors and changes: %s", state.model, reason)
+            self._session.publish(self._state_publication(shorten_state(state)))
 
 
-def status_publication(topics: DeviceTopics, *, state: Literal["online", "offline"], session: str) -> Publication:
-    """The birth message or the will; they share `session`, so a late will is told from a newer birth."""
-    status = DeviceStatus(state=state, device=topics.device, session=session, agent_version=__version__)
+def shorten_state(state: ModelState) -> ModelState:
+    """Return a model's state without what makes it long: plan, tensors, changes, and the end of its error."""
+    error = state.error
+    if error is not None and len(error) > _SHORT_ERROR_CHARACTERS:
+        error = f"{error[:_SHORT_ERROR_CHARACTERS]}…"
+    removed = ("plan", "inputs", "outputs", "changes", "earlier_versions")
+    return state.model_copy(update={**dict.fromkeys(removed), "error": error})
+
+
+def status_publication(topics: DeviceTopics, *, state: Literal["online", "offline"], run_id: str) -> Publication:
+    """Return the birth message or the will; a reader ignores a will whose `run_id` is not that of the latest birth.
+
+    Args:
+        topics: The topics of the device.
+        state: What the message says.
+        run_id: Identifies the run of the agent.
+    """
+    status = DeviceStatus(state=state, device=topics.device, session=run_id, agent_version=__version__)
     return Publication(topics.status, status.to_bytes(), retain=True)

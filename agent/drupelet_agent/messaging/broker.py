@@ -1,4 +1,4 @@
-"""From the configuration's `[broker]` section to the options of an MQTT connection."""
+"""The options of an MQTT connection from the configuration's `[broker]` section."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from drupelet_shared.transport import make_tls_context
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+_PENDING_BYTES = 16 * 2**20
+
 
 def connection_options(
     config: BrokerConfig,
@@ -21,21 +23,23 @@ def connection_options(
     client_id: str,
     receive_maximum: int,
     max_packet_bytes: int,
+    max_pending_bytes: int = _PENDING_BYTES,
     session_expiry_s: int | None = None,
     will: Publication | None = None,
 ) -> ConnectionOptions:
-    """The options of one connection to the configured broker.
+    """Return the options of one connection to the configured broker.
 
     Args:
         config: The `[broker]` section.
         client_id: Identifies the session at the broker.
-        receive_maximum: Unacknowledged QoS 1 messages the broker may have on the way to us.
-        max_packet_bytes: The largest packet we read.
+        receive_maximum: How many QoS 1 messages the broker may send before the agent has acknowledged the first.
+        max_packet_bytes: The largest packet that is read.
+        max_pending_bytes: How many bytes may be unsent or unacknowledged.
         session_expiry_s: Seconds for which the broker keeps the session; the configured value by default.
         will: Published by the broker when the connection is lost, after the configured delay.
 
     Raises:
-        ConfigError: The password file or a TLS file cannot be used.
+        ConfigError: The password file or a TLS file cannot be read.
     """
     return ConnectionOptions(
         host=config.host,
@@ -48,6 +52,7 @@ def connection_options(
         session_expiry_s=config.session_expiry_s if session_expiry_s is None else session_expiry_s,
         receive_maximum=receive_maximum,
         max_packet_bytes=max_packet_bytes,
+        max_pending_bytes=max_pending_bytes,
         will=will,
         will_delay_s=config.will_delay_s,
     )

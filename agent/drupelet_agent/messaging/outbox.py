@@ -1,4 +1,4 @@
-"""What waits for the broker to come back: the oldest goes first, and what is given up is counted."""
+"""Publications that wait for the broker to come back: the oldest is dropped first, and every drop is counted."""
 
 from __future__ import annotations
 
@@ -9,27 +9,37 @@ from drupelet_agent.mqtt.message import Publication
 
 
 class Outbox:
-    """Two bounded queues, so that a flood of telemetry does not push out events."""
+    """Two bounded queues, so that a flood of telemetry drops no event.
+
+    Attributes:
+        dropped: How many publications were dropped since the start.
+    """
 
     def __init__(self, *, telemetry_length: int, events_length: int) -> None:
+        """Start empty.
+
+        Args:
+            telemetry_length: How many telemetry messages wait at most.
+            events_length: How many events wait at most.
+        """
         self._events: deque[Publication] = deque(maxlen=events_length)
         self._telemetry: deque[Publication] = deque(maxlen=telemetry_length)
         self.dropped = 0
 
-    def keep_telemetry(self, publication: Publication) -> None:
-        """Keep numbers; the oldest make room."""
-        self._keep(self._telemetry, publication)
+    def add_telemetry(self, publication: Publication) -> None:
+        """Add a telemetry message, and drop the oldest if there are too many."""
+        self._add(self._telemetry, publication)
 
-    def keep_event(self, publication: Publication) -> None:
-        """Keep a change of state; the oldest make room."""
-        self._keep(self._events, publication)
+    def add_event(self, publication: Publication) -> None:
+        """Add an event, and drop the oldest if there are too many."""
+        self._add(self._events, publication)
 
     def drain(self) -> Iterator[Publication]:
-        """Everything that waits, events first, each from oldest to newest."""
+        """Remove and yield everything: events first, each queue from the oldest to the newest."""
         for queue in (self._events, self._telemetry):
             while queue:
                 yield queue.popleft()
 
-    def _keep(self, queue: deque[Publication], publication: Publication) -> None:
+    def _add(self, queue: deque[Publication], publication: Publication) -> None:
         self.dropped += len(queue) == queue.maxlen
         queue.append(publication)

@@ -1,74 +1,77 @@
-"""The pools this device belongs to: a connection of its own, whose session ends with it.
+"""Membership in pools: a connection of its own, whose session ends with it.
 
-mosquitto gives a member whose session outlives its connection its share of the requests while it is gone, and they wait
-there; one whose session ends takes no part any more (measured with mosquitto 2: 10 of 20 requests against none).
+mosquitto keeps sending a share of the requests to a member whose session outlives its connection, where they wait; a
+member whose session ends receives none (measured with mosquitto 2: 10 of 20 requests against 0).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from drupelet_agent.config.sections import AgentConfig
-from drupelet_agent.messaging.broker import connection_options
-from drupelet_agent.messaging.requests import RequestRouter
-from drupelet_agent.mqtt.connection import BrokerConnection
+from drupelet_agent.messaging.dispatcher import Dispatcher
+from drupelet_agent.messaging.memory_budget import MemoryBudget
+from drupelet_agent.messaging.protocols import OpenSession
+from drupelet_agent.messaging.reply_publisher import ReplyPublisher
+from drupelet_agent.messaging.requests import JobServer, RequestHandler
 from drupelet_agent.mqtt.message import Message
-from drupelet_agent.serving.server import ModelServer
 from drupelet_shared.contract.topics import MemberTopics
 
 
 class PoolMembership:
-    """Takes requests to pools as they come, and answers them as any; everything runs on the event loop."""
+    """Receives the requests to this device's pools and answers them; everything runs on the event loop."""
 
     def __init__(
-        self, config: AgentConfig, find: Callable[[str, str | None], ModelServer], *, max_packet_bytes: int
+        self,
+        topics: MemberTopics,
+        find: Callable[[str, str | None], JobServer],
+        *,
+        open_session: OpenSession,
+        budget: MemoryBudget,
+        on_undeliverable: Callable[[str], None],
     ) -> None:
-        self._topics = MemberTopics(config.device, prefix=config.broker.prefix, pools=config.pools)
-        self._connection = BrokerConnection(
-            connection_options(
-                config.broker,
-                client_id=f"drupelet-{config.device}-pool",
-                receive_maximum=config.limits.queue_length,
-                max_packet_bytes=max_packet_bytes,
-                session_expiry_s=0,
-            ),
-            on_connected=self._on_connected,
-            on_message=self._on_message,
-        )
-        self._router = RequestRouter(
-            self._topics,
+        """Create a membership; nothing is sent before `run`.
+
+        Args:
+            topics: The topics of this device and its pools.
+            find: Returns the server of a model and version, or raises a `RequestError`.
+            open_session: Creates the MQTT session of the membership.
+            budget: Bounds the bytes of requests and replies in progress, for the device as a whole.
+            on_undeliverable: Receives the reason of each reply that the broker does not accept.
+        """
+        self._session = open_session(on_connected=self._on_connected, on_message=self._on_message)
+        self._requests = RequestHandler(
+            topics,
             find,
-            publish=self._connection.publish,
-            acknowledge=self._connection.acknowledge,
-            together=self._connection.corked,
-            other=_ignore,
+            filters=topics.shared_filters,
+            replies=ReplyPublisher(self._session.publish, on_undeliverable=on_undeliverable),
+            budget=budget,
+            corked=self._session.corked,
         )
+        self._dispatcher = Dispatcher(self._session)
+        self._dispatcher.register_deferring(self._requests)
 
     @property
     def stalled(self) -> bool:
         """Whether the connection's own tasks no longer run."""
-        return self._connection.stalled
+        return self._session.stalled
 
     async def run(self) -> None:
         """Take part until cancelled."""
-        await self._connection.run()
+        await self._session.run()
 
     def close(self) -> None:
-        """Take no more requests."""
-        self._router.close()
+        """Receive no more requests."""
+        self._dispatcher.close()
+        self._requests.stop()
 
-    async def leave(self) -> None:
-        """After the last reply, go in good order."""
-        if self._connection.connected:
-            await self._connection.disconnect()
+    async def leave(self, *, timeout_s: float) -> None:
+        """Wait until the last reply is acknowledged, for at most `timeout_s`, and disconnect."""
+        if self._session.connected:
+            await self._requests.drain(timeout_s=timeout_s)
+            await self._session.disconnect()
 
     def _on_message(self, message: Message) -> None:
-        self._router.route(message)
+        self._dispatcher.dispatch(message)
 
     def _on_connected(self, *, session_present: bool) -> None:
-        self._router.connected(session_present=session_present)
-        self._connection.subscribe(*self._topics.shared_filters)
-
-
-def _ignore(_: Message) -> None:
-    """Nothing but requests comes to pools."""
+        self._dispatcher.connected(session_present=session_present)

@@ -1,54 +1,77 @@
-"""Where the reply to a message goes, and what of MQTT 5 it carries."""
+"""The address of a reply, and the MQTT 5 properties that it carries."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from drupelet_agent.mqtt.message import Message
 from drupelet_agent.mqtt.properties import publish_properties
+from drupelet_shared.contract.response_topic import check_response_topic
 from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.contract.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY, JSON_TYPE
-from drupelet_shared.errors import RequestError
-
-_WILDCARD = re.compile("[+#\0]")
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyAddress:
-    """Where a reply goes, what ties it to its request, and whether its reader knows properties as MQTT 5 does."""
+    """The destination of a reply.
+
+    Attributes:
+        topic: The topic of the reply.
+        correlation: The request's Correlation Data; None if it has none.
+        qos: The QoS of the reply.
+        takes_properties: Whether the sender of the request knows the properties of MQTT 5.
+        default_topic: The topic of a refusal that cannot be sent to `topic`.
+    """
 
     topic: str
     correlation: bytes | None
     qos: int
+    default_topic: str
     takes_properties: bool = True
 
 
 def default_address(message: Message, *, topic: str) -> ReplyAddress:
-    """The address for a message whose own Response Topic is absent or no good."""
-    return ReplyAddress(topic=topic, correlation=message.correlation, qos=message.qos)
+    """Return the address for a message whose own Response Topic is absent or refused."""
+    return ReplyAddress(topic=topic, correlation=message.correlation, qos=min(message.qos, 1), default_topic=topic)
 
 
 def reply_address(message: Message, topics: DeviceTopics, default: ReplyAddress) -> ReplyAddress:
-    """The address that a message names.
+    """Return the address that a message names.
+
+    Args:
+        message: The request.
+        topics: The topics of this device.
+        default: The address for a message without a Response Topic.
 
     Raises:
-        RequestError: Its Response Topic is malformed, or one that this device itself takes messages from.
+        RequestError: The Response Topic is malformed, or one to which no reply is sent.
     """
     topic = message.response_topic
     if topic is None:
-        return replace(default, takes_properties=message.has_properties)
-    if not topic or _WILDCARD.search(topic):
-        raise RequestError(f"Response Topic {topic!r}: expected a topic name without wildcards")
-    if topics.takes(topic):
-        raise RequestError(f"Response Topic {topic!r}: replies cannot be sent to a topic that devices take orders from")
-    return ReplyAddress(topic=topic, correlation=default.correlation, qos=default.qos)
+        takes_properties = message.has_properties
+    else:
+        check_response_topic(topic, topics)
+        takes_properties = True
+    return ReplyAddress(
+        topic=default.topic if topic is None else topic,
+        correlation=default.correlation,
+        qos=default.qos,
+        default_topic=default.default_topic,
+        takes_properties=takes_properties,
+    )
 
 
 def reply_properties(
     address: ReplyAddress, *, code: str, content_type: str = JSON_TYPE, header_length: int | None = None
 ) -> bytes:
-    """The properties of a reply; none for a reader that knows none, unless its bytes make no sense without."""
+    """Return the properties of a reply; none for a reader that knows none, unless its bytes make no sense without.
+
+    Args:
+        address: The destination of the reply.
+        code: `ok`, or the code of an error.
+        content_type: What the payload is.
+        header_length: The length of the JSON part of a binary reply.
+    """
     if not address.takes_properties and header_length is None:
         # Some brokers fail to strip them for a subscriber of MQTT 3.1.1: rumqttd 0.20 drops that connection.
         return b""

@@ -1,121 +1,171 @@
-"""Inference requests: an MQTT message becomes a job, its outcome becomes a reply and an acknowledgement."""
+"""Inference requests: a message becomes a job, the job's outcome a reply, and the reply's end an acknowledgement."""
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import Protocol
 
-from drupelet_agent.messaging.acknowledgements import Acknowledgements
-from drupelet_agent.messaging.replies import ReplyAddress, default_address, reply_address, reply_properties
-from drupelet_agent.mqtt.message import Message, Publication
+from drupelet_agent.messaging.memory_budget import MemoryBudget
+from drupelet_agent.messaging.protocols import Acknowledge
+from drupelet_agent.messaging.replies import ReplyAddress, default_address, reply_address
+from drupelet_agent.messaging.reply_publisher import ReplyPublisher
+from drupelet_agent.mqtt.message import Message
 from drupelet_agent.serving.job import Job, Outcome, refusal
-from drupelet_agent.serving.server import ModelServer
 from drupelet_shared.contract.topics import DeviceTopics
-from drupelet_shared.contract.wire import HEADER_LENGTH_PROPERTY, peek_id
-from drupelet_shared.errors import RequestError
-
-log = logging.getLogger(__name__)
+from drupelet_shared.contract.wire import HEADER_LENGTH_PROPERTY, PEEKED_BYTES, peek_id
+from drupelet_shared.errors import ModelUnavailableError, OverloadedError, RequestError
 
 # No payload is longer than ten digits say.
 _MAX_LENGTH_DIGITS = 10
+_DRAIN_POLL_S = 0.01
 
 
-class RequestRouter:
-    """Takes messages of the inference topics; everything runs on the event loop."""
+class JobServer(Protocol):
+    """The server of one model."""
+
+    def submit(self, job: Job) -> None:
+        """Take a job; its outcome may be passed on before this returns."""
+
+
+class RequestHandler:
+    """Handles the messages of the inference topics; everything runs on the event loop.
+
+    Invariants: each request gets one reply, unless it expires; a QoS 1 request is acknowledged when the broker has
+    acknowledged its reply; the bytes of requests and replies in progress are reserved in the memory budget.
+    """
 
     def __init__(
         self,
         topics: DeviceTopics,
-        find: Callable[[str, str | None], ModelServer],
+        find: Callable[[str, str | None], JobServer],
         *,
-        publish: Callable[[Publication], None],
-        acknowledge: Callable[[int], None],
-        together: Callable[[], AbstractContextManager[None]],
-        other: Callable[[Message], None],
+        filters: Sequence[str],
+        replies: ReplyPublisher,
+        budget: MemoryBudget,
+        corked: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        """Make a router.
+        """Create a handler.
 
         Args:
-            topics: The device's topics.
-            find: The server for a model and version.
-            publish: Sends a reply.
-            acknowledge: Tells the broker that a message is dealt with.
-            together: What is published and acknowledged within leaves together.
-            other: Takes messages of other topics; they count as dealt with when it returns.
+            topics: The topics of this device.
+            find: Returns the server of a model and version, or raises a `RequestError`.
+            filters: The topic filters of the requests.
+            replies: Publishes replies.
+            budget: Bounds the bytes of requests and replies in progress.
+            corked: Sends what is published within its context at once and in one segment.
         """
+        self.filters = tuple(filters)
         self._topics = topics
         self._find = find
-        self._publish = publish
-        self._together = together
-        self._acknowledgements = Acknowledgements(acknowledge)
-        self._other = other
-        self._open = True
+        self._replies = replies
+        self._budget = budget
+        self._corked = corked
+        self._in_progress = 0
+        self._is_stopping = False
 
-    def close(self) -> None:
-        """Take no more requests; those that arrive stay with the broker, unacknowledged, for the next agent."""
-        self._open = False
+    @property
+    def in_progress(self) -> int:
+        """How many requests wait, are at work, or await the acknowledgement of their reply."""
+        return self._in_progress
 
-    def connected(self, *, session_present: bool) -> None:
-        """After a reconnect the broker sends again what was not acknowledged, or has forgotten it with the session."""
-        if session_present:
-            self._acknowledgements.connection_lost()
-        else:
-            self._acknowledgements.session_lost()
-
-    def route(self, message: Message) -> None:
-        """Submit a request to its model, or answer at once with what is wrong with it."""
-        if not self._open:
-            return
-        # Without Correlation Data nothing tells a repetition from another request like it.
-        identity = message.correlation and (message.topic, message.response_topic, message.correlation)
-        if message.qos > 0 and not self._acknowledgements.is_new(message.mid, duplicate=message.dup, identity=identity):
-            return
+    def handle(self, message: Message, acknowledge: Acknowledge) -> None:
+        """Submit a request to its model, or refuse it at once."""
         addressed = self._topics.parse_infer(message.topic)
-        # A retained request would come back at every start; not every broker knows how to hold them back.
-        if addressed is None or message.retain:
-            if addressed is None:
-                self._other(message)
-            self._acknowledgements.done(message.mid)
+        if addressed is None:
+            acknowledge()
             return
+        self._in_progress += 1
         address = default_address(message, topic=self._topics.result(addressed.model))
+        size, head = len(message.payload), message.payload[:PEEKED_BYTES]
+        reserved = 0
 
         def finish(outcome: Outcome) -> None:
-            self._finish(message, address, outcome)
+            self._finish(address, outcome, reserved, head, acknowledge)
 
         try:
             address = reply_address(message, self._topics, address)
-            job = _read_job(message, finish)
-            self._find(addressed.model, addressed.version).submit(job)
+            header_length = _header_length(message)
+            server = self._find(addressed.model, addressed.version)
+            self._reserve(size)
+            reserved = size
         except RequestError as error:
-            error.request_id = peek_id(message.payload)
+            error.request_id = peek_id(head)
             finish(refusal(error))
+            return
+        server.submit(_make_job(message, header_length, finish))
 
-    def _finish(self, message: Message, address: ReplyAddress, outcome: Outcome) -> None:
+    def stop(self) -> None:
+        """Leave QoS 1 requests that no model can serve any more with the broker, for the next agent."""
+        self._is_stopping = True
+
+    async def drain(self, *, timeout_s: float) -> None:
+        """Wait until every request is done, for at most `timeout_s`; the others stay with the broker."""
+        deadline_s = time.monotonic() + timeout_s
+        # Only when the agent stops, so not worth an event of its own.
+        while self._in_progress and time.monotonic() < deadline_s:  # noqa: ASYNC110 - see above
+            await asyncio.sleep(_DRAIN_POLL_S)
+
+    def _finish(
+        self, address: ReplyAddress, outcome: Outcome, reserved: int, head: bytes, acknowledge: Acknowledge
+    ) -> None:
+        """Send the reply to a request, whose bytes are no longer needed."""
+        self._budget.release(reserved)
+        if outcome.payload is None:
+            self._in_progress -= 1
+            acknowledge()
+            return
+        if self._is_stopping and address.qos and outcome.code == ModelUnavailableError.code:
+            self._in_progress -= 1
+            return
+        outcome, held = self._hold(outcome, head)
+
+        def done() -> None:
+            self._budget.release(held)
+            self._in_progress -= 1
+            acknowledge()
+
+        assert outcome.payload is not None
         # One segment wakes the broker once.
-        with self._together():
-            if outcome.payload is not None:
-                properties = reply_properties(
-                    address,
-                    code=outcome.code,
-                    content_type=outcome.content_type,
-                    header_length=outcome.header_length,
-                )
-                self._publish(
-                    Publication(address.topic, outcome.payload, qos=min(address.qos, 1), properties=properties)
-                )
-            if message.qos > 0:
-                self._acknowledgements.done(message.mid)
+        with self._corked():
+            self._replies.send(
+                address,
+                outcome.payload,
+                code=outcome.code,
+                content_type=outcome.content_type,
+                header_length=outcome.header_length,
+                request_head=head,
+                on_done=done,
+            )
+
+    def _hold(self, outcome: Outcome, head: bytes) -> tuple[Outcome, int]:
+        """Reserve memory for a reply until the broker has it, or replace it by a refusal."""
+        size = len(outcome.payload or b"")
+        try:
+            self._reserve(size)
+        except OverloadedError as error:
+            error.request_id = peek_id(head)
+            return refusal(error), 0
+        return outcome, size
+
+    def _reserve(self, size: int) -> None:
+        budget = self._budget
+        if not budget.reserve(size):
+            raise OverloadedError(
+                f"{size} bytes more: requests and replies of {budget.held_bytes} bytes are in progress, the limit is "
+                f"{budget.limit_bytes}; ask again later"
+            )
 
 
-def _read_job(message: Message, finish: Callable[[Outcome], None]) -> Job:
+def _make_job(message: Message, header_length: int | None, finish: Callable[[Outcome], None]) -> Job:
     now_s = time.monotonic()
     expiry_s = message.expiry_s
     return Job(
         payload=message.payload,
         content_type=message.content_type,
-        header_length=_header_length(message),
+        header_length=header_length,
         received_s=now_s,
         deadline_s=None if expiry_s is None else now_s + expiry_s,
         finish=finish,

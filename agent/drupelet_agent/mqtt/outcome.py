@@ -12,7 +12,8 @@ class PublishOutcome(Enum):
     Attributes:
         ACKNOWLEDGED: The broker has acknowledged it; at QoS 0, it was handed to the socket.
         REJECTED: The broker answered with a PUBACK whose reason code is a failure (0x80 or more).
-        TOO_LARGE: It exceeds the broker's Maximum Packet Size, or it cannot be encoded as an MQTT packet.
+        TOO_LARGE: It exceeds the broker's Maximum Packet Size, the PUBACK says so (0x95, Packet too large), or it
+            cannot be encoded as an MQTT packet.
         DROPPED: It ended the connection several times in a row, no room was left for it, or the session ended first.
     """
 

@@ -14,6 +14,7 @@ from drupelet_agent.mqtt.outgoing import MOST_LOSSES, Delivery, Outgoing
 from drupelet_agent.mqtt.packet_ids import PacketIds
 from drupelet_agent.mqtt.reasons import (
     FAILURE,
+    PACKET_TOO_LARGE,
     SHARED_NOT_SUPPORTED,
     WILDCARDS_NOT_SUPPORTED,
     advise,
@@ -202,7 +203,8 @@ class Session:
         if delivery is not None and code >= FAILURE:
             reason = f"the broker rejects the publication: {advise(code, text)}"
             log.warning("%s topic=%s", reason, delivery.publication.topic)
-            _conclude(delivery.on_outcome, PublishOutcome.REJECTED, reason)
+            outcome = PublishOutcome.TOO_LARGE if code == PACKET_TOO_LARGE else PublishOutcome.REJECTED
+            _conclude(delivery.on_outcome, outcome, reason)
         elif delivery is not None:
             _conclude(delivery.on_outcome, PublishOutcome.ACKNOWLEDGED, "")
         self._send_ready()

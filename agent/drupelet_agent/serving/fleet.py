@@ -92,7 +92,7 @@ class Fleet:
     def capacity(self) -> budget.Budget:
         """The memory for all models together, as of now."""
         limits = self._config.limits
-        return budget.capacity(probe.take_snapshot(), limit_bytes=limits.memory, share=limits.memory_share)
+        return budget.capacity(probe.take_snapshot(), limit_bytes=limits.models_bytes, share=limits.memory_share)
 
     def make_way(self, *, measuring: bool) -> None:
         """While another process measures, keep what serves to what it was measured to need."""

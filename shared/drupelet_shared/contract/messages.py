@@ -228,7 +228,7 @@ class Event(_Message):
 
     Attributes:
         device: Its name.
-        kind: Which number.
+        kind: Which number; `reply` counts the replies that the broker did not accept.
         state: "raised" when it went beyond, "cleared" when it came back.
         value: The number.
         limit: What it is measured against.
@@ -237,7 +237,7 @@ class Event(_Message):
     """
 
     device: Name
-    kind: Literal["temperature", "memory", "error_rate", "latency"]
+    kind: Literal["temperature", "memory", "error_rate", "latency", "reply"]
     state: Literal["raised", "cleared"]
     value: float
     limit: float

@@ -30,8 +30,8 @@ class DeviceTopics:
         self.device = check_name(device, what="device")
         if device in _RESERVED:
             raise InvalidValueError(f"device name {device!r}: stands for something else in the topics")
-        self.base = f"{prefix.strip('/')}/{device}"
-        self._pools = f"{prefix.strip('/')}/pool"
+        self.prefix = prefix.strip("/")
+        self.base = f"{self.prefix}/{device}"
 
     @property
     def infer_filters(self) -> tuple[str, str]:
@@ -112,11 +112,6 @@ class DeviceTopics:
     def model_telemetry(self, model: str) -> str:
         """Latency and counts of one model."""
         return f"{self.base}/telemetry/models/{model}"
-
-    def takes(self, topic: str) -> bool:
-        """Whether somebody who publishes there asks this device, or a pool, for something."""
-        orders = (f"{self.base}/infer/", f"{self.base}/command/", f"{self.base}/upload/", f"{self._pools}/")
-        return topic.startswith(orders) or (topic.startswith(f"{self.base}/models/") and topic.endswith("/desired"))
 
     def parse_infer(self, topic: str) -> InferenceTopic | None:
         """The model and version a request topic addresses; None if it is not one of this device."""

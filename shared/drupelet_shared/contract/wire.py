@@ -34,7 +34,7 @@ _MAX_ERROR_CHARACTERS = 2000
 MAX_ID_LENGTH = 256
 # The id where clients write it, as the first member; a payload may be megabytes, of which this reads the start.
 _LEADING_ID = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"id"[ \t\r\n]*:[ \t\r\n]*("(?:[^"\\]|\\.)*")')
-_PEEKED_BYTES = 2048
+PEEKED_BYTES = 2048
 
 
 def sniff_content_type(payload: bytes | memoryview) -> str:
@@ -70,7 +70,7 @@ def parse_content_type(content_type: str) -> str:
 
 def peek_id(payload: bytes | memoryview) -> str | None:
     """The id of a request that is refused unread: None unless it is the first member of the JSON object."""
-    match = _LEADING_ID.match(bytes(payload[:_PEEKED_BYTES]))
+    match = _LEADING_ID.match(bytes(payload[:PEEKED_BYTES]))
     if match is None:
         return None
     try:

@@ -137,7 +137,7 @@ def test_a_model_that_needs_more_than_the_budget_is_refused_unloaded_with_both_n
     config = write_config(tmp_path, nowhere, extra='limits.memory = "300MB"')
     package = make_package(tmp_path, keys, peak_memory_bytes=900_000_000)
     result = run_agent_command(config, "install", str(package), check=False)
-    assert "needs 900.0 MB, the memory budget leaves 300.0 MB (limits.memory)" in result.stderr
+    assert "needs 900.0 MB, the memory budget leaves 262.5 MB (limits.memory)" in result.stderr
     assert "[memory_budget_exceeded]" in result.stderr
     assert "measured:" not in result.stderr
 
@@ -147,7 +147,7 @@ def test_a_worker_that_outgrows_the_budget_is_stopped_by_the_agent(tmp_path: Pat
     result = run_agent_command(config, "install", str(make_package(tmp_path, keys)), check=False)
     assert result.returncode == 1
     assert "the engine of ort-fp32 alone holds" in result.stderr
-    assert "the limit is 20.0 MB" in result.stderr
+    assert "the limit is 17.5 MB" in result.stderr
     assert "[memory_budget_exceeded]" in result.stderr
     assert stored(tmp_path) == []
 

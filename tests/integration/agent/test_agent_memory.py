@@ -198,7 +198,8 @@ class TestShares:
         for name in ("digits", "faces"):
             site.install(config, name=name, model=greedy_model())
         limit = sum(plan_of(config, name)["footprint_bytes"] for name in ("digits", "faces")) + 400 * MB
-        return site.configure(broker, extra=f"limits.memory = {limit}"), limit
+        lines = f"limits.memory = {limit + MB}\nlimits.messages = {MB}"
+        return site.configure(broker, extra=lines), limit
 
     def test_all_workers_together_may_never_allocate_more_than_the_limit(self, site: Site, embedded: Broker) -> None:
         config, limit = self.install(site, embedded)

@@ -14,6 +14,7 @@ import pytest
 from jinja2 import Environment, StrictUndefined
 from paho.mqtt import client as paho
 
+from drupelet_agent.messaging.home_assistant.names import escape_name
 from drupelet_shared.contract.topics import DeviceTopics
 from support.agent.agents import listener, run_agent_command, running_agent, write_config
 from support.agent.asking import asker
@@ -71,7 +72,7 @@ def test_device_and_sensors_are_described_by_the_topics_they_report_on(
         telemetry = heard.wait_for(topics.model_telemetry("digits"), outcomes={"ok": 1, "invalid_request": 1})
     payloads |= {topics.model_telemetry("digits"): telemetry, topics.model_state("digits"): state}
     # Only letters, digits, '_' and '-' may stand in a discovery topic.
-    assert topic == f"homeassistant/device/drupelet_{topics.device.replace('.', '_')}/config"
+    assert topic == f"homeassistant/device/drupelet_{escape_name(topics.device)}/config"
     (availability,) = document["availability"]
     assert availability["topic"] == topics.status
     templates = Environment(autoescape=False, undefined=StrictUndefined)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from drupelet_agent.messaging.acknowledgements import Acknowledgements
+from drupelet_agent.messaging.acknowledgements import Acknowledgements, PendingAcknowledgement
 
 
 @pytest.fixture
@@ -14,64 +14,96 @@ def sent() -> list[int]:
 
 @pytest.fixture
 def acknowledgements(sent: list[int]) -> Acknowledgements:
-    found = Acknowledgements(sent.append)
-    for packet_id in (7, 3, 5):
-        assert found.is_new(packet_id, duplicate=False)
-    return found
+    return Acknowledgements(sent.append)
 
 
-def test_a_message_that_is_done_early_waits_for_those_before_it(
-    acknowledgements: Acknowledgements, sent: list[int]
+@pytest.fixture
+def pending(acknowledgements: Acknowledgements) -> dict[int, PendingAcknowledgement]:
+    """Three messages in the order of their delivery."""
+    return {packet_id: deliver(acknowledgements, packet_id) for packet_id in (7, 3, 5)}
+
+
+def deliver(acknowledgements: Acknowledgements, packet_id: int) -> PendingAcknowledgement:
+    pending = acknowledgements.register(packet_id, duplicate=False)
+    assert pending is not None
+    return pending
+
+
+def test_a_message_that_is_handled_early_waits_for_those_before_it(
+    acknowledgements: Acknowledgements, pending: dict[int, PendingAcknowledgement], sent: list[int]
 ) -> None:
-    acknowledgements.done(5)
-    acknowledgements.done(3)
+    acknowledgements.complete(pending[5])
+    acknowledgements.complete(pending[3])
     assert sent == []
-    acknowledgements.done(7)
+    acknowledgements.complete(pending[7])
     assert sent == [7, 3, 5]
 
 
-def test_a_repeated_message_that_is_in_work_is_not_new(acknowledgements: Acknowledgements) -> None:
+@pytest.mark.usefixtures("pending")
+def test_a_repeated_message_that_is_being_handled_is_not_handled_again(acknowledgements: Acknowledgements) -> None:
     acknowledgements.connection_lost()
-    assert not acknowledgements.is_new(7, duplicate=True)
+    assert acknowledgements.register(7, duplicate=True) is None
 
 
 def test_after_a_reconnect_an_acknowledgement_waits_for_the_repetition(
-    acknowledgements: Acknowledgements, sent: list[int]
+    acknowledgements: Acknowledgements, pending: dict[int, PendingAcknowledgement], sent: list[int]
 ) -> None:
     acknowledgements.connection_lost()
-    acknowledgements.done(7)
+    acknowledgements.complete(pending[7])
     assert sent == []
-    acknowledgements.is_new(7, duplicate=True)
+    acknowledgements.register(7, duplicate=True)
     assert sent == [7]
 
 
-def test_a_repetition_of_what_an_earlier_agent_left_is_new(acknowledgements: Acknowledgements) -> None:
-    assert acknowledgements.is_new(9, duplicate=True)
+def test_a_repetition_of_what_an_earlier_agent_left_is_handled(acknowledgements: Acknowledgements) -> None:
+    assert acknowledgements.register(9, duplicate=True) is not None
 
 
-def test_an_identifier_is_free_again_once_it_was_acknowledged(
-    acknowledgements: Acknowledgements, sent: list[int]
+def test_a_packet_identifier_is_free_again_once_it_was_acknowledged(
+    acknowledgements: Acknowledgements, pending: dict[int, PendingAcknowledgement], sent: list[int]
 ) -> None:
-    acknowledgements.done(7)
-    assert acknowledgements.is_new(7, duplicate=False)
-    acknowledgements.done(3)
-    acknowledgements.done(5)
-    acknowledgements.done(7)
+    acknowledgements.complete(pending[7])
+    again = deliver(acknowledgements, 7)
+    for one in (pending[3], pending[5], again):
+        acknowledgements.complete(one)
     assert sent == [7, 3, 5, 7]
 
 
-def test_messages_of_a_lost_session_are_not_acknowledged(acknowledgements: Acknowledgements, sent: list[int]) -> None:
+def test_completing_a_message_twice_acknowledges_it_once(
+    acknowledgements: Acknowledgements, pending: dict[int, PendingAcknowledgement], sent: list[int]
+) -> None:
+    acknowledgements.complete(pending[7])
+    acknowledgements.complete(pending[7])
+    assert sent == [7]
+
+
+def test_messages_of_a_lost_session_are_not_acknowledged(
+    acknowledgements: Acknowledgements, pending: dict[int, PendingAcknowledgement], sent: list[int]
+) -> None:
     acknowledgements.session_lost()
-    acknowledgements.done(7)
+    acknowledgements.complete(pending[7])
     assert sent == []
 
 
-@pytest.mark.parametrize(("identity", "is_new"), [("a", False), ("b", True), (None, True)])
-def test_a_repetition_of_what_was_acknowledged_is_told_by_its_identity(identity: str | None, is_new: bool) -> None:  # noqa: FBT001 - a test's parameter
+def test_a_message_of_a_lost_session_does_not_acknowledge_one_of_the_next_with_its_packet_identifier(
+    acknowledgements: Acknowledgements, pending: dict[int, PendingAcknowledgement], sent: list[int]
+) -> None:
+    acknowledgements.session_lost()
+    deliver(acknowledgements, 7)
+    acknowledgements.complete(pending[7])
+    assert sent == []
+
+
+@pytest.mark.parametrize(("identity", "acknowledged"), [("a", [7, 7]), ("b", [7]), (None, [7])])
+def test_a_repetition_of_what_was_acknowledged_is_recognised_by_its_identity(
+    identity: str | None, acknowledged: list[int]
+) -> None:
     sent: list[int] = []
-    found = Acknowledgements(sent.append)
-    found.is_new(7, duplicate=False, identity="a")
-    found.done(7)
-    found.connection_lost()
-    assert found.is_new(7, duplicate=True, identity=identity) == is_new
-    assert sent == ([7] if is_new else [7, 7])
+    acknowledgements = Acknowledgements(sent.append)
+    first = acknowledgements.register(7, duplicate=False, identity="a")
+    assert first is not None
+    acknowledgements.complete(first)
+    acknowledgements.connection_lost()
+    is_repetition = acknowledgements.register(7, duplicate=True, identity=identity) is None
+    assert sent == acknowledged
+    assert is_repetition == (len(acknowledged) == 2)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from drupelet_agent.messaging.home_assistant import Discovery
+from drupelet_agent.messaging.home_assistant.discovery import BirthHandler, Discovery
+from drupelet_agent.mqtt.message import Message
 from drupelet_shared.contract.topics import DeviceTopics
 from support.agent.home_assistant import DeviceDiscovery, Gone
 
@@ -16,7 +17,7 @@ TOPICS = DeviceTopics("pi.7")
 def describe(discovery: Discovery, models: Sequence[str]) -> DeviceDiscovery:
     publication = discovery.describe(models)
     assert publication.retain
-    assert publication.topic == "homeassistant/device/drupelet_pi_7/config"
+    assert publication.topic == "homeassistant/device/drupelet_pi_7_62e2a7c2/config"
     return DeviceDiscovery.model_validate_json(publication.payload)
 
 
@@ -31,7 +32,7 @@ def test_every_sensor_is_valid_and_has_a_name_and_an_identity_of_its_own(discove
     assert len({entity.unique_id for entity in entities.values()}) == len(entities)
     assert len({entity.name for entity in entities.values()}) == len(entities)
     assert {"temperature", "memory", "connection", "digits_latency_p50", "digits_latency_p99"} <= entities.keys()
-    assert {"digits_requests", "digits_errors", "digits_problem", "faces_v2_latency_p99"} <= entities.keys()
+    assert {"digits_requests", "digits_errors", "digits_problem", "faces_v2_133e9745_latency_p99"} <= entities.keys()
     assert found.device.model == "Raspberry Pi 4"
 
 
@@ -65,7 +66,34 @@ def test_the_sensors_of_a_model_that_is_removed_are_taken_back(discovery: Discov
     } == set()
 
 
-def test_only_home_assistants_own_birth_counts(discovery: Discovery) -> None:
-    assert discovery.is_birth("homeassistant/status", b"online")
-    assert not discovery.is_birth("homeassistant/status", b"offline")
-    assert not discovery.is_birth("homeassistant/other", b"online")
+def keys_and_ids(device: str, models: Sequence[str]) -> tuple[str, set[str], set[str]]:
+    publication = Discovery(DeviceTopics(device), board="x", interval_s=10).describe(models)
+    entities = DeviceDiscovery.model_validate_json(publication.payload).entities()
+    return publication.topic, set(entities), {entity.unique_id for entity in entities.values()}
+
+
+@pytest.mark.parametrize(("one", "other"), [("cam.1", "cam_1"), ("cam", "cam_agent"), ("a.b.c", "a_b.c")])
+def test_devices_whose_names_escape_alike_share_neither_topic_nor_unique_id(one: str, other: str) -> None:
+    models = ["m", "agent"]
+    first, second = keys_and_ids(one, models), keys_and_ids(other, models)
+    assert first[0] != second[0]
+    assert not first[2] & second[2]
+
+
+def test_models_whose_names_escape_alike_have_sensors_of_their_own() -> None:
+    _, keys, unique_ids = keys_and_ids("cam", ["v1.2", "v1_2"])
+    _, without, _ = keys_and_ids("cam", [])
+    assert len(keys) == len(unique_ids) == len(without) + 2 * 5
+
+
+def test_a_name_without_a_dot_keeps_its_discovery_topic() -> None:
+    assert keys_and_ids("pi-7", [])[0] == "homeassistant/device/drupelet_pi-7/config"
+
+
+@pytest.mark.parametrize(("payload", "announced"), [(b"online", 1), (b"offline", 0)])
+def test_the_device_is_announced_again_when_home_assistant_starts(payload: bytes, announced: int) -> None:
+    births: list[bool] = []
+    handler = BirthHandler(lambda: births.append(True))
+    assert handler.filters == ("homeassistant/status",)
+    handler.handle(Message("homeassistant/status", payload))
+    assert len(births) == announced

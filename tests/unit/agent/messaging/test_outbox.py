@@ -1,4 +1,4 @@
-"""What waits for the broker."""
+"""Publications that wait for the broker."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ def message(number: int) -> Publication:
 def test_the_newest_stay_in_order_and_the_rest_is_counted(count: int, length: int) -> None:
     outbox = Outbox(telemetry_length=length, events_length=1)
     for number in range(count):
-        outbox.keep_telemetry(message(number))
-    assert [int(kept.topic) for kept in outbox.drain()] == list(range(max(0, count - length), count))
+        outbox.add_telemetry(message(number))
+    assert [int(waiting.topic) for waiting in outbox.drain()] == list(range(max(0, count - length), count))
     assert outbox.dropped == max(0, count - length)
 
 
 def test_a_flood_of_telemetry_pushes_out_no_event_and_events_go_first() -> None:
     outbox = Outbox(telemetry_length=2, events_length=2)
-    outbox.keep_event(message(100))
+    outbox.add_event(message(100))
     for number in range(50):
-        outbox.keep_telemetry(message(number))
-    outbox.keep_event(message(101))
-    assert [kept.topic for kept in outbox.drain()] == ["100", "101", "48", "49"]
+        outbox.add_telemetry(message(number))
+    outbox.add_event(message(101))
+    assert [waiting.topic for waiting in outbox.drain()] == ["100", "101", "48", "49"]
     assert list(outbox.drain()) == []
 
 
-def test_events_that_are_given_up_are_counted_too() -> None:
+def test_events_that_are_dropped_are_counted_too() -> None:
     outbox = Outbox(telemetry_length=2, events_length=2)
     for number in range(5):
-        outbox.keep_event(message(number))
+        outbox.add_event(message(number))
     assert outbox.dropped == 3

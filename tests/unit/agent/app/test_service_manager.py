@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from drupelet_agent.app.service_manager import Life, ServiceManager, report_life
+from drupelet_agent.app.service_manager import ServiceManager, ServiceState, report_state
 
-STARTING = Life(ready=False, fault=None, status="waiting for the broker")
-SERVING = Life(ready=True, fault=None, status="2 models")
-STUCK = Life(ready=True, fault="worker 7 answers nothing", status="2 models")
+STARTING = ServiceState(ready=False, fault=None, status="loading digits")
+SERVING = ServiceState(ready=True, fault=None, status="2 models")
+STUCK = ServiceState(ready=True, fault="worker 7 answers nothing", status="2 models")
 
 
 class Manager:
@@ -28,7 +28,7 @@ class Manager:
         self._socket.bind("\0" + address[1:] if address.startswith("@") else address)
         self._socket.settimeout(0)
 
-    def heard(self) -> list[str]:
+    def received(self) -> list[str]:
         """Everything that came since the last call, a message each."""
         messages = []
         with suppress(BlockingIOError):
@@ -50,20 +50,20 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]
 def test_each_message_is_one_datagram_of_assignments(manager: Manager) -> None:
     service_manager = ServiceManager(manager.address)
     service_manager.ready("2 models")
-    service_manager.feed()
+    service_manager.feed_watchdog()
     service_manager.status("1 model")
     service_manager.stopping()
-    assert manager.heard() == [
+    assert manager.received() == [
         "READY=1\nSTATUS=2 models",
         "WATCHDOG=1",
         "STATUS=1 model",
-        "STOPPING=1\nSTATUS=answering what was accepted",
+        "STOPPING=1\nSTATUS=answering accepted requests",
     ]
 
 
 def test_a_status_cannot_hold_another_assignment(manager: Manager) -> None:
     ServiceManager(manager.address).status("no broker\nREADY=1\n" + "x" * 1000)
-    (message,) = manager.heard()
+    (message,) = manager.received()
     assert message.startswith("STATUS=no broker READY=1 xxx")
     assert len(message) == len("STATUS=") + 200
 
@@ -71,19 +71,19 @@ def test_a_status_cannot_hold_another_assignment(manager: Manager) -> None:
 def test_without_a_manager_nothing_happens() -> None:
     assert not ServiceManager(None)
     ServiceManager(None).ready("2 models")
-    ServiceManager("").feed()
+    ServiceManager("").feed_watchdog()
 
 
 def test_a_manager_that_is_gone_costs_a_log_line_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ServiceManager(str(tmp_path / "nobody")).ready("2 models")
-    assert "service manager does not hear" in caplog.text
+    assert "the service manager cannot be reached" in caplog.text
 
 
 def test_a_manager_that_does_not_read_is_not_waited_for(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
     service_manager = ServiceManager(manager.address)
     for _ in range(2000):
-        service_manager.feed()
-    assert "service manager does not hear" in caplog.text
+        service_manager.feed_watchdog()
+    assert "the service manager cannot be reached" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_the_watchdog_is_this_processs_own(usec: str | None, pid: str | None, ex
     assert ServiceManager("@x", watchdog_usec=usec, watchdog_pid=pid).watchdog_s == expected_s
 
 
-async def live(manager: Manager, lives: list[Life]) -> list[list[str]]:
+async def live(manager: Manager, lives: list[ServiceState], *, longest_start_s: float = 300.0) -> list[list[str]]:
     """What is heard after each of these looks, at a watchdog of 30 ms."""
     heard: list[list[str]] = []
     remaining = iter(lives)
 
-    def look() -> Life:
+    def look() -> ServiceState:
         if heard or manager_has_looked:
-            heard.append(manager.heard())
+            heard.append(manager.received())
         manager_has_looked.append(True)
         try:
             return next(remaining)
@@ -116,13 +116,15 @@ async def live(manager: Manager, lives: list[Life]) -> list[list[str]]:
 
     manager_has_looked: list[bool] = []
     with suppress(asyncio.CancelledError):
-        await report_life(ServiceManager(manager.address, watchdog_usec="30000"), look)
+        await report_state(
+            ServiceManager(manager.address, watchdog_usec="30000"), look, longest_start_s=longest_start_s
+        )
     return heard
 
 
 def test_readiness_is_told_once_and_after_the_wait_for_it(manager: Manager) -> None:
     heard = asyncio.run(live(manager, [STARTING, STARTING, SERVING, SERVING]))
-    more_time = "EXTEND_TIMEOUT_USEC=30000000\nSTATUS=waiting for the broker"
+    more_time = "EXTEND_TIMEOUT_USEC=30000000\nSTATUS=loading digits"
     assert heard == [[more_time], [more_time], ["READY=1\nSTATUS=2 models", "WATCHDOG=1"], ["WATCHDOG=1"]]
 
 
@@ -133,11 +135,16 @@ def test_a_fault_starves_the_watchdog_and_says_why(manager: Manager, caplog: pyt
 
 
 def test_a_fault_while_starting_asks_for_no_more_time(manager: Manager) -> None:
-    faulty = Life(ready=False, fault="the connection's task ended", status="")
+    faulty = ServiceState(ready=False, fault="the connection's task ended", status="")
     heard = asyncio.run(live(manager, [STARTING, faulty, faulty]))
     assert heard[1:] == [["STATUS=the connection's task ended"], []]
 
 
+def test_a_start_that_takes_too_long_counts_as_ready(manager: Manager) -> None:
+    heard = asyncio.run(live(manager, [STARTING, STARTING], longest_start_s=0.0))
+    assert heard[0] == ["READY=1\nSTATUS=loading digits", "WATCHDOG=1"]
+
+
 def test_an_agent_that_lost_its_broker_stays_ready_and_alive(manager: Manager) -> None:
     heard = asyncio.run(live(manager, [SERVING, STARTING]))
-    assert heard[1] == ["STATUS=waiting for the broker", "WATCHDOG=1"]
+    assert heard[1] == ["STATUS=loading digits", "WATCHDOG=1"]
