@@ -175,7 +175,9 @@ class BrokerConnection:
         )
         self._stream.write(packet)
         try:
-            await asyncio.wait_for(self._answer, _CONNACK_TIMEOUT_S)
+            # Before Python 3.12 `wait_for` can swallow a cancellation.
+            async with asyncio.timeout(_CONNACK_TIMEOUT_S):
+                await self._answer
         except TimeoutError as error:
             message = f"{self._broker_name}: no answer within {_CONNACK_TIMEOUT_S:.0f} s"
             failure = ConnectFailedError(message, problem=ConnectionProblem.NO_ANSWER)

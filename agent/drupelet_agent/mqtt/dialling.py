@@ -83,31 +83,58 @@ class Dialler:
                 too long.
         """
         addresses = await self._addresses()
-        connecting = _in_thread(lambda: _connect_any(addresses, self._tls, self._host))
+        attempt = _Attempt()
+        connecting = _in_thread(lambda: attempt.keep(_connect_any(addresses, self._tls, self._host)))
         try:
-            return await asyncio.wait_for(asyncio.shield(connecting), CONNECT_TIMEOUT_S)
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                return await asyncio.shield(connecting)
         except TimeoutError as error:
-            connecting.add_done_callback(_close)
+            attempt.abandon()
+            if connecting.done():
+                raise
             raise TimeoutError(f"no connection within {CONNECT_TIMEOUT_S:.0f} s") from error
         except asyncio.CancelledError:
-            connecting.add_done_callback(_close)
+            attempt.abandon()
             raise
 
     async def _addresses(self) -> Sequence[_Address]:
         if self._resolving is None:
             self._resolving = _in_thread(lambda: self._resolve(self._host, self._port))
         try:
-            addresses = await asyncio.wait_for(asyncio.shield(self._resolving), RESOLVE_TIMEOUT_S)
+            async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+                addresses = await asyncio.shield(self._resolving)
         except TimeoutError as error:
             if self._resolving.done():
-                self._resolving = None
                 raise
-            raise TimeoutError(f"the name is not resolved within {RESOLVE_TIMEOUT_S:.0f} s") from error
-        except OSError:
-            self._resolving = None
-            raise
-        self._resolving = None
+            raise TimeoutError(f"the name {self._host} is not resolved within {RESOLVE_TIMEOUT_S:.0f} s") from error
+        finally:
+            if self._resolving.done():
+                self._resolving = None
         return addresses
+
+
+class _Attempt:
+    """The socket of an attempt to connect that may be abandoned while a thread still works on it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._abandoned = False
+        self._opened: OpenSocket | None = None
+
+    def keep(self, opened: OpenSocket) -> OpenSocket:
+        """Keep the socket, or close it if nobody waits for it any more."""
+        with self._lock:
+            self._opened = opened
+            if self._abandoned:
+                opened.socket.close()
+        return opened
+
+    def abandon(self) -> None:
+        """Close the socket, now or when it is there."""
+        with self._lock:
+            self._abandoned = True
+            if self._opened is not None:
+                self._opened.socket.close()
 
 
 def _in_thread(work: Callable[[], _T]) -> asyncio.Future[_T]:
@@ -170,8 +197,3 @@ def _secure(plain: socket.socket, context: SSLContext, host: str) -> OpenSocket:
         would_block=(SSLWantReadError, SSLWantWriteError),
         quick_acknowledgements=True,
     )
-
-
-def _close(connecting: asyncio.Future[OpenSocket]) -> None:
-    if not connecting.cancelled() and connecting.exception() is None:
-        connecting.result().socket.close()
