@@ -58,7 +58,9 @@ class Acknowledgements:
             The acknowledgement to complete once the message is handled; None if the message is being handled or was
             handled before, and must not be handled again.
         """
-        if duplicate and (known := self._pending.pop(packet_id, None)) is not None:
+        known = self._pending.pop(packet_id, None)
+        # rumqttd 0.20 does not mark what it delivers again.
+        if known is not None and (duplicate or (identity is not None and identity == known.identity)):
             known.is_delivered = True
             # The broker may have delivered messages in front of it that it has not acknowledged either.
             self._pending[packet_id] = known
@@ -66,7 +68,6 @@ class Acknowledgements:
             return None
         is_repetition = duplicate and identity is not None and self._acknowledged.get(packet_id) == identity
         pending = PendingAcknowledgement(packet_id, identity, is_complete=is_repetition)
-        self._pending.pop(packet_id, None)
         self._pending[packet_id] = pending
         if is_repetition:
             self._flush()

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
-from drupelet_agent.messaging.acknowledgements import Acknowledgements
+from drupelet_agent.messaging.acknowledgements import Acknowledgements, PendingAcknowledgement
 from drupelet_agent.messaging.protocols import Acknowledge, BrokerSession, DeferringHandler, MessageHandler
 from drupelet_agent.mqtt.message import Message
 
@@ -86,7 +86,7 @@ class Dispatcher:
             pending = self._acknowledgements.register(message.mid, duplicate=message.dup, identity=identity)
             if pending is None:
                 return
-            acknowledge = partial(self._acknowledgements.complete, pending)
+            acknowledge = partial(self._complete, pending)
         route = self._find(message.topic)
         if route is None or (message.retain and not route.retained):
             acknowledge()
@@ -98,6 +98,12 @@ class Dispatcher:
             # nothing more.
             log.exception("message not handled topic=%s bytes=%d", message.topic, len(message.payload))
             acknowledge()
+
+    def _complete(self, pending: PendingAcknowledgement) -> None:
+        if not self._session.connected:
+            # The broker delivers the message again, and is told then.
+            self._acknowledgements.connection_lost()
+        self._acknowledgements.complete(pending)
 
     def _find(self, topic: str) -> _Route | None:
         return next((route for route in self._routes if route.topics.fullmatch(topic)), None)

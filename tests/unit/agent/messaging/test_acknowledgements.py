@@ -45,6 +45,17 @@ def test_a_repeated_message_that_is_being_handled_is_not_handled_again(acknowled
     assert acknowledgements.register(7, duplicate=True) is None
 
 
+def test_a_repetition_that_the_broker_does_not_mark_is_recognised_by_its_identity(
+    acknowledgements: Acknowledgements, sent: list[int]
+) -> None:
+    first = acknowledgements.register(7, duplicate=False, identity="a")
+    acknowledgements.connection_lost()
+    assert acknowledgements.register(7, duplicate=False, identity="a") is None
+    assert first is not None
+    acknowledgements.complete(first)
+    assert sent == [7]
+
+
 def test_after_a_reconnect_an_acknowledgement_waits_for_the_repetition(
     acknowledgements: Acknowledgements, pending: dict[int, PendingAcknowledgement], sent: list[int]
 ) -> None:
