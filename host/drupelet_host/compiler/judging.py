@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
+from drupelet_host.compiler.configuration import JudgeConfig
 from drupelet_host.compiler.state import CompileState
-from drupelet_host.recipe.schema import Constraints, QuantizeConfig
+from drupelet_host.recipe.schema import Constraints
 from drupelet_host.selection.judge import CandidateJudge
 
 
-def make_judge(
-    state: CompileState, *, constraints: Constraints, quantize: QuantizeConfig, input_shape: tuple[int, ...]
-) -> CandidateJudge:
-    """A judge of copies of the model that is being compiled, in the engines that its original was measured in.
+def make_judge(state: CompileState, config: JudgeConfig) -> CandidateJudge:
+    """A judge of copies of the model that is being compiled, in the engines in which its original was measured.
 
     Args:
-        state: After the evaluate pass.
-        constraints: What the result must reach.
-        quantize: How int8 is made; where it leaves the method to the evidence, candidates are judged by the extremes.
-        input_shape: The model's, batch first.
+        state: The state after the evaluate pass.
+        config: What the result must reach, and how int8 is made.
     """
     return CandidateJudge(
         originals=state.originals,
         references=state.references,
-        constraints=_narrow(constraints, state),
+        constraints=_narrow(config.constraints, state),
         samples=state.samples,
         metric=state.metric,
         calibration=state.calibration,
-        method="minmax" if quantize.method == "auto" else quantize.method,
-        input_shape=input_shape,
+        method=config.method,
+        input_shape=config.input_shape,
         output_names=state.require_training().output_names,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 
 from drupelet_host.compiler.pass_protocol import Pass
-from drupelet_host.recipe.schema import Constraints, QuantizeConfig, Recipe
+from drupelet_host.recipe.schema import Recipe
 
 # In the order in which a compile runs them. Those that take less from the recipe come first, so that a changed
 # parameter leaves more of an interrupted or earlier compile to go on from.
@@ -75,18 +75,7 @@ def passes_of(recipe: Recipe) -> tuple[str, ...]:
 
 
 def make_pass(name: str, recipe: Recipe) -> Pass:
-    """Import a pass and set it up from what it looks at in the recipe."""
+    """Import a pass and configure it from the recipe."""
     module, _, attribute = PASSES[name].partition(":")
-    made: Pass = getattr(importlib.import_module(module), attribute).from_recipe(_narrow(name, recipe))
+    made: Pass = getattr(importlib.import_module(module), attribute).from_recipe(recipe)
     return made
-
-
-def _narrow(name: str, recipe: Recipe) -> Recipe:
-    """The recipe without what the pass does not look at, so that a change of it does not repeat the pass."""
-    constraints = Constraints(max_metric_drop=recipe.constraints.max_metric_drop)
-    if name == "prune" and recipe.prune.prune_ratio is not None:
-        return recipe.model_copy(update={"quantize": QuantizeConfig(), "constraints": constraints})
-    if name == "quantize_aware":
-        quantize = QuantizeConfig(method=recipe.quantize.method, samples=recipe.quantize.samples)
-        return recipe.model_copy(update={"quantize": quantize, "constraints": constraints})
-    return recipe

@@ -23,6 +23,7 @@ from drupelet_host.pruning.sensitivity import SensitivityCurve
 from drupelet_host.pruning.structure.groups import Importance
 from drupelet_host.quantization.choice import MethodChoice
 from drupelet_host.quantization.mixed import LayerPrecision
+from drupelet_host.selection.metric_limit import MetricLimit
 from drupelet_host.torch_models.device import CPU
 from drupelet_host.training.recovery import Evaluate
 from drupelet_shared.package.manifest import EngineName, LineageRecord
@@ -134,6 +135,15 @@ class CompileState:
             return max_metric_drop
         size = abs(max_metric_drop)
         return max_metric_drop - min(size / 2, math.sqrt(size / len(self.samples)))
+
+    def metric_limit(self, max_metric_drop: float, *, baseline: float | None = None) -> MetricLimit:
+        """The limit for a choice between models.
+
+        Args:
+            max_metric_drop: The stated limit, a fraction.
+            baseline: The metric of the original on the same samples; that of the reference by default.
+        """
+        return MetricLimit(self.reference.metric if baseline is None else baseline, self.narrow_drop(max_metric_drop))
 
     @property
     def reference(self) -> Measurement:

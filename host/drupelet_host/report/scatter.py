@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from drupelet_host.report.axes import Axis, Format, cost_axis, linear_axis
+from drupelet_host.selection.pareto import pareto_front
 
 _WIDTH, _HEIGHT = 480, 310
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 18, 26, 48
@@ -142,11 +143,7 @@ def draw_scatter(
 
 def undominated(points: Sequence[Point]) -> list[Point]:
     """The points that no other beats in both metric and cost, cheapest first."""
-    best: list[Point] = []
-    for point in sorted(points, key=lambda point: (point.cost, -point.metric)):
-        if not best or point.metric > best[-1].metric:
-            best.append(point)
-    return best
+    return pareto_front(points, cost=lambda point: point.cost, value=lambda point: point.metric)
 
 
 def _metric_axis(points: Sequence[Point], limit: Limit | None, *, tick: Format) -> Axis:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from drupelet_host.errors import ConstraintError
 from drupelet_host.evaluation.measurement import Measurement, engine_of
 from drupelet_host.recipe.schema import Constraints
+from drupelet_host.selection.metric_limit import metric_drop
 from drupelet_shared.package.manifest import EngineName
 from drupelet_shared.units import format_bytes
 
@@ -72,9 +73,8 @@ def _values(
     constraints: Constraints, found: Measurement, references: Mapping[EngineName, Measurement], baseline: float
 ) -> list[tuple[str, float | None, float]]:
     reference = references[engine_of(found.path)]
-    # A drop is a difference of two ratios of counts: rounding keeps 0.99 - 0.98 within a limit of 0.01.
     return [
-        ("max_metric_drop", constraints.max_metric_drop, round(baseline - found.metric, 9)),
+        ("max_metric_drop", constraints.max_metric_drop, metric_drop(baseline, found.metric)),
         ("max_size", constraints.max_size, found.size_bytes),
         ("max_latency", constraints.max_latency, found.timing.p50_ms / reference.timing.p50_ms),
         ("memory_limit", constraints.memory_limit, found.peak_memory_bytes or 0),

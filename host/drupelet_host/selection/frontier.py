@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from drupelet_host.evaluation.measurement import Measurement
+from drupelet_host.selection.pareto import pareto_front
 from drupelet_shared.units import format_bytes
 
 _POINTS_IN_MESSAGE = 4
@@ -48,11 +49,10 @@ def best_points(candidates: Sequence[Candidate]) -> tuple[Point, ...]:
         for candidate in candidates
         for variant, measurement in candidate.measurements.items()
     ]
-    best: list[Point] = []
-    for point in sorted(points, key=lambda point: (point.measurement.size_bytes, -point.measurement.metric)):
-        if not best or point.measurement.metric > best[-1].measurement.metric:
-            best.append(point)
-    return tuple(best)
+    front = pareto_front(
+        points, cost=lambda point: point.measurement.size_bytes, value=lambda point: point.measurement.metric
+    )
+    return tuple(front)
 
 
 def describe_frontier(candidates: Sequence[Candidate]) -> str:

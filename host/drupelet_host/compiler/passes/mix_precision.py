@@ -5,19 +5,33 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+from drupelet_host.compiler.configuration import PassConfig, stated_or_default_drop
+from drupelet_host.compiler.file_judge import FileJudge
 from drupelet_host.compiler.pass_protocol import PassResult, add_variant
-from drupelet_host.compiler.passes.quantize_static import FileJudge
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.errors import ExportError
 from drupelet_host.progress.observer import Observer
 from drupelet_host.quantization.mixed import MixedPrecision, mix_precision
 from drupelet_host.quantization.static import Calibrated, StaticSettings, calibrate, write_static
-from drupelet_host.recipe.schema import QuantizeConfig, Recipe
+from drupelet_host.recipe.schema import Recipe
 from drupelet_host.recipe.target import Int8Gains, find_target
 from drupelet_host.selection.variants import FLOAT, MIXED
 
-# A person who states no accuracy constraint has still not asked for a model that stopped working.
-DEFAULT_DROP = 0.01
+
+class MixPrecisionConfig(PassConfig):
+    """When a layer stays in float.
+
+    Attributes:
+        samples: Training samples that calibrate.
+        trial_samples: Validation samples that judge a mixture.
+        max_metric_drop: The largest drop of the metric that a mixture may leave.
+        gains: How much less work each kind of layer is in int8 on the target.
+    """
+
+    samples: int
+    trial_samples: int
+    max_metric_drop: float
+    gains: Int8Gains
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +39,19 @@ class MixPrecisionPass:
     """Measures what each layer loses and gains in int8, and mixes accordingly."""
 
     name: ClassVar[str] = "mix_precision"
-    config: QuantizeConfig
-    max_metric_drop: float
-    gains: Int8Gains
+    config: MixPrecisionConfig
     seed: int
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take [quantize], the limit on the metric, and what is known of the device."""
-        stated = recipe.constraints.max_metric_drop
-        gains = find_target(recipe.target.device).int8_gains
-        return cls(recipe.quantize, DEFAULT_DROP if stated is None else stated, gains, recipe.seed)
+        """Read [quantize], the limit on the metric, and what is known of the target."""
+        config = MixPrecisionConfig(
+            samples=recipe.quantize.samples,
+            trial_samples=recipe.quantize.trial_samples,
+            max_metric_drop=stated_or_default_drop(recipe),
+            gains=find_target(recipe.target.device).int8_gains,
+        )
+        return cls(config, recipe.seed)
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Mix; a model that is all one precision in the end goes without."""
@@ -64,7 +80,7 @@ class MixPrecisionPass:
         return PassResult(result.state, {**result.metrics, "score": found.score, "float_layers": kept})
 
     def _mix(self, calibrated: Calibrated, state: CompileState, settings: StaticSettings) -> MixedPrecision:
-        judge = FileJudge(state, self.config.trial_samples, self.seed)
-        # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
-        lowest = round(judge(state.originals["onnxruntime"]) - state.narrow_drop(self.max_metric_drop), 9)
-        return mix_precision(calibrated, judge=judge, lowest_score=lowest, settings=settings, gains=self.gains)
+        judge = FileJudge.of_state(state, count=self.config.trial_samples, seed=self.seed)
+        limit = state.metric_limit(self.config.max_metric_drop, baseline=judge(state.originals["onnxruntime"]))
+        gains = self.config.gains
+        return mix_precision(calibrated, judge=judge, lowest_score=limit.lowest, settings=settings, gains=gains)

@@ -7,9 +7,9 @@ from typing import ClassVar, Self
 
 import torch
 
+from drupelet_host.compiler.configuration import DEFAULT_DROP, JudgeConfig, PassConfig
 from drupelet_host.compiler.judging import make_judge
 from drupelet_host.compiler.pass_protocol import PassResult
-from drupelet_host.compiler.passes.mix_precision import DEFAULT_DROP
 from drupelet_host.compiler.state import CompileState, CostCount
 from drupelet_host.evaluation.cost import count_macs, count_parameters
 from drupelet_host.progress.observer import Observer
@@ -17,10 +17,56 @@ from drupelet_host.pruning.ratio.progressive import PruningResult, StructuredPru
 from drupelet_host.pruning.search.savings import CostWeights
 from drupelet_host.pruning.search.search import SearchSettings, search_pruning
 from drupelet_host.pruning.structure.groups import find_structure
-from drupelet_host.recipe.schema import Constraints, PruneConfig, QuantizeConfig, Recipe
+from drupelet_host.recipe.schema import Constraints, Recipe, RecoveryConfig
 from drupelet_host.recipe.target import find_target
 from drupelet_host.selection.variants import JUDGED
 from drupelet_host.torch_models.device import CPU, choose_device, describe_device
+
+
+class RatioConfig(PassConfig):
+    """Pruning to a stated ratio.
+
+    Attributes:
+        prune_ratio: The fraction of channels to remove from a layer of average robustness.
+        iterations: Steps to that ratio.
+        layers: Factors on the ratio by name pattern.
+        max_step_drop: The largest drop of the metric that a step may leave after recovery.
+        channel_multiple: Layer widths stay multiples of this.
+        recovery: The fine-tuning after each step.
+    """
+
+    prune_ratio: float
+    iterations: int
+    layers: dict[str, float]
+    max_step_drop: float
+    channel_multiple: int
+    recovery: RecoveryConfig
+
+
+class SearchConfig(PassConfig):
+    """Pruning as far as the constraints require.
+
+    Attributes:
+        judge: How candidates are judged.
+        max_step_drop: The largest drop of the metric that a candidate may leave.
+        drop_is_stated: Whether the recipe states that limit.
+        max_trials: Most candidates.
+        max_passes: Most passes over the training data, over all candidates.
+        max_minutes: No candidate is begun later.
+        layers: Factors on the ratio by name pattern.
+        channel_multiple: Layer widths stay multiples of this.
+        recovery: The fine-tuning of each candidate.
+    """
+
+    judge: JudgeConfig
+    max_step_drop: float
+    drop_is_stated: bool
+    max_trials: int
+    max_passes: int | None
+    max_minutes: float | None
+    layers: dict[str, float]
+    channel_multiple: int
+    recovery: RecoveryConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,32 +74,14 @@ class PrunePass:
     """Prunes a copy of the model; the original stays the teacher."""
 
     name: ClassVar[str] = "prune"
-    config: PruneConfig
-    constraints: Constraints
-    quantize: QuantizeConfig
-    input_shape: tuple[int, ...]
-    channel_multiple: int
-    drop_is_stated: bool
+    config: RatioConfig | SearchConfig
     seed: int
     device: torch.device = CPU
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take [prune]; the limit of a step is the constraint's unless it has its own."""
-        stated = [
-            limit for limit in (recipe.prune.max_step_drop, recipe.constraints.max_metric_drop) if limit is not None
-        ]
-        assert recipe.model.input_shape is not None, "only a module is pruned"
-        return cls(
-            config=recipe.prune.model_copy(update={"max_step_drop": [*stated, DEFAULT_DROP][0]}),
-            constraints=recipe.constraints,
-            quantize=recipe.quantize,
-            input_shape=recipe.model.input_shape,
-            channel_multiple=find_target(recipe.target.device).channel_multiple,
-            drop_is_stated=bool(stated),
-            seed=recipe.seed,
-            device=choose_device(recipe.device),
-        )
+        """Read [prune]; the limit of a step is the constraint's unless [prune] has its own."""
+        return cls(config=_configure(recipe), seed=recipe.seed, device=choose_device(recipe.device))
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Prune and recover."""
@@ -62,8 +90,10 @@ class PrunePass:
         for layer, reason in unpruned.items():
             observer.decided(f"{layer} is not pruned: {reason}")
         observer.decided(f"recovery trains on: {describe_device(self.device)}")
-        prune = self._search if self.config.prune_ratio is None else self._prune_to_ratio
-        result = prune(state, observer)
+        if isinstance(self.config, RatioConfig):
+            result = self._prune_to_ratio(self.config, state, observer)
+        else:
+            result = self._search(self.config, state, observer)
         kept = [step.kept for step in result.steps] + [candidate.kept for candidate in result.candidates[1:]]
         cost = CostCount(count_parameters(result.model), count_macs(result.model, training.example_input))
         metrics = {
@@ -76,59 +106,80 @@ class PrunePass:
         training = replace(training, model=result.model)
         return PassResult(replace(state, training=training, pruning=result, unpruned=unpruned, cost=cost), metrics)
 
-    def _prune_to_ratio(self, state: CompileState, observer: Observer) -> PruningResult:
-        assert self.config.prune_ratio is not None, "run looks"
-        assert self.config.max_step_drop is not None, "from_recipe sets it"
+    def _prune_to_ratio(self, config: RatioConfig, state: CompileState, observer: Observer) -> PruningResult:
         training = state.require_training()
         return progressive_pruning(
             training.model,
             training.train,
             training.evaluator(state.metric, device=self.device),
             pruner=StructuredPruner(
-                prune_ratio=self.config.prune_ratio,
-                iterations=self.config.iterations,
-                layers=self.config.layers,
+                prune_ratio=config.prune_ratio,
+                iterations=config.iterations,
+                layers=config.layers,
                 importance=state.importance,
-                channel_multiple=self.channel_multiple,
+                channel_multiple=config.channel_multiple,
             ),
             sensitivity=state.curves,
-            recovery=self.config.recovery,
-            max_metric_drop=state.narrow_drop(self.config.max_step_drop),
+            recovery=config.recovery,
+            max_metric_drop=state.narrow_drop(config.max_step_drop),
             seed=self.seed,
             observer=observer,
             device=self.device,
         )
 
-    def _search(self, state: CompileState, observer: Observer) -> PruningResult:
+    def _search(self, config: SearchConfig, state: CompileState, observer: Observer) -> PruningResult:
         training = state.require_training()
+        settings = SearchSettings(
+            variants=tuple(JUDGED[engine] for engine in state.originals),
+            max_metric_drop=state.narrow_drop(config.max_step_drop),
+            drop_is_stated=config.drop_is_stated,
+            max_trials=config.max_trials,
+            max_passes=config.max_passes,
+            max_minutes=config.max_minutes,
+            layers=config.layers,
+            importance=state.importance,
+            channel_multiple=config.channel_multiple,
+            weights=weigh_costs(config.judge.constraints),
+            recovery=config.recovery,
+            seed=self.seed,
+            device=self.device,
+        )
         return search_pruning(
             training.model,
             training.train,
             training.evaluator(state.metric, device=self.device),
-            make_judge(state, constraints=self.constraints, quantize=self.quantize, input_shape=self.input_shape),
+            make_judge(state, config.judge),
             baseline=state.reference.metric,
             curves=state.curves,
-            settings=self._settings(state),
+            settings=settings,
             observer=observer,
         )
 
-    def _settings(self, state: CompileState) -> SearchSettings:
-        assert self.config.max_step_drop is not None, "from_recipe sets it"
-        return SearchSettings(
-            variants=tuple(JUDGED[engine] for engine in state.originals),
-            max_metric_drop=state.narrow_drop(self.config.max_step_drop),
-            drop_is_stated=self.drop_is_stated,
-            max_trials=self.config.max_trials,
-            max_passes=self.config.max_passes,
-            max_minutes=self.config.max_minutes,
-            layers=self.config.layers,
-            importance=state.importance,
-            channel_multiple=self.channel_multiple,
-            weights=weigh_costs(self.constraints),
-            recovery=self.config.recovery,
-            seed=self.seed,
-            device=self.device,
+
+def _configure(recipe: Recipe) -> RatioConfig | SearchConfig:
+    prune, constraints = recipe.prune, recipe.constraints
+    stated = [limit for limit in (prune.max_step_drop, constraints.max_metric_drop) if limit is not None]
+    max_step_drop, channel_multiple = [*stated, DEFAULT_DROP][0], find_target(recipe.target.device).channel_multiple
+    if prune.prune_ratio is not None:
+        return RatioConfig(
+            prune_ratio=prune.prune_ratio,
+            iterations=prune.iterations,
+            layers=prune.layers,
+            max_step_drop=max_step_drop,
+            channel_multiple=channel_multiple,
+            recovery=prune.recovery,
         )
+    return SearchConfig(
+        judge=JudgeConfig.from_recipe(recipe),
+        max_step_drop=max_step_drop,
+        drop_is_stated=bool(stated),
+        max_trials=prune.max_trials,
+        max_passes=prune.max_passes,
+        max_minutes=prune.max_minutes,
+        layers=prune.layers,
+        channel_multiple=channel_multiple,
+        recovery=prune.recovery,
+    )
 
 
 def weigh_costs(constraints: Constraints) -> CostWeights:

@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from drupelet_host.compiler.configuration import JudgeConfig, PassConfig, stated_or_default_drop
 from drupelet_host.compiler.judging import make_judge
 from drupelet_host.compiler.pass_protocol import PassResult
-from drupelet_host.compiler.passes.mix_precision import DEFAULT_DROP
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.progress.observer import Observer
-from drupelet_host.recipe.schema import Constraints, QuantizeConfig, Recipe, RecoveryConfig
+from drupelet_host.recipe.schema import Recipe, RecoveryConfig
 from drupelet_host.selection.judge import CandidateJudge
 from drupelet_host.selection.variants import JUDGED
 from drupelet_host.torch_models.device import CPU, choose_device
@@ -23,11 +22,16 @@ from drupelet_host.training.fake_quantization import fake_quantized
 from drupelet_host.training.recovery import count_passes, prepare_lessons, recover
 
 
-class QuantizeAwareConfig(BaseModel):
-    """When and how long the model is trained."""
+class QuantizeAwareConfig(PassConfig):
+    """When and how long the model is trained.
 
-    model_config = ConfigDict(frozen=True)
+    Attributes:
+        judge: How int8 is judged; the metric alone is constrained.
+        max_metric_drop: The largest drop that static int8 may leave without training.
+        recovery: The fine-tuning.
+    """
 
+    judge: JudgeConfig
     max_metric_drop: float
     recovery: RecoveryConfig
 
@@ -38,45 +42,38 @@ class QuantizeAwarePass:
 
     name: ClassVar[str] = "quantize_aware"
     config: QuantizeAwareConfig
-    constraints: Constraints
-    quantize: QuantizeConfig
-    input_shape: tuple[int, ...]
     seed: int
     device: torch.device = CPU
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take the limit from [constraints] and the training from [prune.recovery]."""
-        stated = recipe.constraints.max_metric_drop
-        assert recipe.model.input_shape is not None, "only a module is trained"
+        """Read the limit from [constraints] and the training from [prune.recovery]."""
         return cls(
             config=QuantizeAwareConfig(
-                max_metric_drop=DEFAULT_DROP if stated is None else stated,
-                # bfloat16 has no more digits than int8: it would blur the rounding that is to be learnt.
+                judge=JudgeConfig.from_recipe(recipe, metric_alone=True),
+                max_metric_drop=stated_or_default_drop(recipe),
+                # bfloat16 has no more digits than int8: it would blur the rounding that the model is to learn.
                 recovery=recipe.prune.recovery.model_copy(update={"precision": "float32"}),
             ),
-            constraints=recipe.constraints,
-            quantize=recipe.quantize,
-            input_shape=recipe.model.input_shape,
             seed=recipe.seed,
             device=choose_device(recipe.device),
         )
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Judge, and train if that is called for; the better of the two models goes on."""
-        judge = make_judge(state, constraints=self.constraints, quantize=self.quantize, input_shape=self.input_shape)
+        judge = make_judge(state, self.config.judge)
         training = state.require_training()
-        # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
-        lowest = round(state.reference.metric - state.narrow_drop(self.config.max_metric_drop), 9)
+        limit = state.metric_limit(self.config.max_metric_drop)
         before = _int8_metric(judge, training.model)
-        if before >= lowest:
-            observer.decided(f"int8 keeps {before:.4f}, at least {lowest:.4f}: no quantization-aware training")
+        if limit.allows(before):
+            observer.decided(f"int8 keeps {before:.4f}, at least {limit.lowest:.4f}: no quantization-aware training")
             return PassResult(state, {"before": before})
         model = self._train(state, observer, enough=state.reference.metric)
         after = _int8_metric(judge, model)
         better = after > before
-        verdict = "kept" if better else "taken back"
-        observer.decided(f"int8 kept {before:.4f}, wanted {lowest:.4f}; trained with rounding {after:.4f}: {verdict}")
+        verdict = "kept" if better else "rolled back"
+        trained = f"trained with rounding {after:.4f}: {verdict}"
+        observer.decided(f"int8 kept {before:.4f}, required {limit.lowest:.4f}; {trained}")
         metrics = {"before": before, "after": after}
         if not better:
             return PassResult(state, metrics)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from drupelet_host.compiler.configuration import NoConfig
 from drupelet_host.compiler.pass_protocol import PassResult, add_variant
-from drupelet_host.compiler.passes.store_float16 import NoConfig
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.errors import ExportError
 from drupelet_host.progress.observer import Observer
@@ -24,7 +24,7 @@ class QuantizeDynamicPass:
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:  # noqa: ARG003 - the same for every recipe
-        """Nothing is taken."""
+        """Read nothing."""
         return cls(NoConfig())
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+from drupelet_host.compiler.configuration import PassConfig, stated_or_default_drop
+from drupelet_host.compiler.file_judge import FileJudge
 from drupelet_host.compiler.pass_protocol import PassResult, add_variant
-from drupelet_host.compiler.passes.mix_precision import DEFAULT_DROP
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.errors import ExportError
-from drupelet_host.evaluation.measurement import THREADS
-from drupelet_host.evaluation.scoring import evaluate_session
 from drupelet_host.progress.observer import Observer
 from drupelet_host.quantization.choice import describe_method
-from drupelet_host.quantization.ranges import METHODS
-from drupelet_host.recipe.schema import QuantizeConfig, Recipe
+from drupelet_host.quantization.ranges import METHODS, Method
+from drupelet_host.recipe.schema import Recipe
 from drupelet_host.selection.variants import NCNN_FLOAT, NCNN_FLOAT16, NCNN_MIXED, NCNN_STATIC
-from drupelet_shared.engines.registry import load_engine
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from drupelet_host.quantization.ncnn.choice import NcnnChoice
     from drupelet_host.quantization.ncnn.static import NcnnCalibrated
+
+
+class QuantizeNcnnConfig(PassConfig):
+    """Which ncnn variants are made, and how.
+
+    Attributes:
+        samples: Training samples that calibrate.
+        method: How a range follows from what calibration observed; "auto" tries all.
+        trial_samples: Validation samples that choose.
+        variants: Of "static", "mixed" and "float16", those to make.
+        max_metric_drop: The largest drop of the metric that a mixture may leave.
+    """
+
+    samples: int
+    method: Literal["auto"] | Method
+    trial_samples: int
+    variants: tuple[str, ...]
+    max_metric_drop: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +44,21 @@ class QuantizeNcnnPass:
     """Makes the variants that [quantize] names; a model that cannot be made one way goes without."""
 
     name: ClassVar[str] = "quantize_ncnn"
-    config: QuantizeConfig
-    max_metric_drop: float
+    config: QuantizeNcnnConfig
     seed: int
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take [quantize] and the limit on the metric."""
-        stated = recipe.constraints.max_metric_drop
-        return cls(recipe.quantize, DEFAULT_DROP if stated is None else stated, recipe.seed)
+        """Read [quantize] and the limit on the metric."""
+        quantize = recipe.quantize
+        config = QuantizeNcnnConfig(
+            samples=quantize.samples,
+            method=quantize.method,
+            trial_samples=quantize.trial_samples,
+            variants=tuple(name for name in quantize.variants if name != "dynamic"),
+            max_metric_drop=stated_or_default_drop(recipe),
+        )
+        return cls(config, recipe.seed)
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Quantize."""
@@ -72,7 +91,7 @@ class QuantizeNcnnPass:
 
         calibrated = calibrate_ncnn(state.artifacts[NCNN_FLOAT], samples=state.calibration.feeds)
         methods = METHODS if self.config.method == "auto" else (self.config.method,)
-        judge = partial(_score, state, self.config.trial_samples, self.seed)
+        judge = FileJudge.of_state(state, count=self.config.trial_samples, seed=self.seed)
         choice = choose_ncnn_method(calibrated, judge=judge, methods=methods)
         chosen = describe_method(choice.settings.method, bias=choice.settings.biases is not None)
         observer.decided(f"ncnn: calibrated by {chosen}: {choice.score:.4f}")
@@ -93,24 +112,17 @@ class QuantizeNcnnPass:
         from drupelet_host.quantization.ncnn.choice import keep_costly_layers  # noqa: PLC0415 - an optional engine
         from drupelet_host.quantization.ncnn.static import write_ncnn_int8  # noqa: PLC0415
 
-        judge = partial(_score, state, self.config.trial_samples, self.seed)
-        # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
-        lowest = round(judge(state.originals["ncnn"]) - state.narrow_drop(self.max_metric_drop), 9)
-        if choice.score >= lowest:
+        judge = FileJudge.of_state(state, count=self.config.trial_samples, seed=self.seed)
+        limit = state.metric_limit(self.config.max_metric_drop, baseline=judge(state.originals["ncnn"]))
+        if limit.allows(choice.score):
             observer.decided(f"no {NCNN_MIXED}: every layer keeps the metric in int8")
             return PassResult(state)
-        mixed = keep_costly_layers(calibrated, choice, judge=judge, lowest_score=lowest)
+        mixed = keep_costly_layers(calibrated, choice, judge=judge, lowest_score=limit.lowest)
         if mixed is None:
-            observer.decided(f"no {NCNN_MIXED}: no mixture of int8 and float32 reaches {lowest:.4f}")
+            observer.decided(f"no {NCNN_MIXED}: no mixture of int8 and float32 reaches {limit.lowest:.4f}")
             return PassResult(state)
         kept = ", ".join(sorted(mixed.settings.keep_float))
         observer.decided(f"ncnn: {kept} stay in float32: {mixed.score:.4f}")
         path = state.workspace / f"{NCNN_MIXED}.param"
         write_ncnn_int8(calibrated, path, settings=mixed.settings)
         return add_variant(state, NCNN_MIXED, path)
-
-
-def _score(state: CompileState, count: int, seed: int, path: Path) -> float:
-    """The metric of a file in ncnn on a part of the validation data."""
-    session = load_engine("ncnn").load(path, threads=THREADS)
-    return evaluate_session(session, state.samples.subset(count, seed=seed), state.metric)

@@ -4,22 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
+from drupelet_host.compiler.configuration import PassConfig
+from drupelet_host.compiler.file_judge import FileJudge
 from drupelet_host.compiler.pass_protocol import PassResult, add_variant
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.errors import ExportError
-from drupelet_host.evaluation.measurement import THREADS
-from drupelet_host.evaluation.scoring import evaluate_session
 from drupelet_host.progress.observer import Observer
 from drupelet_host.quantization.choice import MethodChoice, choose_method, describe_method
 from drupelet_host.quantization.layers import Layer
-from drupelet_host.quantization.ranges import METHODS
+from drupelet_host.quantization.ranges import METHODS, Method
 from drupelet_host.quantization.static import Calibrated, StaticSettings, calibrate, write_static
-from drupelet_host.recipe.schema import QuantizeConfig, Recipe
+from drupelet_host.recipe.schema import Recipe
 from drupelet_host.selection.variants import FLOAT, STATIC
-from drupelet_shared.engines.registry import load_engine
+
+
+class QuantizeStaticConfig(PassConfig):
+    """How static int8 is made.
+
+    Attributes:
+        samples: Training samples that calibrate.
+        method: How a range follows from what calibration observed; "auto" tries all.
+        keep_float: Patterns of the layers left in float.
+        trial_samples: Validation samples that choose between methods.
+    """
+
+    samples: int
+    method: Literal["auto"] | Method
+    keep_float: tuple[str, ...]
+    trial_samples: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +41,20 @@ class QuantizeStaticPass:
     """Calibrates on training samples and writes a QDQ model."""
 
     name: ClassVar[str] = "quantize_static"
-    config: QuantizeConfig
+    config: QuantizeStaticConfig
     seed: int
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take [quantize]."""
-        return cls(recipe.quantize, recipe.seed)
+        """Read [quantize]."""
+        quantize = recipe.quantize
+        config = QuantizeStaticConfig(
+            samples=quantize.samples,
+            method=quantize.method,
+            keep_float=quantize.keep_float,
+            trial_samples=quantize.trial_samples,
+        )
+        return cls(config, recipe.seed)
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Choose and quantize; a model that cannot be int8 goes without."""
@@ -61,21 +82,8 @@ class QuantizeStaticPass:
         keep = match_layers(calibrated, self.config.keep_float)
         if self.config.method != "auto":
             return MethodChoice(StaticSettings(self.config.method, keep), ())
-        judge = FileJudge(state, self.config.trial_samples, self.seed)
+        judge = FileJudge.of_state(state, count=self.config.trial_samples, seed=self.seed)
         return choose_method(calibrated, judge=judge, methods=METHODS, keep_float=keep)
-
-
-class FileJudge:
-    """Scores a model file on a part of the validation data."""
-
-    def __init__(self, state: CompileState, count: int, seed: int) -> None:
-        self._samples = state.samples.subset(count, seed=seed)
-        self._metric = state.metric
-
-    def __call__(self, path: Path) -> float:
-        """The metric of the file in ONNX Runtime."""
-        session = load_engine("onnxruntime").load(path, threads=THREADS)
-        return evaluate_session(session, self._samples, self._metric)
 
 
 def match_layers(calibrated: Calibrated, patterns: tuple[str, ...]) -> frozenset[str]:

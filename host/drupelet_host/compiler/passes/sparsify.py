@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from drupelet_host.compiler.configuration import PassConfig, stated_or_default_drop
 from drupelet_host.compiler.pass_protocol import PassResult
-from drupelet_host.compiler.passes.mix_precision import DEFAULT_DROP
 from drupelet_host.compiler.state import CompileState, Training
 from drupelet_host.progress.observer import Observer
 from drupelet_host.pruning.sparsity import held_sparse, measure_sparsity, ramp
@@ -20,10 +19,15 @@ from drupelet_host.torch_models.device import CPU, choose_device
 from drupelet_host.training.recovery import Lessons, count_passes, prepare_lessons, recover
 
 
-class SparsifyConfig(BaseModel):
-    """How many weights go, in how many steps, and what a step may cost."""
+class SparsifyConfig(PassConfig):
+    """How many weights are set to zero, in how many steps, and what a step may cost.
 
-    model_config = ConfigDict(frozen=True)
+    Attributes:
+        sparsity: The fraction of the weights.
+        iterations: The steps.
+        max_metric_drop: The largest drop of the metric that a step may leave after recovery.
+        recovery: The fine-tuning after each step.
+    """
 
     sparsity: float
     iterations: int
@@ -43,11 +47,10 @@ class SparsifyPass:
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
         """Take [prune] and the limit on the metric."""
-        stated = recipe.constraints.max_metric_drop
         config = SparsifyConfig(
             sparsity=recipe.prune.sparsity,
             iterations=recipe.prune.iterations,
-            max_metric_drop=DEFAULT_DROP if stated is None else stated,
+            max_metric_drop=stated_or_default_drop(recipe),
             recovery=recipe.prune.recovery,
         )
         return cls(config, recipe.seed, choose_device(recipe.device))
@@ -62,16 +65,15 @@ class SparsifyPass:
             augment=self.config.recovery.augment,
             seed=self.seed,
         )
-        # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
-        lowest = round(state.reference.metric - state.narrow_drop(self.config.max_metric_drop), 9)
+        limit = state.metric_limit(self.config.max_metric_drop)
         model, steps = training.model, self.config.iterations
         for step in range(1, steps + 1):
-            wanted = ramp(self.config.sparsity, step=step, steps=steps)
-            attempt, metric = self._attempt(model, wanted, lessons, training, state, step=step)
-            kept = metric >= lowest
+            fraction = ramp(self.config.sparsity, step=step, steps=steps)
+            attempt, metric = self._attempt(model, fraction, lessons, training, state, step=step)
+            kept = limit.allows(metric)
             verdict = "kept" if kept else "taken back"
-            observer.decided(f"sparsity {wanted:.0%}: metric {metric:.4f}, wanted {lowest:.4f}: {verdict}")
-            observer.progressed(f"sparsity {wanted:.0%}", done=step, total=steps)
+            observer.decided(f"sparsity {fraction:.0%}: metric {metric:.4f}, at least {limit.lowest:.4f}: {verdict}")
+            observer.progressed(f"sparsity {fraction:.0%}", done=step, total=steps)
             if not kept:
                 break
             model = attempt

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
-
+from drupelet_host.compiler.configuration import NoConfig
 from drupelet_host.compiler.pass_protocol import PassResult, add_variant
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.errors import ExportError
@@ -14,12 +13,6 @@ from drupelet_host.progress.observer import Observer
 from drupelet_host.quantization.float16 import store_float16
 from drupelet_host.recipe.schema import Recipe
 from drupelet_host.selection.variants import FLOAT, FLOAT16
-
-
-class NoConfig(BaseModel):
-    """There is nothing to choose."""
-
-    model_config = ConfigDict(frozen=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +24,7 @@ class StoreFloat16Pass:
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:  # noqa: ARG003 - the same for every recipe
-        """Nothing is taken."""
+        """Read nothing."""
         return cls(NoConfig())
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:

@@ -21,6 +21,7 @@ from drupelet_host.pruning.sensitivity import SensitivityCurve
 from drupelet_host.pruning.structure.groups import Importance, PrunableGroup, find_groups
 from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.selection.frontier import Candidate
+from drupelet_host.selection.metric_limit import MetricLimit
 from drupelet_host.torch_models.device import CPU
 from drupelet_host.training.recovery import Evaluate, Lessons, count_passes, prepare_lessons, recover
 
@@ -165,8 +166,7 @@ class _Run:
         plan = self.pruner.plan(find_groups(self.original, self.example_input), curves)
         before = plan.channels_at(0.0)
         baseline = self.evaluate(self.original)
-        # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
-        lowest = round(baseline - max_metric_drop, 9)
+        lowest = MetricLimit(baseline, max_metric_drop).lowest
         position = _Position(fraction=0.0, model=copy.deepcopy(self.original), metric=baseline, channels=before)
         stride = 1 / self.pruner.iterations
         failed: Mapping[str, int] = before

@@ -27,6 +27,7 @@ from drupelet_host.pruning.structure.widths import next_width
 from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.selection.frontier import Candidate
 from drupelet_host.selection.judge import Verdict
+from drupelet_host.selection.metric_limit import MetricLimit
 from drupelet_host.training.recovery import Evaluate, Lessons, count_passes, prepare_lessons, recover
 
 __all__ = ["SearchSettings", "search_pruning"]
@@ -213,8 +214,7 @@ class _Search:
         )
 
     def _lowest(self, drop: float) -> float:
-        # Metrics are ratios of counts: rounding keeps 0.99 - 0.01 from being more than 0.98.
-        return round(self.baseline - drop, 9)
+        return MetricLimit(self.baseline, drop).lowest
 
     def _without_dead_taps(self) -> nn.Module:
         model = copy.deepcopy(self.original)

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from drupelet_host.compiler.configuration import JudgeConfig
 from drupelet_host.compiler.passes.evaluate import EvaluateConfig, EvaluatePass
 from drupelet_host.compiler.passes.quantize_aware import QuantizeAwareConfig, QuantizeAwarePass
 from drupelet_host.compiler.state import CompileState
-from drupelet_host.recipe.schema import Constraints, QuantizeConfig, RecoveryConfig
+from drupelet_host.recipe.schema import Constraints, RecoveryConfig
 from drupelet_host.training.fake_quantization import fake_quantized
 from fakes.observer import RecordingObserver
 from support.model.tiny_project import INPUT_SHAPE, start_state, trained
@@ -58,10 +59,13 @@ def started(folder: Path, model: nn.Module) -> CompileState:
 
 def aware_pass(limit: float) -> QuantizeAwarePass:
     return QuantizeAwarePass(
-        config=QuantizeAwareConfig(max_metric_drop=limit, recovery=RecoveryConfig(epochs=6, learning_rate=5e-3)),
-        constraints=Constraints(max_metric_drop=limit),
-        quantize=QuantizeConfig(method="minmax"),
-        input_shape=INPUT_SHAPE,
+        config=QuantizeAwareConfig(
+            judge=JudgeConfig(
+                constraints=Constraints(max_metric_drop=limit), method="minmax", input_shape=INPUT_SHAPE, samples=64
+            ),
+            max_metric_drop=limit,
+            recovery=RecoveryConfig(epochs=6, learning_rate=5e-3),
+        ),
         seed=0,
     )
 
