@@ -218,6 +218,19 @@ def test_a_request_larger_than_the_broker_takes_is_not_sent(tmp_path: Path) -> N
         client.infer("double", {"x": np.zeros(20_000, np.uint8)})
 
 
+@pytest.mark.mosquitto
+@pytest.mark.usefixtures("mosquitto")
+def test_a_request_that_the_broker_refuses_for_its_size_fails_at_once_and_the_client_goes_on(tmp_path: Path) -> None:
+    with (
+        mosquitto_broker(tmp_path, settings=["message_size_limit 20000"]) as small,
+        fake_device(small),
+        client_of(small) as client,
+    ):
+        with pytest.raises(BrokerError, match=r"refuses the request of \d+ bytes: Packet too large"):
+            client.infer("double", {"x": np.zeros(30_000, np.uint8)}, timeout_s=20)
+        assert client.infer("double", X, timeout_s=20).outputs["x"].tolist() == [2, 4, 6]
+
+
 def test_no_thread_outlives_the_client(embedded: Broker) -> None:
     before = set(threading.enumerate())
     with client_of(embedded):

@@ -14,13 +14,13 @@ from drupelet_host.client import BrokerAddress
 from drupelet_host.client.control.control import ControlClient
 from drupelet_host.client.control.package_file import PackageFile, measure_file
 from drupelet_host.client.control.upload import upload
-from drupelet_host.errors import RemoteError
+from drupelet_host.errors import RemoteError, ReplyTimeoutError
 from drupelet_shared.contract.commands import InstalledRelease, InstallRequest
 from support.agent.agents import running_agent
 from support.agent.commands import drupelet
 from support.agent.repeating import repeating
 from support.agent.sites import Site, make_site
-from support.broker.brokers import Broker
+from support.broker.brokers import Broker, mosquitto_broker
 from support.broker.proxy import proxy
 from support.package.served_packages import make_package, wide_model
 
@@ -71,6 +71,31 @@ def test_a_command_goes_to_several_devices_and_fails_where_one_does(tmp_path: Pa
         everyone = json.loads(drupelet("list", "--all", "--broker", embedded.url, "--json").stdout)
         assert {site.topics.device for site in sites} <= {outcome["device"] for outcome in everyone}
     assert "say which devices" in drupelet("list", "--broker", embedded.url, status=2).stderr
+
+
+@pytest.mark.mosquitto
+@pytest.mark.usefixtures("mosquitto")
+@pytest.mark.parametrize("setting", ["message_size_limit 20000", "max_packet_size 20000"])
+def test_a_push_fits_its_chunks_into_what_the_broker_takes(site: Site, tmp_path: Path, setting: str) -> None:
+    package = make_package(site.folder, site.keys, model=wide_model(megabytes=1))
+    with mosquitto_broker(tmp_path, settings=[setting]) as small, running_agent(site.configure(small)):
+        pushed = drupelet("push", str(package), "--device", site.topics.device, "--broker", small.url)
+    assert "is active on" in pushed.stdout
+
+
+@pytest.mark.mosquitto
+@pytest.mark.usefixtures("mosquitto")
+def test_a_push_through_a_broker_that_takes_no_chunk_at_all_ends_with_what_to_change(
+    site: Site, tmp_path: Path
+) -> None:
+    package = make_package(site.folder, site.keys)
+    with (
+        mosquitto_broker(tmp_path, settings=["message_size_limit 900"]) as small,
+        running_agent(site.configure(small)),
+        control(small) as client,
+        pytest.raises(ReplyTimeoutError, match="mosquitto: message_size_limit"),
+    ):
+        send(client, site, measure_file(package))
 
 
 @pytest.mark.slow

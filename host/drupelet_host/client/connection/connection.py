@@ -14,6 +14,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from drupelet_host.client.connection.address import BrokerAddress
 from drupelet_host.client.connection.confirmations import Confirmations
+from drupelet_host.client.connection.paho_client import TolerantClient, describe_puback
 from drupelet_host.client.connection.paho_properties import publish_properties, read_message, session_expiry
 from drupelet_host.client.connection.tls import make_client_tls
 from drupelet_host.client.connection.transport import (
@@ -160,8 +161,8 @@ class Connection:
         sent = self._client.publish(topic, payload, qos=1, retain=retain, properties=converted)
         self._confirmations.expect(sent.mid, on_confirmed or ignore_confirmation)
 
-    def _build_client(self) -> Client:
-        client = Client(CallbackAPIVersion.VERSION2, client_id=self._client_id, protocol=MQTTv5)
+    def _build_client(self) -> TolerantClient:
+        client = TolerantClient(CallbackAPIVersion.VERSION2, client_id=self._client_id, protocol=MQTTv5)
         client.reconnect_delay_set(min_delay=1, max_delay=_MAX_RECONNECT_DELAY_S)
         if self._broker.username is not None:
             client.username_pw_set(self._broker.username, self._broker.password)
@@ -207,7 +208,7 @@ class Connection:
     def _handle_publish(self, client: Client, _: object, mid: int, reason: ReasonCode, __: Properties | None) -> None:
         # Nagle's algorithm in the broker holds the reply back until this answer to the request is acknowledged.
         acknowledge_now(client.socket())
-        self._confirmations.resolve(mid, str(reason) if reason.is_failure else None)
+        self._confirmations.resolve(mid, describe_puback(self._client.puback_reason) if reason.is_failure else None)
 
     def _handle_message(self, client: Client, _: object, message: MQTTMessage) -> None:
         acknowledge_now(client.socket())

@@ -27,6 +27,9 @@ from drupelet_shared.errors import BusyError
 
 log = logging.getLogger(__name__)
 
+# A device discards an upload that is damaged or evicted by others; more often than this it never ends.
+_MAX_DISCARDS = 3
+
 OnBytes = Callable[[int, int], None]
 
 
@@ -105,10 +108,12 @@ class _Upload:
         self._chunk = ChunkSize.for_broker(control.max_payload_bytes)
         self._received_bytes = -1
         self._has_passed = False
+        self._discarded_at: list[int] = []
         self._gained_at_s = time.monotonic()
 
     def run(self) -> None:
         while True:
+            self._check_discards()
             try:
                 self._run_once()
             except GapError as error:
@@ -147,12 +152,22 @@ class _Upload:
             ).run()
 
     def _take_received(self, received_bytes: int) -> None:
+        if received_bytes < self._received_bytes:
+            self._discarded_at.append(self._received_bytes)
         if received_bytes > self._received_bytes:
             self._gained_at_s = time.monotonic()
             # The first answer only tells what was there before.
             self._has_passed = self._has_passed or self._received_bytes >= 0
         self._received_bytes = received_bytes
         self._on_bytes(received_bytes, self._file.size_bytes)
+
+    def _check_discards(self) -> None:
+        if len(self._discarded_at) > _MAX_DISCARDS:
+            raise ReplyTimeoutError(
+                f"device {self._device!r}, upload: the device has discarded the file {len(self._discarded_at)} times, "
+                f"last at {self._discarded_at[-1]} of {self._file.size_bytes} bytes; see its log, and whether others "
+                "push to it"
+            )
 
     def _shrink(self, error: ChunkRefusedError | ChunkUnansweredError) -> None:
         smaller = self._chunk.halved()

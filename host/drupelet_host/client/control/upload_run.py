@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
+from drupelet_host.client.connection.paho_client import PACKET_TOO_LARGE, describe_puback
 from drupelet_host.client.control.calls import CallAnswer, PendingCall
 from drupelet_host.client.control.control import SendMessage
 from drupelet_host.errors import BrokerError, RemoteError, ReplyTimeoutError
@@ -18,8 +19,6 @@ from drupelet_shared.errors import PayloadSizeError
 _WINDOW_BYTES = 2**20
 # An agent refuses more messages than this while they wait for its disk.
 _WINDOW_MESSAGES = 64
-# The MQTT 5 reason 0x95 as paho spells it.
-_PACKET_TOO_LARGE = "Packet too large"
 
 
 class GapError(Exception):
@@ -31,7 +30,7 @@ class ChunkRefusedError(Exception):
 
 
 class ChunkUnansweredError(Exception):
-    """The device answered the question how far it is, but no chunk after it."""
+    """The device answered the question how far it is, but not the chunk after it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +63,7 @@ class UploadRun:
         Raises:
             GapError: A chunk was lost and a later one arrived.
             ChunkRefusedError: The broker refuses a chunk for its size.
-            ChunkUnansweredError: The device answers no chunk at all in this run.
+            ChunkUnansweredError: The device does not answer the first chunk of this run.
             ReplyTimeoutError: An answer did not arrive in time.
             RemoteError: The device refuses the file.
         """
@@ -76,6 +75,9 @@ class UploadRun:
             while sent < self.size_bytes and sent - received < self._window_bytes:
                 sent += self._send_chunk(sent)
             state = self._next_chunk_state(is_first=is_first_chunk)
+            if state.has_gap and is_first_chunk:
+                # A short last chunk may pass where those before it do not.
+                raise ChunkUnansweredError(f"chunks of {self.chunk_bytes} bytes were lost on the way")
             is_first_chunk = False
             if state.has_gap:
                 raise GapError(f"the device has {state.received_bytes} bytes and got those at {state.chunk_offset}")
@@ -97,7 +99,7 @@ class UploadRun:
         try:
             return self._next_state()
         except BrokerError as error:
-            if _PACKET_TOO_LARGE in str(error):
+            if describe_puback(PACKET_TOO_LARGE) in str(error):
                 raise ChunkRefusedError(str(error)) from error
             raise
         except ReplyTimeoutError as error:

@@ -14,7 +14,7 @@ from typing import Protocol, Self
 from drupelet_host.client.connection.transport import MessageHandler, MessageProperties, ReceivedMessage, Transport
 from drupelet_host.client.inference.pending import PendingReplies, Resend
 from drupelet_host.client.inference.reply import read_reply
-from drupelet_host.errors import RemoteError, ReplyTimeoutError
+from drupelet_host.errors import BrokerError, RemoteError, ReplyTimeoutError
 from drupelet_shared.contract.wire import HEADER_LENGTH_PROPERTY, JSON_TYPE, sniff_content_type
 from drupelet_shared.engines.base import Array
 from drupelet_shared.inference import Encoded, InferenceReply, InferenceRequest, RequestedOutput, encode_request
@@ -126,6 +126,7 @@ class InferenceClient:
 
         Raises:
             RemoteError: The device refused the request; `device_code` holds its error code.
+            BrokerError: The broker refused the request.
             ReplyTimeoutError: No reply arrived within `timeout_s`.
             RequestError: The tensors cannot be encoded, or are larger than the broker accepts.
             InvalidValueError: The name of the model or of the version is malformed.
@@ -148,6 +149,7 @@ class InferenceClient:
 
         Raises:
             RemoteError: The device refused the request; `device_code` holds its error code.
+            BrokerError: The broker refused the request.
             ReplyTimeoutError: No reply arrived within `timeout_s`.
             RequestError: The payload is neither JPEG nor PNG, or is larger than the broker accepts.
             InvalidValueError: The name of the model or of the version is malformed.
@@ -172,7 +174,8 @@ class InferenceClient:
             timeout_s: The time after which the future fails with `ReplyTimeoutError`.
 
         Returns:
-            The future of the reply; it fails with `RemoteError` if the device refuses the request.
+            The future of the reply. It fails with `RemoteError` if the device refuses the request, and with
+            `BrokerError` if the broker does.
 
         Raises:
             PayloadSizeError: The body is larger than the broker accepts.
@@ -183,8 +186,12 @@ class InferenceClient:
         properties = self._request_properties(encoded, correlation=correlation, timeout_s=timeout_s)
         timeout_error = ReplyTimeoutError(f"{self._target}, model {model!r}: no answer within {timeout_s:g} s")
 
+        def confirm(refusal: str | None) -> None:
+            if refusal is not None and (future := self._pending.take(correlation)) is not None:
+                future.set_exception(self._refusal(refusal, model=model, size_bytes=len(encoded.payload)))
+
         def send() -> None:
-            self._transport.publish(topic, encoded.payload, properties)
+            self._transport.publish(topic, encoded.payload, properties, on_confirmed=confirm)
 
         resend = None if self._retry is None else Resend(self._retry.after_s, send)
         future = self._pending.add(correlation, timeout_s=timeout_s, timeout_error=timeout_error, resend=resend)
@@ -194,6 +201,11 @@ class InferenceClient:
             self._pending.take(correlation)
             raise
         return future
+
+    def _refusal(self, reason: str, *, model: str, size_bytes: int) -> BrokerError:
+        return BrokerError(
+            f"{self._target}, model {model!r}: the broker refuses the request of {size_bytes} bytes: {reason}"
+        )
 
     def _request_properties(self, encoded: Encoded, *, correlation: bytes, timeout_s: float) -> MessageProperties:
         length = encoded.header_length
