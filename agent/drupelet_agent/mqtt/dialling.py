@@ -60,7 +60,15 @@ class Dialler:
     finds it still at work waits for it instead of starting another one.
     """
 
-    def __init__(self, host: str, port: int, *, tls: SSLContext | None, resolve: _Resolver = _resolve) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: SSLContext | None,
+        resolve: _Resolver = _resolve,
+        resolve_timeout_s: float = RESOLVE_TIMEOUT_S,
+    ) -> None:
         """Prepare to open sockets.
 
         Args:
@@ -68,11 +76,13 @@ class Dialler:
             port: Its TCP port.
             tls: The context for TLS; None connects in plain text.
             resolve: Returns the addresses of a name.
+            resolve_timeout_s: Seconds for which one attempt waits for the addresses.
         """
         self._host = host
         self._port = port
         self._tls = tls
         self._resolve = resolve
+        self._resolve_timeout_s = resolve_timeout_s
         self._resolving: asyncio.Future[Sequence[_Address]] | None = None
 
     async def dial(self) -> OpenSocket:
@@ -101,12 +111,13 @@ class Dialler:
         if self._resolving is None:
             self._resolving = _in_thread(lambda: self._resolve(self._host, self._port))
         try:
-            async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+            async with asyncio.timeout(self._resolve_timeout_s):
                 addresses = await asyncio.shield(self._resolving)
         except TimeoutError as error:
             if self._resolving.done():
                 raise
-            raise TimeoutError(f"the name {self._host} is not resolved within {RESOLVE_TIMEOUT_S:.0f} s") from error
+            reason = f"the name {self._host} is not resolved within {self._resolve_timeout_s:g} s"
+            raise TimeoutError(reason) from error
         finally:
             if self._resolving.done():
                 self._resolving = None

@@ -1,0 +1,73 @@
+"""The wait before the next attempt to connect."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from drupelet_agent.mqtt.backoff import LASTED_S, Backoff
+from drupelet_agent.mqtt.status import ConnectionProblem as Problem
+
+
+def ceilings(backoff: Backoff, problem: Problem, count: int) -> list[float]:
+    return [backoff.ceiling_s(problem) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("problem", "expected_s"),
+    [
+        (Problem.UNREACHABLE, [0.5, 1.5, 4.5, 13.5, 30, 30]),
+        (Problem.CLOSED, [0.5, 1.5, 4.5, 13.5, 30, 30]),
+        (Problem.UNSUPPORTED, [0.5, 1.5, 4.5, 13.5, 30, 30]),
+        (Problem.ACCOUNT_REFUSED, [0.5, 1.5, 4.5, 13.5, 40.5, 121.5, 300, 300]),
+        (Problem.PROTOCOL_VERSION, [0.5, 1.5, 4.5, 13.5, 40.5, 121.5, 300, 300]),
+        (Problem.CLIENT_ID_TAKEN, [60, 180, 300, 300]),
+    ],
+)
+def test_the_ceiling_grows_by_three_up_to_the_longest_wait_of_its_problem(
+    problem: Problem, expected_s: list[float]
+) -> None:
+    assert ceilings(Backoff(), problem, len(expected_s)) == expected_s
+
+
+def test_the_wait_is_drawn_between_0_and_the_ceiling() -> None:
+    drawn: list[tuple[float, float]] = []
+
+    def uniform(low: float, high: float) -> float:
+        drawn.append((low, high))
+        return 0.125
+
+    assert Backoff(uniform=uniform).next_s(Problem.CLOSED) == 0.125
+    assert drawn == [(0.0, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("lasted_s", "next_s"), [(0, 30), (4.9, 30), (5, 13.5), (14, 4.5), (LASTED_S, 0.5), (1e6, 0.5)]
+)
+def test_a_connection_takes_back_one_step_every_five_seconds_and_all_once_it_has_lasted(
+    lasted_s: float, next_s: float
+) -> None:
+    backoff = Backoff()
+    ceilings(backoff, Problem.CLOSED, 4)
+    backoff.connection_ended(lasted_s)
+    assert backoff.ceiling_s(Problem.CLOSED) == next_s
+
+
+def test_a_connection_that_lasted_resets_ten_thousand_failures() -> None:
+    backoff = Backoff()
+    assert ceilings(backoff, Problem.CLOSED, 10_000)[-1] == 30
+    backoff.connection_ended(LASTED_S)
+    assert backoff.ceiling_s(Problem.CLOSED) == 0.5
+
+
+def test_a_broker_that_disconnects_at_once_sees_few_connections_in_twenty_seconds() -> None:
+    counts = []
+    for seed in range(1000):
+        backoff, now_s, connections = Backoff(uniform=random.Random(seed).uniform), 0.0, 0
+        while now_s < 20:
+            connections += 1
+            now_s += backoff.next_s(Problem.CLOSED)
+        counts.append(connections)
+    assert sum(count <= 7 for count in counts) >= 950
+    assert sum(counts) / len(counts) < 6
