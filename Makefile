@@ -1,33 +1,36 @@
-# Two commands do all set-up: `make demo` and `make test`. PYTHON may name another interpreter, 3.11 to 3.13.
+# `make demo` and `make test` create the environment they need. PYTHON= selects an interpreter, 3.11 to 3.13.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-litert test-emulated lint format reference docs wheel-check bench bench-spine bench-compiler bench-compiler-litert bench-agent bench-first-success fuzz clean
+.PHONY: help demo test test-fast test-litert test-emulated lint format reference docs wheel-check bench bench-spine bench-compiler bench-compiler-litert bench-agent bench-first-success fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 24
 
-demo: $(VENV)/.demo  ## Train, compile, pack, serve and measure a small network on this machine
+demo: $(VENV)/.demo  ## Train, compile, sign, serve and measure a small network on this machine
 	$(BIN)/python host/examples/digits/demo.py
 
-# Agents and brokers mostly wait for each other, so two files at a time are no slower each.
+# Agents and brokers mostly wait for each other, so two files run in parallel without slowing each other down.
 JOBS ?= 2
-test: $(VENV)/.dev  ## Run the test suite; JOBS= files at a time
+test: $(VENV)/.dev  ## Run every test; JOBS= test files in parallel
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
-test-litert: $(VENV)/litert/.dev  ## Run the tests that convert to LiteRT, in an environment of their own (2 GB)
+test-fast: $(VENV)/.dev  ## Run the unit, contract and property tests that take less than a few seconds
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile -m 'not slow and not mosquitto' tests/unit tests/contract tests/property
+
+test-litert: $(VENV)/litert/.dev  ## Run the tests that convert to LiteRT, in a separate environment (2 GB)
 	$(VENV)/litert/bin/python -m pytest -p no:anyio --timeout 600 tests/unit/host/export/test_litert_conversion.py tests/integration/compiler/test_compile_litert.py tests/integration/compiler/test_litert_architectures.py
 
-test-emulated: $(VENV)/.dev  ## Run the agent's engines and the agent on an emulated Raspberry Pi 4 (Debian or Ubuntu)
+test-emulated: $(VENV)/.dev  ## Run the engines and the agent on an emulated Raspberry Pi 4 (needs Debian or Ubuntu)
 	PYTHON=$(BIN)/python deploy/emulator/prepare $(VENV)/emulator 3.11
 	DRUPELET_EMULATOR=$(VENV)/emulator $(BIN)/python -m pytest tests/emulated
 
 .PHONY: emulator
 RESUME ?=
-emulator: $(VENV)/.dev  ## Install and break the agent on a whole emulated machine (root; half an hour); RESUME=--resume goes on
+emulator: $(VENV)/.dev  ## Test the agent on an emulated machine with systemd, faults included (root; 30 minutes); RESUME=--resume continues
 	PYTHONPATH=tests $(BIN)/python -m emulated.machine --machine $(VENV)/emulator/machine $(RESUME)
 
 lint: $(VENV)/.dev  ## Run ruff, mypy and import-linter
@@ -49,27 +52,27 @@ docs: $(VENV)/.dev  ## Build the documentation as a site: site/index.html
 wheel-check: $(VENV)/.dev  ## Build sdist and wheel; run the agent from the wheel in a fresh environment
 	$(BIN)/python .ci/check_wheel.py
 
-# Debian or Ubuntu for the emulated Pi. Times count on a quiet machine alone. ARGS="--only engines": see --help.
-bench: $(VENV)/.bench $(VENV)/litert/.dev  ## Measure everything beside others; write results and page; hours; goes on where it was ended
+# The emulated Pi needs Debian or Ubuntu. Measure on an idle machine. ARGS="--only engines" selects parts: see --help.
+bench: $(VENV)/.bench $(VENV)/litert/.dev  ## Run every benchmark beside other tools and write the comparison page; takes hours, resumable
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.comparison --data $(DATA) $(ARGS)
 
-bench-spine: $(VENV)/.dev  ## Measure the numbers of the whole path; JSON on standard output
+bench-spine: $(VENV)/.dev  ## Measure the whole path from compile to answer; JSON on standard output
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.bench_spine
 
 DATA ?= ../shared/data/fashion-mnist
-bench-compiler: $(VENV)/.bench  ## Compile ResNet18 beside other methods; DATA= is a folder of IDX files, ARGS= options (--help); goes on where it was ended
+bench-compiler: $(VENV)/.bench  ## Compile ResNet18 beside other methods; DATA= folder of IDX files, ARGS= options; resumable
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.compiler --data $(DATA) $(ARGS)
 
-bench-compiler-litert: $(VENV)/litert/.dev  ## Add LiteRT and ARGS= to what bench-compiler made; trains nothing again
+bench-compiler-litert: $(VENV)/litert/.dev  ## Add LiteRT rows to the results of bench-compiler, without training again; ARGS= options
 	PYTHONPATH=tests $(VENV)/litert/bin/python -m benchmarks.compiler --data $(DATA) --rows a --litert $(ARGS)
 
-bench-agent: $(VENV)/.dev  ## Measure the agent beside its peers, 30 minutes of faults among it; JSON; goes on where it was ended
+bench-agent: $(VENV)/.dev  ## Measure the agent beside other servers, with a 30-minute soak test under faults; JSON; resumable
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.agent
 
-bench-first-success: $(VENV)/.dev  ## Measure how long a newcomer waits; downloads an environment; JSON on standard output
+bench-first-success: $(VENV)/.dev  ## Measure the time from a clone to the first answer; downloads an environment; JSON
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.first_success
 
-fuzz: $(VENV)/.dev  ## A million inputs for each parser of foreign bytes
+fuzz: $(VENV)/.dev  ## Fuzz every parser of untrusted bytes with a million inputs each
 	PYTHONPATH=tests $(BIN)/python -m fuzz
 
 clean:  ## Remove everything that was built
@@ -79,7 +82,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(None if ok else "drupelet needs Python 3.11 to 3.13; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 
-# pip 25.1 is the first to know dependency groups.
+# Dependency groups need pip 25.1.
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing the demo's environment into $(VENV) (torch is large; a minute or more)"
 	$(PIP) install --upgrade 'pip>=25.1'
@@ -95,7 +98,7 @@ $(VENV)/.bench: $(VENV)/.dev
 	$(PIP) install --constraint constraints.txt --group bench
 	@touch $@
 
-# The converter holds typing_extensions below 4.13, and with it pydantic: it cannot share an environment with the pins above.
+# The converter requires typing_extensions below 4.13, which conflicts with the pinned pydantic: it gets its own environment.
 $(VENV)/litert/.dev: pyproject.toml constraints.txt constraints-litert.txt | $(VENV)/bin/python
 	@echo "installing LiteRT's converter into $(VENV)/litert (2 GB; two minutes or more)"
 	$(BIN)/python -m venv $(VENV)/litert

@@ -1,6 +1,6 @@
-"""Builds sdist and wheel, installs the wheel with `[agent]` alone in a fresh environment, and runs the agent there.
+"""Builds sdist and wheel, installs the wheel with the `agent` extra in a fresh environment, and runs the agent there.
 
-The package, the broker and the client come from the environment that runs this script; the agent sees only its own.
+The package, the broker and the client come from the environment that runs this script.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-import numpy as np  # noqa: E402 - the tests' helpers are found only now
+import numpy as np  # noqa: E402 - needs the path set above
 
 from drupelet_host.client import BrokerAddress, DeviceClient  # noqa: E402
 from support.agent.agents import DEVICE, listener, write_config  # noqa: E402
@@ -27,7 +27,7 @@ UNWANTED = ("torch", "onnx", "tensorflow", "click", "rich", "sklearn")
 
 
 def main() -> None:
-    """Fail with an exception if anything is not as it must be."""
+    """Build and check the wheel; exit with an error at the first fault."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheel = build(folder / "dist")
@@ -49,9 +49,9 @@ def build(folder: Path) -> Path:
 
 
 def check_content(wheel: Path) -> None:
-    """Each package has its type information's mark, and nothing but our packages and the manual is in the wheel."""
+    """Check that each package has its `py.typed`, and that the wheel holds only our packages and the man pages."""
     names = zipfile.ZipFile(wheel).namelist()
-    packages = ("drupelet_host", "drupelet_agent", "drupelet_shared")
+    packages = ("drupelet", "drupelet_host", "drupelet_agent", "drupelet_shared")
     missing = [package for package in packages if f"{package}/py.typed" not in names]
     assert not missing, f"no py.typed in {missing}"
     others = {name.partition("/")[0] for name in names} - set(packages)
@@ -59,7 +59,7 @@ def check_content(wheel: Path) -> None:
 
 
 def check_types(python: Path, folder: Path) -> None:
-    """A type checker finds the types of what is installed, and a mistake against them."""
+    """Check that mypy finds the types of the installed package, and reports an error against them."""
     script = folder / "user.py"
     mypy = (sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python), "--cache-dir", str(folder))
     source = (
@@ -73,13 +73,13 @@ def check_types(python: Path, folder: Path) -> None:
 
 
 def check_manual(python: Path) -> None:
-    """The man pages lie where `man` looks below a prefix."""
+    """Check that the man pages are installed where `man` looks below a prefix."""
     pages = {path.name for path in (python.parent.parent / "share/man/man1").iterdir()}
     assert pages == {"drupelet.1", "drupelet-agent.1"}, pages
 
 
 def install(wheel: Path, folder: Path) -> Path:
-    """Install the wheel with the agent's extra and nothing else."""
+    """Install the wheel with only the `agent` extra."""
     venv.create(folder, with_pip=True)
     python = folder / "bin/python"
     constraints = str(ROOT / "constraints.txt")
@@ -89,14 +89,14 @@ def install(wheel: Path, folder: Path) -> Path:
 
 
 def check_imports(python: Path) -> None:
-    """The agent's environment holds no training framework and no command-line toolkit of the host."""
+    """Check that the agent's environment has no training framework and no command-line toolkit of the host."""
     script = f"import importlib.util as u, json; print(json.dumps([n for n in {UNWANTED!r} if u.find_spec(n)]))"
     present = json.loads(run(str(python), "-c", script))
     assert not present, f"[agent] installs {present}"
 
 
 def serve_one_request(python: Path, folder: Path) -> str:
-    """Install a package with the installed agent, run it, and ask it one thing."""
+    """Install a package with the installed agent, run it, and send one request."""
     keys = make_keys(folder)
     package = make_package(folder, keys)
     agent = [str(python.with_name("drupelet-agent")), "--config"]
@@ -119,7 +119,7 @@ def serve_one_request(python: Path, folder: Path) -> str:
 
 
 def run(*command: str, cwd: Path | None = None) -> str:
-    """Run a command, show what it said if it fails, return what it printed."""
+    """Run a command and return its standard output; exit with its output if it fails."""
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
     if result.returncode:
         sys.exit(f"{' '.join(command)}\n{result.stdout}{result.stderr}")

@@ -1,4 +1,7 @@
-"""What the host and the agent agree on: the package format, the tensors on the wire and the MQTT contract."""
+"""What host and agent share: package format, MQTT contract, inference codec and engine adapters.
+
+Must not import `drupelet_host`, `drupelet_agent` or a training framework.
+"""
 
 # The distribution's version: looking it up in the installed metadata takes 4 MB and 80 ms.
-__version__ = "0.1.0"
+__version__ = "0.2.0"

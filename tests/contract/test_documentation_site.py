@@ -12,6 +12,8 @@ import pytest
 
 from support.screen.documentation import ROOT
 
+pytestmark = pytest.mark.slow
+
 DOCS = ROOT / "shared/docs"
 
 

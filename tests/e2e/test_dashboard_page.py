@@ -34,7 +34,7 @@ from support.agent.sites import Site, make_site
 from support.broker.brokers import embedded_broker, find_mosquitto, mosquitto_broker
 from support.broker.proxy import proxy
 from support.package.served_packages import LABELS
-from support.screen.browser import Page, Scheme, find_chromium, open_browser
+from support.screen.browser import Page, Scheme, find_chromium, open_browser, press
 from support.screen.contrast import CONTRASTS, LEAST_CONTRAST
 from support.screen.dashboards import running_dashboard
 
@@ -103,13 +103,6 @@ def wait_for(page: Page, condition: str) -> Any:  # noqa: ANN401 - whatever the 
 def first_devices(page: Page, count: int = 3) -> list[str]:
     rows = page.evaluate("[...document.querySelectorAll('#devices tbody th')].map(cell => cell.textContent)")
     return list(rows[:count])
-
-
-def press(page: Page, key: str, *, code: int = 0, text: str = "") -> None:
-    """One key on the keyboard."""
-    names = {"key": key, "windowsVirtualKeyCode": code, "text": text}
-    page.call("Input.dispatchKeyEvent", type="keyDown", **names)
-    page.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
 
 
 def open_device(page: Page, device: str) -> None:

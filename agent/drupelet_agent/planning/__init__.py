@@ -1,5 +1,5 @@
 """Pure decisions about a device: memory and cores, variant and threads, residency, contracts, re-tuning.
 
-Functions of values alone: no input or output, no clock, no other folder but `store.records` and `device.snapshot` for
-their values.
+Functions of values alone, without input, output or a clock. Must not import any other folder of the agent but
+`store.records` and `device.snapshot`, for their values.
 """

@@ -1,4 +1,7 @@
-"""The `drupelet` command: its subcommands, loaded when used, and its exit codes."""
+"""The `drupelet` command: its subcommands, loaded when used, and its exit codes.
+
+Must not be imported by any other folder.
+"""
 
 from __future__ import annotations
 

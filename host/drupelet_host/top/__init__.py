@@ -1,4 +1,4 @@
 """`drupelet top`: the live view of the fleet in a terminal.
 
-Shows what `fleet` knows; must not talk to a broker itself.
+Shows what `fleet` knows; must not import the client: a broker is reached through `fleet` alone.
 """

@@ -175,3 +175,10 @@ def _attach(page: Page, *, offline: bool) -> None:
     page.call(
         "Network.emulateNetworkConditions", offline=offline, latency=0, downloadThroughput=-1, uploadThroughput=-1
     )
+
+
+def press(page: Page, key: str, *, code: int = 0, text: str = "") -> None:
+    """Press and release one key of the keyboard."""
+    names = {"key": key, "windowsVirtualKeyCode": code, "text": text}
+    page.call("Input.dispatchKeyEvent", type="keyDown", **names)
+    page.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)

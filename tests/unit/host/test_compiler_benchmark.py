@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from benchmarks.compiler.jobs import Jobs, Limits
 from benchmarks.compiler.measuring import THREADS, Line
 from benchmarks.compiler.report import best_lines, compare_bytes, format_table, judge
@@ -140,6 +142,7 @@ def test_a_row_that_is_made_is_found_again(tmp_path: Path) -> None:
     assert made.machine.endswith("training on cpu")
 
 
+@pytest.mark.slow
 def test_a_row_that_fails_is_skipped_and_the_one_that_waits_for_it_is_still_tried(tmp_path: Path) -> None:
     # There is no setting in the folder: every row ends with an error.
     skipped = Jobs(tmp_path, ["g", "b"], Limits(jobs=2, threads=1, end_s=None)).run()

@@ -38,6 +38,7 @@ def output_names(outputs: object) -> list[str]:
     return [f"out_{position}" for position in range(len(outputs))] if isinstance(outputs, tuple | list) else ["output"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONVERTED)
 def test_an_architecture_computes_in_ncnn_what_it_computes_in_pytorch(tmp_path: Path, name: str) -> None:
     torch.manual_seed(0)

@@ -81,6 +81,7 @@ def test_half_the_channels_go_and_the_answers_keep_their_names_and_shapes(name: 
     assert again == {group.name: group.channels - half_of(groups)[group.name] for group in groups}
 
 
+@pytest.mark.slow
 @EVERY
 def test_the_pruned_model_gives_the_same_numbers_in_onnx_runtime(name: str, tmp_path: Path) -> None:
     model, inputs = build(name)

@@ -61,6 +61,7 @@ def test_the_ramp_slows_towards_its_end() -> None:
     assert gains == sorted(gains, reverse=True)
 
 
+@pytest.mark.slow
 def test_a_sparse_model_keeps_the_metric_and_packs_smaller(tmp_path: Path) -> None:
     state = started(tmp_path)
     sparse, _ = sparsify(state, sparsity=0.6, max_metric_drop=0.05)
@@ -76,6 +77,7 @@ def test_a_sparse_model_keeps_the_metric_and_packs_smaller(tmp_path: Path) -> No
     assert sizes[1] < 0.85 * sizes[0]
 
 
+@pytest.mark.slow
 def test_a_step_that_cannot_be_recovered_is_taken_back(tmp_path: Path) -> None:
     state = replace(started(tmp_path))
     sparse, observer = sparsify(state, sparsity=0.999, max_metric_drop=0.0)

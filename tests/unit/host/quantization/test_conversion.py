@@ -17,6 +17,8 @@ from drupelet_host.quantization.static import StaticSettings, quantize_static
 from drupelet_shared.engines.registry import load_engine
 from support.model.tiny_project import INPUT_SHAPE, calibration_feeds, trained, validation_samples
 
+pytestmark = pytest.mark.slow
+
 
 class Counting(nn.Module):
     """Computes something else on every call, which a graph cannot."""

@@ -79,6 +79,7 @@ def closeness(path: Path, name: str, folder: Path) -> float:
     return 1 - float(np.sqrt(np.mean(difference**2) / np.mean(expected**2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("fuse", [True, False], ids=["fused", "separate"])
 def test_a_trained_network_keeps_its_accuracy_in_a_third_of_the_size(tmp_path: Path, name: str, fuse: bool) -> None:  # noqa: FBT001 - a parameter of the test

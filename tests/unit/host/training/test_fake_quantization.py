@@ -70,6 +70,7 @@ def aware_pass(limit: float) -> QuantizeAwarePass:
     )
 
 
+@pytest.mark.slow
 def test_a_model_that_int8_breaks_learns_to_bear_it(tmp_path: Path) -> None:
     state = started(tmp_path, uneven())
     observer = RecordingObserver()
@@ -80,6 +81,7 @@ def test_a_model_that_int8_breaks_learns_to_bear_it(tmp_path: Path) -> None:
     assert "trained with rounding" in observer.decisions[-1]
 
 
+@pytest.mark.slow
 def test_a_model_that_bears_int8_is_not_trained(tmp_path: Path) -> None:
     state = started(tmp_path, trained().model)
     observer = RecordingObserver()

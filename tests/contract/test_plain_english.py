@@ -1,0 +1,86 @@
+"""Text for people uses the field's terms: words of the project's early, private dialect do not come back."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from support.source.tree import REPOSITORY, package_modules
+
+# Each expression is a phrase that a reader had to decode, with the term that replaced it.
+DIALECT: dict[str, str] = {
+    r"\bwho(?:so)?ever\b": "the client, the device, the process: name it",
+    r"\bmend(?:s|ed|ing)?\b": "repair, recover, fix",
+    r"\b(?:is|are|was|were|be|been) taken back\b|\btakes? back (?:a|the|each|every) step": "rolled back",
+    r"\b(?:hears?|heard) (?:of|from)\b": "receives, learns of",
+    r"\b(?:says|tells) of\b": "describes, reports",
+    r"\blets? go of?\b": "releases, drops",
+    r"\bsomebody\b|\bnobody\b": "a client, no client, no key: name it",
+    r"\bfarewell\b": "offline message",
+    r"\b(?:make|makes|made|making) (?:way|room of)\b": "evict",
+    r"\blessons\b": "training data",
+    r"\bdead taps\b": "zero weights, padding",
+    r"\bthe request in work\b": "the request being processed",
+    r"^(?:It is|It does|It has|None does|They are|They do|There is)\.$": "a whole clause that states the condition",
+}
+_PATTERN = re.compile("|".join(f"(?:{expression})" for expression in DIALECT), re.IGNORECASE | re.MULTILINE)
+# Recorded as it was said at the time, or the text of others.
+_PAGES_LEFT_OUT = ("tests/", "host/dashboard/node_modules/", ".venv/", "site/", "build/")
+UNDONE: tuple[str, ...] = (
+    "agent/drupelet_agent/",
+    "host/drupelet_host/",
+    "shared/",
+    "README.md",
+    "CHANGELOG.md",
+    "deploy/",
+)
+
+
+def _pages() -> list[Path]:
+    pages = (path.relative_to(REPOSITORY) for path in REPOSITORY.rglob("*.md"))
+    return sorted(page for page in pages if not str(page).startswith((*_PAGES_LEFT_OUT, *UNDONE)))
+
+
+def _modules() -> list[Path]:
+    return [path for path in package_modules() if not str(path).startswith(UNDONE)]
+
+
+def _texts(module: Path) -> list[str]:
+    """Every string of a module that may be text: docstrings, messages and the parts of f-strings."""
+    tree = ast.parse((REPOSITORY / module).read_text(encoding="utf-8"))
+    return [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+def _comments(module: Path) -> list[str]:
+    lines = (REPOSITORY / module).read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip().startswith("#")]
+
+
+@pytest.mark.parametrize("module", _modules(), ids=str)
+def test_a_module_speaks_plain_english(module: Path) -> None:
+    texts = [*_texts(module), *_comments(module)]
+
+    assert [match.group() for text in texts for match in _PATTERN.finditer(text)] == []
+
+
+@pytest.mark.parametrize("page", _pages(), ids=str)
+def test_a_page_speaks_plain_english(page: Path) -> None:
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+
+    assert [match.group() for match in _PATTERN.finditer(text)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Whoever pushed a chunk", "a step recovery cannot mend", "it is taken back", "the fleet hears of it", "It is."],
+)
+def test_the_dialect_is_recognised(text: str) -> None:
+    assert _PATTERN.search(text)
+
+
+@pytest.mark.parametrize("text", ["recommended", "an amendment", "The store is closed.", "the result is taken from"])
+def test_plain_words_pass(text: str) -> None:
+    assert not _PATTERN.search(text)
