@@ -22,7 +22,7 @@ from drupelet_host.pruning.ratio.progressive import PruningResult
 from drupelet_host.pruning.sensitivity import SensitivityCurve
 from drupelet_host.pruning.structure.groups import Importance
 from drupelet_host.quantization.choice import MethodChoice
-from drupelet_host.quantization.mixed import LayerPrecision
+from drupelet_host.quantization.mixed.mix import LayerPrecision
 from drupelet_host.selection.metric_limit import MetricLimit
 from drupelet_host.torch_models.device import CPU
 from drupelet_host.training.recovery import Evaluate

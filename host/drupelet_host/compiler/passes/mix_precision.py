@@ -11,7 +11,7 @@ from drupelet_host.compiler.pass_protocol import PassResult, add_variant
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.errors import ExportError
 from drupelet_host.progress.observer import Observer
-from drupelet_host.quantization.mixed import MixedPrecision, mix_precision
+from drupelet_host.quantization.mixed.mix import MixedPrecision, mix_precision
 from drupelet_host.quantization.static import Calibrated, StaticSettings, calibrate, write_static
 from drupelet_host.recipe.schema import Recipe
 from drupelet_host.recipe.target import Int8Gains, find_target

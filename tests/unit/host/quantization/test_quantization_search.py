@@ -9,10 +9,10 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from drupelet_host.quantization.choice import Judge, choose_method
-from drupelet_host.quantization.layer_gains import find_gains, find_work
-from drupelet_host.quantization.layer_losses import measure_losses
-from drupelet_host.quantization.layer_times import time_layers
-from drupelet_host.quantization.mixed import mix_precision
+from drupelet_host.quantization.mixed.gains import find_gains, find_work
+from drupelet_host.quantization.mixed.losses import measure_losses
+from drupelet_host.quantization.mixed.mix import mix_precision
+from drupelet_host.quantization.mixed.times import time_layers
 from drupelet_host.quantization.observation import run_samples
 from drupelet_host.quantization.ranges import METHODS
 from drupelet_host.quantization.static import Calibrated, StaticSettings, calibrate, write_static

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,18 +11,15 @@ from typing import Literal
 import onnx
 
 from drupelet_host.quantization.choice import Judge
-from drupelet_host.quantization.layer_gains import find_gains, find_work
-from drupelet_host.quantization.layer_losses import LayerLoss, measure_losses, write_float
-from drupelet_host.quantization.layer_times import ModelTimes, time_layers
+from drupelet_host.quantization.mixed.gains import find_gains, find_work
+from drupelet_host.quantization.mixed.losses import LayerLoss, measure_losses, write_float
+from drupelet_host.quantization.mixed.search import LayerEvidence, LayerSearch
+from drupelet_host.quantization.mixed.times import ModelTimes, time_layers
 from drupelet_host.quantization.static import Calibrated, StaticSettings, write_static
 from drupelet_host.recipe.target import Int8Gains
 
 _FLOAT: Literal["float"] = "float"
 _INT8: Literal["int8"] = "int8"
-# Less than this share of the work is no reason for one more file in the package.
-_WORTH_MIXING = 0.05
-# Layers that are tried in int8 again once the limit is met.
-_MAX_RETURNED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +112,12 @@ def mix_precision(
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         bench = _Bench(calibrated, judge, settings, Path(folder))
         evidence = _gather(bench, gains)
-        search = _Search(bench, evidence, lowest_score)
+        search = LayerSearch(
+            tuple(layer.name for layer in calibrated.layers),
+            evidence.layers(),
+            judge=bench.judge_without,
+            lowest_score=lowest_score,
+        )
         pinned = frozenset(name for name, found in evidence.losses.items() if not found.int8) | settings.keep_float
         slow = search.find_slow(pinned)
         costly = search.find_costly(pinned | slow)
@@ -144,9 +146,12 @@ class _Evidence:
     float_times: ModelTimes
     int8_times: ModelTimes
 
-    def saved(self, layer: str) -> float:
-        """What int8 saves of a layer's work on the target, in multiply-accumulates in float."""
-        return self.work[layer] * (1 - 1 / self.gains[layer])
+    def layers(self) -> dict[str, LayerEvidence]:
+        """What the search knows of each layer."""
+        return {
+            name: LayerEvidence(loss=found.loss, error=found.error, work=self.work[name], gain=self.gains[name])
+            for name, found in self.losses.items()
+        }
 
     def rows(self, calibrated: Calibrated, reasons: Mapping[str, str]) -> tuple[LayerPrecision, ...]:
         return tuple(
@@ -204,50 +209,3 @@ def _gather(bench: _Bench, gains: Int8Gains) -> _Evidence:
     found = find_gains(model, layers, gains)
     work = find_work(model, layers, bench.calibrated.histograms, samples=len(bench.calibrated.samples))
     return _Evidence(losses, found, work, times[_FLOAT], times[_INT8])
-
-
-class _Search:
-    """Goes from evidence on single layers to a choice that was measured as a whole."""
-
-    def __init__(self, bench: _Bench, evidence: _Evidence, lowest_score: float) -> None:
-        self._bench = bench
-        self._evidence = evidence
-        self._lowest_score = lowest_score
-
-    def find_slow(self, pinned: frozenset[str]) -> frozenset[str]:
-        """The layers that are more work in int8 on the target, where leaving them in float is worth another variant."""
-        evidence = self._evidence
-        slow = frozenset(name for name, gain in evidence.gains.items() if gain < 1) - pinned
-        in_int8 = sum(evidence.work[name] / gain for name, gain in evidence.gains.items())
-        return slow if -sum(map(evidence.saved, slow)) > _WORTH_MIXING * in_int8 else frozenset()
-
-    def find_costly(self, kept: frozenset[str]) -> frozenset[str]:
-        """The fewest further layers that reach the limit, those that give back most for their work first."""
-        if self._meets(kept):
-            return frozenset()
-        order = sorted(self._in_order(kept), key=self._worth, reverse=True)
-        low, high = 0, len(order)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self._meets(kept | frozenset(order[:middle])) else (middle, high)
-        return self._return_unneeded(kept, order[:high])
-
-    def _return_unneeded(self, kept: frozenset[str], costly: Sequence[str]) -> frozenset[str]:
-        chosen = frozenset(costly)
-        for name in sorted(costly, key=self._evidence.saved, reverse=True)[:_MAX_RETURNED]:
-            if self._evidence.saved(name) >= 0 and self._meets(kept | (chosen - {name})):
-                chosen -= {name}
-        return chosen
-
-    def _meets(self, keep: frozenset[str]) -> bool:
-        return self._bench.judge_without(keep) >= self._lowest_score
-
-    def _worth(self, name: str) -> tuple[float, float]:
-        """What a layer gives back for the work it costs: of the score, and where that says nothing, of the error."""
-        found = self._evidence.losses[name]
-        floor = 0.001 * sum(self._evidence.work.values())
-        cost = max(self._evidence.saved(name), floor)
-        return max(found.loss, 0.0) / cost, found.error**2 / cost
-
-    def _in_order(self, without: frozenset[str]) -> list[str]:
-        return [layer.name for layer in self._bench.calibrated.layers if layer.name not in without]
