@@ -32,6 +32,7 @@ _HOUSEKEEPING_S = 1.0
 # Past what is due by this much, the connection's own tasks no longer run.
 _STALL_S = 15.0
 _DISCONNECT_S = 1.0
+_UNSTABLE_FAILURES = 2
 
 
 class OnConnected(Protocol):
@@ -319,6 +320,13 @@ class BrokerConnection:
             problem, reason = ConnectionProblem.INTERNAL, UNSPECIFIED_ERROR
         blames = code > 0 or problem is ConnectionProblem.CLOSED
         self._close(reason=reason, may_blame_publication=blames and may_blame_publication(code))
+        if problem is ConnectionProblem.CLOSED and self._backoff.failures >= _UNSTABLE_FAILURES:
+            # mosquitto does not say that a session is taken over.
+            problem = ConnectionProblem.UNSTABLE
+            why = (
+                f"{why}, as it did with the connections before, right after they were accepted; does another client "
+                f"use the client identifier {self._options.client_id!r}? The broker's log may say more"
+            )
         if self._answer is None or self._answer.done():
             log.warning("connection to %s ended: %s", self._broker_name, why)
             self._report(problem, f"{self._broker_name}: {why}")

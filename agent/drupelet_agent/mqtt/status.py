@@ -18,6 +18,7 @@ class ConnectionProblem(Enum):
         BUSY: The broker is unavailable, busy or shutting down.
         REFUSED: The broker refuses the connection for another reason.
         CLOSED: The broker or the network closed the connection.
+        UNSTABLE: The broker closed several connections in a row right after it had accepted them.
         PROTOCOL_ERROR: One side broke the protocol.
         SUBSCRIPTION_REFUSED: The broker refuses or does not support a subscription.
         UNSUPPORTED: The broker lacks a feature, so publications are sent without it.
@@ -33,6 +34,7 @@ class ConnectionProblem(Enum):
     BUSY = "broker_busy"
     REFUSED = "broker_refused"
     CLOSED = "broker_closed"
+    UNSTABLE = "broker_connection_unstable"
     PROTOCOL_ERROR = "broker_protocol_error"
     SUBSCRIPTION_REFUSED = "broker_subscription_refused"
     UNSUPPORTED = "broker_unsupported"

@@ -495,8 +495,21 @@ def test_backoff_grows_while_connections_end_right_after_they_were_accepted(
         await eventually(lambda: len(client.waits) >= 3)
         first, second, third = client.waits[:3]
         assert (second, third) == ((1.5, 4.5) if first == 0.5 else (180, 300))
-        assert [event.problem for event in client.events] == [problem]
+        assert client.events[0].problem is problem
+        assert {event.problem for event in client.events} <= {problem, ConnectionProblem.UNSTABLE}
         assert words in client.events[0].message
+
+    run(scenario, script)
+
+
+def test_a_broker_that_closes_connections_right_after_it_accepted_them_is_reported_with_a_hint() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+
+    async def scenario(_: ScriptedBroker, client: MqttClient) -> None:
+        await eventually(lambda: len(client.waits) >= 5)
+        assert [event.problem for event in client.events] == [ConnectionProblem.CLOSED, ConnectionProblem.UNSTABLE]
+        assert "does another client use the client identifier 'device'?" in client.events[1].message
 
     run(scenario, script)
 
