@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 from drupelet_agent.mqtt import packets
 from drupelet_agent.mqtt.encoding import write_text, write_variable
 from drupelet_agent.mqtt.errors import ProtocolError
 from drupelet_agent.mqtt.framing import Framer
-from drupelet_agent.mqtt.message import Publication
+from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.mqtt.properties import publish_properties
 from fuzz.target import Target
 
 _LIMIT_BYTES = 65_536
+# The second implementation, in Rust: an extra check where it is installed (the group `test` has it).
+_HAS_ORACLE = importlib.util.find_spec("mqtt5") is not None
 
 
 def check_packets(data: bytes) -> bool:
@@ -31,6 +35,8 @@ def _decode(first: int, body: memoryview) -> None:
         case packets.PUBLISH:
             message = packets.decode_publish(first, body)
             assert len(message.topic) + len(message.payload) <= len(body)
+            if _HAS_ORACLE:
+                _compare(message, bytes((first,)) + write_variable(len(body)) + bytes(body))
         case packets.PUBACK:
             packets.decode_puback(body)
         case packets.SUBACK:
@@ -39,6 +45,26 @@ def _decode(first: int, body: memoryview) -> None:
             packets.decode_connack(body)
         case packets.DISCONNECT:
             packets.decode_disconnect(body)
+
+
+def _compare(message: Message, packet: bytes) -> None:
+    """Check that mqtt5 reads the same message, unless a text is not UTF-8: then mqtt5 panics."""
+    texts = (message.topic, message.response_topic, message.content_type, *sum(message.user_properties, ()))
+    if any(text is not None and "\N{REPLACEMENT CHARACTER}" in text for text in texts):
+        return
+    import mqtt5  # noqa: PLC0415 - not everywhere installed
+
+    try:
+        other, length = mqtt5.read(memoryview(packet))
+    except (ValueError, IndexError):
+        # It checks values that the agent does not use, such as the payload format indicator.
+        return
+    assert length == len(packet)
+    assert (other.topic, other.payload, int(other.qos)) == (message.topic, message.payload, message.qos)
+    assert (other.packet_id or 0, other.duplicate, other.retain) == (message.mid, message.dup, message.retain)
+    assert other.response_topic == message.response_topic
+    assert other.correlation_data == message.correlation
+    assert tuple(other.user_properties) == message.user_properties
 
 
 def _seeds() -> tuple[bytes, ...]:
