@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 
 from drupelet_agent.errors import WorkerError
-from drupelet_agent.serving.protocol import Failed, Infer, Ready, Replied, decode_message, encode_message
+from drupelet_agent.serving.workers.protocol import Failed, Infer, Ready, Replied, decode_message, encode_message
 from drupelet_shared.contract.messages import ErrorReply, ModelState
 from drupelet_shared.errors import ManifestError, SignatureInvalidError, SignatureUntrustedError
 from drupelet_shared.package.manifest import parse_manifest

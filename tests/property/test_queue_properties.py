@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drupelet_agent.planning.budget import Budget
+from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.job import Job, Outcome
 from drupelet_agent.serving.memory_shares import MemoryShares
-from drupelet_agent.serving.protocol import WorkerSpec
-from drupelet_agent.serving.server import ModelServer
+from drupelet_agent.serving.server import ModelServer, QueueLimits, ServerEvents
+from drupelet_agent.serving.workers.protocol import WorkerSpec
+from fakes.clock import FakeClock
+from fakes.workers import FakeWorkers
 from support.agent.values import make_activation
 
 SLOT_BYTES = 100
@@ -28,12 +31,15 @@ async def serve(sizes: list[int], *, queue_length: int) -> tuple[list[list[str]]
     server = ModelServer(
         make_activation(),
         SPEC,
-        queue_length=queue_length,
-        inference_timeout_s=1.0,
+        limits=QueueLimits(length=queue_length, budget=ByteBudget(10**9), inference_timeout_s=1.0),
         shares=MemoryShares(lambda: Budget(10**9, "limits.memory")),
-        on_health=lambda _: None,
-        on_outcome=lambda _, outcome: counted.update([outcome.code]),
-        on_wanted=lambda _: None,
+        events=ServerEvents(
+            on_health=lambda _: None,
+            on_outcome=lambda _, outcome: counted.update([outcome.code]),
+            wake=lambda _: None,
+        ),
+        spawn=FakeWorkers(),
+        clock=FakeClock(),
     )
     outcomes: list[list[str]] = [[] for _ in sizes]
 

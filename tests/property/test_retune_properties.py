@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drupelet_agent.device.snapshot import Snapshot
-from drupelet_agent.planning.retune import Conditions, History, Policy, conditions, look
+from drupelet_agent.planning.retune import Conditions, RetuneHistory, RetunePolicy, assess, conditions_of
 
-POLICY = Policy(confirm=3, min_interval_s=100.0)
+POLICY = RetunePolicy(confirm=3, min_interval_s=100.0)
 LOOK_S = 10.0
 CALM = Conditions(cores=4, cpu_quota=None, memory_bytes=1_000_000_000)
 SNAPSHOT = Snapshot(
@@ -35,11 +35,11 @@ some_conditions = st.builds(
 some_drift = st.sampled_from([None, "drift of 31 %", "drift of 32 %"])
 
 
-def tunings(seen: list[tuple[Conditions, str | None]], *, policy: Policy = POLICY) -> list[tuple[int, str]]:
+def tunings(seen: list[tuple[Conditions, str | None]], *, policy: RetunePolicy = POLICY) -> list[tuple[int, str]]:
     """Look after look: at which of them was measured again, and why."""
-    history, found = History(CALM), []
+    history, found = RetuneHistory(CALM), []
     for number, (now, drift) in enumerate(seen):
-        history, why = look(history, now, drift=drift, now_s=number * LOOK_S, policy=policy)
+        history, why = assess(history, now, drift=drift, now_s=number * LOOK_S, policy=policy)
         if why is not None:
             found.append((number, why))
     return found
@@ -62,7 +62,9 @@ def test_what_never_lasts_long_enough_is_never_followed(
 @given(some_conditions, st.integers(0, 50), st.integers(POLICY.confirm, 100))
 def test_a_change_that_stays_is_followed_exactly_once(other: Conditions, before: int, after: int) -> None:
     found = tunings([(CALM, None)] * before + [(other, None)] * after)
-    differs = look(History(CALM), other, drift=None, now_s=0.0, policy=replace(POLICY, confirm=1))[1] is not None
+    differs = (
+        assess(RetuneHistory(CALM), other, drift=None, now_s=0.0, policy=replace(POLICY, confirm=1))[1] is not None
+    )
     assert len(found) == (1 if differs else 0)
 
 
@@ -71,9 +73,14 @@ def test_a_temperature_between_the_two_thresholds_changes_nothing(celsius: list[
     before, seen = None, list[tuple[Conditions, str | None]]()
     for value in celsius:
         snapshot = replace(SNAPSHOT, temperature_celsius=value)
-        before = conditions(snapshot, cores=4, memory_bytes=CALM.memory_bytes, before=before)
+        before = conditions_of(snapshot, cores=4, memory_bytes=CALM.memory_bytes, before=before)
         seen.append((before, None))
     assert tunings(seen) == []
+
+
+def test_changes_that_differ_at_each_check_are_not_confirmed() -> None:
+    seen = [(replace(CALM, cores=2 + number % 2), None) for number in range(20)]
+    assert tunings(list(seen)) == []
 
 
 def test_drift_that_stays_is_followed_although_its_numbers_change() -> None:

@@ -60,7 +60,7 @@ def test_at_no_moment_do_all_together_have_more_whoever_comes_and_goes(
             shares.leave(models.pop(number % len(models)))
         elif action in {"measure", "done"}:
             measuring = action == "measure"
-            shares.make_way(measuring=measuring)
+            shares.set_measuring(measuring=measuring)
         footprints = sum(model.footprint_bytes for model in models)
         limits = sum(model.limit_bytes for model in models)
         assert limits <= capacity

@@ -24,7 +24,7 @@ from drupelet_agent.delivery.uploads import Uploads
 from drupelet_agent.messaging.announcer import status_publication
 from drupelet_agent.messaging.memory_budget import MemoryBudget
 from drupelet_agent.serving.fleet import Fleet
-from drupelet_agent.serving.guardian import Guardian
+from drupelet_agent.serving.guard.guardian import Guardian
 from drupelet_agent.store.store import Store, incoming_folder
 from drupelet_agent.telemetry.reporter import Reporter
 from drupelet_shared.contract.messages import ModelState
@@ -56,8 +56,14 @@ class Daemon:
         )
         self._is_store_read = False
         topics = DeviceTopics(config.device, prefix=config.broker.prefix)
-        self._guardian = Guardian(config, self._store)
-        self._fleet = Fleet(self._store, config, on_state=self._on_state, on_outcome=self._guardian.record)
+        self._guardian = Guardian(config, self._store.is_measuring)
+        self._fleet = Fleet(
+            self._store,
+            config,
+            request_bytes=message_budget_bytes(config),
+            on_state=self._on_state,
+            on_outcome=self._guardian.record,
+        )
         self._link = _make_link(config, topics, self._fleet)
         runner = CommandRunner(config)
         self._commands = CommandRouter(topics, runner, replies=self._link.replies)
@@ -145,7 +151,7 @@ class Daemon:
                 last = fingerprint
                 self._fleet.follow_store()
                 self._is_store_read = True
-            self._fleet.make_way(measuring=self._store.is_measuring())
+            self._fleet.set_measuring(measuring=self._store.is_measuring())
             await asyncio.sleep(_STORE_POLL_S)
 
     async def _report(self) -> None:

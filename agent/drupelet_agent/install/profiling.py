@@ -10,8 +10,8 @@ from pathlib import Path
 from drupelet_agent.config.sections import AgentConfig
 from drupelet_agent.errors import MemoryBudgetError, WorkerError
 from drupelet_agent.install.activation import MEASURING_PATIENCE_S, Observe, Progress, stored_manifest
-from drupelet_agent.serving.protocol import Benchmark, EndProfile, Measured, Profiled, Ready, WorkerSpec
-from drupelet_agent.serving.worker_process import WorkerProcess
+from drupelet_agent.serving.workers.protocol import Benchmark, EndProfile, Measured, Profiled, Ready, WorkerSpec
+from drupelet_agent.serving.workers.worker_process import WorkerProcess, expect
 from drupelet_agent.store.store import Store
 from drupelet_shared.contract.commands import ProfileReport, ProfileRequest
 from drupelet_shared.engines.onnxruntime_profile import count_operators, read_operators
@@ -88,11 +88,11 @@ def _record(spec: WorkerSpec, folder: Path, benchmark: Benchmark) -> _Recorded:
     folder.mkdir()
     try:
         with closing(WorkerProcess(replace(spec, profile_folder=str(folder)))) as worker:
-            ready = worker.expect(Ready, timeout_s=_START_TIMEOUT_S)
+            ready = expect(worker, Ready, timeout_s=_START_TIMEOUT_S)
             worker.send(benchmark)
-            measured = worker.expect(Measured, timeout_s=2 * benchmark.max_seconds + _SLOW_MODEL_S)
+            measured = expect(worker, Measured, timeout_s=2 * benchmark.max_seconds + _SLOW_MODEL_S)
             worker.send(EndProfile())
-            name = worker.expect(Profiled, timeout_s=_SLOW_MODEL_S).name
+            name = expect(worker, Profiled, timeout_s=_SLOW_MODEL_S).name
     except WorkerError as error:
         for known in (ProfilingUnavailableError, MemoryBudgetError):
             if error.reported_code == known.code:

@@ -10,8 +10,8 @@ from drupelet_agent.config.sections import TuningConfig
 from drupelet_agent.errors import MemoryBudgetError, WorkerError
 from drupelet_agent.planning.budget import Budget
 from drupelet_agent.planning.choice import Candidate, Measurement, Rejection
-from drupelet_agent.serving.protocol import Benchmark, CheckGolden, GoldenPassed, Measured, Ready, WorkerSpec
-from drupelet_agent.serving.worker_process import WorkerProcess
+from drupelet_agent.serving.workers.protocol import Benchmark, CheckGolden, GoldenPassed, Measured, Ready, WorkerSpec
+from drupelet_agent.serving.workers.worker_process import WorkerProcess, expect
 from drupelet_shared.timing import Timing
 
 log = logging.getLogger(__name__)
@@ -76,10 +76,10 @@ def _start(stack: ExitStack, package_folder: Path, candidate: Candidate, *, budg
     )
     workers = [stack.enter_context(closing(WorkerProcess(spec))) for _ in range(candidate.instances)]
     for worker in workers:
-        worker.expect(Ready, timeout_s=_START_TIMEOUT_S)
+        expect(worker, Ready, timeout_s=_START_TIMEOUT_S)
         worker.send(CheckGolden())
     for worker in workers:
-        worker.expect(GoldenPassed, timeout_s=_SLOW_MODEL_S)
+        expect(worker, GoldenPassed, timeout_s=_SLOW_MODEL_S)
     return workers
 
 
@@ -94,7 +94,7 @@ def _benchmark(candidate: Candidate, config: TuningConfig) -> Benchmark:
 def _time(workers: list[WorkerProcess], benchmark: Benchmark) -> list[Measured]:
     for worker in workers:
         worker.send(benchmark)
-    return [worker.expect(Measured, timeout_s=benchmark.max_seconds + _SLOW_MODEL_S) for worker in workers]
+    return [expect(worker, Measured, timeout_s=benchmark.max_seconds + _SLOW_MODEL_S) for worker in workers]
 
 
 def _rejection(candidate: Candidate, error: WorkerError) -> Rejection:

@@ -11,7 +11,7 @@ from drupelet_agent.device.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Bytes all workers together may use, and which limit set it."""
+    """Bytes that all workers together may use, and the limit that set them."""
 
     limit_bytes: int
     reason: str
@@ -19,19 +19,19 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """The cores a model may use, and how that number came about."""
+    """The cores that a model may use, and the reason for that number."""
 
     count: int
     reason: str
 
 
 def capacity(snapshot: Snapshot, *, limit_bytes: int | None, share: float) -> Budget:
-    """The memory for all models together.
+    """Return the memory for all models together.
 
     Args:
         snapshot: The device now.
-        limit_bytes: The configured limit for all workers, if there is one.
-        share: The share of the machine's memory that workers may use.
+        limit_bytes: The part of the configured limit that is for models; None without a limit.
+        share: The share of the machine's memory that models may use, 0 to 1.
     """
     of_machine = int(snapshot.memory_total_bytes * share)
     if limit_bytes is not None and limit_bytes < of_machine:
@@ -40,13 +40,13 @@ def capacity(snapshot: Snapshot, *, limit_bytes: int | None, share: float) -> Bu
 
 
 def memory_budget(snapshot: Snapshot, *, limit_bytes: int | None, share: float, in_use_bytes: int) -> Budget:
-    """The memory left for one more model: the smallest of the limits, less what other models use.
+    """Return the memory left for one more model: the smallest of the limits, less what other models use.
 
     Args:
         snapshot: The device now.
-        limit_bytes: The configured limit for all workers, if there is one.
-        share: The share of the machine's memory that workers may use.
-        in_use_bytes: Footprint of the models that already run; it is no longer part of what is available.
+        limit_bytes: The part of the configured limit that is for models; None without a limit.
+        share: The share of the machine's memory that models may use, 0 to 1.
+        in_use_bytes: Footprint of the models that already run, which is no longer part of the available memory.
     """
     total = capacity(snapshot, limit_bytes=limit_bytes, share=share)
     if snapshot.memory_available_bytes < total.limit_bytes - in_use_bytes:
@@ -57,15 +57,15 @@ def memory_budget(snapshot: Snapshot, *, limit_bytes: int | None, share: float, 
 def core_share(
     snapshot: Snapshot, *, limit: int | None, others: Sequence[str], policy: Literal["shared", "split"]
 ) -> Cores:
-    """The cores one model may plan with.
+    """Return the cores that one model may plan with.
 
-    Models that share the cores take turns on them as the kernel sees fit: each has workers and a queue of its own, so
-    none waits for another's requests, and under load each is slowed down by what the others compute. Where they split
-    the cores, none is slowed down and none can use what the others leave idle.
+    Models that share the cores take turns on them as the kernel schedules them: each has its own workers and queue, so
+    none waits for the requests of another, and under load the computation of one slows down the others. Models that
+    split the cores do not slow each other down, and none can use what the others leave idle.
 
     Args:
         snapshot: The device now.
-        limit: The configured limit, if there is one.
+        limit: The configured limit; None if there is none.
         others: The other active models.
         policy: Whether models share all cores or split them.
     """

@@ -1,4 +1,4 @@
-"""Which models stay in memory when not all fit: pure functions over footprints and times of last use."""
+"""Which models stay in memory when not all fit: pure functions of footprints and times of last use."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class Resident:
     """A model in memory.
 
     Attributes:
-        name: What it is called among residents.
-        footprint_bytes: What its workers hold.
-        last_used_s: When it last took a request or was started, on the monotonic clock.
+        name: Its name among residents.
+        footprint_bytes: The memory that its workers hold.
+        last_used_s: When it last accepted a request or was started, on the monotonic clock.
     """
 
     name: str
@@ -26,9 +26,9 @@ class Room:
     """Whether a model fits.
 
     Attributes:
-        victims: Who must yield for it, least recently used first; empty if nobody need.
-        left_bytes: The most that could be left for it.
-        fits: Whether it fits once the victims are gone; there are none if it does not.
+        victims: The residents to evict for it, least recently used first; empty if it fits without, or not at all.
+        left_bytes: The most memory that could be left for it.
+        fits: Whether it fits once the victims are evicted.
     """
 
     victims: tuple[str, ...]
@@ -39,13 +39,16 @@ class Room:
 def find_room(
     needed_bytes: int, residents: Sequence[Resident], *, capacity_bytes: int, used_before_s: float | None
 ) -> Room:
-    """Who yields so that a model fits, as few as the order of use allows.
+    """Choose the residents to evict so that a model fits: as few as the order of use allows.
 
     Args:
         needed_bytes: The model's footprint.
         residents: The models in memory.
         capacity_bytes: The memory for all of them.
-        used_before_s: Only models used last before this time yield; None if none may.
+        used_before_s: Only residents last used before this time may be evicted; None if none may.
+
+    Returns:
+        Whether the model fits, and the residents to evict for it.
     """
     left = capacity_bytes - sum(resident.footprint_bytes for resident in residents)
     victims = []

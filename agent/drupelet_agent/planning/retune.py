@@ -1,4 +1,4 @@
-"""Whether to measure a model again now: a pure function from what is seen and what was decided before."""
+"""Whether to measure a model again: a pure function of present conditions and earlier decisions."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from drupelet_agent.device.snapshot import Snapshot
 from drupelet_shared.units import format_bytes
 
-# The Pi's firmware slows down from 80 °C. Two thresholds, so that a temperature that hovers at one does not flip.
+# The Pi's firmware slows down from 80 °C. Two thresholds keep a temperature near one of them from alternating.
 _HOT_CELSIUS = 78.0
 _COOL_CELSIUS = 70.0
-# Less than this share of more or less memory changes no plan.
+# A smaller relative change of the memory changes no plan.
 _MEMORY_CHANGE = 0.1
-# Measurements that follow each other within this many intervals are a series, and each doubles the interval.
+# Measurements within this many intervals of each other are a series, in which each doubles the interval.
 _SERIES_INTERVALS = 4
 _LONGEST_SERIES = 5
 
@@ -22,11 +22,11 @@ class Conditions:
     """What a plan depends on.
 
     Attributes:
-        cores: Cores the model may use.
-        cpu_quota: The cores' worth of time there is for them; None without a quota.
+        cores: Cores that the model may use.
+        cpu_quota: The quota of processor time, in cores; None without a quota.
         memory_bytes: Memory for all models together.
-        hot: Whether the processor is about to be slowed down.
-        throttled: Whether it is slowed down.
+        hot: Whether the processor is about to slow down.
+        throttled: Whether it has slowed down.
     """
 
     cores: int
@@ -37,34 +37,46 @@ class Conditions:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """When to measure again; see `RetuneConfig`."""
+class RetunePolicy:
+    """When to measure again; see `RetuneConfig`.
+
+    Attributes:
+        confirm: How many checks in a row must see the same change.
+        min_interval_s: The least time between two measurements of a model.
+    """
 
     confirm: int
     min_interval_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """What was seen and decided so far; a value, so that a decision can be tried without being taken.
+class RetuneHistory:
+    """What was seen and decided so far.
 
     Attributes:
         planned: The conditions that the running plan was made for.
-        seen: The change that is waiting to be confirmed; None if there is none.
-        looks: How many looks in a row have seen it.
-        tuned_s: When was measured last, on the monotonic clock; None if never in this run.
+        change: The change that waits for confirmation; None if there is none.
+        confirmations: How many checks in a row have seen it.
+        tuned_s: When the model was last measured, on the monotonic clock; None if never in this process.
         series: How many measurements have followed each other closely.
     """
 
     planned: Conditions
-    seen: str | None = None
-    looks: int = 0
+    change: str | None = None
+    confirmations: int = 0
     tuned_s: float | None = None
     series: int = 0
 
 
-def conditions(snapshot: Snapshot, *, cores: int, memory_bytes: int, before: Conditions | None) -> Conditions:
-    """The conditions now; `before` decides whether a temperature between the two thresholds still counts as hot."""
+def conditions_of(snapshot: Snapshot, *, cores: int, memory_bytes: int, before: Conditions | None) -> Conditions:
+    """Return the present conditions.
+
+    Args:
+        snapshot: The device now.
+        cores: Cores that the model may use.
+        memory_bytes: Memory for all models together.
+        before: The conditions at the last check, which decide whether a temperature between the two thresholds is hot.
+    """
     celsius = snapshot.temperature_celsius
     threshold = _COOL_CELSIUS if before is not None and before.hot else _HOT_CELSIUS
     return Conditions(
@@ -76,39 +88,39 @@ def conditions(snapshot: Snapshot, *, cores: int, memory_bytes: int, before: Con
     )
 
 
-def look(
-    history: History, now: Conditions, *, drift: str | None, now_s: float, policy: Policy
-) -> tuple[History, str | None]:
-    """Take one look, and say whether to measure again.
+def assess(
+    history: RetuneHistory, now: Conditions, *, drift: str | None, now_s: float, policy: RetunePolicy
+) -> tuple[RetuneHistory, str | None]:
+    """Compare present conditions with the planned ones, and decide whether to measure again.
 
-    A change counts once `confirm` looks in a row have seen the same one, and no sooner after the last measurement than
-    the interval, which doubles while measurements follow each other closely. Measuring makes the conditions of that
-    look the planned ones.
+    A change counts once `confirm` checks in a row have seen the same one, and no sooner after the last measurement than
+    the interval, which doubles while measurements follow each other closely. Measuring makes the present conditions the
+    planned ones.
 
     Args:
         history: What was seen before.
         now: The conditions now.
-        drift: How served latency has left the plan; None if it has not.
+        drift: How the served latency deviates from the plan; None if it does not.
         now_s: The monotonic clock.
-        policy: How patient to be.
+        policy: When to measure again.
 
     Returns:
-        The history with this look, and the reason to measure again, or None.
+        The history including this check, and the reason to measure again, or None.
     """
-    change = difference(history.planned, now) or drift
+    change = change_between(history.planned, now) or drift
     if change is None:
-        return replace(history, seen=None, looks=0), None
-    # Drift names numbers that differ with every look, and is the same change all the same.
+        return replace(history, change=None, confirmations=0), None
+    # The text of a drift has numbers that differ at every check, and is the same change nevertheless.
     kind = change if change != drift else "drift"
-    looks = history.looks + 1 if kind == history.seen else 1
-    history = replace(history, seen=kind, looks=looks)
-    if looks < policy.confirm or now_s < _earliest_s(history, policy):
+    confirmations = history.confirmations + 1 if kind == history.change else 1
+    history = replace(history, change=kind, confirmations=confirmations)
+    if confirmations < policy.confirm or now_s < _earliest_s(history, policy):
         return history, None
-    return History(planned=now, tuned_s=now_s, series=_series(history, now_s, policy)), change
+    return RetuneHistory(planned=now, tuned_s=now_s, series=_series(history, now_s, policy)), change
 
 
-def difference(planned: Conditions, now: Conditions) -> str | None:
-    """The first change that a plan may not survive, in words."""
+def change_between(planned: Conditions, now: Conditions) -> str | None:
+    """Return the first change that may make another plan better, in words; None if there is none."""
     if planned.cores != now.cores:
         return f"usable cores {planned.cores} -> {now.cores}"
     if planned.cpu_quota != now.cpu_quota:
@@ -122,13 +134,13 @@ def difference(planned: Conditions, now: Conditions) -> str | None:
     return None
 
 
-def _earliest_s(history: History, policy: Policy) -> float:
+def _earliest_s(history: RetuneHistory, policy: RetunePolicy) -> float:
     if history.tuned_s is None:
         return float("-inf")
     return history.tuned_s + policy.min_interval_s * (1 << history.series)
 
 
-def _series(history: History, now_s: float, policy: Policy) -> int:
+def _series(history: RetuneHistory, now_s: float, policy: RetunePolicy) -> int:
     if history.tuned_s is None or now_s - history.tuned_s > _SERIES_INTERVALS * policy.min_interval_s * (
         1 << history.series
     ):

@@ -1,4 +1,4 @@
-"""Target state against current state gives steps: a pure function."""
+"""The steps from the current state of serving to the target state: pure functions."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Serve another release or plan of a model, without a gap."""
+    """Serve another release or plan of a model."""
 
     activation: Activation
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Serve a model no longer."""
+    """Stop serving a model."""
 
     model: str
 
@@ -33,11 +33,11 @@ Step = Start | Replace | Stop
 
 
 def reconcile(target: Mapping[str, Activation], current: Mapping[str, Activation]) -> tuple[Step, ...]:
-    """The steps that lead from what is served to what should be, models in alphabetical order, stops first.
+    """Return the steps from the current state to the target state: stops first, models in alphabetical order.
 
     Args:
         target: The active release of each model in the store.
-        current: What is served, or being started, for each model.
+        current: The release of each model that is served or is being started.
     """
     stops = [Stop(model) for model in sorted(current.keys() - target.keys())]
     starts = [Start(target[model]) for model in sorted(target.keys() - current.keys())]
@@ -45,19 +45,19 @@ def reconcile(target: Mapping[str, Activation], current: Mapping[str, Activation
     return (*stops, *starts, *(Replace(target[model]) for model in changed))
 
 
-def runs_alike(running: Activation, wanted: Activation) -> bool:
-    """Whether workers started for one activation serve another as well: only what is told about them differs."""
-    old, new = running.plan, wanted.plan
+def runs_alike(running: Activation, target: Activation) -> bool:
+    """Return whether the workers of one activation can serve another: only the numbers of their plans differ."""
+    old, new = running.plan, target.plan
     return (running.digest, running.variant, old.threads, old.instances) == (
-        wanted.digest,
-        wanted.variant,
+        target.digest,
+        target.variant,
         new.threads,
         new.instances,
     )
 
 
 def served_beside(record: ModelRecord, *, versions: int) -> Activation | None:
-    """The release that is served beside the active one, for those who ask for its version.
+    """Return the release that is served besides the active one, for requests that name its version; None if none is.
 
     Args:
         record: What the store knows of the model.
@@ -66,13 +66,13 @@ def served_beside(record: ModelRecord, *, versions: int) -> Activation | None:
     active, previous = record.active, record.previous
     if versions == 1 or active is None or previous is None:
         return None
-    # A newer one was rolled back from, and two of one version cannot be told apart.
+    # A newer release was rolled back from. Two releases with one version cannot be addressed separately.
     is_older = previous.release < active.release and previous.version != active.version
     return previous if is_older else None
 
 
 def describe(step: Step) -> str:
-    """A step in the words of the log."""
+    """Return a step as the tail of a log line."""
     match step:
         case Stop(model):
             return f"stop model={model}"

@@ -1,4 +1,4 @@
-"""How the memory for all models is divided among those in memory: a pure function of their footprints."""
+"""The division of memory among the models in memory: a pure function of their footprints."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 
 def share_out(footprints: Sequence[int], *, capacity_bytes: int) -> list[int]:
-    """What each may allocate: its footprint, and of what is left a part as large as its footprint is among them.
+    """Divide memory in proportion to footprints.
 
-    The shares never come to more than the capacity; where the footprints do, each is as much too small as the others.
+    The shares never exceed the capacity together. Where the footprints fit, each share is at least its footprint.
 
     Args:
-        footprints: What each holds at the most, in bytes.
+        footprints: The most memory that each model held, in bytes.
         capacity_bytes: The memory for all of them.
+
+    Returns:
+        The bytes that each model may allocate.
     """
     total = sum(footprints)
     if total <= 0:

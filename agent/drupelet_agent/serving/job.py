@@ -1,6 +1,6 @@
-"""A request on its way through the agent, and what became of it.
+"""A request on its way through the agent, and its outcome.
 
-Named tuples, which are made several times faster than frozen dataclasses: there are three for each request.
+Named tuples are created several times faster than frozen dataclasses, and each request needs three of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,15 @@ class StageTimes(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The end of a job: a reply to hand over, or None when the request expired and nobody waits for one."""
+    """The end of a job.
+
+    Attributes:
+        code: "ok" or an error's code.
+        payload: The reply; None if the request expired, as nobody waits for it.
+        content_type: The reply's media type.
+        header_length: Length of the JSON part of a binary reply.
+        times: The time of each stage; None unless the model answered.
+    """
 
     code: str
     payload: bytes | None
@@ -37,11 +45,11 @@ class Job(NamedTuple):
 
     Attributes:
         payload: The message's bytes.
-        content_type: As the message gives it; None leaves it to the worker to recognise.
+        content_type: The media type that the message gives; None lets the worker recognise it.
         header_length: Length of the JSON part of a binary request.
         received_s: When it arrived, on the monotonic clock.
         deadline_s: When it expires, on the monotonic clock; None is never.
-        finish: Takes the outcome to whoever asked.
+        finish: Takes the outcome.
     """
 
     payload: bytes
@@ -56,5 +64,5 @@ EXPIRED = Outcome(code=ExpiredError.code, payload=None)
 
 
 def refusal(error: RequestError) -> Outcome:
-    """The outcome of a request that gets this error as its answer."""
+    """Return the outcome of a request that is answered with an error."""
     return Outcome(code=error.code, payload=encode_error(error, request_id=error.request_id))

@@ -1,68 +1,68 @@
-"""Keeps what all workers together may allocate within the budget, whoever starts and stops."""
+"""Memory limits of all workers: together they stay within the budget at every moment."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Protocol
 
 from drupelet_agent.planning.budget import Budget
 from drupelet_agent.planning.shares import share_out
 
-log = logging.getLogger(__name__)
 
-
-class Sharer(Protocol):
+class Member(Protocol):
     """A model whose workers run."""
 
     @property
     def footprint_bytes(self) -> int:
-        """What its workers together held at the most when they were measured."""
+        """The most memory that its workers together held when they were measured."""
 
     def limit_memory(self, limit_bytes: int) -> None:
-        """Let its workers together allocate so much from now on."""
+        """Limit the memory of its workers together."""
 
 
 class MemoryShares:
-    """Divides the budget among the models in memory, those that arrive and leave included."""
+    """Divides the budget among the models in memory, those that start and stop included.
+
+    Invariant: the limits of all members together never exceed the budget, not even while they change.
+    """
 
     def __init__(self, capacity: Callable[[], Budget]) -> None:
-        """Nobody shares yet.
+        """Start without members.
 
         Args:
-            capacity: The memory for all models together, read when it matters.
+            capacity: Returns the memory for all models together.
         """
         self._capacity = capacity
-        # In the order in which they came; a set would give shares another order in each run.
-        self._sharers: dict[Sharer, int] = {}
+        # A dict keeps the order in which members came; a set would give another division in each run.
+        self._limits: dict[Member, int] = {}
         self._measuring = False
 
-    def enter(self, sharer: Sharer) -> None:
-        """Before a model's workers start: the others shrink first."""
-        self._sharers[sharer] = 0
-        self.settle()
+    def enter(self, member: Member) -> None:
+        """Add a model before its workers start; the limits of the others shrink first."""
+        self._limits[member] = 0
+        self.rebalance()
 
-    def leave(self, sharer: Sharer) -> None:
-        """After its workers have ended: the others may grow."""
-        if self._sharers.pop(sharer, None) is not None:
-            self.settle()
+    def leave(self, member: Member) -> None:
+        """Remove a model after its workers have ended; the limits of the others grow."""
+        if self._limits.pop(member, None) is not None:
+            self.rebalance()
 
-    def make_way(self, *, measuring: bool) -> None:
-        """While another process measures a model, those that serve keep to what they were measured to need."""
+    def set_measuring(self, *, measuring: bool) -> None:
+        """Limit members to their footprints while another process measures a model, which needs the rest."""
         if measuring != self._measuring:
             self._measuring = measuring
-            self.settle()
+            self.rebalance()
 
-    def settle(self) -> None:
-        """Divide again, as when the budget or a model's plan is another one."""
-        if not self._sharers:
+    def rebalance(self) -> None:
+        """Divide again, after the budget or the plan of a model has changed."""
+        if not self._limits:
             return
-        footprints = [sharer.footprint_bytes for sharer in self._sharers]
+        footprints = [member.footprint_bytes for member in self._limits]
         capacity_bytes = self._capacity().limit_bytes
         if self._measuring:
             capacity_bytes = min(capacity_bytes, sum(footprints) or capacity_bytes)
-        shares = dict(zip(self._sharers, share_out(footprints, capacity_bytes=capacity_bytes), strict=True))
-        # Who gets less comes first, so that at no moment all together have more than there is.
-        for sharer in sorted(shares, key=lambda sharer: shares[sharer] - self._sharers[sharer]):
-            sharer.limit_memory(shares[sharer])
-        self._sharers = shares
+        limits = dict(zip(self._limits, share_out(footprints, capacity_bytes=capacity_bytes), strict=True))
+        # Limits that shrink go first, so that all together never exceed the budget.
+        for member in sorted(limits, key=lambda member: limits[member] - self._limits[member]):
+            member.limit_memory(limits[member])
+        self._limits = limits

@@ -1,4 +1,4 @@
-"""One model's numbers: outcomes counted and stages timed, over a telemetry window and since the start."""
+"""The numbers of one model: outcomes counted and stages timed, over a telemetry window and since the start."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ STAGES = ("queue", "decode", "inference", "encode", "total")
 
 
 class ModelMetrics:
-    """Collects a window until `take()`, which starts the next one, and what Prometheus adds up by itself."""
+    """Counts and times requests, in windows that `end_window` ends and in totals that never end."""
 
     def __init__(self) -> None:
+        """Start the first window."""
         self._totals: dict[str, int] = {}
         self._durations = {stage: Durations() for stage in STAGES}
-        self._start()
+        self._start_window()
 
     @property
     def totals(self) -> Mapping[str, int]:
@@ -30,13 +31,8 @@ class ModelMetrics:
 
     @property
     def durations(self) -> Mapping[str, Durations]:
-        """Each of `STAGES` since the start."""
+        """The durations of each of `STAGES` since the start."""
         return MappingProxyType(self._durations)
-
-    def _start(self) -> None:
-        self._since_s = time.monotonic()
-        self._outcomes: dict[str, int] = {}
-        self._windows = {stage: Histogram() for stage in STAGES}
 
     def record(self, outcome: Outcome) -> None:
         """Count the end of one request."""
@@ -45,14 +41,8 @@ class ModelMetrics:
         if outcome.times is not None:
             self._record_times(outcome.times)
 
-    def _record_times(self, times: StageTimes) -> None:
-        values_ms = (times.queue_ms, times.decode_ms, times.inference_ms, times.encode_ms, times.total_ms)
-        for stage, value_ms in zip(STAGES, values_ms, strict=True):
-            self._windows[stage].record(value_ms)
-            self._durations[stage].record(value_ms / 1e3)
-
-    def take(self, activation: Activation) -> ModelTelemetry:
-        """The window that ends now."""
+    def end_window(self, activation: Activation) -> ModelTelemetry:
+        """Return the window that ends now, and start the next one."""
         percentiles = {stage: histogram.percentiles() for stage, histogram in self._windows.items()}
         telemetry = ModelTelemetry(
             model=activation.model,
@@ -67,5 +57,16 @@ class ModelMetrics:
             encode=percentiles["encode"],
             total=percentiles["total"],
         )
-        self._start()
+        self._start_window()
         return telemetry
+
+    def _start_window(self) -> None:
+        self._since_s = time.monotonic()
+        self._outcomes: dict[str, int] = {}
+        self._windows = {stage: Histogram() for stage in STAGES}
+
+    def _record_times(self, times: StageTimes) -> None:
+        values_ms = (times.queue_ms, times.decode_ms, times.inference_ms, times.encode_ms, times.total_ms)
+        for stage, value_ms in zip(STAGES, values_ms, strict=True):
+            self._windows[stage].record(value_ms)
+            self._durations[stage].record(value_ms / 1e3)

@@ -1,40 +1,80 @@
-"""One active release at work: a bounded queue in front of its supervised workers."""
+"""One release at work: a bounded queue in front of its supervised workers."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
+from drupelet_agent.serving.byte_budget import ByteBudget
+from drupelet_agent.serving.clock import Clock
 from drupelet_agent.serving.job import EXPIRED, Job, Outcome, refusal
 from drupelet_agent.serving.memory_shares import MemoryShares
-from drupelet_agent.serving.protocol import WorkerSpec
-from drupelet_agent.serving.supervisor import Supervisor
+from drupelet_agent.serving.workers.port import Spawn
+from drupelet_agent.serving.workers.protocol import WorkerSpec
+from drupelet_agent.serving.workers.supervisor import Supervisor
 from drupelet_agent.store.records import Activation
-from drupelet_shared.errors import ModelUnavailableError, OverloadedError, PayloadSizeError
+from drupelet_shared.errors import ModelUnavailableError, OverloadedError, PayloadSizeError, RequestError
+from drupelet_shared.units import format_bytes
 
 log = logging.getLogger(__name__)
 
 Health = Literal["starting", "ready", "failed", "evicted"]
 
 _DRAIN_S = 10.0
-# A model whose workers die this often without one reply in between is not going to recover by waiting in line.
-_DEATHS_TO_FAIL = 3
+# A model whose workers crash this often without one reply in between does not recover by waiting.
+_CRASHES_TO_FAIL = 3
+# The part of all requests' memory that the requests of one model may hold, so that a flood leaves room for other
+# models.
+_SHARE_OF_ONE_MODEL = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """How much may wait, and for how long a worker may compute.
+
+    Attributes:
+        length: The most jobs that wait for one model.
+        budget: The bytes of the requests of all models together, waiting or in work.
+        inference_timeout_s: The longest time of a worker for one job.
+    """
+
+    length: int
+    budget: ByteBudget
+    inference_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvents:
+    """Whom a server informs.
+
+    Attributes:
+        on_health: Called at each change of health.
+        on_outcome: Called at the end of each job.
+        wake: Called for a job of an evicted model; starts the model, or returns why it cannot start now.
+    """
+
+    on_health: Callable[[ModelServer], None]
+    on_outcome: Callable[[ModelServer, Outcome], None]
+    wake: Callable[[ModelServer], str | None]
 
 
 class ModelServer:
-    """Takes jobs for one activation; everything runs on the event loop.
+    """Runs the jobs of one activation; everything runs on the event loop.
+
+    Invariants: each job that is submitted has one outcome. Jobs start in the order in which they were submitted, those
+        of a lost worker included. The bytes of jobs that wait or are in work are reserved in the budget.
 
     Attributes:
         activation: The release and plan that it runs.
-        health: What its workers are up to; `evicted` means that they have made room for another model's.
+        health: The state of its workers; `evicted` means that they were ended to make room for another model.
         error: What is wrong, in words.
-        code: The error's code, where the model cannot answer.
+        code: The error's code, if the model cannot answer.
         running: Whether its workers are kept alive, or will be as soon as there is room.
-        last_used_s: When it last took a request or was started, on the monotonic clock.
+        last_used_s: When it last accepted a job or was started, on the clock.
     """
 
     def __init__(
@@ -42,40 +82,39 @@ class ModelServer:
         activation: Activation,
         spec: WorkerSpec,
         *,
-        queue_length: int,
-        inference_timeout_s: float,
+        limits: QueueLimits,
         shares: MemoryShares,
-        on_health: Callable[[ModelServer], None],
-        on_outcome: Callable[[ModelServer, Outcome], None],
-        on_wanted: Callable[[ModelServer], str | None],
+        events: ServerEvents,
+        spawn: Spawn,
+        clock: Clock,
     ) -> None:
-        """Make the server; nothing runs yet.
+        """Create a server; `start` starts its workers.
 
         Args:
-            activation: What it serves.
+            activation: The release and plan that it runs.
             spec: How each of its workers is started.
-            queue_length: How many jobs may wait.
-            inference_timeout_s: How long a worker may take for one job.
-            shares: Says what its workers may allocate, from their start to their end.
-            on_health: Told of each change of health.
-            on_outcome: Told of each job's end.
-            on_wanted: Told of a job for an evicted model; starts it, or says why that cannot be now.
+            limits: How much may wait, and for how long a worker may compute.
+            shares: Divides memory among the models whose workers run.
+            events: Whom it informs.
+            spawn: Starts a worker.
+            clock: Time and timers.
         """
         self.activation = activation
         self.health: Health = "starting"
         self.error: str | None = None
         self.code: str | None = None
         self.running = False
-        self.last_used_s = time.monotonic()
+        self.last_used_s = clock.now_s()
         self._payload_limit_bytes = spec.slot_bytes
         self._queue: deque[Job] = deque()
-        self._queue_length = queue_length
+        self._queued_bytes = 0
+        self._limits = limits
         self._shares = shares
-        self._on_health = on_health
-        self._on_outcome = on_outcome
-        self._on_wanted = on_wanted
+        self._events = events
+        self._clock = clock
+        self._idle_waiters: list[asyncio.Future[None]] = []
         self._supervisors = [
-            Supervisor(spec, owner=self, inference_timeout_s=inference_timeout_s)
+            Supervisor(spec, owner=self, inference_timeout_s=limits.inference_timeout_s, spawn=spawn, clock=clock)
             for _ in range(activation.plan.instances)
         ]
 
@@ -86,7 +125,7 @@ class ModelServer:
 
     @property
     def stuck(self) -> bool:
-        """Whether a worker is beyond its time and nothing was done about it."""
+        """Whether a worker has exceeded its time and was not ended."""
         return any(supervisor.stuck for supervisor in self._supervisors)
 
     @property
@@ -95,12 +134,17 @@ class ModelServer:
         return not self._queue and all(supervisor.idle for supervisor in self._supervisors)
 
     @property
+    def queued_bytes(self) -> int:
+        """The payload bytes of the jobs that wait or are in work."""
+        return self._queued_bytes
+
+    @property
     def footprint_bytes(self) -> int:
-        """What its workers together held at the most when they were measured."""
+        """The most memory that all its workers together held when they were measured."""
         return self.activation.plan.footprint_bytes
 
     def limit_memory(self, limit_bytes: int) -> None:
-        """Let its workers together allocate so much from now on."""
+        """Limit the memory of all its workers together."""
         for supervisor in self._supervisors:
             supervisor.limit_memory(limit_bytes // len(self._supervisors))
 
@@ -112,30 +156,24 @@ class ModelServer:
             supervisor.start()
 
     def submit(self, job: Job) -> None:
-        """Take a job, or refuse it at once if the model has failed, the queue is full or the payload too large."""
-        job = self._counted(job)
-        name = self.activation.model
-        self.last_used_s = time.monotonic()
-        if len(job.payload) > self._payload_limit_bytes:
-            limit = self._payload_limit_bytes
-            job.finish(refusal(PayloadSizeError(f"request has {len(job.payload)} bytes: the limit is {limit}")))
-        elif self.health == "failed":
-            job.finish(refusal(ModelUnavailableError(f"model {name!r} cannot run now: {self.error}")))
-        elif self.health == "evicted" and (why_not := self._on_wanted(self)) is not None:
-            job.finish(refusal(ModelUnavailableError(f"model {name!r} is evicted: {why_not}")))
-        elif len(self._queue) >= self._queue_length:
-            message = f"model {name!r}: {len(self._queue)} requests wait already, the limit is {self._queue_length}"
-            job.finish(refusal(OverloadedError(message)))
-        else:
-            self._queue.append(job)
-            self._dispatch()
+        """Accept a job, or refuse it at once if it is too large, too much waits, or the model cannot run."""
+        self.last_used_s = self._clock.now_s()
+        error = self._refusal_of(job)
+        if error is not None:
+            outcome = refusal(error)
+            job.finish(outcome)
+            self._events.on_outcome(self, outcome)
+            return
+        self._queue.append(self._accepted(job))
+        self._dispatch()
 
     async def drain(self, *, timeout_s: float) -> None:
         """Wait until every accepted job is answered, for at most this long."""
-        deadline = time.monotonic() + timeout_s
-        # Only at shutdown and hot swap, so not worth an event of its own.
-        while not self.idle and time.monotonic() < deadline:  # noqa: ASYNC110 - see above
-            await asyncio.sleep(0.01)
+        if self.idle:
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._idle_waiters.append(waiter)
+        await asyncio.wait([waiter], timeout=timeout_s)
 
     def stop(self) -> None:
         """End the workers; jobs that are left are answered with an error."""
@@ -145,64 +183,95 @@ class ModelServer:
         self._shares.leave(self)
         self._refuse_queue("the model was stopped")
 
-    def set_aside(self, health: Literal["failed", "evicted"], error: str, *, code: str) -> None:
-        """Say that there is no room for the workers, before any is started."""
+    def refuse_start(self, health: Literal["failed", "evicted"], error: str, *, code: str) -> None:
+        """Record that there is no room for the workers.
+
+        Args:
+            health: `evicted` if a later request may start them, `failed` if it may not.
+            error: Why there is no room.
+            code: The code of that error.
+        """
         self._become(health, error, code=code)
 
     def reserve(self) -> None:
-        """Take jobs and count as in memory from now on; the workers are started as soon as there is room."""
+        """Accept jobs and count as in memory from now on; the workers are started as soon as there is room."""
         self.running = True
-        self.last_used_s = time.monotonic()
+        self.last_used_s = self._clock.now_s()
         self._become("starting", None)
 
-    async def evict(self, why: str) -> None:
-        """Make room: take no more jobs, finish those there are, end the workers."""
-        self._become("evicted", why, code=ModelUnavailableError.code)
+    async def evict(self, reason: str) -> None:
+        """Accept no more jobs, finish those that were accepted, and end the workers."""
+        self._become("evicted", reason, code=ModelUnavailableError.code)
         await self.drain(timeout_s=_DRAIN_S)
         self.stop()
 
     def worker_ready(self) -> None:
-        """A worker can take jobs; see `Owner`."""
+        """Assign jobs to a worker that is ready; see `Owner`."""
         if self.health != "evicted":
             self._become("ready", None)
         self._dispatch()
 
-    def worker_lost(self, error: str, *, unstarted: list[Job], deaths: int) -> None:
-        """A worker is gone; see `Owner`."""
+    def worker_lost(self, error: str, *, unstarted: list[Job], crashes: int) -> None:
+        """Take back the jobs of a worker that has ended; see `Owner`."""
         self._queue.extendleft(reversed(unstarted))
         if any(supervisor.has_room or not supervisor.idle for supervisor in self._supervisors):
-            # The other workers take over what this one had not begun.
+            # The other workers take over the jobs that this one had not begun.
             self._dispatch()
             return
         if self.health == "evicted":
             return
-        if deaths >= _DEATHS_TO_FAIL:
+        if crashes >= _CRASHES_TO_FAIL:
             self._become("failed", error, code=ModelUnavailableError.code)
             self._refuse_queue(f"cannot run now: {error}")
         elif self.health == "ready":
             self._become("starting", error)
 
-    def room_made(self) -> None:
-        """A worker finished a job; see `Owner`."""
+    def slot_freed(self) -> None:
+        """Assign the next job; see `Owner`."""
         self._dispatch()
 
-    def _dispatch(self) -> None:
-        while self._queue:
-            # The one with the least to do: a job handed to a busy worker waits even while another idles.
-            able = [supervisor for supervisor in self._supervisors if supervisor.has_room]
-            if not able:
-                return
-            job = self._queue.popleft()
-            if job.deadline_s is not None and time.monotonic() > job.deadline_s:
-                job.finish(EXPIRED)
-            else:
-                min(able, key=lambda supervisor: supervisor.load).assign(job)
+    def _refusal_of(self, job: Job) -> RequestError | None:
+        """Return why a job is refused, or reserve its bytes."""
+        name, size = self.activation.model, len(job.payload)
+        if size > self._payload_limit_bytes:
+            return PayloadSizeError(f"request has {size} bytes: the limit is {self._payload_limit_bytes}")
+        if self.health == "failed":
+            return ModelUnavailableError(f"model {name!r} cannot run now: {self.error}")
+        if self.health == "evicted" and (reason := self._events.wake(self)) is not None:
+            return ModelUnavailableError(f"model {name!r} is evicted: {reason}")
+        return self._reserve_room(size)
 
-    def _counted(self, job: Job) -> Job:
+    def _reserve_room(self, size: int) -> OverloadedError | None:
+        name, budget = self.activation.model, self._limits.budget
+        if len(self._queue) >= self._limits.length:
+            return OverloadedError(
+                f"model {name!r}: {len(self._queue)} requests wait already, the limit is {self._limits.length}"
+            )
+        own_limit = int(budget.limit_bytes * _SHARE_OF_ONE_MODEL)
+        if self._queued_bytes and self._queued_bytes + size > own_limit:
+            return OverloadedError(
+                f"model {name!r}: requests with {format_bytes(self._queued_bytes)} wait already, "
+                f"the limit is {format_bytes(own_limit)}"
+            )
+        if not budget.reserve(size):
+            return OverloadedError(
+                f"model {name!r}: requests to all models hold {format_bytes(budget.held_bytes)} already, "
+                f"the limit is {format_bytes(budget.limit_bytes)}"
+            )
+        return None
+
+    def _accepted(self, job: Job) -> Job:
+        """Return a job that releases its memory when it is finished, and is counted."""
+        size = len(job.payload)
+        self._queued_bytes += size
+
         def finish(outcome: Outcome) -> None:
-            # The reply goes out first: counting can wait, and whoever asked does.
+            self._queued_bytes -= size
+            self._limits.budget.release(size)
+            # The reply goes out first, as the client waits for it and the counts do not matter to it.
             job.finish(outcome)
-            self._on_outcome(self, outcome)
+            self._events.on_outcome(self, outcome)
+            self._wake_waiters()
 
         return Job(
             payload=job.payload,
@@ -213,12 +282,31 @@ class ModelServer:
             finish=finish,
         )
 
-    def _refuse_queue(self, why: str) -> None:
+    def _dispatch(self) -> None:
         while self._queue:
-            self._queue.popleft().finish(refusal(ModelUnavailableError(f"model {self.activation.model!r}: {why}")))
+            able = [supervisor for supervisor in self._supervisors if supervisor.has_room]
+            if not able:
+                return
+            job = self._queue.popleft()
+            if job.deadline_s is not None and self._clock.now_s() > job.deadline_s:
+                job.finish(EXPIRED)
+            else:
+                # The least loaded one: a job that a busy worker holds waits even while another worker idles.
+                min(able, key=lambda supervisor: supervisor.load).assign(job)
+
+    def _refuse_queue(self, reason: str) -> None:
+        while self._queue:
+            self._queue.popleft().finish(refusal(ModelUnavailableError(f"model {self.activation.model!r}: {reason}")))
+
+    def _wake_waiters(self) -> None:
+        if self._idle_waiters and self.idle:
+            waiters, self._idle_waiters = self._idle_waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def _become(self, health: Health, error: str | None, *, code: str | None = None) -> None:
         if (health, error) != (self.health, self.error):
             self.health, self.error, self.code = health, error, code
             log.info("model %s health=%s release=%d", self.activation.model, health, self.activation.release)
-            self._on_health(self)
+            self._events.on_health(self)

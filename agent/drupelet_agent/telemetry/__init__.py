@@ -1,4 +1,4 @@
-"""The numbers the agent reports: histograms, device state, thresholds and events.
+"""The numbers that the agent reports: histograms, device state, thresholds and events.
 
-Reads what it is given through protocols; must not import `serving` or `messaging`.
+Reads models through protocols; must not import `serving` or `messaging`.
 """

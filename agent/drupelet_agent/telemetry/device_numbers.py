@@ -1,4 +1,4 @@
-"""The device's own numbers as one message."""
+"""The numbers of the device as one message."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def read_device(
 
     Args:
         device: The device's name.
-        workers: The model that each worker process serves, by process id; None while its release arrives or leaves.
-        state_dir: The folder whose file system's free room is told.
-        dropped_messages: What the outbox gave up since the start.
+        workers: The model of each worker process, by process id; None while its release starts or stops.
+        state_dir: The folder whose file system's free space is reported.
+        dropped_messages: Messages that the outbox has dropped since the start.
     """
     snapshot = probe.take_snapshot()
     board = read_board()

@@ -1,4 +1,4 @@
-"""A very small HTTP server on the loopback interface: GET /metrics, and nothing else."""
+"""A minimal HTTP server on the loopback interface: GET /metrics, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ log = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 PATH = "/metrics"
 _HEAD_LIMIT_BYTES = 8192
-_PATIENCE_S = 5.0
-_MOST_CONNECTIONS = 8
+_TIMEOUT_S = 5.0
+_MAX_CONNECTIONS = 8
 _REASONS = {
     200: "OK",
     400: "Bad Request",
@@ -28,16 +28,22 @@ _REQUEST_LINE_WORDS = 3
 
 
 class MetricsEndpoint:
-    """Answers scrapes; one request a connection."""
+    """Answers scrapes, one request a connection."""
 
     def __init__(self, port: int, render: Callable[[], str]) -> None:
+        """Create an endpoint that does not listen yet.
+
+        Args:
+            port: The TCP port.
+            render: Returns the metrics as text.
+        """
         self._port = port
         self._render = render
         self._open = 0
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Listen; a port that is taken is logged and costs nothing but the endpoint."""
+        """Listen; if the port is in use, log that and run without the endpoint."""
         try:
             self._server = await asyncio.start_server(self._serve, LOOPBACK, self._port, limit=_HEAD_LIMIT_BYTES)
         except OSError as error:
@@ -46,27 +52,27 @@ class MetricsEndpoint:
         log.info("metrics endpoint listens url=http://%s:%d%s", LOOPBACK, self._port, PATH)
 
     def stop(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         if self._server is not None:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1
         try:
-            async with asyncio.timeout(_PATIENCE_S):
+            async with asyncio.timeout(_TIMEOUT_S):
                 status, body = await self._answer(reader)
                 writer.write(_response(status, body))
                 await writer.drain()
         except TimeoutError:
             writer.write(_response(408, ""))
         except ConnectionError:
-            log.debug("metrics client went away")
+            log.debug("metrics client disconnected")
         finally:
             self._open -= 1
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader) -> tuple[int, str]:
-        if self._open > _MOST_CONNECTIONS:
+        if self._open > _MAX_CONNECTIONS:
             return 503, ""
         try:
             head = await reader.readuntil(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Telemetry against the configured limits gives events."""
+"""Events: numbers of telemetry that cross their configured limits."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from drupelet_agent.config.sections import EventsConfig
-from drupelet_agent.telemetry.thresholds import Threshold, Watch, observe
+from drupelet_agent.telemetry.thresholds import Threshold, ThresholdState, observe
 from drupelet_shared.contract.messages import DeviceTelemetry, Event, ModelTelemetry
 from drupelet_shared.errors import ExpiredError, InferenceFailedError, ModelUnavailableError, OverloadedError
 from drupelet_shared.units import format_bytes
 
 Kind = Literal["temperature", "memory", "error_rate", "latency"]
 
-# What the device owes; the other codes are the client's own faults.
+# Faults of the device; the other codes are faults of the client.
 _DEVICE_FAULTS = {error.code for error in (InferenceFailedError, ModelUnavailableError, OverloadedError, ExpiredError)}
-# How far a number must come back from its limit: degrees, or a factor.
+# How far a number must return from its limit before the event is cleared: degrees, or a factor.
 _COOLER_CELSIUS = 5.0
 _MORE_MEMORY = 1.2
 _FEWER_ERRORS = 0.5
@@ -32,15 +32,21 @@ class _Reading:
 
 
 class EventDetector:
-    """Remembers, for every number with a limit, whether it is beyond."""
+    """Finds the events in successive readings; keeps the state of every number with a limit."""
 
     def __init__(self, device: str, config: EventsConfig) -> None:
+        """Create a detector for which every number is within its limit.
+
+        Args:
+            device: The device's name.
+            config: The limits.
+        """
         self._device = device
         self._config = config
-        self._watches: dict[tuple[Kind, str | None], Watch] = {}
+        self._states: dict[tuple[Kind, str | None], ThresholdState] = {}
 
     def device(self, telemetry: DeviceTelemetry) -> list[Event]:
-        """The events in one reading of the device."""
+        """Return the events in one reading of the device."""
         config = self._config
         return self._events(
             _Reading(
@@ -58,9 +64,9 @@ class EventDetector:
         )
 
     def model(self, telemetry: ModelTelemetry) -> list[Event]:
-        """The events in one window of a model."""
+        """Return the events in one window of a model."""
         config = self._config
-        error_rate = _error_rate(telemetry, fewest=config.error_rate_requests)
+        error_rate = _error_rate(telemetry, min_requests=config.error_rate_requests)
         p99_ms = telemetry.total.p99_ms if telemetry.total else None
         return self._events(
             _Reading(
@@ -72,8 +78,8 @@ class EventDetector:
         )
 
     def forget(self, model: str) -> None:
-        """A model is served no longer."""
-        self._watches = {key: watch for key, watch in self._watches.items() if key[1] != model}
+        """Drop the state of a model that is no longer served."""
+        self._states = {key: state for key, state in self._states.items() if key[1] != model}
 
     def _events(self, *readings: _Reading) -> list[Event]:
         return [event for reading in readings if (event := self._take(reading)) is not None]
@@ -83,7 +89,7 @@ class EventDetector:
             return None
         key = (reading.kind, reading.model)
         threshold = Threshold(limit=reading.limit, clear_at=reading.clear_at, windows=self._config.windows)
-        self._watches[key], change = observe(self._watches.get(key, Watch()), reading.value, threshold)
+        self._states[key], change = observe(self._states.get(key, ThresholdState()), reading.value, threshold)
         if change is None or reading.value is None:
             return None
         return Event(
@@ -97,9 +103,9 @@ class EventDetector:
         )
 
 
-def _error_rate(telemetry: ModelTelemetry, *, fewest: int) -> float | None:
+def _error_rate(telemetry: ModelTelemetry, *, min_requests: int) -> float | None:
     requests = sum(telemetry.outcomes.values())
-    if requests < fewest:
+    if requests < min_requests:
         return None
     return sum(telemetry.outcomes.get(code, 0) for code in _DEVICE_FAULTS) / requests
 

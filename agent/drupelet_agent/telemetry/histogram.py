@@ -1,4 +1,4 @@
-"""A latency histogram of bounded memory and known error, after HdrHistogram: linear steps inside powers of two."""
+"""A latency histogram of bounded memory and known error, after HdrHistogram: linear steps within powers of two."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from drupelet_shared.timing import nearest_rank
 # 64 steps an octave: a reported value is at most 1/64 (1.6 %) above the recorded one, or 1 µs if that is more.
 _STEP_BITS = 6
 MAX_RELATIVE_ERROR = 1 / (1 << _STEP_BITS)
-# 71 minutes. What is beyond counts in the last bucket, and is reported as the maximum.
+# 71 minutes. A longer duration counts in the last bucket, and is reported as the maximum.
 _MAX_MICROSECONDS = (1 << 32) - 1
 
 
 class Histogram:
-    """Durations in milliseconds, kept in microsecond buckets; at most 1,728 of them ever exist."""
+    """Counts durations in buckets of microseconds, of which at most 1,728 exist."""
 
     def __init__(self) -> None:
+        """Start with nothing counted."""
         self._counts: dict[int, int] = {}
         self._total = 0
         self._max_ms = 0.0
 
     @property
     def buckets(self) -> int:
-        """How many buckets have been used."""
+        """How many buckets are in use."""
         return len(self._counts)
 
     def record(self, value_ms: float) -> None:
-        """Count one duration; a negative one, as a clock that was set back gives, counts as 0."""
+        """Count one duration; a negative one, which a clock that was set back gives, counts as 0."""
         value_ms = max(0.0, value_ms)
         microseconds = _MAX_MICROSECONDS if value_ms >= _MAX_MICROSECONDS / 1e3 else int(value_ms * 1e3)
         bucket = _bucket(microseconds)
@@ -35,7 +36,7 @@ class Histogram:
         self._max_ms = max(self._max_ms, value_ms)
 
     def percentiles(self) -> Percentiles | None:
-        """The distribution so far; None if nothing was recorded."""
+        """Return the distribution so far; None if nothing was recorded."""
         if not self._total:
             return None
         return Percentiles(
@@ -57,7 +58,7 @@ class Histogram:
 
 
 def _bucket(microseconds: int) -> int:
-    """Values below 2 * 2**_STEP_BITS have a bucket each; above, each power of two has 2**_STEP_BITS of them."""
+    """Return the bucket: each value below 2 * 2**_STEP_BITS has its own; above, each power of two has 2**_STEP_BITS."""
     shift = max(0, microseconds.bit_length() - _STEP_BITS - 1)
     return (shift << _STEP_BITS) + (microseconds >> shift)
 

@@ -1,4 +1,4 @@
-"""The agent's numbers in Prometheus' text format 0.0.4.
+"""The numbers of the agent in the Prometheus text format 0.0.4.
 
 Source: Prometheus documentation, "Exposition formats" and "Metric and label naming": base units, `_total` on counters.
 """
@@ -18,7 +18,7 @@ _TOTAL = "total"
 
 
 class Counts(Protocol):
-    """A model's numbers since the start."""
+    """The numbers of a model since the start."""
 
     @property
     def totals(self) -> Mapping[str, int]:
@@ -31,7 +31,13 @@ class Counts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ModelNumbers:
-    """One served model."""
+    """One served model.
+
+    Attributes:
+        model: Its name.
+        ready: Whether its workers can answer.
+        metrics: Its numbers since the start.
+    """
 
     model: str
     ready: bool
@@ -46,7 +52,7 @@ class _Sample:
 
 
 def render(device: DeviceTelemetry, models: Iterable[ModelNumbers]) -> str:
-    """All metrics as text.
+    """Return all metrics as text.
 
     Args:
         device: The device's latest numbers.
@@ -71,7 +77,7 @@ def _device_lines(device: DeviceTelemetry) -> Iterator[str]:
             "The first core's clock.",
             None if device.clock_mhz is None else device.clock_mhz * 1e6,
         ),
-        "drupelet_device_disk_free_bytes": ("Room left for packages.", device.disk_free_bytes),
+        "drupelet_device_disk_free_bytes": ("Free space for packages.", device.disk_free_bytes),
         "drupelet_agent_memory_bytes": ("Resident memory of the agent itself.", device.agent_memory_bytes),
     }
     for name, (help_text, value) in gauges.items():
@@ -86,7 +92,10 @@ def _device_lines(device: DeviceTelemetry) -> Iterator[str]:
     yield _family("drupelet_worker_memory_bytes", "gauge", "Resident memory of a worker process.", workers)
     dropped = [_Sample(device.dropped_messages)]
     yield _family(
-        "drupelet_messages_dropped_total", "counter", "Telemetry given up while the broker was away.", dropped
+        "drupelet_messages_dropped_total",
+        "counter",
+        "Telemetry dropped while there was no connection to the broker.",
+        dropped,
     )
 
 

@@ -1,4 +1,4 @@
-"""At every interval: the device's and the models' numbers, and the events in them."""
+"""Telemetry at each interval: the numbers of device and models, and the events in them."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from drupelet_shared.contract.messages import DeviceTelemetry, Event, ModelTelem
 log = logging.getLogger(__name__)
 
 
-class Audience(Protocol):
-    """Who is told."""
+class TelemetryAudience(Protocol):
+    """Publishes telemetry and events."""
 
     @property
     def dropped(self) -> int:
-        """Messages given up since the start."""
+        """Messages dropped since the start."""
 
     def model_telemetry(self, telemetry: ModelTelemetry) -> None:
-        """Take one model's window."""
+        """Publish one model's window."""
 
     def device_telemetry(self, telemetry: DeviceTelemetry) -> None:
-        """Take the device's numbers."""
+        """Publish the device's numbers."""
 
     def event(self, event: Event) -> None:
-        """Take a limit that was crossed."""
+        """Publish that a limit was crossed."""
 
 
 class ReportedMetrics(Protocol):
-    """One model's numbers."""
+    """The numbers of one model."""
 
     @property
     def totals(self) -> Mapping[str, int]:
@@ -44,16 +44,16 @@ class ReportedMetrics(Protocol):
     def durations(self) -> Mapping[str, Durations]:
         """Durations by stage since the start."""
 
-    def take(self, activation: Activation) -> ModelTelemetry:
-        """End the window and start the next one."""
+    def end_window(self, activation: Activation) -> ModelTelemetry:
+        """Return the window that ends now, and start the next one."""
 
 
 class ReportedServer(Protocol):
-    """One served model."""
+    """The server of one model."""
 
     @property
     def activation(self) -> Activation:
-        """What it serves."""
+        """The release that it serves."""
 
     @property
     def health(self) -> str:
@@ -64,16 +64,24 @@ class ReportedServer(Protocol):
         """The process ids of its workers."""
 
 
+class ReportedSlot(Protocol):
+    """One active model."""
+
+    @property
+    def current(self) -> ReportedServer:
+        """The server that takes the model's requests."""
+
+    @property
+    def metrics(self) -> ReportedMetrics:
+        """The model's numbers."""
+
+
 class ReportedModels(Protocol):
     """All models of the device."""
 
     @property
-    def serving(self) -> Mapping[str, ReportedServer]:
-        """The server of each model."""
-
-    @property
-    def metrics(self) -> Mapping[str, ReportedMetrics]:
-        """The numbers of each model."""
+    def slots(self) -> Mapping[str, ReportedSlot]:
+        """The slot of each active model, by name."""
 
     @property
     def pids(self) -> Sequence[int]:
@@ -81,14 +89,21 @@ class ReportedModels(Protocol):
 
 
 class Reporter:
-    """Reads, tells, and keeps the latest reading for who asks in between."""
+    """Publishes the numbers of device and models, and the events in them; keeps the latest reading for scrapes."""
 
-    def __init__(self, config: AgentConfig, fleet: ReportedModels, audience: Audience) -> None:
+    def __init__(self, config: AgentConfig, models: ReportedModels, audience: TelemetryAudience) -> None:
+        """Create a reporter that has read nothing.
+
+        Args:
+            config: The agent's configuration.
+            models: The models of the device.
+            audience: Publishes telemetry and events.
+        """
         self._config = config
-        self._fleet = fleet
+        self._models = models
         self._audience = audience
         self._detector = EventDetector(config.device, config.telemetry.events)
-        self._known: set[str] = set()
+        self._reported: set[str] = set()
         self._latest: DeviceTelemetry | None = None
 
     def report(self) -> None:
@@ -96,33 +111,34 @@ class Reporter:
         self._latest = self._read_device()
         self._audience.device_telemetry(self._latest)
         events = self._detector.device(self._latest)
-        for model, server in self._fleet.serving.items():
-            telemetry = self._fleet.metrics[model].take(server.activation)
+        slots = self._models.slots
+        for slot in slots.values():
+            telemetry = slot.metrics.end_window(slot.current.activation)
             self._audience.model_telemetry(telemetry)
             events += self._detector.model(telemetry)
-        for model in self._known - self._fleet.serving.keys():
+        for model in self._reported - slots.keys():
             self._detector.forget(model)
-        self._known = set(self._fleet.serving)
+        self._reported = set(slots)
         for event in events:
             level = logging.WARNING if event.state == "raised" else logging.INFO
             log.log(level, "event kind=%s state=%s model=%s: %s", event.kind, event.state, event.model, event.message)
             self._audience.event(event)
 
     def render_metrics(self) -> str:
-        """What Prometheus reads: the device as of the latest interval, the models as of now."""
+        """Return what Prometheus reads: the device as of the latest interval, the models as of now."""
         from drupelet_agent.telemetry.prometheus import ModelNumbers, render  # noqa: PLC0415 - few agents have it on
 
-        models = [
-            ModelNumbers(model=model, ready=server.health == "ready", metrics=self._fleet.metrics[model])
-            for model, server in self._fleet.serving.items()
+        numbers = [
+            ModelNumbers(model=model, ready=slot.current.health == "ready", metrics=slot.metrics)
+            for model, slot in self._models.slots.items()
         ]
-        return render(self._latest or self._read_device(), models)
+        return render(self._latest or self._read_device(), numbers)
 
     def _read_device(self) -> DeviceTelemetry:
-        served = {pid: model for model, server in self._fleet.serving.items() for pid in server.pids}
+        served = {pid: model for model, slot in self._models.slots.items() for pid in slot.current.pids}
         return read_device(
             self._config.device,
-            workers={pid: served.get(pid) for pid in self._fleet.pids},
+            workers={pid: served.get(pid) for pid in self._models.pids},
             state_dir=self._config.state_dir,
             dropped_messages=self._audience.dropped,
         )

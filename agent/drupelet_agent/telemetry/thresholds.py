@@ -1,4 +1,4 @@
-"""When a number counts as beyond its limit, and when as back again: pure functions with hysteresis."""
+"""Thresholds with hysteresis: when a number exceeds its limit, and when it has returned; pure functions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Threshold:
     """A limit on a number.
 
     Attributes:
-        limit: Beyond it, the number is bad.
-        clear_at: It must come back as far as this; bad numbers lie on `limit`'s other side.
-        windows: How many readings in a row it takes, either way.
+        limit: The number exceeds the limit beyond this.
+        clear_at: The number has returned at this; it lies on the good side of `limit`.
+        windows: How many readings in a row a change takes, in either direction.
     """
 
     limit: float
@@ -24,38 +24,43 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
-    """What is known of a number so far: whether it counts as bad, and how many readings in a row say otherwise."""
+class ThresholdState:
+    """The state of a number.
+
+    Attributes:
+        raised: Whether it counts as beyond its limit.
+        streak: How many readings in a row contradict that.
+    """
 
     raised: bool = False
     streak: int = 0
 
 
-def observe(watch: Watch, value: float | None, threshold: Threshold) -> tuple[Watch, Change | None]:
-    """Take in one reading.
+def observe(state: ThresholdState, value: float | None, threshold: Threshold) -> tuple[ThresholdState, Change | None]:
+    """Update the state of a number with one reading.
 
     Args:
-        watch: What was known before.
-        value: The reading; None says nothing either way.
-        threshold: The limit; it is an upper one where `clear_at` is at most `limit`, a lower one otherwise.
+        state: The state before.
+        value: The reading; None changes nothing.
+        threshold: The limit; an upper one if `clear_at` is at most `limit`, a lower one otherwise.
 
     Returns:
-        What is known now, and the change if there was one.
+        The state after the reading, and the change if there was one.
     """
     if value is None:
-        return watch, None
-    if not (_is_calm(value, threshold) if watch.raised else _is_beyond(value, threshold)):
-        return Watch(raised=watch.raised), None
-    if watch.streak + 1 < threshold.windows:
-        return Watch(raised=watch.raised, streak=watch.streak + 1), None
-    return Watch(raised=not watch.raised), "cleared" if watch.raised else "raised"
+        return state, None
+    if not (_has_returned(value, threshold) if state.raised else _is_beyond(value, threshold)):
+        return ThresholdState(raised=state.raised), None
+    if state.streak + 1 < threshold.windows:
+        return ThresholdState(raised=state.raised, streak=state.streak + 1), None
+    return ThresholdState(raised=not state.raised), "cleared" if state.raised else "raised"
 
 
 def _is_beyond(value: float, threshold: Threshold) -> bool:
     return value > threshold.limit if _is_upper(threshold) else value < threshold.limit
 
 
-def _is_calm(value: float, threshold: Threshold) -> bool:
+def _has_returned(value: float, threshold: Threshold) -> bool:
     return value <= threshold.clear_at if _is_upper(threshold) else value >= threshold.clear_at
 
 

@@ -1,4 +1,4 @@
-"""`python -m drupelet_agent.worker SPEC` is a worker process; see `drupelet_agent.worker.worker`."""
+"""The entry point of a worker process, `python -m drupelet_agent.worker SPEC`; see `drupelet_agent.worker.worker`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores become the labelled top k."""
+"""Classification: the labelled top k of scores."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from drupelet_shared.package.manifest import Classification
 
 
 def labelled_top_k(scores: Array, classification: Classification, *, labels: Sequence[str]) -> dict[str, Array]:
-    """The best classes of one sample, best first.
+    """Return the best classes of one sample, best first.
 
     Args:
         scores: Shape [classes] or [1, classes].
-        classification: How many, and the activation that turns the scores into probabilities.
-        labels: One for each class; a class without one is called by its index.
+        classification: The number of classes to return, and the activation that turns scores into probabilities.
+        labels: The label of each class; a class without one is named by its index.
 
     Returns:
         `labels` (BYTES), `scores` (FP32) and `indices` (INT64), each of shape [k]; k is at most the number of classes.
 
     Raises:
-        InferenceFailedError: The scores have another shape.
+        InferenceFailedError: The scores do not have one of these shapes.
     """
     if scores.ndim not in {1, 2} or (scores.ndim == 2 and scores.shape[0] != 1):  # noqa: PLR2004 - ranks
         raise InferenceFailedError(

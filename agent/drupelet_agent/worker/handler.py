@@ -26,7 +26,7 @@ from drupelet_shared.tensors import count_values
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """A reply, and what its parts took."""
+    """A reply, and the time of each stage in milliseconds."""
 
     encoded: Encoded
     decode_ms: float
@@ -40,6 +40,15 @@ class RequestHandler:
     def __init__(
         self, *, model_name: str, model_version: str, manifest: Manifest, labels: Sequence[str], session: Session
     ) -> None:
+        """Create a handler.
+
+        Args:
+            model_name: The name that replies carry.
+            model_version: The version that replies carry.
+            manifest: The package's manifest, for inputs, outputs and image processing.
+            labels: The label of each class; empty if the package has none.
+            session: The loaded model.
+        """
         self._model_name = model_name
         self._model_version = model_version
         self._manifest = manifest
@@ -55,10 +64,13 @@ class RequestHandler:
         Args:
             payload: The body; tensors may be views of it until this returns.
             content_type: Its media type; None or empty if the client named none.
-            header_length: Bytes of JSON before raw tensors, if the client said so.
+            header_length: Length of the JSON part before raw tensors; None if there is none.
+
+        Returns:
+            The encoded reply and the time of each stage.
 
         Raises:
-            RequestError: The request is refused or the engine failed; it carries the request's id where it has one.
+            RequestError: The request is malformed or unsuitable, or the engine failed; `request_id` is set if known.
         """
         start = time.perf_counter_ns()
         media_type = parse_content_type(content_type) if content_type else sniff_content_type(payload)
@@ -70,7 +82,7 @@ class RequestHandler:
             )
             is_image = False
         try:
-            names = self._wanted(request)
+            names = self._requested_outputs(request)
             check_inputs(request.inputs, self._manifest.inputs)
             decoded = time.perf_counter_ns()
             outputs = self._session.run(request.inputs, names)
@@ -93,13 +105,13 @@ class RequestHandler:
         spec = next(spec for spec in self._manifest.inputs if spec.name == preprocessing.input)
         return InferenceRequest(inputs={spec.name: image_to_tensor(payload, preprocessing, spec.datatype)})
 
-    def _wanted(self, request: InferenceRequest) -> tuple[str, ...]:
+    def _requested_outputs(self, request: InferenceRequest) -> tuple[str, ...]:
         if request.outputs is None:
             return self._outputs
         for output in request.outputs:
             if output.name not in self._outputs:
-                has = ", ".join(map(repr, self._outputs))
-                raise InputNameError(f"output {output.name!r} is unknown: the model has {has}")
+                known = ", ".join(map(repr, self._outputs))
+                raise InputNameError(f"output {output.name!r} is unknown: the model has {known}")
         return tuple(output.name for output in request.outputs)
 
     def _encode(self, request: InferenceRequest, outputs: dict[str, Array], *, is_image: bool) -> Encoded:

@@ -1,6 +1,6 @@
-"""Landlock: a process takes from itself, for good, every file but those below a few folders, and nearly all writing.
+"""Landlock: restricts a process for good to reading below a few folders, and writing below at most one.
 
-Source: landlock(7) and the kernel's `linux/landlock.h`. The numbers of the calls are the same on every machine.
+Source: landlock(7) and the kernel's `linux/landlock.h`. The numbers of its system calls are the same on every machine.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG = 1
 _RULE_PATH_BENEATH = 1
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_FOLDER, _MAKE_FILE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 8
-# Rights that each version of the interface knows on files: 13 at first, then moving between folders, then truncating.
+# The rights on files that each version of the interface added: 13 in the first, later moving between folders and
+# truncating.
 _FIRST_RIGHTS = (1 << 13) - 1
 _REFER, _REFER_SINCE = 1 << 13, 2
 _TRUNCATE, _TRUNCATE_SINCE = 1 << 14, 3
 _NETWORK_SINCE, _SCOPES_SINCE = 4, 6
-# Abstract sockets of, and signals to, processes outside.
+# Abstract sockets of processes outside, and signals to them.
 _SCOPES = 0b11
 
 
-def only_read_below(paths: Iterable[Path], *, writable: Path | None = None) -> None:
-    """Refuse this thread, and all it starts, every file access except reading below these paths.
+def restrict_files(paths: Iterable[Path], *, writable: Path | None = None) -> None:
+    """Refuse this thread, and the threads and processes it starts, every file access except reading below some paths.
 
     Args:
-        paths: Folders and files; those that do not exist are left out. Descriptors that are open keep working.
-        writable: A folder in which plain files may be made, written and read too.
+        paths: Folders and files; those that do not exist are skipped. Open descriptors keep working.
+        writable: A folder in which regular files may also be created and written; None if there is none.
 
     Raises:
-        OSError: The kernel has no Landlock, or it is not switched on.
+        OSError: The kernel lacks Landlock, or has it disabled.
     """
     version = _call(_CREATE_RULESET, None, 0, _VERSION_FLAG)
     rights = _FIRST_RIGHTS | _REFER * (version >= _REFER_SINCE) | _TRUNCATE * (version >= _TRUNCATE_SINCE)

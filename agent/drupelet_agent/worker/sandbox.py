@@ -1,4 +1,4 @@
-"""What a worker process gives up before it reads anything from outside; each step is the kernel's, so none is undone.
+"""The sandbox that a worker process enters before it reads a package; the kernel enforces each step for good.
 
 Sources: prctl(2), getrlimit(2), seccomp(2), landlock(7).
 """
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from drupelet_agent.worker.landlock import only_read_below
+from drupelet_agent.worker.landlock import restrict_files
 from drupelet_agent.worker.seccomp import refuse_system_calls
 
 _PR_SET_PDEATHSIG = 1
@@ -23,19 +23,19 @@ _PR_SET_NO_NEW_PRIVS = 38
 _OPEN_FILES = 128
 # The largest file that a worker may write, where it may write at all.
 _WRITTEN_BYTES = 128 * 2**20
-# Where libraries and the kernel's own tables lie; no folder here holds keys, passwords or packages.
+# Libraries and the kernel's tables; no folder here holds keys, passwords or packages.
 _SYSTEM_PATHS = ("/usr", "/lib", "/lib64", "/proc", "/sys", "/dev", "/etc/ld.so.cache")
 
 
 def enter_sandbox(package_folder: Path, *, writable: Path | None = None) -> tuple[str, ...]:
-    """Give up what a worker does not need: more privileges, other processes, programs, the network, files to write.
+    """Give up new privileges, other processes and programs, the network, and all files but those a worker reads.
 
     Args:
-        package_folder: What the worker may read besides Python, libraries and the kernel's tables.
-        writable: A folder in which it may make files; None for most.
+        package_folder: The folder that the worker may read besides Python, libraries and the kernel's tables.
+        writable: A folder in which it may create files; None if there is none.
 
     Returns:
-        The protections that this kernel refused, in words for the log; empty where all hold.
+        The names of the protections that this kernel refused; empty if all are in force.
     """
     steps: tuple[tuple[str, Callable[[], None]], ...] = (
         ("parent_death_signal", lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)),
@@ -45,13 +45,13 @@ def enter_sandbox(package_folder: Path, *, writable: Path | None = None) -> tupl
         ("no_core_files", lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0))),
         ("few_open_files", _limit_open_files),
         ("small_files", lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (_WRITTEN_BYTES, _WRITTEN_BYTES))),
-        ("landlock", lambda: only_read_below(_readable(package_folder), writable=writable)),
+        ("landlock", lambda: restrict_files(_readable(package_folder), writable=writable)),
         ("system_call_filter", refuse_system_calls),
     )
-    return tuple(name for name, step in steps if not _taken(step))
+    return tuple(name for name, step in steps if not _succeeds(step))
 
 
-def _taken(step: Callable[[], None]) -> bool:
+def _succeeds(step: Callable[[], None]) -> bool:
     try:
         step()
     except OSError:
@@ -60,7 +60,7 @@ def _taken(step: Callable[[], None]) -> bool:
 
 
 def _prctl(option: int, value: int) -> None:
-    # The kernel looks at whole registers, and ctypes passes plain integers as 32 bits.
+    # The kernel reads whole registers, and ctypes passes plain integers as 32 bits.
     arguments = [ctypes.c_ulong(argument) for argument in (value, 0, 0, 0)]
     if ctypes.CDLL(None, use_errno=True).prctl(option, *arguments) != 0:
         number = ctypes.get_errno()

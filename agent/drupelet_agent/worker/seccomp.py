@@ -1,6 +1,6 @@
-"""A seccomp filter that refuses what a process under attack would want and inference never does.
+"""A seccomp filter that refuses system calls of which inference has no use and an attacker has.
 
-Everything else stays allowed: an engine's threads and memory need much of what a strict list would forget.
+All other calls stay allowed: threads and memory of an engine need many calls that a list of allowed ones would miss.
 Source: seccomp(2); the numbers are those of the kernel's `asm/unistd.h` for each machine.
 """
 
@@ -18,19 +18,19 @@ _SECCOMP_FILTER_FLAG_TSYNC = 1
 _RET_KILL_PROCESS = 0x80000000
 _RET_ERRNO = 0x00050000
 _RET_ALLOW = 0x7FFF0000
-# struct seccomp_data: the call's number, then the architecture it was made for.
+# Offsets in struct seccomp_data: the number of the call, and the architecture of its caller.
 _NUMBER_OFFSET, _ARCHITECTURE_OFFSET = 0, 4
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-# Calls of the x32 interface have this bit, and would pass every comparison below.
+# Calls of the x32 interface have this bit; without a test for it they would pass every comparison below.
 _X32_BIT = 0x40000000
 
 _NAMES = (
-    # The network: no socket of any family can be made or used but the channel that was inherited.
+    # The network: no socket of any family can be created or used, except the inherited channel.
     *("socket", "socketpair", "connect", "bind", "listen", "accept", "accept4"),
     # Other programs and other processes.
     *("execve", "execveat", "kill", "tkill", "ptrace", "process_vm_readv", "process_vm_writev"),
     *("pidfd_open", "pidfd_getfd", "pidfd_send_signal"),
-    # Large or privileged parts of the kernel; io_uring makes sockets without the calls above.
+    # Large or privileged parts of the kernel; io_uring creates sockets without the calls above.
     *("io_uring_setup", "bpf", "perf_event_open", "userfaultfd", "add_key", "request_key", "keyctl"),
     *("unshare", "setns", "mount"),
 )
@@ -38,7 +38,7 @@ _NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class _Machine:
-    """What differs between machines: AUDIT_ARCH, the number of seccomp(2), and the numbers of `_NAMES`."""
+    """The constants of one machine type: AUDIT_ARCH, the number of seccomp(2), and the numbers of `_NAMES`."""
 
     architecture: int
     seccomp: int
@@ -71,11 +71,12 @@ def refuse_system_calls() -> None:
     """Make the calls above fail with EPERM in every thread of this process, for good.
 
     Raises:
-        OSError: The kernel has no seccomp filters, no new privileges are not given up, or the machine is another.
+        OSError: The kernel lacks seccomp filters, the process may still gain privileges, or the machine type is
+            unknown.
     """
     machine = _MACHINES.get(platform.machine())
     if machine is None or ctypes.sizeof(ctypes.c_void_p) != 8:  # noqa: PLR2004 - bytes of a 64-bit pointer
-        raise OSError(errno.ENOSYS, f"no filter for {platform.machine()}")
+        raise OSError(errno.ENOSYS, f"no system call filter for {platform.machine()}")
     instructions = _instructions(machine)
     program = _Program(len(instructions), b"".join(instructions))
     result = ctypes.CDLL(None, use_errno=True).syscall(
@@ -90,7 +91,7 @@ def refuse_system_calls() -> None:
 
 
 def _instructions(machine: _Machine) -> list[bytes]:
-    """The filter: another architecture kills, a listed call fails, the rest passes."""
+    """Return the filter: a call of another architecture ends the process, a listed call fails, all others pass."""
     calls = machine.numbers
     tests = [
         _instruction(_JUMP_AT_LEAST, _X32_BIT, if_true=len(calls) + 1),
@@ -108,5 +109,5 @@ def _instructions(machine: _Machine) -> list[bytes]:
 
 
 def _instruction(code: int, value: int, *, if_true: int = 0) -> bytes:
-    """One instruction as the kernel reads it (struct sock_filter)."""
+    """Return one instruction as the kernel reads it (struct sock_filter)."""
     return struct.pack("=HBBI", code, if_true, 0, value)

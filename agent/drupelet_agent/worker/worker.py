@@ -1,4 +1,4 @@
-"""The worker process: loads one variant, then decodes, infers and encodes until its parent is gone."""
+"""The worker process: loads one variant, then decodes, infers and encodes until its parent closes the channel."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import signal
 import socket
 import sys
 import time
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 
 from drupelet_agent.device.process_limit import limit_own_memory
 from drupelet_agent.errors import MemoryBudgetError
-from drupelet_agent.serving.protocol import (
+from drupelet_agent.serving.workers.protocol import (
     INLINE_BYTES,
     MAX_PACKET_BYTES,
     SLOTS,
@@ -40,7 +41,7 @@ from drupelet_agent.worker.handler import Handled, RequestHandler
 from drupelet_agent.worker.sandbox import enter_sandbox
 from drupelet_shared.contract.wire import JSON_TYPE, OK_CODE, encode_error
 from drupelet_shared.engines.base import Engine, Session
-from drupelet_shared.engines.benchmark import time_session
+from drupelet_shared.engines.benchmark import measure_times
 from drupelet_shared.engines.profiling import ProfiledSession, ProfilingEngine
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.errors import (
@@ -56,14 +57,24 @@ from drupelet_shared.inference import Encoded
 from drupelet_shared.package.golden import check_golden, load_golden
 from drupelet_shared.package.manifest import LABELS_PATH, MANIFEST_PATH, Manifest, parse_manifest
 from drupelet_shared.process_memory import read_memory
+from drupelet_shared.timing import summarize
 from drupelet_shared.units import format_bytes
 
 
 class Worker:
-    """One loaded variant and the handlers of what the parent asks."""
+    """Handles the parent's messages with one loaded variant.
+
+    Attributes:
+        engine_version: The version of the engine that runs it.
+        memory_spent: Whether a request has run out of memory; engines do not free all that it took.
+    """
 
     def __init__(self, spec: WorkerSpec, memory: mmap.mmap) -> None:
         """Load the variant.
+
+        Args:
+            spec: What to load, and with which limits.
+            memory: The slots that are shared with the parent.
 
         Raises:
             DrupeletError: The package, the engine or the model file is not usable.
@@ -91,6 +102,8 @@ class Worker:
             labels=_read_labels(self._folder, self._manifest),
             session=self._session,
         )
+        # Eight bytes a run: a list of objects would count in the footprint that is measured.
+        self._times_ms = array("d")
         self._actions: dict[type[Message], Callable[..., Message]] = {
             Infer: self._infer,
             CheckGolden: self._check_golden,
@@ -99,7 +112,7 @@ class Worker:
         }
 
     def answer(self, message: Message) -> Message:
-        """Do what a message asks and say what came of it."""
+        """Return the answer to a message of the parent."""
         try:
             return self._actions[type(message)](message)
         except DrupeletError as error:
@@ -121,9 +134,8 @@ class Worker:
             handled = self._handler.handle(
                 payload, content_type=message.content_type, header_length=message.header_length
             )
-            if len(handled.encoded.payload) > self._slot_bytes:
-                found = len(handled.encoded.payload)
-                raise PayloadSizeError(f"reply has {found} bytes: the limit is {self._slot_bytes}")
+            if (size := len(handled.encoded.payload)) > self._slot_bytes:
+                raise PayloadSizeError(f"reply has {size} bytes: the limit is {self._slot_bytes}")
         except RequestError as error:
             code, handled = error.code, _error_reply(error)
         except MemoryError:
@@ -153,37 +165,46 @@ class Worker:
 
     def _benchmark(self, message: Benchmark) -> Measured:
         inputs = load_golden(self._folder / self._variant.golden.path).sample(0)
-        timing = time_session(
-            self._session, inputs, warmup=message.warmup, runs=message.runs, max_seconds=message.max_seconds
+        self._times_ms.extend(
+            measure_times(
+                self._session, inputs, warmup=message.warmup, runs=message.runs, max_seconds=message.max_seconds
+            )
         )
+        timing = summarize(self._times_ms)
+        assert timing.p50_interval is not None, "summarize knows the times"
+        assert timing.p99_interval is not None, "see above"
         return Measured(
             p50_ms=timing.p50_ms,
             p95_ms=timing.p95_ms,
             p99_ms=timing.p99_ms,
             runs=timing.runs,
             mean_ms=timing.mean_ms,
+            p50_low_ms=timing.p50_interval.low_ms,
+            p50_high_ms=timing.p50_interval.high_ms,
+            p99_low_ms=timing.p99_interval.low_ms,
+            p99_high_ms=timing.p99_interval.high_ms,
             footprint_bytes=_footprint_bytes(),
         )
 
     def _end_profile(self, _: EndProfile) -> Profiled:
         if self._profiled is None:
-            raise ProfilingUnavailableError(f"{self._spec.variant}: this worker records nothing")
+            raise ProfilingUnavailableError(f"variant {self._spec.variant}: this worker records no profile")
         return Profiled(self._profiled.end_profiling().name)
 
 
 def _load_profiled(engine: Engine, path: Path, spec: WorkerSpec) -> ProfiledSession:
-    assert spec.profile_folder is not None, "the caller looked"
+    assert spec.profile_folder is not None, "the caller checks it"
     if not isinstance(engine, ProfilingEngine):
         raise ProfilingUnavailableError(
-            f"{spec.variant}: {engine.name} {engine.version} does not tell a program what each operator takes; "
+            f"{spec.variant}: {engine.name} {engine.version} has no profiler that a program can read; "
             "a variant for onnxruntime can be profiled"
         )
     return engine.load_profiled(path, threads=spec.threads, folder=Path(spec.profile_folder))
 
 
 def _footprint_bytes() -> int:
-    """What this process must be allowed: the most that was resident, or what it has allocated if that is more."""
-    # Not getrusage: its maximum includes what the parent held when it started this process.
+    """Return the memory that this process needs: its peak resident size, or what it has allocated if that is more."""
+    # Not getrusage: its maximum includes the memory of the parent at the time of the fork.
     memory = read_memory()
     return max(memory.peak_bytes, memory.data_bytes)
 
@@ -193,7 +214,7 @@ def _failure(error: DrupeletError | OSError | MemoryError, spec: WorkerSpec) -> 
         return Failed(code=error.code, message=str(error))
     if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
         limit = format_bytes(spec.memory_limit_bytes)
-        return Failed(code=MemoryBudgetError.code, message=f"{spec.variant} needs more than the {limit} it is given")
+        return Failed(code=MemoryBudgetError.code, message=f"{spec.variant} needs more than its limit of {limit}")
     return Failed(code=ModelLoadError.code, message=f"{spec.variant}: {error}")
 
 
@@ -215,20 +236,20 @@ def _serve(channel: socket.socket, worker: Worker) -> None:
         if worker.memory_spent:
             channel.send(encode_message(MemorySpent()))
             break
-    # What is handed over until the parent has read that is for the next worker.
+    # Requests that arrive before the parent has read that are for the next worker.
     while channel.recv(MAX_PACKET_BYTES):
         pass
 
 
 def main() -> int:
-    """Run until the parent closes the channel; the one argument is a `WorkerSpec` as JSON."""
+    """Run until the parent closes the channel, and return the exit status; the argument is a `WorkerSpec` as JSON."""
     # The parent decides when a worker ends; Ctrl-C in its terminal reaches the worker too.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     spec = WorkerSpec(**json.loads(sys.argv[1]))
     channel = socket.socket(fileno=spec.socket_fd)
     memory = mmap.mmap(spec.memory_fd, SLOTS * spec.slot_bytes)
     os.close(spec.memory_fd)
-    refused = enter_sandbox(
+    sandbox_gaps = enter_sandbox(
         Path(spec.package_folder), writable=None if spec.profile_folder is None else Path(spec.profile_folder)
     )
     start = time.perf_counter()
@@ -238,9 +259,9 @@ def main() -> int:
         channel.send(encode_message(_failure(error, spec)))
         return 1
     load_ms = (time.perf_counter() - start) * 1e3
-    ready = Ready(engine_version=worker.engine_version, load_ms=load_ms, sandbox_gaps=",".join(refused))
+    ready = Ready(engine_version=worker.engine_version, load_ms=load_ms, sandbox_gaps=",".join(sandbox_gaps))
     channel.send(encode_message(ready))
-    # What was loaded stays, so it need not be looked through again in the middle of some request.
+    # What was loaded stays, so the garbage collector need not traverse it again during a request.
     gc.freeze()
     _serve(channel, worker)
     return 0

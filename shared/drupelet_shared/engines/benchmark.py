@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import time
+from array import array
 
 from drupelet_shared.engines.base import Session, Tensors
 from drupelet_shared.timing import Timing, summarize
 
 
 def time_session(session: Session, inputs: Tensors, *, warmup: int, runs: int, max_seconds: float) -> Timing:
+    """Time single inferences one after another, and summarise the times.
+
+    Args:
+        session: The loaded model.
+        inputs: One input set, used for every run.
+        warmup: Runs that are not counted, first.
+        runs: Runs that are counted.
+        max_seconds: The longest time for each of the two; each makes at least one run.
+
+    Returns:
+        Percentiles and mean.
+    """
+    return summarize(measure_times(session, inputs, warmup=warmup, runs=runs, max_seconds=max_seconds))
+
+
+def measure_times(session: Session, inputs: Tensors, *, warmup: int, runs: int, max_seconds: float) -> array[float]:
     """Time single inferences one after another.
 
     Args:
@@ -16,12 +33,15 @@ def time_session(session: Session, inputs: Tensors, *, warmup: int, runs: int, m
         inputs: One input set, used for every run.
         warmup: Runs that are not counted, first.
         runs: Runs that are counted.
-        max_seconds: Most time for each of the two; at least one run is made of each.
+        max_seconds: The longest time for each of the two; each makes at least one run.
+
+    Returns:
+        The time of each counted run in milliseconds.
     """
     outputs = [spec.name for spec in session.outputs]
 
-    def repeat(count: int) -> list[float]:
-        times_ms: list[float] = []
+    def repeat(count: int) -> array[float]:
+        times_ms = array("d")
         deadline = time.perf_counter() + max_seconds
         while not times_ms or (len(times_ms) < count and time.perf_counter() < deadline):
             start = time.perf_counter_ns()
@@ -30,4 +50,4 @@ def time_session(session: Session, inputs: Tensors, *, warmup: int, runs: int, m
         return times_ms
 
     repeat(warmup)
-    return summarize(repeat(runs))
+    return repeat(runs)

@@ -152,7 +152,7 @@ class TestEviction:
             heard.wait_for(site.topics.model_state("digits"), health="evicted")
             reply = ask.ask(site.topics.infer("digits"), request())
             assert reply.json["code"] == "model_unavailable"
-            assert "models used in the last 60 s do not yield" in reply.json["error"]
+            assert "models used in the last 60 s are not evicted" in reply.json["error"]
             assert ask.ask(site.topics.infer("faces"), request()).user_properties["code"] == "ok"
 
     def test_an_installed_model_takes_the_place_of_the_least_recently_used(self, site: Site, embedded: Broker) -> None:
@@ -222,7 +222,7 @@ class TestShares:
             pids = {worker.pid for worker in psutil.Process(agent.process.pid).children()}
             (site.folder / "state/models/faces.json").unlink()
             heard.wait_for(site.topics.model_state("faces"), health="removed")
-            while len(limits := self.limits_of(agent)) > 1 or limits[0] < limit - MB:
+            while len(limits := self.limits_of(agent)) > 1 or limits[0] < limit * 7 // 8 - MB:
                 time.sleep(0.05)
             assert limits[0] <= limit
             reply = ask.ask(site.topics.infer("digits"), request(brightness=28.0))

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from drupelet_agent.serving.protocol import Ready, Replied, WorkerSpec
-from drupelet_agent.serving.worker_process import WorkerProcess
+from drupelet_agent.serving.workers.protocol import Ready, Replied, WorkerSpec
+from drupelet_agent.serving.workers.worker_process import WorkerProcess, expect
 from drupelet_shared.package.reading import unpack_package
 from drupelet_shared.process_memory import read_memory
 from support.package.served_packages import make_package
@@ -126,7 +126,7 @@ def running_worker(package: Path) -> Iterator[WorkerProcess]:
         package_folder=str(package), variant="ort-fp32", threads=1, memory_limit_bytes=0, slot_bytes=SLOT_BYTES
     )
     with closing(WorkerProcess(spec)) as process:
-        process.expect(Ready, timeout_s=60)
+        expect(process, Ready, timeout_s=60)
         yield process
 
 
@@ -141,7 +141,7 @@ def worker(package: Path) -> Iterator[WorkerProcess]:
 def ask(worker: WorkerProcess, payload: bytes, content_type: str, header_length: int | None) -> tuple[Replied, bytes]:
     worker.ask(payload, slot=0, content_type=content_type, header_length=header_length)
     # The slowest takes a tenth of a second; what costs real time fails here.
-    reply = worker.expect(Replied, timeout_s=10)
+    reply = expect(worker, Replied, timeout_s=10)
     return reply, worker.payload_of(reply)
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from drupelet_agent.serving.protocol import CheckGolden, GoldenPassed, Ready, WorkerSpec
-from drupelet_agent.serving.worker_process import WorkerProcess
+from drupelet_agent.serving.workers.protocol import CheckGolden, GoldenPassed, Ready, WorkerSpec
+from drupelet_agent.serving.workers.worker_process import WorkerProcess, expect
 from drupelet_shared.package.reading import unpack_package
 from support.package.served_packages import LITERT_VARIANT, VARIANT, make_package
 
@@ -65,7 +65,7 @@ def spec(package: Path, variant: str = VARIANT) -> WorkerSpec:
 @pytest.fixture
 def worker(package: Path) -> Iterator[WorkerProcess]:
     with closing(WorkerProcess(spec(package))) as process:
-        process.expect(Ready, timeout_s=60)
+        expect(process, Ready, timeout_s=60)
         yield process
 
 
@@ -76,7 +76,7 @@ def status(pid: int) -> dict[str, str]:
 
 def has_landlock() -> bool:
     """Whether a child of ours can take files from itself."""
-    script = "import sys; sys.path[:] = {!r}; from drupelet_agent.worker.landlock import only_read_below as f; f([])"
+    script = "import sys; sys.path[:] = {!r}; from drupelet_agent.worker.landlock import restrict_files as f; f([])"
     return (
         subprocess.run([sys.executable, "-c", script.format(sys.path)], capture_output=True, check=False).returncode
         == 0
@@ -86,9 +86,9 @@ def has_landlock() -> bool:
 @pytest.mark.parametrize("variant", [VARIANT, LITERT_VARIANT])
 def test_every_engine_loads_and_answers_inside_the_sandbox(package: Path, variant: str) -> None:
     with closing(WorkerProcess(spec(package, variant))) as worker:
-        worker.expect(Ready, timeout_s=60)
+        expect(worker, Ready, timeout_s=60)
         worker.send(CheckGolden())
-        assert worker.expect(GoldenPassed, timeout_s=60).difference < 1e-4
+        assert expect(worker, GoldenPassed, timeout_s=60).difference < 1e-4
 
 
 def test_the_kernel_says_that_privileges_and_system_calls_are_given_up(worker: WorkerProcess) -> None:
@@ -103,7 +103,7 @@ def test_a_worker_holds_no_descriptor_but_its_streams_and_its_channel(package: P
     with (package / "manifest.json").open("rb") as secret:
         os.set_inheritable(secret.fileno(), True)  # noqa: FBT003 - its signature
         with closing(WorkerProcess(spec(package))) as worker:
-            worker.expect(Ready, timeout_s=60)
+            expect(worker, Ready, timeout_s=60)
             files = {path.name: str(path.readlink()) for path in Path(f"/proc/{worker.pid}/fd").iterdir()}
     assert files.pop("0") == files.pop("1") == "/dev/null"
     del files["2"]
@@ -117,7 +117,7 @@ def test_nothing_of_the_agents_environment_but_what_python_needs_reaches_a_worke
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/drupelet")
     monkeypatch.setenv("BROKER_PASSWORD", "hunter2")
     with closing(WorkerProcess(spec(package))) as worker:
-        worker.expect(Ready, timeout_s=60)
+        expect(worker, Ready, timeout_s=60)
         words = Path(f"/proc/{worker.pid}/environ").read_text(encoding="utf-8")
     assert "CREDENTIALS" not in words
     assert "hunter2" not in words
@@ -131,7 +131,7 @@ def test_a_worker_cannot_reach_network_programs_or_other_processes_even_from_old
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     heard = ""
     with closing(WorkerProcess(spec(package))) as worker:
-        worker.expect(Ready, timeout_s=60)
+        expect(worker, Ready, timeout_s=60)
         deadline = time.monotonic() + 30
         while "END" not in heard and time.monotonic() < deadline:
             heard += capfd.readouterr().err
@@ -149,9 +149,9 @@ def test_a_process_under_landlock_reads_what_it_was_left_and_writes_nothing(tmp_
     script = f"""
 import sys
 from pathlib import Path
-from drupelet_agent.worker.landlock import only_read_below
+from drupelet_agent.worker.landlock import restrict_files
 folder = Path({str(tmp_path)!r})
-only_read_below([folder / "open", Path("/no/such/path")])
+restrict_files([folder / "open", Path("/no/such/path")])
 assert (folder / "open/model").read_text() == "open/model"
 for action in (
     lambda: (folder / "secret").read_text(),
@@ -176,9 +176,9 @@ def test_a_folder_that_may_be_written_takes_plain_files_and_nothing_else(tmp_pat
     script = f"""
 import sys
 from pathlib import Path
-from drupelet_agent.worker.landlock import only_read_below
+from drupelet_agent.worker.landlock import restrict_files
 folder = Path({str(tmp_path)!r})
-only_read_below([], writable=folder / "out")
+restrict_files([], writable=folder / "out")
 (folder / "out/profile").write_text("x")
 (folder / "out/profile").write_text("shorter, written again")
 for action in (
@@ -204,7 +204,7 @@ def test_a_kernel_that_refuses_a_protection_leaves_a_line_in_the_log(
     (tmp_path / "sitecustomize.py").write_text("import platform\nplatform.machine = lambda: 'vax'\n", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with caplog.at_level(logging.WARNING), closing(WorkerProcess(spec(package))) as worker:
-        worker.expect(Ready, timeout_s=60)
+        expect(worker, Ready, timeout_s=60)
         assert status(worker.pid)["Seccomp"] in {"0", status(os.getpid())["Seccomp"]}
     (line,) = [record.getMessage() for record in caplog.records if "sandbox" in record.message]
     assert "refused=" in line

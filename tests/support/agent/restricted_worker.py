@@ -7,8 +7,8 @@ import mmap
 from contextlib import closing
 from pathlib import Path
 
-from drupelet_agent.serving.protocol import CheckGolden, GoldenPassed, Ready, WorkerSpec
-from drupelet_agent.serving.worker_process import WorkerProcess
+from drupelet_agent.serving.workers.protocol import CheckGolden, GoldenPassed, Ready, WorkerSpec
+from drupelet_agent.serving.workers.worker_process import WorkerProcess, expect
 
 # prctl(2): what MemoryDenyWriteExecute= does where the kernel can (Linux 6.3); children inherit it.
 _PR_SET_MDWE, _PR_GET_MDWE, _REFUSE_EXEC_GAIN = 65, 66, 1
@@ -34,6 +34,6 @@ def answer_under_restriction(package: Path, variant: str) -> float:
         raise AssertionError("the restriction does not hold")
     spec = WorkerSpec(package_folder=str(package), variant=variant, threads=2, memory_limit_bytes=0, slot_bytes=4096)
     with closing(WorkerProcess(spec)) as worker:
-        worker.expect(Ready, timeout_s=60)
+        expect(worker, Ready, timeout_s=60)
         worker.send(CheckGolden())
-        return worker.expect(GoldenPassed, timeout_s=60).difference
+        return expect(worker, GoldenPassed, timeout_s=60).difference

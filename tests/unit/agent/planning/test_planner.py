@@ -57,7 +57,7 @@ class TestMemoryBudget:
         budget = memory_budget(PI, limit_bytes=None, share=0.5, in_use_bytes=0)
         assert budget == Budget(limit_bytes=500 * MB, reason="50% of the machine's memory")
 
-    def test_what_is_free_counts_when_it_is_the_smallest(self) -> None:
+    def test_free_memory_counts_when_it_is_the_smallest(self) -> None:
         busy = replace(PI, memory_available_bytes=80 * MB)
         assert memory_budget(busy, limit_bytes=300 * MB, share=0.75, in_use_bytes=0).limit_bytes == 80 * MB
 

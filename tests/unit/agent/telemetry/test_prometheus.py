@@ -106,7 +106,7 @@ def test_each_stage_but_the_total_has_its_own_histogram() -> None:
 
 def test_counters_go_on_over_the_windows_of_telemetry() -> None:
     metrics = metrics_of(1.0)
-    metrics._start()
+    metrics._start_window()
     metrics.record(Outcome(code="overloaded", payload=b""))
     families = parse(render(BARE, [ModelNumbers(model="digits", ready=True, metrics=metrics)]))
     assert {sample.labels["code"]: sample.value for sample in families["drupelet_requests"].samples} == {

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drupelet_agent.telemetry.thresholds import Change, Threshold, Watch, observe
+from drupelet_agent.telemetry.thresholds import Change, Threshold, ThresholdState, observe
 
 HOT = Threshold(limit=80, clear_at=75, windows=3)
 SCARCE = Threshold(limit=100, clear_at=120, windows=1)
 
 
 def changes(threshold: Threshold, *values: float | None) -> list[Change | None]:
-    watch, found = Watch(), []
+    watch, found = ThresholdState(), []
     for value in values:
         watch, change = observe(watch, value, threshold)
         found.append(change)

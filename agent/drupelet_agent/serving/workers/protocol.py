@@ -1,11 +1,11 @@
-"""What parent and worker say to each other: packets on a socket, large payloads in shared memory slots.
+"""The messages between parent and worker: packets on a socket, large payloads in slots of shared memory.
 
-The socket keeps packet boundaries (SOCK_SEQPACKET). The shared memory is one anonymous file, divided into `SLOTS`
-slots of equal size; a request is written into a slot and its reply comes back in the same slot, so that the next
-request can be put in place while the worker computes. A payload of up to `INLINE_BYTES` travels in the packet instead.
+The socket keeps packet boundaries (SOCK_SEQPACKET). The shared memory is one anonymous file of `SLOTS` slots of equal
+size. A reply uses the slot of its request, so that the next request can be written while the worker computes. A payload
+of up to `INLINE_BYTES` travels in the packet instead.
 
-Requests and replies are packed, which takes 3 µs where JSON takes 15, and named tuples, which are made several times
-faster than frozen dataclasses; everything else is rare and JSON.
+Requests and replies are packed binary (3 µs, where JSON takes 15) and are named tuples, which are created several times
+faster than frozen dataclasses. All other messages are rare, and JSON.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from struct import Struct, error
 from typing import NamedTuple
 
 from drupelet_agent.errors import WorkerError
+from drupelet_shared.timing import Interval, Timing
 
 SLOTS = 2
 MAX_PACKET_BYTES = 65_536
@@ -26,11 +27,17 @@ INLINE_BYTES = 32_768
 
 @dataclass(frozen=True, slots=True)
 class WorkerSpec:
-    """How a worker is started: what it loads, how, and with what it talks.
+    """How a worker is started.
 
     Attributes:
-        memory_limit_bytes: What it may allocate; 0 is no limit.
-        profile_folder: Where it may write a profile of what it runs; it records and writes nothing without.
+        package_folder: The unpacked, verified package.
+        variant: The variant to load.
+        threads: Threads of the engine.
+        memory_limit_bytes: The most memory it may allocate; 0 is no limit.
+        slot_bytes: Size of each slot of the shared memory, and so of the largest payload.
+        profile_folder: Where it writes the profile of what it runs; None records none.
+        socket_fd: The worker's end of the channel; the parent sets it.
+        memory_fd: The shared memory; the parent sets it.
     """
 
     package_folder: str
@@ -45,7 +52,13 @@ class WorkerSpec:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Worker to parent: the model is loaded; `sandbox_gaps` names the protections that the kernel refused."""
+    """Worker to parent: the model is loaded.
+
+    Attributes:
+        engine_version: The version of the engine that runs it.
+        load_ms: How long loading took.
+        sandbox_gaps: The protections that the kernel refused, separated by commas.
+    """
 
     engine_version: str
     load_ms: float
@@ -54,7 +67,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Worker to parent: what was asked cannot be done; after a failure to load the worker ends."""
+    """Worker to parent: the request of the parent failed; after a failure to load, the worker ends."""
 
     code: str
     message: str
@@ -63,7 +76,7 @@ class Failed:
 class Infer(NamedTuple):
     """Parent to worker: answer the request in a slot, unless the monotonic clock has passed `deadline_s`.
 
-    `payload` is None where it lies in the slot.
+    `payload` is None if it lies in the slot.
     """
 
     slot: int
@@ -75,7 +88,7 @@ class Infer(NamedTuple):
 
 
 class Replied(NamedTuple):
-    """Worker to parent: the reply, in the slot where `payload` is None; `code` is "ok" or an error's code."""
+    """Worker to parent: the reply; `payload` is None if it lies in the slot, `code` is "ok" or an error's code."""
 
     slot: int
     length: int
@@ -91,24 +104,30 @@ class Replied(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MemorySpent:
-    """Worker to parent, its last word: engines keep or lose what they took for a request that ran out of memory."""
+    """Worker to parent, as its last message: a request ran out of memory, and engines do not free all that it took."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckGolden:
-    """Parent to worker: compare with the variant's golden vectors."""
+    """Parent to worker: compare the outputs with the variant's golden vectors."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenPassed:
-    """Worker to parent: the largest difference found, as a fraction of the outputs' magnitude."""
+    """Worker to parent: the outputs agree; `difference` is the largest one, as a fraction of the outputs' magnitude."""
 
     difference: float
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """Parent to worker: time single inferences."""
+    """Parent to worker: time single inferences.
+
+    Attributes:
+        warmup: Runs that are not counted, first.
+        runs: Runs that are counted.
+        max_seconds: The longest time for each of the two; each makes at least one run.
+    """
 
     warmup: int
     runs: int
@@ -117,24 +136,54 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Worker to parent: percentiles and mean, and the most memory the process has ever held."""
+    """Worker to parent: the timing of all runs since its start, over every `Benchmark` so far.
+
+    Attributes:
+        p50_ms: The median.
+        p95_ms: The 95th percentile.
+        p99_ms: The 99th percentile.
+        runs: How many inferences were timed.
+        mean_ms: The mean.
+        p50_low_ms: The lower bound of the median's confidence interval.
+        p50_high_ms: Its upper bound; may be infinite, as may that of the 99th percentile.
+        p99_low_ms: The lower bound of the 99th percentile's.
+        p99_high_ms: Its upper bound.
+        footprint_bytes: The most memory that the process has held.
+    """
 
     p50_ms: float
     p95_ms: float
     p99_ms: float
     runs: int
     mean_ms: float
+    p50_low_ms: float
+    p50_high_ms: float
+    p99_low_ms: float
+    p99_high_ms: float
     footprint_bytes: int
+
+    @property
+    def timing(self) -> Timing:
+        """The same as a value of statistics."""
+        return Timing(
+            p50_ms=self.p50_ms,
+            p95_ms=self.p95_ms,
+            p99_ms=self.p99_ms,
+            runs=self.runs,
+            mean_ms=self.mean_ms,
+            p50_interval=Interval(self.p50_low_ms, self.p50_high_ms),
+            p99_interval=Interval(self.p99_low_ms, self.p99_high_ms),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class EndProfile:
-    """Parent to worker: write the profile of everything since the start; later inferences are not recorded."""
+    """Parent to worker: write the profile of all inferences since the start; later ones are not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Profiled:
-    """Worker to parent: the profile's name in the folder that the worker was given."""
+    """Worker to parent: the file name of the profile in `WorkerSpec.profile_folder`."""
 
     name: str
 
@@ -152,12 +201,12 @@ _INFER = Struct("<cB?qqid")
 _REPLIED = Struct("<cB?qqiidddd")
 _INFER_KIND, _REPLIED_KIND = b"I", b"R"
 _NOTHING = -1
-# Media types are short; what strangers write there may have 64 KiB.
+# Media types are short; a client may send 64 KiB of text in their place.
 _LONGEST_TYPE = 256
 
 
 def encode_message(message: Message) -> bytes:
-    """One packet; long error texts are cut so that it fits."""
+    """Return a message as one packet; a long error text is shortened so that it fits."""
     if isinstance(message, Infer):
         return _pack_infer(message)
     if isinstance(message, Replied):
@@ -169,10 +218,10 @@ def encode_message(message: Message) -> bytes:
 
 
 def decode_message(packet: bytes) -> Message:
-    """The message in a packet.
+    """Return the message in a packet.
 
     Raises:
-        WorkerError: It is not one of ours.
+        WorkerError: The packet is malformed.
     """
     try:
         if packet[:1] == _INFER_KIND:

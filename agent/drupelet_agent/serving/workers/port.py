@@ -1,0 +1,61 @@
+"""What a supervisor and the tuner need of a worker; `WorkerProcess` implements it, and a fake in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from drupelet_agent.serving.workers.protocol import Message, Replied, WorkerSpec
+
+
+class Worker(Protocol):
+    """One started worker and the channel to it; its first message is `Ready` or `Failed`."""
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+
+    def watch(self, on_readable: Callable[[], None]) -> None:
+        """Call a function on the running event loop whenever `receive` would return or raise, until `close`."""
+
+    def send(self, message: Message) -> None:
+        """Send one message.
+
+        Raises:
+            WorkerError: The worker has ended.
+        """
+
+    def send_request(
+        self,
+        payload: bytes,
+        *,
+        slot: int,
+        content_type: str | None,
+        header_length: int | None,
+        deadline_s: float | None = None,
+    ) -> None:
+        """Send a request, whose payload must fit in the slot; see `Infer`.
+
+        Raises:
+            WorkerError: The worker has ended.
+        """
+
+    def receive(self, *, timeout_s: float | None = None) -> Message:
+        """Wait for the next message.
+
+        Raises:
+            WorkerTimeoutError: None arrived in time.
+            WorkerError: The worker has ended, or sent a malformed message.
+        """
+
+    def payload_of(self, reply: Replied) -> bytes:
+        """Return the payload of a reply that was received."""
+
+    def limit_memory(self, spec: WorkerSpec) -> None:
+        """Limit the memory of the process to that of a spec."""
+
+    def close(self) -> None:
+        """End the process now and free the channel."""
+
+
+Spawn = Callable[[WorkerSpec], Worker]
