@@ -101,8 +101,8 @@ def measure_soak(folder: Path, *, minutes: float, load: float, say: Callable[[st
     model.write_bytes(work_onnx())
     rate_per_s = load * measure_engine(model, seconds=3.0)
     with _scene(folder) as (broker, between, stage, process, ask):
-        sender = _Load(ask, stage.infer_topic, rate_per_s)
-        watch = _Watch(process.pid)
+        sender = Load(ask, stage.infer_topic, rate_per_s)
+        watch = Watch(process.pid)
         faults = _Faults(process.pid, between, broker, random.Random(seed))
         sender.start()
         _drive(60 * minutes, load=sender, watch=watch, faults=faults, say=say)
@@ -137,7 +137,7 @@ def _scene(folder: Path) -> Iterator[tuple[RestartingBroker, Proxy, Stage, Popen
         yield broker, between, stage, process, ask
 
 
-def _drive(seconds: float, *, load: _Load, watch: _Watch, faults: _Faults, say: Callable[[str], None]) -> None:
+def _drive(seconds: float, *, load: Load, watch: Watch, faults: _Faults, say: Callable[[str], None]) -> None:
     start_s = time.monotonic()
     next_fault_s, next_word_s = _FAULT_EVERY_S, 0.0
     while (at_s := time.monotonic() - start_s) < seconds:
@@ -156,7 +156,7 @@ def _drive(seconds: float, *, load: _Load, watch: _Watch, faults: _Faults, say: 
         time.sleep(0.5)
 
 
-class _Load:
+class Load:
     """Sends at a steady rate on a thread of its own and accounts for the answers."""
 
     def __init__(self, ask: Asker, topic: str, rate_per_s: float) -> None:
@@ -201,7 +201,7 @@ class _Load:
                 self.codes[reply.user_properties["code"]] += 1
 
 
-class _Watch:
+class Watch:
     """Memory and descriptors over time."""
 
     def __init__(self, pid: int) -> None:
