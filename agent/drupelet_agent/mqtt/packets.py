@@ -40,6 +40,8 @@ _QOS_SHIFT, _WILL_QOS_SHIFT, _QOS_BITS = 1, 3, 0b11
 _NEW_MESSAGES, _RETAINED_TOO = b"\x21", b"\x01"
 _SESSION_PRESENT = 0x01
 _RESERVED_FLAGS = 0x0F
+_WITHOUT_FLAGS = frozenset({CONNACK, PUBACK, SUBACK, PINGRESP, DISCONNECT, AUTH})
+_SHARE = "$share/"
 # A CONNACK of MQTT 3.1.1 has these two bytes and no properties.
 _CONNACK_311_BYTES = 2
 
@@ -164,8 +166,11 @@ def encode_subscribe(packet_id: int, filters: Sequence[str], *, retained: bool =
         retained: Whether retained messages are sent as well, or only what is published from now on.
 
     Raises:
-        EncodingError: A filter is longer than 65,535 bytes, or contains a character that MQTT forbids.
+        EncodingError: A filter is empty, longer than 65,535 bytes, or has a wildcard, a share name or a character that
+            MQTT forbids there.
     """
+    for one in filters:
+        _check_filter(one)
     options = _RETAINED_TOO if retained else _NEW_MESSAGES
     topics = b"".join(write_text(one) + options for one in filters)
     return _packet(_SUBSCRIBE_BYTE, packet_id.to_bytes(2, "big"), b"\x00", topics)
@@ -182,7 +187,7 @@ def check_flags(first: int) -> None:
     Raises:
         MalformedPacketError: One of them is set.
     """
-    if first >> 4 != PUBLISH and first & _RESERVED_FLAGS:
+    if first >> 4 in _WITHOUT_FLAGS and first & _RESERVED_FLAGS:
         raise MalformedPacketError(f"a packet that starts with {first:#04x}, where reserved flags are set")
 
 
@@ -296,6 +301,19 @@ def read_packet_id(body: memoryview, start: int) -> tuple[int, int]:
     if not packet_id:
         raise ProtocolError("a Packet Identifier of 0")
     return packet_id, end
+
+
+def _check_filter(topic_filter: str) -> None:
+    """Check the form of a topic filter (sections 4.7.1, 4.7.3 and 4.8.2)."""
+    plain = topic_filter
+    if topic_filter.startswith(_SHARE):
+        name, _, plain = topic_filter[len(_SHARE) :].partition("/")
+        if not name or "+" in name or "#" in name:
+            raise EncodingError(f"the topic filter {topic_filter[:80]!r} has no valid share name")
+    levels = plain.split("/")
+    misplaced = any(("+" in level or "#" in level) and len(level) > 1 for level in levels) or "#" in levels[:-1]
+    if not plain or misplaced:
+        raise EncodingError(f"the topic filter {topic_filter[:80]!r} is empty or has a misplaced wildcard")
 
 
 def _read_explanation(body: memoryview, start: int, *, allowed: int) -> str | None:

@@ -155,16 +155,7 @@ class Session:
         supported = tuple(one for one in filters if self._is_supported(one))
         if not supported:
             return
-        packet_id = self._packet_ids.take()
-        if packet_id is None:
-            raise ProtocolError("the broker does not answer SUBSCRIBE packets")
-        try:
-            packet = packets.encode_subscribe(packet_id, supported, retained=retained)
-        except EncodingError:
-            self._packet_ids.release(packet_id)
-            raise
-        self._subscribing[packet_id] = supported
-        self._stream.write(packet)
+        self._send_subscribe(self._stream, supported, retained=retained)
 
     def acknowledge(self, packet_id: int) -> None:
         """Acknowledge a QoS 1 message of this connection."""
@@ -217,6 +208,24 @@ class Session:
         for topic_filter, code in zip(filters, codes, strict=True):
             if code >= FAILURE:
                 self._report_refused_subscription(topic_filter, describe_reason(code))
+
+    def _send_subscribe(self, stream: Stream, filters: tuple[str, ...], *, retained: bool) -> None:
+        limit = self._limits.maximum_packet_bytes
+        size_bytes = len(packets.encode_subscribe(1, filters, retained=retained))
+        if limit is not None and size_bytes > limit:
+            if len(filters) == 1:
+                reason = f"a packet of {size_bytes} bytes: the broker accepts at most {limit}"
+                self._report_refused_subscription(filters[0], reason)
+                return
+            half = len(filters) // 2
+            self._send_subscribe(stream, filters[:half], retained=retained)
+            self._send_subscribe(stream, filters[half:], retained=retained)
+            return
+        packet_id = self._packet_ids.take()
+        if packet_id is None:
+            raise ProtocolError("the broker does not answer SUBSCRIBE packets")
+        self._subscribing[packet_id] = filters
+        stream.write(packets.encode_subscribe(packet_id, filters, retained=retained))
 
     def _is_supported(self, topic_filter: str) -> bool:
         if not self._limits.shared_available and topic_filter.startswith(_SHARED_PREFIX):
