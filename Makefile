@@ -28,6 +28,10 @@ test-emulated: $(VENV)/.dev  ## Run the engines and the agent on an emulated Ras
 	PYTHON=$(BIN)/python deploy/emulator/prepare $(VENV)/emulator 3.11
 	DRUPELET_EMULATOR=$(VENV)/emulator $(BIN)/python -m pytest tests/emulated
 
+.PHONY: mutants
+mutants: $(VENV)/.mutants  ## Change one expression at a time and count what the tests notice; JSON; ARGS="--only planning --sample 200 --seed 1"
+	PYTHONPATH=tests $(BIN)/python -m mutation $(ARGS)
+
 .PHONY: emulator
 RESUME ?=
 emulator: $(VENV)/.dev  ## Test the agent on an emulated machine with systemd, faults included (root; 30 minutes); RESUME=--resume continues
@@ -96,6 +100,10 @@ $(VENV)/.dev: $(VENV)/.demo
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(PIP) install --constraint constraints.txt --group bench
+	@touch $@
+
+$(VENV)/.mutants: $(VENV)/.dev
+	$(PIP) install --constraint constraints.txt --group mutants
 	@touch $@
 
 # The converter requires typing_extensions below 4.13, which conflicts with the pinned pydantic: it gets its own environment.
