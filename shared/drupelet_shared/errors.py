@@ -1,4 +1,4 @@
-"""The errors both halves raise, each with a stable code that also goes on the wire.
+"""The errors that host and agent raise, each with a stable code that is also sent in messages.
 
     DrupeletError
     |-- InvalidValueError               invalid_value
@@ -43,7 +43,7 @@
         |-- ModelUnavailableError       model_unavailable
         `-- InferenceFailedError        inference_failed
 
-Messages name the thing, the value found and the limit or what was expected.
+Messages name the thing, its value, and the limit or the expected value.
 """
 
 from __future__ import annotations
@@ -52,25 +52,25 @@ from typing import ClassVar
 
 
 class DrupeletError(Exception):
-    """The root of every error this project raises on purpose."""
+    """The root of every error that this project raises on purpose."""
 
     code: ClassVar[str] = "internal"
 
 
 class InvalidValueError(DrupeletError):
-    """A name, size or identifier that does not have the form it must have."""
+    """A name, size or identifier has an invalid form."""
 
     code = "invalid_value"
 
 
 class KeyFileError(DrupeletError):
-    """A key file that cannot be read or holds no ECDSA P-256 key."""
+    """A key file cannot be read or holds no ECDSA P-256 key."""
 
     code = "key_invalid"
 
 
 class PackageError(DrupeletError):
-    """A package that is refused."""
+    """A package is refused."""
 
     code = "package_invalid"
 
@@ -100,19 +100,19 @@ class DuplicateEntryError(ArchiveError):
 
 
 class UndeclaredFileError(ArchiveError):
-    """An entry that the manifest does not declare."""
+    """The archive has an entry that the manifest does not declare."""
 
     code = "archive_undeclared_file"
 
 
 class MissingFileError(ArchiveError):
-    """A file that the manifest declares and the archive lacks."""
+    """The archive lacks a file that the manifest declares."""
 
     code = "archive_missing_file"
 
 
 class TooManyEntriesError(ArchiveError):
-    """More entries than a reader accepts."""
+    """The archive has more entries than a reader accepts."""
 
     code = "archive_too_many_entries"
 
@@ -124,13 +124,13 @@ class ArchiveSizeError(ArchiveError):
 
 
 class NoSpaceError(ArchiveError):
-    """The package does not fit in the room there is."""
+    """The package does not fit in the free space."""
 
     code = "archive_no_space"
 
 
 class DigestMismatchError(PackageError):
-    """A file whose SHA-256 differs from the declared one."""
+    """The SHA-256 of a file differs from the declared one."""
 
     code = "package_digest_mismatch"
 
@@ -148,7 +148,7 @@ class SignatureMissingError(PackageError):
 
 
 class SignatureInvalidError(PackageError):
-    """The signature is malformed, or does not cover exactly the files there are."""
+    """The signature is malformed, or does not cover exactly the files of the package."""
 
     code = "signature_invalid"
 
@@ -184,52 +184,52 @@ class GoldenMismatchError(EngineError):
 
 
 class CommandError(DrupeletError):
-    """A command that cannot be read."""
+    """A command is malformed."""
 
     code = "invalid_command"
 
 
 class UnknownCommandError(CommandError):
-    """A command the device does not know."""
+    """The device does not know the command."""
 
     code = "unknown_command"
 
 
 class BusyError(CommandError):
-    """Too many commands wait already."""
+    """The queue of commands is full."""
 
     code = "device_busy"
 
 
 class UploadError(CommandError):
-    """A chunk of an upload that cannot be read or fits nowhere."""
+    """A chunk of an upload is malformed or does not continue the file."""
 
     code = "invalid_upload"
 
 
 class ProfilingUnavailableError(CommandError):
-    """A variant whose engine does not tell what each operator takes."""
+    """The variant's engine has no profiler."""
 
     code = "profiling_unavailable"
 
 
 class DesiredStateError(CommandError):
-    """A desired state that cannot be read."""
+    """A desired state is malformed."""
 
     code = "invalid_desired_state"
 
 
 class CommandFailedError(CommandError):
-    """The process that ran a command ended without an answer."""
+    """The process that ran a command ended without a result."""
 
     code = "command_failed"
 
 
 class RequestError(DrupeletError):
-    """An inference request that gets an error as its answer.
+    """An inference request is refused or failed; the error is its reply.
 
     Attributes:
-        request_id: The request's own id, once it has been read; the answer echoes it.
+        request_id: The request's id, once it has been read; the reply repeats it.
     """
 
     code = "invalid_request"
@@ -237,49 +237,49 @@ class RequestError(DrupeletError):
 
 
 class UnknownModelError(RequestError):
-    """No model of that name, or not in that version, is active."""
+    """No model of this name and version is active."""
 
     code = "unknown_model"
 
 
 class InputNameError(RequestError):
-    """An input or output that is missing, unknown or given twice."""
+    """An input or output is missing, unknown or given twice."""
 
     code = "invalid_input_name"
 
 
 class InputDatatypeError(RequestError):
-    """A tensor whose datatype is not the model's."""
+    """A tensor has a datatype that the model does not take."""
 
     code = "invalid_input_datatype"
 
 
 class InputShapeError(RequestError):
-    """A tensor whose shape the model does not take."""
+    """A tensor has a shape that the model does not take."""
 
     code = "invalid_input_shape"
 
 
 class InputDataError(RequestError):
-    """Tensor data that does not have the length or the values its header promises."""
+    """Tensor data does not have the length or the values that its header states."""
 
     code = "invalid_input_data"
 
 
 class ImageError(RequestError):
-    """An image that cannot be decoded, is too large, or a model that takes none."""
+    """An image cannot be decoded or is too large, or the model takes no images."""
 
     code = "invalid_image"
 
 
 class ContentTypeError(RequestError):
-    """A content type the contract does not know."""
+    """The contract does not define the content type."""
 
     code = "unsupported_content_type"
 
 
 class PayloadSizeError(RequestError):
-    """A payload larger than the limit."""
+    """A payload is larger than the limit."""
 
     code = "payload_too_large"
 
@@ -291,18 +291,18 @@ class OverloadedError(RequestError):
 
 
 class ExpiredError(RequestError):
-    """The request's own deadline passed before it was answered."""
+    """The request's deadline passed before the reply."""
 
     code = "expired"
 
 
 class ModelUnavailableError(RequestError):
-    """The model is known and cannot answer now."""
+    """The model is installed and cannot answer now."""
 
     code = "model_unavailable"
 
 
 class InferenceFailedError(RequestError):
-    """The engine failed, or its worker died, on this request."""
+    """The engine or its worker process failed on this request."""
 
     code = "inference_failed"

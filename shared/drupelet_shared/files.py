@@ -1,4 +1,4 @@
-"""Writes that power cannot tear: temporary file, fsync, replace, fsync of the folder."""
+"""Writes that survive a power cut: temporary file, fsync, replace, fsync of the folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 @contextmanager
 def open_atomically(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """A file to write that becomes `path` when the block ends, and vanishes when it fails."""
+    """Open a temporary file that replaces `path` when the block ends, and is removed when the block raises."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -28,7 +28,13 @@ def open_atomically(path: Path, *, mode: int = 0o644) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Replace `path` by `data` so that after a power cut it holds the old content or the new, never a part."""
+    """Replace the content of a file; after a power cut it holds the old content or the new one, never a part.
+
+    Args:
+        path: The file; its folder must exist.
+        data: The new content.
+        mode: The permissions of the file.
+    """
     with open_atomically(path, mode=mode) as file:
         file.write(data)
 

@@ -21,12 +21,12 @@ _SHA256 = re.compile(_SHA256_PATTERN)
 
 
 def is_name(value: str) -> bool:
-    """Whether it is a well-formed identifier."""
+    """Return whether a text is a well-formed identifier."""
     return _NAME.fullmatch(value) is not None
 
 
 def is_sha256(value: str) -> bool:
-    """Whether it is a SHA-256 as 64 lower-case hexadecimal digits."""
+    """Return whether a text is a SHA-256 as 64 lower-case hexadecimal digits."""
     return _SHA256.fullmatch(value) is not None
 
 
@@ -37,8 +37,11 @@ def check_name(value: str, *, what: str) -> str:
         value: The identifier to check.
         what: What it identifies, for the message: "model", "device", ...
 
+    Returns:
+        The value, unchanged.
+
     Raises:
-        InvalidValueError: It has another form.
+        InvalidValueError: The value does not have the form of an identifier.
     """
     if not is_name(value):
         raise InvalidValueError(

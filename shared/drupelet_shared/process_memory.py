@@ -1,4 +1,4 @@
-"""The memory of a process, as Linux counts it."""
+"""The memory of a process as Linux reports it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ _KIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class ProcessMemory:
-    """Resident now, resident at the most, and private writable address space (what RLIMIT_DATA limits)."""
+    """The memory of one process.
+
+    Attributes:
+        resident_bytes: Resident memory now.
+        peak_bytes: Peak resident memory.
+        data_bytes: Private writable address space, which RLIMIT_DATA limits.
+    """
 
     resident_bytes: int
     peak_bytes: int
@@ -20,9 +26,9 @@ class ProcessMemory:
 
 def read_memory(*, pid: int | None = None) -> ProcessMemory:
     """Read /proc/PID/status (proc(5)) of a process, this one by default; its "kB" are 1024 bytes."""
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for line in Path(f"/proc/{pid or 'self'}/status").read_text(encoding="ascii").splitlines():
         key, _, rest = line.partition(":")
         if key in _FIELDS:
-            found[_FIELDS[key]] = int(rest.split()[0]) * _KIB
-    return ProcessMemory(**found)
+            sizes[_FIELDS[key]] = int(rest.split()[0]) * _KIB
+    return ProcessMemory(**sizes)

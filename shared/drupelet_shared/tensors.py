@@ -65,14 +65,14 @@ class TensorSpec(BaseModel):
 
 
 def shape_matches(shape: Sequence[int], spec: Sequence[int]) -> bool:
-    """Whether a concrete shape has the rank of `spec` and equals it wherever `spec` is not variable."""
+    """Return whether a concrete shape has the rank of `spec` and equals it wherever `spec` is not variable."""
     return len(shape) == len(spec) and all(
-        size == wanted or (wanted == VARIABLE and size >= 0) for size, wanted in zip(shape, spec, strict=True)
+        size == expected or (expected == VARIABLE and size >= 0) for size, expected in zip(shape, spec, strict=True)
     )
 
 
 def count_values(specs: Sequence[TensorSpec]) -> int | None:
-    """How many values tensors of these shapes have together; None where a dimension is variable or text counts."""
+    """Return the total number of values of tensors; None if a dimension is variable or a tensor holds text."""
     if any(VARIABLE in spec.shape or spec.datatype is Datatype.BYTES for spec in specs):
         return None
     return sum(math.prod(spec.shape) for spec in specs)

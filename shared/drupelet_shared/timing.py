@@ -85,13 +85,15 @@ def percentile(ordered: Sequence[float], fraction: float) -> float:
 def percentile_interval(ordered: Sequence[float], fraction: float, *, confidence: float = CONFIDENCE) -> Interval:
     """Return the confidence interval of a percentile between two of the measured values.
 
-    Each side gives away half of what is missing from the confidence. A side for which there are too few values is open:
-    zero, or infinite.
+    Each side has half of the remaining probability. A side with too few values is open: zero, or infinite.
 
     Args:
         ordered: The measured times in milliseconds, ascending; at least one.
         fraction: The percentile, between 0 and 1.
-        confidence: How likely the interval contains the true percentile, between 0 and 1.
+        confidence: The probability that the interval contains the true percentile, between 0 and 1.
+
+    Returns:
+        The interval.
     """
     tail = (1 - confidence) / 2
     low_rank, high_rank = _rank_bounds(len(ordered), fraction, tail)

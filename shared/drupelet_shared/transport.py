@@ -12,15 +12,18 @@ if TYPE_CHECKING:
 
 
 def make_tls_context(*, ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> SSLContext:
-    """A context that checks the broker's certificate, and shows ours if there is one.
+    """Return a TLS context that checks the broker's certificate and presents a client certificate if given.
 
     Args:
-        ca_file: Who signs the broker's certificate; the system's authorities by default.
+        ca_file: The authority of the broker's certificate; the system's authorities by default.
         cert_file: The client certificate.
-        key_file: Its key.
+        key_file: The client certificate's private key.
+
+    Returns:
+        The context.
 
     Raises:
-        OSError: A file cannot be read or holds something else.
+        OSError: A file cannot be read, or is not a certificate or key in PEM.
     """
     from ssl import create_default_context  # noqa: PLC0415 - 3 MB that only TLS needs
 

@@ -37,7 +37,7 @@ def parse_bytes(value: str | int) -> int:
 
 
 def format_bytes(count: float) -> str:
-    """A size for people: "44.7 MB", in powers of 1000 as storage is sold."""
+    """Return a size for people: "44.7 MB", in powers of 1000 as storage is sold."""
     for factor, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "KB")):
         if count >= factor:
             return f"{count / factor:.1f} {unit}"

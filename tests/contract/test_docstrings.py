@@ -13,7 +13,6 @@ from support.source.tree import REPOSITORY, package_modules
 UNDONE: tuple[str, ...] = (
     "agent/drupelet_agent/",
     "host/drupelet_host/",
-    "shared/drupelet_shared/",
 )
 
 

@@ -49,8 +49,8 @@ def list_mutants(module: Path, source: str) -> Iterator[Mutant]:
         source: Its text.
 
     Yields:
-        The mutants, by operator and then by position. Left out are annotations, type aliases, log calls, and changes
-        that give the same program.
+        The mutants, by operator and then by position. Left out are annotations, type aliases, log calls, options of
+        dataclasses, and changes that give the same program.
     """
     inert = _inert_ranges(ast.parse(source))
     tree = get_ast(source)
@@ -66,14 +66,14 @@ def list_mutants(module: Path, source: str) -> Iterator[Mutant]:
 
 
 def _inert_ranges(tree: ast.Module) -> list[tuple[_Position, _Position]]:
-    """Find the parts of a module that no test can observe: annotations, type aliases and log calls."""
+    """Find what no test can observe: annotations, type aliases, log calls and options of dataclasses."""
     nodes: list[ast.expr | None] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             nodes.append(node.returns)
         elif isinstance(node, ast.arg | ast.AnnAssign):
             nodes.append(node.annotation)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith("log."):
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("log.", "dataclass")):
             nodes.append(node)
     nodes += [node.value for node in tree.body if isinstance(node, ast.Assign) and _is_type_alias(node.value)]
     return [

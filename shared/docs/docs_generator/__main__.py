@@ -1,4 +1,4 @@
-"""`python -m docs_generator` writes everything that is generated; `--check` only says what would change."""
+"""`python -m docs_generator` writes every generated document; `--check` only lists what would change."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from docs_generator.markdown import code, page, sentence, table
 
 
 def command_page(program: Program) -> str:
-    """The program, its exit codes, then each command."""
+    """Return the program, its exit codes, then each command."""
     itself = program.itself
     listed = table(
         ("command", "what it does"),

@@ -77,14 +77,14 @@ def _click_command(command: click.Command, context: click.Context) -> Command:
     with context.scope(cleanup=False):
         paragraphs = [" ".join(text.split()) for text in (command.help or "").split("\n\n")]
         about = [text for text in paragraphs if not text.startswith(_EXAMPLE)]
-        found = [_click_argument(parameter, context) for parameter in command.get_params(context)]
+        arguments = [_click_argument(parameter, context) for parameter in command.get_params(context)]
         return Command(
             name=context.command_path,
             usage=" ".join([context.command_path, *command.collect_usage_pieces(context)]),
             summary=about[0],
             paragraphs=tuple(about[1:]),
-            arguments=tuple(made for made in found if not made.names[0].startswith("-")),
-            options=tuple(made for made in found if made.names[0].startswith("-")),
+            arguments=tuple(made for made in arguments if not made.names[0].startswith("-")),
+            options=tuple(made for made in arguments if made.names[0].startswith("-")),
             examples=tuple(text.removeprefix(_EXAMPLE) for text in paragraphs if text.startswith(_EXAMPLE)),
         )
 
@@ -100,7 +100,7 @@ def _click_argument(parameter: click.Parameter, context: click.Context) -> Argum
 
 
 def _argparse_command(parser: argparse.ArgumentParser) -> Command:
-    found = [
+    arguments = [
         _argparse_argument(action, parser)
         for action in parser._actions  # noqa: SLF001 - argparse has no public way to its own arguments
         if not isinstance(action, argparse._SubParsersAction)  # noqa: SLF001 - as above
@@ -112,8 +112,8 @@ def _argparse_command(parser: argparse.ArgumentParser) -> Command:
         usage=usage,
         summary=description[:1].upper() + description[1:],
         paragraphs=(),
-        arguments=tuple(made for made in found if not made.names[0].startswith("-")),
-        options=tuple(made for made in found if made.names[0].startswith("-")),
+        arguments=tuple(made for made in arguments if not made.names[0].startswith("-")),
+        options=tuple(made for made in arguments if made.names[0].startswith("-")),
         examples=tuple(line.removeprefix(_EXAMPLE) for line in (parser.epilog or "").splitlines()),
     )
 

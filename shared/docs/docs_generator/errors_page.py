@@ -26,12 +26,12 @@ request it refuses with the same codes. A message may change from version to ver
 
 
 def error_classes() -> list[type[DrupeletError]]:
-    """Every error, in the order of the code."""
+    """Return every error, in the order of the code."""
     return list(dict.fromkeys(_below(DrupeletError)))
 
 
 def read_advice() -> dict[str, str]:
-    """What to do about each code."""
+    """Return what to do about each code."""
     return tomllib.loads(_ADVICE.read_text(encoding="utf-8"))
 
 

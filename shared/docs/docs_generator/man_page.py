@@ -21,7 +21,7 @@ _FILES = {
 
 
 def man_page(program: Program) -> str:
-    """The page, in the form that man(1) reads."""
+    """Return the page, in the form that man(1) reads."""
     return "\n".join(_lines(program)) + "\n"
 
 

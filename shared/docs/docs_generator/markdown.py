@@ -8,7 +8,7 @@ GENERATED = "<!-- Generated from the code by `make reference`: change the code. 
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; cells are Markdown."""
+    """Return a table; cells are Markdown."""
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join(f"| {' | '.join(_cell(text) for text in line)} |" for line in lines) + "\n"
 
@@ -25,7 +25,7 @@ def sentence(text: str) -> str:
 
 
 def page(*parts: str) -> str:
-    """A whole page."""
+    """Return a whole page."""
     return "\n".join([GENERATED, *parts])
 
 

@@ -19,7 +19,7 @@ of the Open Inference Protocol v2.
 
 
 def messages_page(schema: dict[str, Any]) -> str:
-    """The topics as the code builds them, then each message."""
+    """Return the topics as the code builds them, then each message."""
     topics = table(("topic", "what"), ((code(topic), what) for topic, what in _topics()))
     parts = [object_part(name, value) for name, value in schema["$defs"].items() if value]
     return page("# Topics and messages\n", _INTRO, "## Topics\n", topics, *parts)
@@ -41,7 +41,7 @@ def _topics() -> Iterator[tuple[str, str]]:
 
 
 def _calls(method: Callable[..., object]) -> list[list[str]]:
-    """The arguments' names with which a method can be called: those it needs, and all."""
+    """Return the arguments' names with which a method can be called: those it needs, and all."""
     _, *parameters = inspect.signature(method).parameters.values()
     needed = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
     everything = [parameter.name for parameter in parameters]

@@ -19,7 +19,7 @@ DOCS = ROOT / "shared/docs"
 
 
 def make_outputs() -> dict[Path, str]:
-    """Every generated file."""
+    """Return every generated file."""
     schemas = {**{name: make_schema(name) for name in SCHEMAS}, "agent": config_schema()}
     programs = (host_program(), agent_program())
     return {

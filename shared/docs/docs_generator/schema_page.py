@@ -15,7 +15,7 @@ _REFERENCE = "#/$defs/"
 
 
 def toml_page(schema: Schema, *, title: str, file: str, command: str) -> str:
-    """A TOML document: the keys of the top level, then each section under its path."""
+    """Return a TOML document: the keys of the top level, then each section under its path."""
     intro = (
         f"{schema['description']} The same as a JSON Schema: [{file}.schema.json](../schemas/{file}.schema.json), or "
         f"`{_schema_command(command, file)}`. A key without a default is left out where it is not needed.\n"
@@ -36,7 +36,7 @@ def toml_page(schema: Schema, *, title: str, file: str, command: str) -> str:
 
 
 def json_page(schema: Schema, *, title: str) -> str:
-    """A JSON document: its keys, then those of each kind of object in it."""
+    """Return a JSON document: its keys, then those of each kind of object in it."""
     intro = (
         f"{schema['description']} The normative description is [the package format](../package-format.md); the same as "
         "a JSON Schema: [manifest.schema.json](../schemas/manifest.schema.json), or `drupelet schema manifest`.\n"
@@ -48,7 +48,7 @@ def json_page(schema: Schema, *, title: str) -> str:
 
 
 def object_part(name: str, schema: Schema) -> str:
-    """One kind of object or of value under a heading."""
+    """Return one kind of object or of value under a heading."""
     heading = f"## {name}\n\n{schema['description']}\n"
     if "enum" in schema:
         return f"{heading}\nOne of {', '.join(code(value) for value in schema['enum'])}.\n"
@@ -62,15 +62,15 @@ def _schema_command(command: str, file: str) -> str:
 def _sections(schema: Schema, definitions: dict[str, Schema], *, path: str) -> Iterator[tuple[str, Schema]]:
     yield path, schema
     for name, value in schema["properties"].items():
-        found = _section(value)
-        if found is not None:
-            level, reference = found
+        section = _section(value)
+        if section is not None:
+            level, reference = section
             below = f"{path}.{name}".strip(".") + level
             yield from _sections(definitions[reference], definitions, path=below)
 
 
 def _section(value: Schema) -> tuple[str, str] | None:
-    """The definition of a table, with the level that a table of tables adds; None if the value is no table."""
+    """Return the definition of a table, with the level that a table of tables adds; None if the value is no table."""
     if "$ref" in value:
         return "", value["$ref"].removeprefix(_REFERENCE)
     below = value.get("additionalProperties") or next(iter(value.get("patternProperties", {}).values()), None)

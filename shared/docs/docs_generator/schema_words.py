@@ -21,7 +21,7 @@ _PLURAL = {"text": "texts", "integer": "integers", "number": "numbers", "a name"
 
 
 def words_for(schema: Schema, *, definitions: dict[str, Schema] | None) -> str:
-    """One phrase for what is allowed.
+    """Return one phrase for what is allowed.
 
     Args:
         schema: A part of a schema.

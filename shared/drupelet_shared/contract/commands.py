@@ -1,4 +1,4 @@
-"""What `command/<name>` takes and answers: one request and one result for each name."""
+"""The messages of `command/<name>`: one request and one result for each command."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ Release = Annotated[int, Field(ge=1)]
 
 
 class _Message(BaseModel):
-    # A newer peer may say more than this reader knows.
+    # A newer peer may send fields that this version does not know.
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     def to_bytes(self) -> bytes:
-        """The payload, UTF-8 JSON."""
+        """Return the MQTT payload, UTF-8 JSON."""
         return self.model_dump_json(exclude_none=True).encode()
 
 
 class InstallRequest(_Message):
-    """`command/install`: take a package from where it is, and make it the active release of its model.
+    """`command/install`: fetch a package and make it the active release of its model.
 
     Attributes:
-        source: `upload:<SHA-256 of the file>`, an `https://` URL, or a `file:///` URL: a file that is on the device.
-        model: The model it must be of; any by default.
-        version: The version it must have; any by default.
-        digest: The package digest it must have; any by default.
-        activate: False verifies and measures it and leaves it beside the active release, for `activate`.
+        source: `upload:<SHA-256 of the file>`, an `https://` URL, or a `file:///` URL of a file on the device.
+        model: The model that the package must contain; any by default.
+        version: The version that the package must have; any by default.
+        digest: The digest that the package must have; any by default.
+        activate: False verifies, measures and stages the package; `activate` makes it active later.
     """
 
     source: Source
@@ -59,7 +59,7 @@ class ActivateRequest(_Message):
 
     Attributes:
         model: The model.
-        release: Which; the newest by default.
+        release: The release to activate; the newest by default.
     """
 
     model: Name
@@ -71,8 +71,8 @@ class RollBackRequest(_Message):
 
     Attributes:
         model: The model.
-        from_release: The active release as the sender knows it; another one is refused, so that a command that is
-            delivered twice goes back once.
+        from_release: The active release that the sender expects; the command is refused if another one is active, so
+            that a command that is delivered twice rolls back once.
     """
 
     model: Name
@@ -80,7 +80,7 @@ class RollBackRequest(_Message):
 
 
 class RemoveRequest(_Message):
-    """`command/remove`: serve a model no longer and free its packages.
+    """`command/remove`: stop serving a model and delete its packages.
 
     Attributes:
         model: The model.
@@ -94,7 +94,7 @@ class ListRequest(_Message):
 
 
 class TuneRequest(_Message):
-    """`command/tune`: measure the active release again and give it the plan that follows.
+    """`command/tune`: measure the active release again and update its plan.
 
     Attributes:
         model: The model.
@@ -104,12 +104,12 @@ class TuneRequest(_Message):
 
 
 class ProfileRequest(_Message):
-    """`command/profile`: measure what each operator takes, in a worker beside those that serve.
+    """`command/profile`: measure the time of each operator, in a separate worker process.
 
     Attributes:
         model: The model.
-        variant: A variant of its active release; the one that is served by default.
-        runs: Inferences that are recorded; fewer of a model with very many operators.
+        variant: A variant of its active release; by default the one that is served.
+        runs: Inferences to record; fewer for a model with very many operators.
     """
 
     model: Name
@@ -118,14 +118,14 @@ class ProfileRequest(_Message):
 
 
 class CommandProgress(_Message):
-    """One step of a command that is under way; any number of them come before the result or the error.
+    """One step of a running command; any number of them precede the result or the error.
 
     Attributes:
-        command: Its name.
-        stage: What has been reached.
+        command: The command's name.
+        stage: The stage that was reached.
         detail: For people.
-        done_bytes: With `fetching`: how much is there.
-        total_bytes: With `fetching`: how much there will be, if the server tells.
+        done_bytes: For `fetching`: bytes received.
+        total_bytes: For `fetching`: the size, if the server states it.
     """
 
     command: str
@@ -143,7 +143,7 @@ class InstalledRelease(_Message):
         version: For people.
         release: The number that only grows.
         digest: Of the package.
-        variant: The one that is chosen on this device.
+        variant: The variant that this device chose.
         plan: How it runs.
         signed_by: The id of the key that signed it; absent where signatures are not checked.
     """
@@ -158,14 +158,14 @@ class InstalledRelease(_Message):
 
 
 class InstalledModel(_Message):
-    """What a device's store holds of one model.
+    """The releases of one model in a device's store.
 
     Attributes:
         model: The model.
         highest_release: The highest this device has activated; lower ones are refused.
         active: The release that answers.
-        previous: The one a roll back brings back.
-        staged: One that waits for `activate`.
+        previous: The release that a roll back activates.
+        staged: The release that waits for `activate`.
         changes: The latest changes, the oldest first.
     """
 
@@ -182,7 +182,7 @@ class InstalledModels(_Message):
 
     Attributes:
         models: What is installed.
-        free_bytes: Where packages are kept.
+        free_bytes: Free space where packages are stored.
     """
 
     models: tuple[InstalledModel, ...]
@@ -195,7 +195,7 @@ class Removed(_Message):
     Attributes:
         model: The model.
         release: The one that was active.
-        freed_bytes: What its packages took.
+        freed_bytes: The size of the deleted packages.
     """
 
     model: Name
@@ -204,16 +204,16 @@ class Removed(_Message):
 
 
 class OperatorTime(_Message):
-    """What one operator takes of one inference, on average.
+    """The mean time of one operator in an inference.
 
     Attributes:
         name: The operator's name in the graph that the engine runs, after its optimisations.
         type: What it computes, as the engine calls it.
-        output: Type and shape of what it gives, where the engine tells.
+        output: Type and shape of its output, where the engine reports them.
         calls: How often it runs in one inference.
-        mean_ms: All calls together, with the operators inside of it.
+        mean_ms: All calls together, including the operators inside it.
         self_ms: The same without those inside.
-        parent: The position of the operator whose subgraph it is in; absent at the top.
+        parent: The position of the operator that contains it in a subgraph; absent at the top level.
     """
 
     name: str
@@ -233,7 +233,7 @@ class ProfileReport(_Message):
         version: For people.
         release: The active one.
         variant: The one that was profiled.
-        engine: What ran it.
+        engine: The engine that ran it.
         engine_version: Its version.
         threads: Threads it had.
         runs: Inferences that were recorded.

@@ -1,4 +1,4 @@
-"""How packages get to a device: the state of an upload, and the desired state with what has become of it."""
+"""Messages about packages on their way to a device: uploads, desired states and delivery states."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Source = Annotated[
 
 
 def shown_source(source: str) -> str:
-    """A source as it may be logged and told: without a URL's query, in which signatures and tokens stand."""
+    """Return a source without the query of a URL, which may contain tokens: the form for logs and messages."""
     return source.partition("?")[0]
 
 
 class _Message(BaseModel):
-    # A newer peer may say more than this reader knows.
+    # A newer peer may send fields that this version does not know.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     def to_bytes(self) -> bytes:
-        """The payload, UTF-8 JSON."""
+        """Return the MQTT payload, UTF-8 JSON."""
         return self.model_dump_json(exclude_none=True).encode()
 
 
@@ -42,8 +42,8 @@ class UploadState(_Message):
     Attributes:
         digest: The SHA-256 of the file.
         size_bytes: The file's size.
-        received_bytes: How much the device has, from the beginning; the next chunk starts there.
-        chunk_offset: Where the chunk started that this answers; absent where it had none.
+        received_bytes: Bytes that the device has from the start of the file; the offset of the next chunk.
+        chunk_offset: The offset of the chunk that this answers; absent where it had none.
     """
 
     digest: Sha256
@@ -53,17 +53,17 @@ class UploadState(_Message):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the device has all of it."""
+        """Whether the device has the whole file."""
         return self.received_bytes == self.size_bytes
 
     @property
     def has_gap(self) -> bool:
-        """Whether the chunk this answers came before one that should have come first."""
+        """Whether the answered chunk starts beyond the bytes received: a chunk before it is missing."""
         return self.chunk_offset is not None and self.chunk_offset > self.received_bytes
 
 
 class DesiredState(_Message):
-    """`models/<model>/desired`, retained: which package of the model a device is to run, and where it is.
+    """`models/<model>/desired`, retained: which package of the model a device must run, and where to fetch it.
 
     Attributes:
         version: The version it must have.
@@ -83,7 +83,7 @@ class DesiredState(_Message):
 
 
 class DeliveryState(_Message):
-    """`models/<model>/delivery`, retained: how far the device is with the desired state.
+    """`models/<model>/delivery`, retained: the progress of the device towards the desired state.
 
     Attributes:
         model: The model.
@@ -91,12 +91,12 @@ class DeliveryState(_Message):
         version: As desired.
         digest: As desired.
         source: As desired, without the query of a URL.
-        stage: While it is installed, the latest stage, as commands tell them.
-        done_bytes: While it is fetched, how much is there.
-        total_bytes: While it is fetched, how much there will be.
-        failures: Tries that failed since this was desired.
-        retry_in_s: Seconds from the failure to the next try; absent if there will be none.
-        error: What went wrong last.
+        stage: While it is installed, the latest stage, as in `CommandProgress`.
+        done_bytes: While it is fetched, bytes received.
+        total_bytes: While it is fetched, the size.
+        failures: Failed attempts since this state was desired.
+        retry_in_s: Seconds from the failure to the next attempt; absent if there will be none.
+        error: The latest error.
         code: Its stable code.
     """
 

@@ -1,4 +1,4 @@
-"""The JSON the agent publishes: birth and will, model state, telemetry, and errors as replies."""
+"""The JSON documents that the agent publishes: status, model state, telemetry, events and error replies."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from drupelet_shared.tensors import TensorSpec
 
 
 class _Message(BaseModel):
-    # A newer agent may say more than this reader knows.
+    # A newer agent may send fields that this version does not know.
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     def to_bytes(self) -> bytes:
-        """The payload, UTF-8 JSON."""
+        """Return the MQTT payload, UTF-8 JSON."""
         return self.model_dump_json(exclude_none=True).encode()
 
 
@@ -24,9 +24,10 @@ class DeviceStatus(_Message):
     """`status`: the birth message and the last will.
 
     Attributes:
-        state: "offline" comes from the last will, or from a farewell.
+        state: "offline" comes from the last will, or from the agent when it stops.
         device: Its name.
-        session: New for each run of the agent; birth and will share it, so that a stale will is told from a new birth.
+        session: A new identifier for each run of the agent, the same in birth and will: it tells a late will from the
+            will of this run.
         agent_version: The agent's.
     """
 
@@ -37,21 +38,21 @@ class DeviceStatus(_Message):
 
 
 class Plan(_Message):
-    """How the device runs a model, what was measured of it, and why it was chosen.
+    """How the device runs a model, what it measured, and why it chose this plan.
 
     Attributes:
-        engine: What runs the variant.
+        engine: The engine that runs the variant.
         threads: Threads of each instance.
-        instances: Worker processes that take from the model's one queue.
-        memory_budget_bytes: What all instances together may allocate.
+        instances: Worker processes that share the model's queue.
+        memory_budget_bytes: Memory that all instances together may allocate.
         p50_ms: The median of an inference, as measured on the device.
         p99_ms: The 99th percentile, with all instances at work.
-        footprint_bytes: What all instances together held at the most while they were measured.
+        footprint_bytes: Peak memory of all instances together during the measurement.
         reason: Why this plan was chosen.
-        objective: What the choice was for: the lowest p99, or the most inferences per second.
-        p99_bound_ms: The bound on p99 that went with `throughput`.
+        objective: What the plan was chosen for: the lowest p99, or the most inferences per second.
+        p99_bound_ms: The bound on p99 for the objective `throughput`.
         throughput_per_s: Inferences per second with all instances at work; absent in plans of older agents.
-        cores: The cores the model could use when it was measured; absent in plans of older agents.
+        cores: Cores available to the model when it was measured; absent in plans of older agents.
     """
 
     engine: str
@@ -77,9 +78,9 @@ class PlanChange(_Message):
     Attributes:
         at: By the device's clock, which may be wrong without a network.
         what: The kind of change.
-        release: The release that runs since.
+        release: The release that runs from then on.
         runs: The plan, in words.
-        why: What led to it.
+        why: The reason for the change.
     """
 
     at: datetime
@@ -127,12 +128,12 @@ class Percentiles(_Message):
     """A latency distribution over one telemetry window, in milliseconds.
 
     Attributes:
-        count: How many requests it is over.
+        count: Number of requests.
         p50_ms: The median.
         p90_ms: The 90th percentile.
         p95_ms: The 95th percentile.
         p99_ms: The 99th percentile.
-        max_ms: The longest, exact.
+        max_ms: The maximum, exact.
     """
 
     count: int
@@ -150,9 +151,9 @@ class ModelTelemetry(_Message):
         model: Its name.
         version: The one that answered.
         variant: The one that ran.
-        window_s: How long the window was.
+        window_s: Length of the window in seconds.
         outcomes: How many requests ended with "ok" and with each error code in the window.
-        totals: The same since the agent began to serve the model.
+        totals: The same counts since the agent started to serve the model.
         queue: Waiting for a worker.
         decode: Reading the request.
         inference: In the engine.
@@ -174,12 +175,12 @@ class ModelTelemetry(_Message):
 
 
 class WorkerMemory(_Message):
-    """What one worker process holds.
+    """The memory of one worker process.
 
     Attributes:
         pid: The process.
         resident_bytes: Its resident memory.
-        model: What it runs; absent while its release arrives or leaves.
+        model: The model it runs; absent while its release starts or stops.
     """
 
     pid: int
@@ -188,7 +189,7 @@ class WorkerMemory(_Message):
 
 
 class DeviceTelemetry(_Message):
-    """`telemetry/device`; what the device does not tell is absent.
+    """`telemetry/device`; values that the device does not provide are absent.
 
     Attributes:
         device: Its name.
@@ -204,7 +205,7 @@ class DeviceTelemetry(_Message):
         throttling: The firmware's flags that are set; those ending in `_occurred` were set since the device booted.
         clock_mhz: Of the processor, now.
         disk_free_bytes: Where the packages are.
-        dropped_messages: Telemetry and events given up since the agent started, as they waited too long.
+        dropped_messages: Telemetry and events discarded since the agent started, because they waited too long.
     """
 
     device: Name
@@ -224,16 +225,16 @@ class DeviceTelemetry(_Message):
 
 
 class Event(_Message):
-    """`event`: a number of the device, or of one model, went beyond its limit, or came back.
+    """`event`: a value of the device or of a model exceeded its limit, or is back within it.
 
     Attributes:
         device: Its name.
-        kind: Which number; `reply` counts the replies that the broker did not accept.
-        state: "raised" when it went beyond, "cleared" when it came back.
-        value: The number.
-        limit: What it is measured against.
+        kind: Which value; `reply` counts the replies that the broker did not accept.
+        state: "raised" when it exceeded the limit, "cleared" when it is back within it.
+        value: The value.
+        limit: The limit.
         message: For people.
-        model: Whose number it is, where it is a model's.
+        model: The model whose value it is; absent for values of the device.
     """
 
     device: Name

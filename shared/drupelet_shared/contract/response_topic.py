@@ -7,8 +7,8 @@ import re
 from drupelet_shared.contract.topics import DEFAULT_PREFIX, DeviceTopics
 from drupelet_shared.errors import RequestError
 
-# Brokers end the connection of whoever publishes on a topic beyond their limits: mosquitto 2 allows 200 levels, EMQX 5
-# allows 128, and AWS IoT Core counts bytes.
+# Brokers end the connection of a client that publishes on a topic beyond their limits: mosquitto 2 allows 200 levels,
+# EMQX 5 allows 128, and AWS IoT Core counts bytes.
 MAX_TOPIC_BYTES = 1024
 MAX_TOPIC_LEVELS = 64
 # Home Assistant's discovery topics, under its default prefix.

@@ -88,17 +88,17 @@ class _TomlGenerator(_Generator):
 
 
 def toml_schema(model: type[BaseModel], *, title: str) -> dict[str, Any]:
-    """The schema of a TOML document that `model` validates."""
+    """Return the schema of a TOML document that `model` validates."""
     return _finished(model.model_json_schema(schema_generator=_TomlGenerator), title=title)
 
 
 def json_schema(model: type[BaseModel], *, title: str) -> dict[str, Any]:
-    """The schema of a JSON document that `model` validates."""
+    """Return the schema of a JSON document that `model` validates."""
     return _finished(model.model_json_schema(schema_generator=_Generator), title=title)
 
 
 def json_schemas(models: Mapping[str, type[BaseModel]], *, title: str) -> dict[str, Any]:
-    """One document with the schemas of several models, each under `$defs`; it accepts what any of them accepts."""
+    """Return one document with the schemas of several models under `$defs`; it accepts what any of them accepts."""
     _, made = models_json_schema(
         [(model, "validation") for model in models.values()], title=title, schema_generator=_Generator
     )
@@ -107,20 +107,20 @@ def json_schemas(models: Mapping[str, type[BaseModel]], *, title: str) -> dict[s
 
 
 def models_of(*modules: ModuleType) -> dict[str, type[BaseModel]]:
-    """The public models that modules define, by name and in the order of the code."""
+    """Return the public models that modules define, by name and in the order of the code."""
     return {
-        name: found
+        name: member
         for module in modules
-        for name, found in vars(module).items()
-        if isinstance(found, type)
-        and issubclass(found, BaseModel)
-        and found.__module__ == module.__name__
+        for name, member in vars(module).items()
+        if isinstance(member, type)
+        and issubclass(member, BaseModel)
+        and member.__module__ == module.__name__
         and not name.startswith("_")
     }
 
 
 def schema_text(schema: Mapping[str, Any]) -> str:
-    """A schema as it is published: the keys in the order of the code."""
+    """Return a schema as it is published: the keys in the order of the code."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The topics of the MQTT contract, version 1: built and parsed here and nowhere else."""
+"""The topics of the MQTT contract, version 1. No other module builds or parses a topic."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from drupelet_shared.errors import InvalidValueError
 from drupelet_shared.names import NAME_PATTERN, check_name, is_name, is_sha256
 
 DEFAULT_PREFIX = "drupelet/v1"
-# Levels that stand where devices' names do.
+# Topic levels at the position of a device name that mean something else.
 _RESERVED = {"pool", "clients"}
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceTopic:
-    """What `infer/<model>[/<version>]` addresses."""
+    """The model and version that an `infer/<model>[/<version>]` topic addresses."""
 
     model: str
     version: str | None
@@ -27,9 +27,18 @@ class DeviceTopics:
     """The topics of one device under `<prefix>/<device>`."""
 
     def __init__(self, device: str, *, prefix: str = DEFAULT_PREFIX) -> None:
+        """Build the topics of a device.
+
+        Args:
+            device: The device's name, one topic level.
+            prefix: The levels before it.
+
+        Raises:
+            InvalidValueError: The name has another form, or is reserved for pools or clients.
+        """
         self.device = check_name(device, what="device")
         if device in _RESERVED:
-            raise InvalidValueError(f"device name {device!r}: stands for something else in the topics")
+            raise InvalidValueError(f"device name {device!r}: is reserved in the topics")
         self.prefix = prefix.strip("/")
         self.base = f"{self.prefix}/{device}"
 
@@ -50,12 +59,12 @@ class DeviceTopics:
 
     @property
     def event(self) -> str:
-        """Limits that were crossed."""
+        """Events: a limit was exceeded, or a value is back within it."""
         return f"{self.base}/event"
 
     @property
     def echo(self) -> str:
-        """Where `drupelet-agent doctor` sends itself a few messages."""
+        """The topic on which `drupelet-agent doctor` measures the round trip to the broker."""
         return f"{self.base}/echo"
 
     @property
@@ -64,82 +73,91 @@ class DeviceTopics:
         return f"{self.base}/command/+"
 
     def command(self, name: str) -> str:
-        """Where a command is sent."""
+        """Return the topic of a command."""
         return f"{self.base}/command/{check_name(name, what='command')}"
 
     def command_result(self, name: str) -> str:
-        """Where the answers to a command go when it names no Response Topic."""
+        """Return the topic of a command's answers when the command has no Response Topic."""
         return f"{self.base}/command/{name}/result"
 
     @property
     def upload_filter(self) -> str:
-        """The subscription that receives every upload's chunks."""
+        """The subscription that receives the chunks of every upload."""
         return f"{self.base}/upload/+"
 
     def upload(self, digest: str) -> str:
-        """Where the chunks of the file of that SHA-256 are sent."""
+        """Return the topic for the chunks of the file with this SHA-256."""
         return f"{self.base}/upload/{digest}"
 
     def upload_state(self, digest: str) -> str:
-        """Where the answers to chunks go when they name no Response Topic."""
+        """Return the topic of the answers to chunks that have no Response Topic."""
         return f"{self.base}/upload/{digest}/state"
 
     def infer(self, model: str, version: str | None = None) -> str:
-        """Where requests for a model are sent."""
+        """Return the topic of inference requests for a model."""
         return _infer_topic(self.base, model, version)
 
     def result(self, model: str) -> str:
-        """Where replies go when the request names no Response Topic."""
+        """Return the topic of replies to requests that have no Response Topic."""
         return f"{self.base}/result/{model}"
 
     def model_state(self, model: str) -> str:
-        """Retained: what the device runs for this model."""
+        """Return the retained topic of a model's state on this device."""
         return f"{self.base}/models/{model}/state"
 
     @property
     def desired_filter(self) -> str:
-        """The subscription that receives what every model should be."""
+        """The subscription that receives the desired state of every model."""
         return f"{self.base}/models/+/desired"
 
     def desired(self, model: str) -> str:
-        """Retained: which package of this model the device is to run."""
+        """Return the retained topic of a model's desired state."""
         return f"{self.base}/models/{check_name(model, what='model')}/desired"
 
     def delivery(self, model: str) -> str:
-        """Retained: how far the device is with what is desired of this model."""
+        """Return the retained topic of a model's delivery state: the progress towards its desired state."""
         return f"{self.base}/models/{model}/delivery"
 
     def model_telemetry(self, model: str) -> str:
-        """Latency and counts of one model."""
+        """Return the topic of a model's latency and request counts."""
         return f"{self.base}/telemetry/models/{model}"
 
     def parse_infer(self, topic: str) -> InferenceTopic | None:
-        """The model and version a request topic addresses; None if it is not one of this device."""
+        """Return the model and version that a request topic addresses; None for any other topic."""
         return _parse_infer(topic, self.base)
 
     def parse_desired(self, topic: str) -> str | None:
-        """The model a desired state is about; None if it is no such topic of this device."""
+        """Return the model whose desired state this topic carries; None for any other topic."""
         head, tail = f"{self.base}/models/", "/desired"
         model = topic.removeprefix(head).removesuffix(tail)
         return model if topic == f"{head}{model}{tail}" and is_name(model) else None
 
     def parse_upload(self, topic: str) -> str | None:
-        """The digest of the file an upload topic addresses; None if it is no such topic of this device."""
+        """Return the digest of the file that an upload topic addresses; None for any other topic."""
         head = f"{self.base}/upload/"
         digest = topic.removeprefix(head)
         return digest if topic.startswith(head) and is_sha256(digest) else None
 
     def parse_command(self, topic: str) -> str | None:
-        """The name of the command a topic addresses; None if it is no command to this device."""
+        """Return the name of the command that a topic addresses; None for any other topic."""
         head = f"{self.base}/command/"
         name = topic.removeprefix(head)
         return name if topic.startswith(head) and name and "/" not in name else None
 
 
 class PoolTopics:
-    """The topics of a pool of devices, which share the requests that are sent there."""
+    """The topics of a pool: a group of devices that share its requests."""
 
     def __init__(self, pool: str, *, prefix: str = DEFAULT_PREFIX) -> None:
+        """Build the topics of a pool.
+
+        Args:
+            pool: The pool's name, one topic level.
+            prefix: The levels before it.
+
+        Raises:
+            InvalidValueError: The name has another form.
+        """
         self.pool = check_name(pool, what="pool")
         self.base = f"{prefix.strip('/')}/pool/{pool}"
 
@@ -149,14 +167,24 @@ class PoolTopics:
         return f"$share/{self.pool}/{self.base}/infer/+", f"$share/{self.pool}/{self.base}/infer/+/+"
 
     def infer(self, model: str, version: str | None = None) -> str:
-        """Where requests for a model are sent."""
+        """Return the topic of inference requests for a model."""
         return _infer_topic(self.base, model, version)
 
 
 class MemberTopics(DeviceTopics):
-    """The topics of a device as a member of pools: the requests it takes are those to its pools."""
+    """The topics of a device as a member of pools: `parse_infer` accepts requests to its pools."""
 
     def __init__(self, device: str, *, prefix: str = DEFAULT_PREFIX, pools: Sequence[str]) -> None:
+        """Build the topics of a pool member.
+
+        Args:
+            device: The device's name.
+            prefix: The levels before it.
+            pools: The names of its pools.
+
+        Raises:
+            InvalidValueError: A name has another form, or the device's name is reserved.
+        """
         super().__init__(device, prefix=prefix)
         self._members = [PoolTopics(pool, prefix=prefix) for pool in pools]
 
@@ -166,9 +194,9 @@ class MemberTopics(DeviceTopics):
         return tuple(one for pool in self._members for one in pool.shared_filters)
 
     def parse_infer(self, topic: str) -> InferenceTopic | None:
-        """The model and version a request to one of the pools addresses; None if it is none."""
-        found = (_parse_infer(topic, pool.base) for pool in self._members)
-        return next((one for one in found if one is not None), None)
+        """Return the model and version that a request to one of the pools addresses; None for any other topic."""
+        parsed = (_parse_infer(topic, pool.base) for pool in self._members)
+        return next((address for address in parsed if address is not None), None)
 
 
 def _infer_topic(base: str, model: str, version: str | None) -> str:
@@ -205,7 +233,13 @@ _ANNOUNCEMENTS: tuple[tuple[AnnouncementKind, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """Who says what: the parts of a topic on which a device tells of itself; `model` only where it is about one."""
+    """The parts of a topic on which a device reports about itself.
+
+    Attributes:
+        kind: The kind of message.
+        device: The device that published it.
+        model: The model it is about; None where it is about the device.
+    """
 
     kind: AnnouncementKind
     device: str
@@ -213,9 +247,14 @@ class Announcement:
 
 
 class FleetTopics:
-    """What all devices under one prefix tell of themselves, without the requests and replies that pass there."""
+    """The topics on which all devices under one prefix report about themselves, without requests and replies."""
 
     def __init__(self, *, prefix: str = DEFAULT_PREFIX) -> None:
+        """Build the filters and patterns of a prefix.
+
+        Args:
+            prefix: The levels before the names of devices.
+        """
         self._prefix = prefix.strip("/")
         head = re.escape(self._prefix)
         parts = {"device": f"(?P<device>{_LEVEL})", "model": f"(?P<model>{_LEVEL})"}
@@ -223,12 +262,12 @@ class FleetTopics:
 
     @property
     def filters(self) -> tuple[str, ...]:
-        """The subscriptions that receive all of it."""
+        """The subscriptions that receive all these messages."""
         return tuple(f"{self._prefix}/{form.format(device='+', model='+')}" for _, form in _ANNOUNCEMENTS)
 
     def parse(self, topic: str) -> Announcement | None:
-        """Who says what on a topic; None if it is none of these."""
+        """Return the parts of a topic; None for a topic of another kind."""
         for kind, pattern in self._patterns:
-            if found := pattern.fullmatch(topic):
-                return Announcement(kind, **found.groupdict())
+            if match := pattern.fullmatch(topic):
+                return Announcement(kind, **match.groupdict())
         return None

@@ -19,7 +19,7 @@ HEADER_LENGTH_PROPERTY = "Inference-Header-Content-Length"
 CODE_PROPERTY = "code"
 # The value of `code` in a reply that is not an error.
 OK_CODE = "ok"
-# The value of `code` in a message that tells how far a command is.
+# The value of `code` in a progress message of a command.
 PROGRESS_CODE = "progress"
 # A command is a few names; what is longer is refused unread.
 MAX_COMMAND_BYTES = 64 * 2**10
@@ -38,7 +38,7 @@ PEEKED_BYTES = 2048
 
 
 def sniff_content_type(payload: bytes | memoryview) -> str:
-    """The content type of a payload that names none, as MQTT 3.1.1 cannot; binary tensors are never guessed.
+    """Return the content type of a payload that names none, as MQTT 3.1.1 cannot; binary tensors are never guessed.
 
     Raises:
         ContentTypeError: It is not a PNG, a JPEG or a JSON object.
@@ -57,7 +57,7 @@ def sniff_content_type(payload: bytes | memoryview) -> str:
 
 
 def parse_content_type(content_type: str) -> str:
-    """The media type in lower case without its parameters, such as `; charset=utf-8`.
+    """Return the media type in lower case without its parameters, such as `; charset=utf-8`.
 
     Raises:
         ContentTypeError: The contract does not know it.
@@ -69,7 +69,7 @@ def parse_content_type(content_type: str) -> str:
 
 
 def peek_id(payload: bytes | memoryview) -> str | None:
-    """The id of a request that is refused unread: None unless it is the first member of the JSON object."""
+    """Return the id of a request that is refused unread: None unless it is the first member of the JSON object."""
     match = _LEADING_ID.match(bytes(payload[:PEEKED_BYTES]))
     if match is None:
         return None
@@ -83,7 +83,7 @@ def peek_id(payload: bytes | memoryview) -> str | None:
 
 
 def encode_error(error: DrupeletError, *, request_id: str | None) -> bytes:
-    """The JSON body of a reply that refuses a request; very long texts are cut."""
+    """Return the JSON body of a reply that refuses a request; very long texts are cut."""
     text = str(error)
     if len(text) > _MAX_ERROR_CHARACTERS:
         text = text[:_MAX_ERROR_CHARACTERS] + "…"

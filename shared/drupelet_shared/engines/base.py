@@ -1,4 +1,4 @@
-"""What an engine and a loaded model are to the rest of the code."""
+"""The protocols of an engine and of a session, a model loaded in an engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Tensors = Mapping[str, Array]
 
 
 class Session(Protocol):
-    """A model loaded in an engine; not safe to run from two threads at once."""
+    """A model loaded in an engine. It must not run in two threads at once."""
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -31,10 +31,13 @@ class Session(Protocol):
 
         Args:
             inputs: One array for each input, of its datatype and shape.
-            outputs: Names of the outputs wanted.
+            outputs: Names of the outputs to compute.
+
+        Returns:
+            One array for each name in `outputs`.
 
         Raises:
-            InferenceFailedError: The engine refused or failed.
+            InferenceFailedError: The engine refused the inputs or failed.
             MemoryError: The process may not allocate what the inference needs.
         """
 
@@ -44,7 +47,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """The name variants refer to it by."""
+        """The engine's name, as variants in a manifest state it."""
 
     @property
     def version(self) -> str:
@@ -55,7 +58,10 @@ class Engine(Protocol):
 
         Args:
             path: The file.
-            threads: How many threads one inference may use.
+            threads: Threads of one inference.
+
+        Returns:
+            The loaded model.
 
         Raises:
             ModelLoadError: The runtime cannot load the file.
@@ -64,7 +70,7 @@ class Engine(Protocol):
 
 
 def example_inputs(specs: Sequence[TensorSpec], *, variable: int = 1) -> dict[str, Array]:
-    """Zero-filled arrays of the specs' datatypes and shapes, each variable dimension set to `variable`."""
+    """Return zero-filled arrays for the specs, with each variable dimension set to `variable`."""
     return {
         spec.name: np.zeros([variable if size < 0 else size for size in spec.shape], dtype=NUMPY_DTYPE[spec.datatype])
         for spec in specs

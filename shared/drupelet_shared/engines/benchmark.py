@@ -1,4 +1,4 @@
-"""Timing a session the same way on the host and on the device."""
+"""The timing loop for sessions, the same on the host and on the device."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def time_session(session: Session, inputs: Tensors, *, warmup: int, runs: int, m
         inputs: One input set, used for every run.
         warmup: Runs that are not counted, first.
         runs: Runs that are counted.
-        max_seconds: The longest time for each of the two; each makes at least one run.
+        max_seconds: Time limit of each of the two phases; each makes at least one run.
 
     Returns:
-        Percentiles and mean.
+        Percentiles and mean of the counted runs.
     """
     return summarize(measure_times(session, inputs, warmup=warmup, runs=runs, max_seconds=max_seconds))
 
@@ -33,7 +33,7 @@ def measure_times(session: Session, inputs: Tensors, *, warmup: int, runs: int, 
         inputs: One input set, used for every run.
         warmup: Runs that are not counted, first.
         runs: Runs that are counted.
-        max_seconds: The longest time for each of the two; each makes at least one run.
+        max_seconds: Time limit of each of the two phases; each makes at least one run.
 
     Returns:
         The time of each counted run in milliseconds.

@@ -39,7 +39,12 @@ class LiteRtEngine:
         return str(runtime.__version__)
 
     def load(self, path: Path, *, threads: int) -> LiteRtSession:
-        """Load a model file; see `Engine.load`."""
+        """Load a model file; see `Engine.load`.
+
+        Raises:
+            ModelLoadError: LiteRT cannot load the file.
+            MemoryError: The process may not allocate what the model needs.
+        """
         try:
             interpreter = Interpreter(model_path=str(path), num_threads=threads)
             interpreter.allocate_tensors()
@@ -50,9 +55,17 @@ class LiteRtEngine:
 
 
 class LiteRtSession:
-    """One model in LiteRT; it goes by the names of its signature, or by those of its tensors if it has none."""
+    """One model in LiteRT, with the tensor names of its signature, or of the graph where it has no signature."""
 
     def __init__(self, interpreter: Interpreter) -> None:
+        """Wrap an interpreter.
+
+        Args:
+            interpreter: The loaded model, its tensors allocated.
+
+        Raises:
+            ModelLoadError: The file has several signatures, or a tensor of a type that the protocol lacks.
+        """
         self._interpreter = interpreter
         inputs, outputs = _named_tensors(interpreter)
         self.inputs = tuple(_spec(name, details) for name, details in inputs.items())
@@ -62,8 +75,13 @@ class LiteRtSession:
         self._shapes: dict[str, tuple[int, ...]] = {name: _shape(details["shape"]) for name, details in inputs.items()}
 
     def run(self, inputs: Tensors, outputs: Sequence[str]) -> dict[str, Array]:
-        """Compute the named outputs; see `Session.run`."""
-        # The interpreter would take what an earlier run left behind for an input that is missing.
+        """Compute the named outputs; see `Session.run`.
+
+        Raises:
+            InferenceFailedError: An input is missing or unknown, an output is unknown, or LiteRT failed.
+            MemoryError: The process may not allocate what the inference needs.
+        """
+        # For a missing input the interpreter would use the values of an earlier run.
         if set(inputs) != set(self._input_indices):
             raise InferenceFailedError(f"inputs {_list(inputs)}: the model takes {_list(self._input_indices)}")
         if unknown := set(outputs) - set(self._output_indices):
@@ -80,15 +98,15 @@ class LiteRtSession:
             raise InferenceFailedError(f"LiteRT failed: {error}") from error
 
     def _resize(self, inputs: Tensors) -> None:
-        wanted = {name: array.shape for name, array in inputs.items()}
-        if wanted == self._shapes:
+        requested = {name: array.shape for name, array in inputs.items()}
+        if requested == self._shapes:
             return
-        # Forgotten first: after a failure only another allocation makes the interpreter usable.
+        # Reset first: after a failure the interpreter needs another allocation before it can run.
         self._shapes = {}
-        for name, shape in wanted.items():
+        for name, shape in requested.items():
             self._interpreter.resize_tensor_input(self._input_indices[name], shape, strict=True)
         self._interpreter.allocate_tensors()
-        self._shapes = wanted
+        self._shapes = requested
 
 
 def _named_tensors(interpreter: Interpreter) -> tuple[dict[str, Details], dict[str, Details]]:

@@ -79,7 +79,7 @@ class NcnnTensor:
 
 @dataclass(frozen=True, slots=True)
 class NcnnSignature:
-    """What a graph file says about the model besides the graph.
+    """The signature line of a graph file: what the model is besides its graph.
 
     Attributes:
         inputs: The inputs, in the model's order.
@@ -92,7 +92,7 @@ class NcnnSignature:
     weights_sha256: str
 
     def to_line(self) -> str:
-        """The last line of the graph file; `NcnnSignature.parse(signature.to_line()) == signature`."""
+        """Return the last line of the graph file; `NcnnSignature.parse(signature.to_line()) == signature`."""
         document = {
             "inputs": [_tensor_to_json(tensor) for tensor in self.inputs],
             "outputs": [_tensor_to_json(tensor) for tensor in self.outputs],
@@ -151,7 +151,12 @@ class NcnnEngine:
         return str(runtime.__version__)
 
     def load(self, path: Path, *, threads: int) -> NcnnSession:
-        """Load a graph file and the weights beside it; see `Engine.load`."""
+        """Load a graph file and the weights beside it; see `Engine.load`.
+
+        Raises:
+            ModelLoadError: A file is missing or damaged, or the signature names a tensor that the graph lacks.
+            MemoryError: The process may not allocate what the model needs.
+        """
         weights = path.with_suffix(WEIGHTS_SUFFIX)
         try:
             signature = NcnnSignature.parse(path.read_text(encoding="utf-8"))
@@ -190,7 +195,12 @@ class NcnnSession:
         self._outputs = {tensor.spec.name: tensor for tensor in signature.outputs}
 
     def run(self, inputs: Tensors, outputs: Sequence[str]) -> dict[str, Array]:
-        """Compute the named outputs; see `Session.run`."""
+        """Compute the named outputs; see `Session.run`.
+
+        Raises:
+            InferenceFailedError: An input or output does not match the signature, or ncnn failed.
+            MemoryError: The process may not allocate what the inference needs.
+        """
         self._check_inputs(inputs)
         if unknown := sorted(set(outputs) - self._outputs.keys()):
             raise InferenceFailedError(f"outputs {', '.join(unknown)}: the model gives {', '.join(self._outputs)}")
@@ -263,7 +273,7 @@ class NcnnSession:
 
 
 def make_net(threads: int) -> Any:  # noqa: ANN401 - ncnn ships no types
-    """An empty network with the options that every drupelet session has.
+    """Return an empty network with the options that every drupelet session has.
 
     Args:
         threads: How many threads one inference may use.

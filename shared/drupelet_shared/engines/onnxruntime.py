@@ -38,7 +38,7 @@ _ERRORS_ONLY = 3
 # Gives int8 layers whose biases are float what they need, and turns a layer that was left in float between two in int8
 # into int8 after all, with one scale for all its channels.
 UNWANTED_OPTIMIZERS = ("WeightBiasQuantization",)
-# The model's metadata that tells of such layers.
+# The metadata key of a model that has such layers.
 FLOAT_LAYERS = "drupelet.float_layers"
 # x86 with AVX2 and without VNNI adds pairs of int8 products in 16 bits, which saturate; the target adds them in 32.
 # With this option ONNX Runtime computes exactly there too, so that a workstation measures and records the answers
@@ -46,7 +46,7 @@ FLOAT_LAYERS = "drupelet.float_layers"
 EXACT_INT8 = "session.x64quantprecision"
 # The option's transformer gives a DequantizeLinear without a zero point a scalar one where a vector is required.
 _EXACT_INT8_FAILED = "x_zero_point must be null or 1D tensor"
-# How its arena and the C++ library say it; there is no status code of its own for it.
+# The messages of ONNX Runtime's arena and of the C++ library; there is no status code for this failure.
 _OUT_OF_MEMORY = ("std::bad_alloc", "Failed to allocate memory")
 
 
@@ -65,7 +65,16 @@ class OnnxRuntimeEngine:
         return self._load(path, _options(threads))
 
     def load_profiled(self, path: Path, *, threads: int, folder: Path) -> OnnxRuntimeSession:
-        """Load a model file to profile it; see `ProfilingEngine.load_profiled`."""
+        """Load a model file to profile it; see `ProfilingEngine.load_profiled`.
+
+        Args:
+            path: The model file.
+            threads: Threads of one inference.
+            folder: The folder for the profile.
+
+        Returns:
+            A session that records each inference.
+        """
         options = _options(threads)
         options.enable_profiling = True
         options.profile_file_prefix = str(folder / "profile")
@@ -75,7 +84,7 @@ class OnnxRuntimeEngine:
         try:
             session = _create(path, options)
             disabled: tuple[str, ...] = ()
-            # What a model says of itself can be read when it has been optimized.
+            # A model's metadata can only be read from a session, after optimization.
             if FLOAT_LAYERS in session.get_modelmeta().custom_metadata_map:
                 del session
                 disabled = UNWANTED_OPTIMIZERS
@@ -103,7 +112,12 @@ class OnnxRuntimeSession:
         self.outputs = tuple(_spec(node) for node in session.get_outputs())
 
     def run(self, inputs: Tensors, outputs: Sequence[str]) -> dict[str, Array]:
-        """Compute the named outputs; see `Session.run`."""
+        """Compute the named outputs; see `Session.run`.
+
+        Raises:
+            InferenceFailedError: ONNX Runtime refused the inputs or failed.
+            MemoryError: The process may not allocate what the inference needs.
+        """
         try:
             results = self._run(list(outputs), {name: _feed(array) for name, array in inputs.items()})
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
@@ -137,7 +151,7 @@ def _options(threads: int) -> ort.SessionOptions:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
-    # Pool threads that spin on after an inference take the cores from the worker next door.
+    # Pool threads that spin after an inference take the cores from other workers.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.add_session_config_entry(EXACT_INT8, "1")
     return options

@@ -35,7 +35,7 @@ class _Spent:
 
 
 def read_operators(file: Path, *, runs: int) -> tuple[OperatorTime, ...]:
-    """The operators of a profile in the order they ran, each with its mean time in one inference.
+    """Return the operators of a profile in the order they ran, each with its mean time in one inference.
 
     Args:
         file: ONNX Runtime's file.
@@ -58,11 +58,11 @@ def read_operators(file: Path, *, runs: int) -> tuple[OperatorTime, ...]:
     for run in kept:
         _add_run(spent, run)
     positions = {path: position for position, path in enumerate(spent)}
-    return tuple(_operator(path, found, positions, runs) for path, found in spent.items())
+    return tuple(_operator(path, operator, positions, runs) for path, operator in spent.items())
 
 
 def count_operators(file: Path) -> int:
-    """How many operators ran in all inferences of a profile.
+    """Return how many operators ran in all inferences of a profile.
 
     Raises:
         EngineError: It is something else.
@@ -71,7 +71,7 @@ def count_operators(file: Path) -> int:
 
 
 def _read_events(file: Path) -> Iterator[Event]:
-    """One at a time, as devices have little memory; ONNX Runtime writes each on a line of its own."""
+    """Yield one at a time, as devices have little memory; ONNX Runtime writes each on a line of its own."""
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             text = line.strip().rstrip(",")
@@ -93,23 +93,23 @@ def _add_run(spent: dict[_Path, _Spent], run: Sequence[Event]) -> None:
         while around and event["ts"] >= around[-1][0]:
             around.pop()
         path = (*(around[-1][1] if around else ()), name)
-        found = spent.setdefault(path, _Spent(kind, _output(event["args"])))
-        found.total_us += event["dur"]
-        found.calls += 1
+        operator = spent.setdefault(path, _Spent(kind, _output(event["args"])))
+        operator.total_us += event["dur"]
+        operator.calls += 1
         if around:
             spent[around[-1][1]].inside_us += event["dur"]
         if kind in _CONTROL_FLOW:
             around.append((event["ts"] + event["dur"], path))
 
 
-def _operator(path: _Path, found: _Spent, positions: Mapping[_Path, int], runs: int) -> OperatorTime:
+def _operator(path: _Path, operator: _Spent, positions: Mapping[_Path, int], runs: int) -> OperatorTime:
     return OperatorTime(
         name=path[-1],
-        type=found.kind,
-        output=found.output or None,
-        calls=found.calls / runs,
-        mean_ms=found.total_us / runs / _MICROSECONDS_PER_MS,
-        self_ms=max(0, found.total_us - found.inside_us) / runs / _MICROSECONDS_PER_MS,
+        type=operator.kind,
+        output=operator.output or None,
+        calls=operator.calls / runs,
+        mean_ms=operator.total_us / runs / _MICROSECONDS_PER_MS,
+        self_ms=max(0, operator.total_us - operator.inside_us) / runs / _MICROSECONDS_PER_MS,
         parent=positions.get(path[:-1]),
     )
 
@@ -121,7 +121,7 @@ def _name(event: Event) -> tuple[str, str]:
 
 
 def _output(args: Mapping[str, Any]) -> str:
-    """The shapes of the outputs in short: "float [1, 64]"."""
+    """Return the shapes of the outputs in short: "float [1, 64]"."""
     shapes = args.get("output_type_shape")
     if not isinstance(shapes, list):
         return ""

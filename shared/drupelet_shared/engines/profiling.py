@@ -1,4 +1,4 @@
-"""Where an inference's time goes, by the profiler that an engine brings along."""
+"""Protocols for engines that record the time of each operator."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from drupelet_shared.engines.base import Engine, Session
 
 
 class ProfiledSession(Session, Protocol):
-    """A session whose inferences are recorded, operator by operator."""
+    """A session that records the time of each operator."""
 
     def end_profiling(self) -> Path:
-        """Write what was recorded, and record no more.
+        """Write the recorded times and stop recording.
 
         Returns:
-            The file, in the engine's own format, in the folder that was given.
+            The file, in the engine's own format, in the folder given to `load_profiled`.
         """
 
 
 @runtime_checkable
 class ProfilingEngine(Engine, Protocol):
-    """An engine that has a profiler; the adapters of others lack this method."""
+    """An engine with a profiler; the adapters of other engines lack this method."""
 
     def load_profiled(self, path: Path, *, threads: int, folder: Path) -> ProfiledSession:
-        """Load a model file to profile it; as `Engine.load`, but for the time that recording takes.
+        """Load a model file to profile it; recording makes its inferences slower.
 
         Args:
             path: The file.
-            threads: How many threads one inference may use.
-            folder: Where the record goes; nothing else is written.
+            threads: Threads of one inference.
+            folder: The folder for the profile.
+
+        Returns:
+            A session that records each inference.
         """

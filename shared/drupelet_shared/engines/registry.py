@@ -19,7 +19,10 @@ def load_engine(name: str, *, min_version: str = "0") -> Engine:
 
     Args:
         name: A key of `ENGINES`.
-        min_version: The oldest runtime version that will do, dotted numbers.
+        min_version: The oldest runtime version that is accepted, as dotted numbers.
+
+    Returns:
+        The adapter.
 
     Raises:
         EngineUnavailableError: The name is unknown, the runtime is not installed, or it is too old.
@@ -37,7 +40,7 @@ def load_engine(name: str, *, min_version: str = "0") -> Engine:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """The leading dotted numbers of a version: "2.3.0rc1" gives (2, 3, 0)."""
+    """Return the leading dotted numbers of a version: "2.3.0rc1" gives (2, 3, 0)."""
     numbers: list[int] = []
     for part in version.split("."):
         digits = "".join(character for character in part if character.isdigit())

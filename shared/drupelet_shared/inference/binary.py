@@ -39,7 +39,7 @@ def array_from_bytes(data: memoryview, header: TensorHeader) -> Array:
 
 
 def bytes_from_array(array: Array, header: TensorHeader) -> memoryview:
-    """The raw bytes of an array, without a copy where it already lies as the protocol wants it."""
+    """Return the raw bytes of an array, without a copy where it already lies as the protocol wants it."""
     if header.datatype is Datatype.BYTES:
         return memoryview(b"".join(map(_with_length, array.ravel().tolist())))
     contiguous = np.ascontiguousarray(array, dtype=NUMPY_DTYPE[header.datatype])

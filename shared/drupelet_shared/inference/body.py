@@ -18,7 +18,7 @@ from drupelet_shared.inference.values import Encoded
 _SIZE = "binary_data_size"
 # The raw bytes then start where every datatype is aligned, and the reader needs no copy.
 _ALIGNMENT_BYTES = 64
-# A parsed value takes some 35 bytes and an array or object 75, whatever little it took in the JSON. Beside the tensors'
+# A parsed value takes about 35 bytes and an array or object 75, however short it is in the JSON. Beside the tensors'
 # own values there are names, shapes and parameters.
 MAX_VALUES = 4 * 2**20
 _OTHER_VALUES = 10_000
@@ -28,18 +28,21 @@ _MOST_CONTAINERS = 2**20
 def split_body(
     payload: memoryview, *, content_type: str, header_length: int | None, max_values: int = MAX_VALUES
 ) -> tuple[dict[str, Any], memoryview]:
-    """Parse the JSON object and return it with the bytes behind it.
+    """Split a body into its JSON object and the raw tensors after it.
 
     Args:
         payload: The body.
         content_type: `application/json` or `application/octet-stream`, with or without parameters.
         header_length: Bytes of JSON at the start; None if all of it is JSON.
-        max_values: Values that tensors may have in the JSON; with many more it is refused before it is parsed.
+        max_values: Limit of tensor values in the JSON; a body far above it is refused before it is parsed.
+
+    Returns:
+        The JSON object and the bytes after it.
 
     Raises:
-        ContentTypeError: The content type holds no tensors.
-        InputDataError: The JSON holds too many values.
-        RequestError: The lengths contradict each other, or the JSON is not one object.
+        ContentTypeError: The content type is neither JSON nor binary tensors.
+        InputDataError: The JSON has too many values, arrays or objects.
+        RequestError: The header length does not fit the payload, or the JSON is malformed or no object.
     """
     media_type = parse_content_type(content_type)
     if media_type not in {JSON_TYPE, BINARY_TYPE}:
@@ -75,7 +78,7 @@ def _check_cost(text: bytes, *, max_values: int) -> None:
 
 
 def join_body(document: dict[str, Any], chunks: list[memoryview]) -> Encoded:
-    """The bytes of a JSON object and of the raw tensors behind it."""
+    """Return the body that holds a JSON object and the raw tensors after it."""
     text = to_json(document)
     if not any(
         _SIZE in entry.get("parameters", {}) for key in ("inputs", "outputs") for entry in document.get(key, ())
@@ -86,15 +89,18 @@ def join_body(document: dict[str, Any], chunks: list[memoryview]) -> Encoded:
 
 
 def decode_tensors(entries: object, tail: memoryview, *, kind: Kind) -> dict[str, Array]:
-    """The tensors of a request's inputs or a reply's outputs, by name.
+    """Return the tensors of a request's inputs or a reply's outputs, by name.
 
     Args:
         entries: The JSON array that describes them.
-        tail: The raw bytes behind the JSON; every byte must belong to a tensor.
-        kind: What they are, for messages.
+        tail: The raw bytes after the JSON; every byte must belong to a tensor.
+        kind: Whether these are inputs or outputs, for messages.
+
+    Returns:
+        One array for each tensor, in the order of the JSON. Raw tensors are views of `tail`.
 
     Raises:
-        RequestError: Something about them is wrong; the subclass says what.
+        RequestError: A tensor is malformed; the subclass states which part.
     """
     if not isinstance(entries, list):
         raise RequestError(f"{kind}s: {show(entries)}: expected an array")
@@ -114,15 +120,24 @@ def decode_tensors(entries: object, tail: memoryview, *, kind: Kind) -> dict[str
         arrays[header.name] = array_from_bytes(tail[offset : offset + size], header)
         offset += size
     if offset != len(tail):
-        raise InputDataError(f"the {kind}s account for {offset} of the {len(tail)} bytes behind the JSON")
+        raise InputDataError(f"the {kind}s account for {offset} of the {len(tail)} bytes after the JSON")
     return arrays
 
 
 def encode_tensor(array: Array, *, name: str, kind: Kind, binary: bool) -> tuple[dict[str, Any], memoryview | None]:
-    """Describe one tensor, with its data inside or, for binary, beside the description.
+    """Describe one tensor in JSON, with its data in the description or, for binary, beside it.
+
+    Args:
+        array: The tensor.
+        name: Its name.
+        kind: Whether it is an input or an output, for messages.
+        binary: Whether the data are raw bytes.
+
+    Returns:
+        The JSON object, and the raw bytes or None.
 
     Raises:
-        InputDatatypeError: The protocol has no datatype for it.
+        InputDatatypeError: The protocol has no datatype for the array.
         InputDataError: JSON cannot hold its values.
     """
     datatype = datatype_of(array, what=f"{kind} {name!r}")
@@ -135,7 +150,7 @@ def encode_tensor(array: Array, *, name: str, kind: Kind, binary: bool) -> tuple
 
 
 def _binary_size(entry: Mapping[str, Any], header: TensorHeader) -> int | None:
-    """The tensor's own count of raw bytes; None where its data stands in the JSON."""
+    """Return the tensor's own count of raw bytes; None where its data stands in the JSON."""
     parameters = parse_parameters(entry.get("parameters"), what=str(header))
     if "shared_memory_region" in parameters:
         raise InputDataError(f"{header}: shared memory does not reach across MQTT: send the data")

@@ -18,16 +18,16 @@ def check_inputs(inputs: Tensors, specs: Sequence[TensorSpec]) -> None:
         InputDatatypeError: One has another datatype.
         InputShapeError: One has a shape the model does not take.
     """
-    wanted = {spec.name: spec for spec in specs}
+    expected = {spec.name: spec for spec in specs}
     for name in inputs:
-        if name not in wanted:
+        if name not in expected:
             raise InputNameError(f"input {name!r} is unknown: the model takes {_describe(specs)}")
-    for name, spec in wanted.items():
+    for name, spec in expected.items():
         if name not in inputs:
             raise InputNameError(f"input {name!r} is missing: the model takes {_describe(specs)}")
-        found = datatype_of(inputs[name], what=f"input {name!r}")
-        if found != spec.datatype:
-            raise InputDatatypeError(f"input {name!r} has datatype {found}: the model takes {spec.datatype}")
+        datatype = datatype_of(inputs[name], what=f"input {name!r}")
+        if datatype != spec.datatype:
+            raise InputDatatypeError(f"input {name!r} has datatype {datatype}: the model takes {spec.datatype}")
         shape = inputs[name].shape
         if not shape_matches(shape, spec.shape):
             raise InputShapeError(f"input {name!r} has shape {list(shape)}: the model takes {list(spec.shape)}")

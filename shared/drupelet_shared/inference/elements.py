@@ -20,7 +20,7 @@ def array_from_elements(data: object, header: TensorHeader) -> Array:
 
     Args:
         data: Flat in row-major order, or nested exactly as the shape.
-        header: What the tensor is said to be.
+        header: The description of the tensor.
 
     Raises:
         InputDataError: Wrong number, type or range of elements; JSON has no NaN and no infinity, so neither is taken.
@@ -43,7 +43,7 @@ def array_from_elements(data: object, header: TensorHeader) -> Array:
 
 
 def elements_from_array(array: Array, header: TensorHeader) -> list[Any]:
-    """The elements in row-major order, as JSON can hold them.
+    """Return the elements in row-major order, as JSON can hold them.
 
     Raises:
         InputDataError: It holds NaN, infinity or bytes that are not UTF-8, for which only binary data has room.

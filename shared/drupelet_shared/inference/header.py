@@ -1,4 +1,4 @@
-"""The description of one tensor: name, datatype and shape, checked before any of its data is touched."""
+"""The description of one tensor: name, datatype and shape, checked before its data is read."""
 
 from __future__ import annotations
 
@@ -40,7 +40,14 @@ _BY_NAME: Mapping[str, Datatype] = {datatype.value: datatype for datatype in Dat
 
 @dataclass(frozen=True, slots=True)
 class TensorHeader:
-    """What a request or reply says about one tensor before its data."""
+    """The description of one tensor in a request or reply.
+
+    Attributes:
+        kind: Whether it is an input or an output.
+        name: Its name.
+        datatype: Its datatype in the protocol.
+        shape: Its dimensions.
+    """
 
     kind: Kind
     name: str
@@ -49,7 +56,7 @@ class TensorHeader:
 
     @property
     def count(self) -> int:
-        """Elements the shape takes."""
+        """The number of elements."""
         return math.prod(self.shape)
 
     def __str__(self) -> str:
@@ -57,10 +64,10 @@ class TensorHeader:
 
 
 def datatype_of(array: Array, *, what: str) -> Datatype:
-    """The protocol's datatype of an array.
+    """Return the protocol's datatype of an array.
 
     Raises:
-        InputDatatypeError: There is none, as for complex numbers.
+        InputDatatypeError: The protocol has none for this array, for example for complex numbers.
     """
     if array.dtype.kind in "OSU":
         return Datatype.BYTES
@@ -74,7 +81,7 @@ def parse_header(entry: object, *, kind: Kind) -> TensorHeader:
     """Check the description part of one tensor of a request or reply.
 
     Raises:
-        RequestError: It is malformed; the subclass says which part.
+        RequestError: The description is malformed; the subclass states which part.
     """
     if not isinstance(entry, dict):
         raise RequestError(f"{kind} {show(entry)}: expected an object with name, datatype and shape")
@@ -88,7 +95,7 @@ def parse_header(entry: object, *, kind: Kind) -> TensorHeader:
 
 
 def parse_name(entry: Mapping[str, Any], *, kind: Kind) -> str:
-    """The name of a tensor.
+    """Return the name of a tensor.
 
     Raises:
         InputNameError: It is missing, empty, too long or not text.
@@ -100,7 +107,7 @@ def parse_name(entry: Mapping[str, Any], *, kind: Kind) -> str:
 
 
 def parse_parameters(value: object, *, what: str) -> dict[str, Parameter]:
-    """An optional object of parameters, whose values are text, numbers or booleans.
+    """Return an optional object of parameters, whose values are text, numbers or booleans.
 
     Raises:
         RequestError: It is something else.
@@ -116,7 +123,7 @@ def parse_parameters(value: object, *, what: str) -> dict[str, Parameter]:
 
 
 def show(value: object) -> str:
-    """A value from outside, short enough for an error message."""
+    """Return a value from outside, short enough for an error message."""
     # Python refuses to print integers of thousands of digits, which JSON may hold.
     if isinstance(value, int) and value.bit_length() > 64:  # noqa: PLR2004 - bits of the largest datatype
         return f"an integer of {value.bit_length()} bits"

@@ -1,4 +1,4 @@
-"""A JPEG or PNG becomes a model's input tensor, as the manifest's pre-processing says."""
+"""Converts a JPEG or PNG to a model's input tensor, by the manifest's pre-processing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def image_to_tensor(payload: bytes | memoryview, preprocessing: ImagePreprocessi
         The tensor with a batch dimension of one: [1, channels, height, width], or channels last.
 
     Raises:
-        ImageError: It is no JPEG or PNG, is broken or too large, or the datatype cannot hold an image.
+        ImageError: The payload is no JPEG or PNG, is damaged or too large, or the datatype cannot hold an image.
     """
     try:
         with Image.open(io.BytesIO(payload), formats=_FORMATS) as image:
@@ -57,13 +57,13 @@ def _check_size(image: Image.Image) -> None:
 
 
 def _prepare(image: Image.Image, preprocessing: ImagePreprocessing) -> Image.Image:
-    """An upright 8-bit image of the wanted size, gray or RGB."""
+    """Return an upright 8-bit image of the required size, gray or RGB."""
     mode = "L" if preprocessing.color == "gray" else "RGB"
     size = (preprocessing.width, preprocessing.height)
     sideways = image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS
     width, height = reversed(size) if sideways else size
     image.draft(mode, (width * _DRAFT_MARGIN, height * _DRAFT_MARGIN))
-    # Each of these would copy the whole image where there is nothing to do.
+    # These functions copy the whole image even where nothing changes, so they run in place or not at all.
     ImageOps.exif_transpose(image, in_place=True)
     upright = _to_8_bits(image)
     if upright.mode != mode:

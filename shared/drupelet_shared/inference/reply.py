@@ -1,4 +1,4 @@
-"""Inference replies to and from bytes."""
+"""Encodes and decodes inference replies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from drupelet_shared.inference.values import Encoded, InferenceReply, InferenceR
 
 
 def encode_reply(reply: InferenceReply, request: InferenceRequest) -> Encoded:
-    """Write a reply the way its request asked for: each output as raw bytes or as JSON.
+    """Encode a reply as its request asks: each output as raw bytes or as JSON.
 
     Raises:
         InferenceFailedError: An output that was asked for as JSON holds NaN, infinity or bytes that are not UTF-8.
@@ -37,10 +37,18 @@ def encode_reply(reply: InferenceReply, request: InferenceRequest) -> Encoded:
 
 
 def decode_reply(payload: memoryview, *, content_type: str, header_length: int | None) -> InferenceReply:
-    """Read a reply; raw tensors become views of `payload`, which must outlive them.
+    """Decode a reply. Raw tensors become views of `payload`, which must outlive them.
+
+    Args:
+        payload: The body.
+        content_type: `application/json` or `application/octet-stream`, with or without parameters.
+        header_length: Bytes of JSON at the start; None if all of it is JSON.
+
+    Returns:
+        The reply.
 
     Raises:
-        RequestError: It is malformed.
+        RequestError: The reply is malformed; the subclass states which part.
     """
     document, tail = split_body(payload, content_type=content_type, header_length=header_length)
     return InferenceReply(

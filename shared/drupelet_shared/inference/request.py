@@ -1,4 +1,4 @@
-"""Inference requests to and from bytes."""
+"""Encodes and decodes inference requests."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ _BINARY_OUTPUT = "binary_data_output"
 def decode_request(
     payload: memoryview, *, content_type: str, header_length: int | None, max_values: int = MAX_VALUES
 ) -> InferenceRequest:
-    """Read a request; raw tensors become views of `payload`, which must outlive them.
+    """Decode a request. Raw tensors become views of `payload`, which must outlive them.
 
     Args:
         payload: The body.
         content_type: `application/json` or `application/octet-stream`, with or without parameters.
         header_length: Bytes of JSON at the start; None if all of it is JSON.
-        max_values: Values that tensors may have in the JSON; with many more it is refused before it is parsed.
+        max_values: Limit of tensor values in the JSON; a body far above it is refused before it is parsed.
+
+    Returns:
+        The request.
 
     Raises:
-        RequestError: It is malformed; once the request's id has been read, the error carries it.
+        RequestError: The request is malformed; the error carries the request's id if it was read before.
     """
     document, tail = split_body(payload, content_type=content_type, header_length=header_length, max_values=max_values)
     request_id = parse_id(document)
@@ -45,11 +48,14 @@ def decode_request(
 
 
 def encode_request(request: InferenceRequest, *, binary: bool) -> Encoded:
-    """Write a request.
+    """Encode a request.
 
     Args:
         request: The request.
-        binary: Send the inputs as raw bytes; as JSON otherwise.
+        binary: Whether the inputs are raw bytes; otherwise they are JSON.
+
+    Returns:
+        The body with its content type.
 
     Raises:
         InputDatatypeError: The protocol has no datatype for an input.
@@ -69,10 +75,10 @@ def encode_request(request: InferenceRequest, *, binary: bool) -> Encoded:
 
 
 def parse_id(document: dict[str, Any]) -> str | None:
-    """The id of a request or reply.
+    """Return the id of a request or reply.
 
     Raises:
-        RequestError: It is not text, or too long.
+        RequestError: The id is not text, or is too long.
     """
     value = document.get("id")
     if value is None or (isinstance(value, str) and len(value) <= MAX_ID_LENGTH):
@@ -81,7 +87,7 @@ def parse_id(document: dict[str, Any]) -> str | None:
 
 
 def _requested_outputs(entries: object, *, binary_output: bool) -> tuple[RequestedOutput, ...] | None:
-    # Triton reads an empty array as no wish at all.
+    # Triton treats an empty array as absent: all outputs.
     if entries is None or entries == []:
         return None
     if not isinstance(entries, list):

@@ -13,7 +13,7 @@ Parameters = Mapping[str, Parameter]
 
 @dataclass(frozen=True, slots=True)
 class RequestedOutput:
-    """An output the client wants, and whether its data comes as raw bytes."""
+    """An output that the client requests, and whether its data is sent as raw bytes."""
 
     name: str
     binary: bool = False
@@ -21,14 +21,14 @@ class RequestedOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceRequest:
-    """What the Open Inference Protocol v2 calls an inference request.
+    """An inference request of the Open Inference Protocol v2.
 
     Attributes:
         inputs: The tensors by name, in the order sent.
-        id: Echoed in the reply.
-        outputs: The outputs wanted; None for all of them.
-        binary_output: Whether outputs that `outputs` does not name come as raw bytes.
-        parameters: What else the client said; nothing here depends on it.
+        id: The identifier that the reply repeats.
+        outputs: The requested outputs; None for all.
+        binary_output: Whether outputs that `outputs` does not name are sent as raw bytes.
+        parameters: Other parameters of the client; they are not interpreted.
     """
 
     inputs: dict[str, Array]
@@ -38,7 +38,7 @@ class InferenceRequest:
     parameters: Parameters = field(default_factory=dict)
 
     def wants_binary(self, output: str) -> bool:
-        """Whether the client asked for this output's data as raw bytes."""
+        """Return whether the client asked for this output's data as raw bytes."""
         for requested in self.outputs or ():
             if requested.name == output:
                 return requested.binary
@@ -47,7 +47,15 @@ class InferenceRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferenceReply:
-    """What the Open Inference Protocol v2 calls an inference response."""
+    """An inference response of the Open Inference Protocol v2.
+
+    Attributes:
+        model_name: The model that answered.
+        outputs: The tensors by name.
+        model_version: Its version.
+        id: The identifier of the request.
+        parameters: Further parameters of the reply.
+    """
 
     model_name: str
     outputs: dict[str, Array]
@@ -58,12 +66,12 @@ class InferenceReply:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Bytes for the wire.
+    """An encoded body.
 
     Attributes:
         payload: The body.
         content_type: Its media type.
-        header_length: Bytes of JSON before the raw tensors; None where the body is all of one kind.
+        header_length: Bytes of JSON before the raw tensors; None where the body is only JSON or only an image.
     """
 
     payload: bytes

@@ -68,10 +68,10 @@ def write_archive(path: Path, files: Mapping[str, bytes | Path]) -> None:
 
 @contextmanager
 def open_archive(path: Path, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[Archive]:
-    """An archive whose directory has been checked, without decompressing a byte.
+    """Open an archive and check its directory, without decompressing anything.
 
     Raises:
-        ArchiveError: The file cannot be read or is not an archive of the format; the subclasses say what is wrong.
+        ArchiveError: The file cannot be read or breaks a rule of the format; the subclass states which.
     """
     with ExitStack() as stack:
         with archive_errors(path):
@@ -84,21 +84,27 @@ class Archive:
     """An open archive; entries are decompressed within their declared sizes."""
 
     def __init__(self, file: BinaryIO, entries: Mapping[str, Entry]) -> None:
+        """Wrap an open archive.
+
+        Args:
+            file: The archive.
+            entries: Its checked directory, by path.
+        """
         self._file = file
         self.entries = entries
 
     @property
     def total_bytes(self) -> int:
-        """What all files take up once extracted."""
+        """The size of all files after extraction."""
         return sum(entry.size_bytes for entry in self.entries.values())
 
     def read(self, path: str, *, limit_bytes: int) -> bytes:
-        """The content of one small file.
+        """Return the content of one small file.
 
         Raises:
-            MissingFileError: There is no such entry.
-            ArchiveSizeError: It is larger than the limit or than declared.
-            ArchiveError: Its data is damaged.
+            MissingFileError: The archive has no entry with this path.
+            ArchiveSizeError: The entry is larger than the limit or than it declares.
+            ArchiveError: The data of the entry is damaged.
         """
         entry = self.entries.get(path)
         if entry is None:
@@ -111,10 +117,10 @@ class Archive:
     def extract(self, folder: Path, *, digests: Mapping[str, str]) -> None:
         """Write every entry into an existing empty folder, durably.
 
-        What was written before a refusal is left for the caller to remove.
+        The caller removes what was written before an error.
 
         Args:
-            folder: Where to; paths cannot leave it.
+            folder: The destination; no entry is written outside it.
             digests: The SHA-256 that each entry must have, in hexadecimal.
 
         Raises:
@@ -181,13 +187,21 @@ def _write_file(path: Path, chunks: Iterator[bytes]) -> str:
 
 @contextmanager
 def archive_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system refuses into our errors; `path` is named where it names none."""
+    """Convert errors of the operating system to package errors.
+
+    Args:
+        path: The path for messages of errors that name none.
+
+    Raises:
+        NoSpaceError: The file system is full or a quota is reached.
+        ArchiveError: Another operation of the block failed.
+    """
     try:
         yield
     except OSError as error:
         message = f"{error.filename or path}: {error.strerror or error}"
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            # The path itself may be what could not be made.
+            # The path itself may not exist.
             disk = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
             free = format_bytes(shutil.disk_usage(disk).free)
             raise NoSpaceError(f"{message}: {free} are free") from error

@@ -29,11 +29,11 @@ class GoldenVectors:
         return len(next(iter(self.inputs.values())))
 
     def sample(self, index: int) -> dict[str, Array]:
-        """One input set."""
+        """Return one input set."""
         return {name: values[index] for name, values in self.inputs.items()}
 
     def to_bytes(self) -> bytes:
-        """The NPZ, byte for byte the same for the same arrays."""
+        """Return the NPZ, byte for byte the same for the same arrays."""
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
             for prefix, arrays in ((_INPUT, self.inputs), (_OUTPUT, self.outputs)):
@@ -108,9 +108,9 @@ def _scale(expected: Array) -> float:
     return float(np.max(np.abs(expected.astype(np.float64)), initial=0.0)) or 1.0
 
 
-def _difference(name: str, found: Array, expected: Array, *, scale: float) -> float:
-    if found.shape != expected.shape:
-        raise GoldenMismatchError(f"output {name!r} has shape {found.shape}: golden {expected.shape}")
-    difference = np.abs(found.astype(np.float64) - expected.astype(np.float64))
+def _difference(name: str, actual: Array, expected: Array, *, scale: float) -> float:
+    if actual.shape != expected.shape:
+        raise GoldenMismatchError(f"output {name!r} has shape {actual.shape}: golden {expected.shape}")
+    difference = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
     # A NaN compares false with any tolerance, so it counts as infinitely wrong.
     return float(np.nan_to_num(np.max(difference, initial=0.0), nan=np.inf)) / scale

@@ -1,4 +1,4 @@
-"""What a reader of packages accepts, whatever the package declares."""
+"""The limits of a package reader, which hold whatever the package declares."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from drupelet_shared.errors import ArchiveSizeError, TooManyEntriesError
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most files, the most bytes in one, and the most bytes in all, each uncompressed."""
+    """The limits of one package, uncompressed.
+
+    Attributes:
+        entries: Maximum number of files.
+        file_bytes: Maximum size of one file.
+        total_bytes: Maximum size of all files together.
+    """
 
     entries: int = 1024
     file_bytes: int = 2 * 2**30
@@ -21,20 +27,20 @@ DEFAULT_LIMITS = Limits()
 
 
 def check_count(count: int, limits: Limits) -> None:
-    """Refuse too many files.
+    """Check the number of files.
 
     Raises:
-        TooManyEntriesError: There are more than the limit.
+        TooManyEntriesError: The package has more files than the limit.
     """
     if count > limits.entries:
         raise TooManyEntriesError(f"package has {count} files: the limit is {limits.entries}")
 
 
 def check_sizes(sizes: Mapping[str, int], limits: Limits) -> None:
-    """Refuse files, by path, that are too large one by one or together.
+    """Check the sizes of files, by path, one by one and together.
 
     Raises:
-        ArchiveSizeError: They are.
+        ArchiveSizeError: A file, or all files together, exceed the limit.
     """
     for path, size_bytes in sizes.items():
         if size_bytes > limits.file_bytes:

@@ -1,4 +1,4 @@
-"""The package manifest, schema version 1: what `manifest.json` says and what it must agree with."""
+"""The package manifest, schema version 1: the content of `manifest.json` and its consistency rules."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Classification(_Model):
 
 
 class Latency(_Model):
-    """What an inference took on the machine that compiled the package; it says nothing about the device.
+    """The time of an inference on the machine that compiled the package, which does not predict the device.
 
     Attributes:
         p50_ms: The median.
@@ -194,7 +194,7 @@ class Target(_Model):
 
     Attributes:
         device: Its kind.
-        architecture: As `uname -m` says it there.
+        architecture: The device's `uname -m`.
     """
 
     device: Name
@@ -202,11 +202,11 @@ class Target(_Model):
 
 
 class LineageRecord(_Model):
-    """One compiler pass: what it was told, what it measured, what it started from.
+    """The record of one compiler pass: its parameters, measurements and input.
 
     Attributes:
         name: The pass.
-        parameters: What it was told.
+        parameters: Its settings.
         metrics: What it measured.
         seconds: What it took.
         parent: The digest of the model it started from; none for the first pass.
@@ -279,8 +279,8 @@ class Manifest(_Model):
 
     def _dangling(self) -> list[str]:
         declared = {entry.path for entry in self.files}
-        wanted = [(f"variant {v.id!r}", path) for v in self.variants for path in (*v.files, v.golden.path)]
-        faults = [f"{who} names {path!r}, which is not in files" for who, path in wanted if path not in declared]
+        references = [(f"variant {v.id!r}", path) for v in self.variants for path in (*v.files, v.golden.path)]
+        faults = [f"{who} names {path!r}, which is not in files" for who, path in references if path not in declared]
         if self.preprocessing and self.preprocessing.input not in {spec.name for spec in self.inputs}:
             faults.append(f"preprocessing names input {self.preprocessing.input!r}, which the model does not have")
         if self.postprocessing and self.postprocessing.output not in {spec.name for spec in self.outputs}:
@@ -288,7 +288,7 @@ class Manifest(_Model):
         return faults
 
     def variant(self, variant_id: str) -> Variant:
-        """The variant of that id.
+        """Return the variant of that id.
 
         Raises:
             ManifestError: There is none.
@@ -300,7 +300,7 @@ class Manifest(_Model):
         raise ManifestError(f"variant {variant_id!r} of {self.name} {self.version}: the package has {ids}")
 
     def to_bytes(self) -> bytes:
-        """The canonical bytes of `manifest.json`: sorted keys, two spaces, a final newline."""
+        """Return the canonical bytes of `manifest.json`: sorted keys, two spaces, a final newline."""
         text = json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
         return text.encode() + b"\n"
 
@@ -318,5 +318,5 @@ def parse_manifest(data: bytes) -> Manifest:
 
 
 def manifest_digest(data: bytes) -> str:
-    """The package's identity: the SHA-256 of its manifest, which covers every file but the signature."""
+    """Return the package's identity: the SHA-256 of its manifest, which covers every file but the signature."""
     return hashlib.sha256(data).hexdigest()

@@ -39,7 +39,7 @@ class _Part(BaseModel):
 
 
 class KeyIdentifier(_Part):
-    """Which public key the signer says it used."""
+    """The public key that the signer names."""
 
     hint: str | None = None
 
@@ -94,14 +94,14 @@ class Resource(_Part):
 
 
 class Serialization(_Part):
-    """How the signer listed the model: by files. What it says to have ignored is not read here."""
+    """How the signer listed the model: by files. Its list of ignored paths is not read."""
 
     method: Literal["files"]
     hash_type: Literal["sha256"]
 
 
 class Predicate(_Part):
-    """What is said about the model: its files."""
+    """The statement about the model: its files."""
 
     serialization: Serialization
     resources: tuple[Resource, ...]
@@ -123,7 +123,7 @@ def parse_bundle(data: bytes) -> Bundle:
     """Parse a signature file.
 
     Raises:
-        SignatureInvalidError: It is too large, is not JSON or breaks the schema.
+        SignatureInvalidError: The file is too large, is not JSON or breaks the schema.
     """
     if len(data) > MAX_SIGNATURE_BYTES:
         raise SignatureInvalidError(f"signature has {len(data)} bytes: the limit is {MAX_SIGNATURE_BYTES}")
@@ -131,10 +131,11 @@ def parse_bundle(data: bytes) -> Bundle:
 
 
 def parse_statement(payload: bytes) -> Statement:
-    """Parse an envelope's payload; meant for one whose signature has been checked.
+    """Parse the payload of an envelope whose signature has been checked.
 
     Raises:
-        SignatureInvalidError: It is not JSON, breaks the schema or its root digest is not that of its resources.
+        SignatureInvalidError: The payload is not JSON, breaks the schema, or has a root digest that differs from its
+            resources.
     """
     statement = _parse(Statement, payload)
     root = _root_digest(resource.digest for resource in statement.predicate.resources)
@@ -145,7 +146,7 @@ def parse_statement(payload: bytes) -> Statement:
 
 
 def build_statement(name: str, digests: Mapping[str, str]) -> bytes:
-    """The payload that says these files, by path, have these SHA-256 digests."""
+    """Return the payload that states the SHA-256 digests of files, by path."""
     # OMS orders files as paths and not as text: "a/b" stands before "a.b".
     paths = sorted(digests, key=lambda path: path.split("/"))
     serialization = {
@@ -165,7 +166,16 @@ def build_statement(name: str, digests: Mapping[str, str]) -> bytes:
 
 
 def build_bundle(payload: bytes, *, signature: bytes, key_id: str) -> bytes:
-    """The signature file around a signed payload."""
+    """Return the signature file around a signed payload.
+
+    Args:
+        payload: The signed statement.
+        signature: The signature over its pre-authentication encoding.
+        key_id: The identifier of the key.
+
+    Returns:
+        The file, JSON.
+    """
     bundle = {
         "mediaType": _BUNDLE_TYPE,
         "verificationMaterial": {"publicKey": {"hint": key_id}, "tlogEntries": []},
@@ -179,7 +189,7 @@ def build_bundle(payload: bytes, *, signature: bytes, key_id: str) -> bytes:
 
 
 def pre_authentication(payload: bytes) -> bytes:
-    """The bytes that are signed: DSSE's pre-authentication encoding of the payload and its type."""
+    """Return the bytes that are signed: DSSE's pre-authentication encoding of the payload and its type."""
     return f"DSSEv1 {len(_PAYLOAD_TYPE)} {_PAYLOAD_TYPE} {len(payload)} ".encode("ascii") + payload
 
 

@@ -35,13 +35,13 @@ _Read = Callable[[str, int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class UnpackedPackage:
-    """A package on disk whose every byte was checked.
+    """A package on disk; every byte of it was checked.
 
     Attributes:
-        folder: Where its files lie.
-        manifest: What it says about itself.
+        folder: The folder of its files.
+        manifest: Its manifest.
         digest: The SHA-256 of `manifest.json`, which identifies the package.
-        signed_by: The identifier of the trusted key that signed it; None where no signature was asked for.
+        signed_by: The identifier of the trusted key that signed it; None where no signature was required.
     """
 
     folder: Path
@@ -58,18 +58,21 @@ def unpack_package(
     limits: Limits = DEFAULT_LIMITS,
     room_bytes: int | None = None,
 ) -> UnpackedPackage:
-    """Check a package and extract it; nothing is extracted before manifest and signature have been accepted.
+    """Check a package and extract it. Nothing is extracted before manifest and signature have been accepted.
 
     Args:
         archive: The `.drupe` file.
-        folder: Where to; made if need be, empty again after a refusal.
-        trusted_keys: Whose signatures count; None asks for no signature at all, which callers say loudly.
-        limits: What to accept, whatever the archive declares.
-        room_bytes: How much may be extracted; None where the file system alone decides.
+        folder: The destination; created if absent, and emptied again after an error.
+        trusted_keys: The keys whose signatures are accepted; None requires no signature, which callers must report.
+        limits: Limits that hold whatever the archive declares.
+        room_bytes: Maximum size after extraction; None where only the file system limits it.
+
+    Returns:
+        The extracted package.
 
     Raises:
-        PackageError: The package is refused; the subclass and its code say why.
-        InvalidValueError: The folder holds something already.
+        PackageError: The package is refused; the subclass and its code state why.
+        InvalidValueError: The folder is not empty.
     """
     with open_archive(archive, limits=limits) as opened:
         if room_bytes is not None and opened.total_bytes > room_bytes:
@@ -88,11 +91,14 @@ def read_package_folder(
 
     Args:
         folder: The package's files and nothing else.
-        trusted_keys: Whose signatures count; None asks for no signature at all, which callers say loudly.
-        limits: What to accept.
+        trusted_keys: The keys whose signatures are accepted; None requires no signature, which callers must report.
+        limits: Limits that hold whatever the package declares.
+
+    Returns:
+        The checked package.
 
     Raises:
-        PackageError: The package is refused; the subclass and its code say why.
+        PackageError: The package is refused; the subclass and its code state why.
     """
     with archive_errors(folder):
         sizes = dict(_list_files(folder, prefix=""))
@@ -101,14 +107,14 @@ def read_package_folder(
         contents = _check_contents(sizes, lambda path, limit: _read(folder / path, limit), trusted_keys)
         for path, declared in contents.digests.items():
             with (folder / path).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if found != declared:
-                raise DigestMismatchError(f"{path!r} has SHA-256 {found}: expected {declared}")
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest != declared:
+                raise DigestMismatchError(f"{path!r} has SHA-256 {digest}: expected {declared}")
     return contents.unpacked(folder)
 
 
 def covered_digests(manifest: Manifest, digest: str) -> dict[str, str]:
-    """What a package's signature covers: the SHA-256 of every file but the signature, by path.
+    """Return the SHA-256 of every file that a package's signature covers, by path: all but the signature itself.
 
     Args:
         manifest: The package's manifest.

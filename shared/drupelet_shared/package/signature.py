@@ -30,18 +30,21 @@ class PublicKey:
 
 
 def identify_key(key: ec.EllipticCurvePublicKey) -> PublicKey:
-    """The key with its identifier."""
+    """Return the key with its identifier."""
     pem = key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return PublicKey(id=hashlib.sha256(pem).hexdigest(), key=key)
 
 
 def sign_digests(name: str, digests: Mapping[str, str], private_key: ec.EllipticCurvePrivateKey) -> bytes:
-    """The signature file over a set of files; the same input gives the same bytes (RFC 6979).
+    """Return the signature file over a set of files; the same input gives the same bytes (RFC 6979).
 
     Args:
-        name: What the files are together; informative only.
+        name: The name of the set, for information.
         digests: Each file's SHA-256, in hexadecimal, by its path.
         private_key: A P-256 key.
+
+    Returns:
+        The content of the signature file.
     """
     payload = build_statement(name, digests)
     signature = private_key.sign(pre_authentication(payload), ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
@@ -51,19 +54,19 @@ def sign_digests(name: str, digests: Mapping[str, str], private_key: ec.Elliptic
 def verify_digests(signature: bytes, digests: Mapping[str, str], trusted_keys: Sequence[PublicKey]) -> str:
     """Check that a trusted key signed exactly these files, no more and no fewer.
 
-    Paths that the signer says it ignored are not ignored here: every file there is must be signed.
+    Paths that the statement lists as ignored are not ignored here: every file must be signed.
 
     Args:
         signature: The content of the signature file.
-        digests: The SHA-256 of each file there is, in hexadecimal, by its path.
-        trusted_keys: The keys whose signatures count.
+        digests: The SHA-256 of each existing file, in hexadecimal, by its path.
+        trusted_keys: The keys whose signatures are accepted.
 
     Returns:
         The identifier of the key that signed.
 
     Raises:
         SignatureInvalidError: The signature is malformed, was tampered with or covers other files.
-        SignatureUntrustedError: No trusted key made it.
+        SignatureUntrustedError: No trusted key made the signature.
     """
     bundle = parse_bundle(signature)
     signer = _find_signer(bundle, trusted_keys)
@@ -76,7 +79,7 @@ def verify_digests(signature: bytes, digests: Mapping[str, str], trusted_keys: S
 
 
 def key_hint(signature: bytes) -> str | None:
-    """The identifier of the key that the signature says made it; nothing is checked.
+    """Return the identifier of the key that a signature names, without checking the signature.
 
     Raises:
         SignatureInvalidError: The signature is malformed.
@@ -108,13 +111,13 @@ def _is_signed_by(bundle: Bundle, candidate: PublicKey) -> bool:
     return True
 
 
-def _check_same_files(signed: Mapping[str, str], found: Mapping[str, str]) -> None:
-    faults = [f"{path!r} is not signed" for path in sorted(found.keys() - signed.keys())]
-    faults += [f"{path!r} is signed and missing" for path in sorted(signed.keys() - found.keys())]
+def _check_same_files(signed: Mapping[str, str], present: Mapping[str, str]) -> None:
+    faults = [f"{path!r} is not signed" for path in sorted(present.keys() - signed.keys())]
+    faults += [f"{path!r} is signed and missing" for path in sorted(signed.keys() - present.keys())]
     faults += [
-        f"{path!r} has SHA-256 {found[path]}: signed as {signed[path]}"
-        for path in sorted(found.keys() & signed.keys())
-        if found[path] != signed[path]
+        f"{path!r} has SHA-256 {present[path]}: signed as {signed[path]}"
+        for path in sorted(present.keys() & signed.keys())
+        if present[path] != signed[path]
     ]
     if faults:
         raise SignatureInvalidError(f"signature covers other files: {'; '.join(faults)}")

@@ -1,4 +1,4 @@
-"""Whose signatures count: public key files, one by one or a folder of them."""
+"""Loads the trusted public keys: one file, or a folder of files."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def load_public_key(path: Path) -> PublicKey:
 
 
 def load_trust_folder(folder: Path) -> tuple[PublicKey, ...]:
-    """The keys in the folder's `*.pub` files; several at once are how keys are rotated.
+    """Return the keys in the folder's `*.pub` files; several at once are how keys are rotated.
 
-    An empty folder trusts nobody, which is a valid thing to say.
+    An empty folder is valid: no key is trusted.
 
     Raises:
-        KeyFileError: The folder is not there, or one of the files holds no P-256 public key.
+        KeyFileError: The folder does not exist, or one of the files holds no P-256 public key.
     """
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix == ".pub")
@@ -48,10 +48,10 @@ def load_trust_folder(folder: Path) -> tuple[PublicKey, ...]:
 
 
 def read_key_file(path: Path) -> bytes:
-    """The bytes of a key file.
+    """Return the bytes of a key file.
 
     Raises:
-        KeyFileError: It cannot be read or is too large for a key.
+        KeyFileError: The file cannot be read or is too large for a key.
     """
     try:
         with path.open("rb") as file:
@@ -64,10 +64,10 @@ def read_key_file(path: Path) -> bytes:
 
 
 def check_curve(path: Path, curve: ec.EllipticCurve) -> None:
-    """Refuse a key on another curve than P-256.
+    """Check that a key is on the curve P-256.
 
     Raises:
-        KeyFileError: It is.
+        KeyFileError: The key is on another curve.
     """
     if not isinstance(curve, ec.SECP256R1):
         raise KeyFileError(f"key file {path}: holds a key on curve {curve.name}: expected secp256r1 (P-256)")

@@ -1,4 +1,4 @@
-"""The directory of an archive: read whole and checked before anything is decompressed."""
+"""Reads the directory of an archive and checks all of it before anything is decompressed."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from drupelet_shared.package.zip_layout import (
 
 
 def read_directory(file: BinaryIO, limits: Limits) -> dict[str, Entry]:
-    """Read and check every record about the archive's entries, and decompress nothing.
+    """Read and check the records of all entries, without decompressing anything.
 
     Raises:
-        ArchiveError: The archive is damaged or breaks a rule of the format; the subclasses say which.
+        ArchiveError: The archive is damaged or breaks a rule of the format; the subclass states which.
     """
     directory_end = file.seek(0, os.SEEK_END) - END.size
     count, directory_bytes, directory_offset = _read_end(file, directory_end)
@@ -58,7 +58,7 @@ def _read_end(file: BinaryIO, offset: int) -> tuple[int, int, int]:
 
 
 def _check_contiguous(entries: list[Entry], directory_offset: int) -> None:
-    # Overlapping entries are how a small archive claims to be large; gaps are where something hides.
+    # Overlapping entries let a small archive claim to be large; gaps can hide data.
     expected = 0
     for entry in sorted(entries, key=lambda entry: entry.offset):
         if entry.offset != expected:

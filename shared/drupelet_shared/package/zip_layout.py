@@ -35,7 +35,15 @@ _CHUNK_BYTES = 256 * 2**10
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file in an archive; `size_bytes` is what it becomes, `compressed_bytes` what it takes up."""
+    """One file in an archive.
+
+    Attributes:
+        path: Its path in the package.
+        crc32: The checksum of its content.
+        compressed_bytes: Its size in the archive.
+        size_bytes: Its size after extraction.
+        offset: The position of its local header in the archive.
+    """
 
     path: str
     crc32: int
@@ -45,7 +53,7 @@ class Entry:
 
     @property
     def data_offset(self) -> int:
-        """Where the compressed data start: right after the local header, which has no extra field."""
+        """The offset of the compressed data: right after the local header, which has no extra field."""
         return self.offset + LOCAL.size + len(self.path)
 
     @property
@@ -54,12 +62,12 @@ class Entry:
         return self.data_offset + self.compressed_bytes
 
     def local_header(self) -> bytes:
-        """The header that stands before the data."""
+        """Return the header that stands before the data."""
         fields = (_VERSION, 0, DEFLATE, _TIME, _DATE, self.crc32, self.compressed_bytes, self.size_bytes)
         return LOCAL.pack(LOCAL_SIGNATURE, *fields, len(self.path), 0) + self.path.encode("ascii")
 
     def central_record(self) -> bytes:
-        """The record in the central directory."""
+        """Return the record in the central directory."""
         fields = (_MADE_BY, _VERSION, 0, DEFLATE, _TIME, _DATE, self.crc32, self.compressed_bytes, self.size_bytes)
         lengths = (len(self.path), 0, 0, 0, 0)
         record = CENTRAL.pack(CENTRAL_SIGNATURE, *fields, *lengths, _EXTERNAL, self.offset)
@@ -70,9 +78,9 @@ def read_central_record(file: BinaryIO) -> Entry:
     """Read the record at the file's position.
 
     Raises:
-        ArchiveError: It is damaged, or uses a feature the format does not have.
-        UnsafePathError: Its path has a form the format forbids.
-        LinkEntryError: It is a link, a folder or another special file.
+        ArchiveError: The record is damaged, or uses a feature that the format does not have.
+        UnsafePathError: The path has a form that the format forbids.
+        LinkEntryError: The entry is a link, a folder or another special file.
     """
     record = file.read(CENTRAL.size)
     if len(record) != CENTRAL.size or record[:4] != CENTRAL_SIGNATURE:
@@ -87,10 +95,10 @@ def read_central_record(file: BinaryIO) -> Entry:
 
 
 def check_local_header(file: BinaryIO, entry: Entry) -> None:
-    """Refuse an entry whose local header says anything else than the central directory; leaves `file` at its data.
+    """Check that an entry's local header equals its central record, and leave `file` at the entry's data.
 
     Raises:
-        ArchiveError: The two differ.
+        ArchiveError: The local header is missing or differs from the central record.
     """
     file.seek(entry.offset)
     header = file.read(LOCAL.size)
@@ -106,11 +114,11 @@ def check_local_header(file: BinaryIO, entry: Entry) -> None:
 
 
 def decompress(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
-    """The content of an entry in pieces, cut off where it grows past its declared size.
+    """Yield the content of an entry in pieces; it never exceeds the declared size.
 
     Raises:
-        ArchiveSizeError: It decompresses to more than declared.
-        ArchiveError: Its data is damaged, ends early, is followed by other bytes or has another CRC.
+        ArchiveSizeError: The content is larger than declared.
+        ArchiveError: The data is damaged, ends early, is followed by other bytes or has another CRC.
     """
     size, crc32 = 0, 0
     for chunk in _inflate(file, entry):
@@ -119,8 +127,8 @@ def decompress(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
             raise ArchiveSizeError(f"entry {entry.path!r} holds more than the {entry.size_bytes} bytes it declares")
         yield chunk
     if (size, crc32) != (entry.size_bytes, entry.crc32):
-        found, declared = f"{size} bytes, CRC {crc32:08x}", f"{entry.size_bytes} bytes, CRC {entry.crc32:08x}"
-        raise ArchiveError(f"entry {entry.path!r} holds {found}: it declares {declared}")
+        actual, declared = f"{size} bytes, CRC {crc32:08x}", f"{entry.size_bytes} bytes, CRC {entry.crc32:08x}"
+        raise ArchiveError(f"entry {entry.path!r} holds {actual}: it declares {declared}")
 
 
 def _inflate(file: BinaryIO, entry: Entry) -> Iterator[bytes]:
