@@ -208,7 +208,7 @@ def test_raw_tensors_at_odd_offsets_are_aligned() -> None:
     [
         (raw(size=4), bytes(4), r"input 'x': binary_data_size is 4 bytes: FP32 \[2\] takes 8"),
         (raw(size=8), bytes(7), r"input 'x': binary_data_size is 8: the payload has 7 bytes left"),
-        (raw(size=8), bytes(9), r"the inputs account for 8 of the 9 bytes behind the JSON"),
+        (raw(size=8), bytes(9), r"the inputs account for 8 of the 9 bytes after the JSON"),
         (raw(size=-8), bytes(8), r"binary_data_size is -8: expected a count of bytes"),
         (raw(size=8.0), bytes(8), r"binary_data_size is 8\.0: expected a count"),
         (raw(size=10**400), bytes(8), r"input 'x': binary_data_size is .*: the payload has 8 bytes left"),
