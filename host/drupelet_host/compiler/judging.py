@@ -1,11 +1,19 @@
-"""Makes the judge of candidates from the state of a compile."""
+"""The judges of a compile: of pruned candidates, and of model files while a pass chooses between them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from drupelet_host.compiler.configuration import JudgeConfig
 from drupelet_host.compiler.state import CompileState
+from drupelet_host.data.samples import Samples
+from drupelet_host.evaluation.measurement import THREADS, engine_of
+from drupelet_host.evaluation.metrics import Metric
+from drupelet_host.evaluation.scoring import evaluate_session
 from drupelet_host.recipe.schema import Constraints
 from drupelet_host.selection.judge import CandidateJudge
+from drupelet_shared.engines.registry import load_engine
 
 
 def make_judge(state: CompileState, config: JudgeConfig) -> CandidateJudge:
@@ -31,3 +39,26 @@ def make_judge(state: CompileState, config: JudgeConfig) -> CandidateJudge:
 def _narrow(constraints: Constraints, state: CompileState) -> Constraints:
     drop = constraints.max_metric_drop
     return constraints if drop is None else constraints.model_copy(update={"max_metric_drop": state.narrow_drop(drop)})
+
+
+@dataclass(frozen=True, slots=True)
+class FileJudge:
+    """Scores a model file, in its engine, on a part of the validation data.
+
+    Attributes:
+        samples: The samples.
+        metric: Scores the answers.
+    """
+
+    samples: Samples
+    metric: Metric
+
+    @classmethod
+    def of_state(cls, state: CompileState, *, count: int, seed: int) -> FileJudge:
+        """A judge on at most `count` of the validation samples, drawn with a seed."""
+        return cls(state.samples.subset(count, seed=seed), state.metric)
+
+    def __call__(self, path: Path) -> float:
+        """The metric of a file."""
+        session = load_engine(engine_of(path)).load(path, threads=THREADS)
+        return evaluate_session(session, self.samples, self.metric)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 
 from drupelet_host.compiler.pass_protocol import Pass
+from drupelet_host.recipe.model import TFLITE_SUFFIX
 from drupelet_host.recipe.schema import Recipe
 
 # In the order in which a compile runs them. Those that take less from the recipe come first, so that a changed
@@ -18,6 +19,7 @@ PASSES = {
     "quantize_aware": "drupelet_host.compiler.passes.quantize_aware:QuantizeAwarePass",
     "export_onnx": "drupelet_host.compiler.passes.export_onnx:ExportOnnxPass",
     "optimise_onnx": "drupelet_host.compiler.passes.optimise_onnx:OptimiseOnnxPass",
+    "adopt_tflite": "drupelet_host.compiler.passes.adopt_tflite:AdoptTflitePass",
     "export_litert": "drupelet_host.compiler.passes.export_litert:ExportLitertPass",
     "quantize_litert": "drupelet_host.compiler.passes.quantize_litert:QuantizeLitertPass",
     "export_ncnn": "drupelet_host.compiler.passes.export_ncnn:ExportNcnnPass",
@@ -48,6 +50,8 @@ _OF_MODULES = frozenset(
     }
 )
 _OF_FILES = frozenset({"optimise_onnx"})
+# A LiteRT file is taken as it is.
+_OF_TFLITE = ("evaluate", "adopt_tflite", "evaluate_variants", "constraints", "package")
 _OF_LITERT = frozenset({"export_litert", "quantize_litert"})
 _OF_NCNN = frozenset({"export_ncnn", "quantize_ncnn"})
 _OF_VARIANTS = {
@@ -61,7 +65,9 @@ _OF_VARIANTS = {
 
 def passes_of(recipe: Recipe) -> tuple[str, ...]:
     """The names of the passes that a recipe asks for, in order."""
-    unwanted = set(_OF_FILES if recipe.model.factory else _OF_MODULES)
+    if recipe.model.file is not None and recipe.model.file.suffix == TFLITE_SUFFIX:
+        return _OF_TFLITE
+    unwanted = {"adopt_tflite", *(_OF_FILES if recipe.model.factory else _OF_MODULES)}
     if "litert" not in recipe.export.engines:
         unwanted |= _OF_LITERT
     if "ncnn" not in recipe.export.engines:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from drupelet_host.compiler.model_loading import check_runs, load_model
 from drupelet_host.compiler.state import CompileState, Training
 from drupelet_host.data.dataset import Dataset, Labels, check_fits, check_labels
 from drupelet_host.data.feeds import load_samples
@@ -19,9 +18,10 @@ from drupelet_host.evaluation.scoring import answer_module, answer_session
 from drupelet_host.export.program import convert_program
 from drupelet_host.onnx_files.external_data import join_external_data
 from drupelet_host.recipe.factories import FactoryRef, load_factory
-from drupelet_host.recipe.model import CLASSIFICATION
+from drupelet_host.recipe.model import CLASSIFICATION, TFLITE_SUFFIX
 from drupelet_host.recipe.schema import INPUT_NAME, Recipe
 from drupelet_host.recipe.sources import DataSource
+from drupelet_host.torch_models.loading import check_runs, load_model
 from drupelet_shared.engines.base import Session
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.package.manifest import ImagePreprocessing
@@ -79,8 +79,11 @@ def _start_from_file(recipe: Recipe, workspace: Path) -> CompileState:
     assert source is not None, "the recipe checks it"
     if source.suffix == ".pt2":
         source = convert_program(source, workspace / f"{source.stem}.onnx")
-    source = join_external_data(source, workspace)
-    session = load_engine("onnxruntime").load(source, threads=0)
+    if source.suffix == TFLITE_SUFFIX:
+        session = load_engine("litert").load(source, threads=1)
+    else:
+        source = join_external_data(source, workspace)
+        session = load_engine("onnxruntime").load(source, threads=0)
     outputs = {spec.name: spec.shape for spec in session.outputs}
     if recipe.image is not None:
         _check_image(recipe.image, session.inputs)

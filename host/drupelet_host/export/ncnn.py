@@ -220,7 +220,7 @@ def _find_converter() -> Path:
 
 def _find_unsupported(graph: str) -> list[str]:
     """The types of layers that ncnn does not have: operators that pnnx passed on as they were."""
-    from drupelet_shared.engines.ncnn import runtime  # noqa: PLC0415 - an optional engine
+    from drupelet_shared.engines.ncnn_session import runtime  # noqa: PLC0415 - an optional engine
 
     layers = parse_graph(graph).layers
     absent = {layer.kind for layer in layers if runtime.layer_to_index(layer.kind) < 0}
@@ -245,7 +245,7 @@ def _write(
     outputs: Sequence[tuple[str, tuple[int, ...]]],
 ) -> None:
     from drupelet_host.ncnn_files.writing import write_pair  # noqa: PLC0415 - needs an optional engine
-    from drupelet_shared.engines.ncnn import NcnnSignature, NcnnTensor  # noqa: PLC0415 - an optional engine
+    from drupelet_shared.engines.ncnn_session import NcnnSignature, NcnnTensor  # noqa: PLC0415 - an optional engine
 
     def describe(kind: str, position: int, name: str, shape: tuple[int, ...]) -> NcnnTensor:
         blob = f"{kind}{position}"

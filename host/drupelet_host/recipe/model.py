@@ -11,6 +11,7 @@ from drupelet_host.recipe.sources import ExistingFile, Factory, Section, existin
 from drupelet_shared.names import Name
 
 CLASSIFICATION = "classification"
+TFLITE_SUFFIX = ".tflite"
 
 InputShape = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=2, max_length=8)]
 
@@ -32,7 +33,8 @@ class ModelSection(Section):
         weights: A state_dict for it.
         input_shape: The module's whole input's, batch first, and the batch is 1.
         outputs: What the module's outputs are called, in its order.
-        file: An ONNX file (`.onnx`) or a `torch.export` program (`.pt2`), instead of a factory.
+        file: Instead of a factory, an ONNX file (`.onnx`), a `torch.export` program (`.pt2`), or a LiteRT file
+            (`.tflite`), which is measured, checked and packed as it is.
         task: "classification" turns one output of shape (1, classes) into labels; any other name is for whoever
             reads the manifest.
         labels: One for each class: a list, or a file with one a line.
@@ -65,14 +67,14 @@ class ModelSection(Section):
     @field_validator("file")
     @classmethod
     def _known_format(cls, value: Path | None) -> Path | None:
-        if value is not None and value.suffix not in {".onnx", ".pt2"}:
-            raise ValueError("expected a .onnx or a .pt2 file")
+        if value is not None and value.suffix not in {".onnx", ".pt2", TFLITE_SUFFIX}:
+            raise ValueError("expected a .onnx, a .pt2 or a .tflite file")
         return value
 
     @model_validator(mode="after")
     def _module_or_file(self) -> Self:
         if (self.factory is None) == (self.file is None):
-            raise ValueError("expected either a factory (a PyTorch module) or a file (.onnx, .pt2)")
+            raise ValueError("expected either a factory (a PyTorch module) or a file (.onnx, .pt2, .tflite)")
         if self.factory is not None and self.input_shape is None:
             raise ValueError("a factory needs input_shape, for example [1, 3, 224, 224]")
         given = [name for name in ("weights", "input_shape", "outputs") if getattr(self, name)]

@@ -20,7 +20,7 @@ from pydantic import (
 
 from drupelet_host.errors import RecipeError
 from drupelet_host.recipe.faults import describe_recipe_faults
-from drupelet_host.recipe.model import ModelSection
+from drupelet_host.recipe.model import TFLITE_SUFFIX, ModelSection
 from drupelet_host.recipe.sources import DataSource, ExistingFile, Factory, Section, recipe_folder
 from drupelet_host.recipe.target import DEFAULT_TARGET, TARGETS
 from drupelet_shared.contract.schemas import FilledIn
@@ -294,6 +294,12 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _passes_fit_together(self) -> Self:
+        if self.model.file is not None and self.model.file.suffix == TFLITE_SUFFIX:
+            if self.export.engines != ("litert",):
+                raise ValueError(
+                    "model.file is a .tflite file, which LiteRT alone runs: set export.engines = ['litert']"
+                )
+            return self
         if self.model.file is not None and "litert" in self.export.engines:
             raise ValueError("export.engines has 'litert': a file is compiled for onnxruntime and ncnn; use a factory")
         if self.model.file is not None and "onnxruntime" not in self.export.engines:

@@ -12,6 +12,7 @@ from drupelet_shared.package.manifest import EngineName
 FLOAT, FLOAT16 = "ort-fp32", "ort-wf16"
 STATIC, DYNAMIC, MIXED = "ort-static-wi8-ai8", "ort-dynamic-wi8", "ort-mixed-wi8-ai8"
 LITERT_FLOAT, LITERT_STATIC = "litert-fp32", "litert-static-wi8-ai8"
+LITERT_FLOAT16, LITERT_DYNAMIC = "litert-wf16", "litert-dynamic-wi8"
 NCNN_FLOAT, NCNN_FLOAT16 = "ncnn-fp32", "ncnn-wf16"
 NCNN_STATIC, NCNN_MIXED = "ncnn-static-wi8-ai8", "ncnn-mixed-wi8-ai8"
 
@@ -52,6 +53,8 @@ KINDS: Mapping[str, VariantKind] = {
     MIXED: VariantKind(precision="mixed-wi8-ai8", arithmetic="mixed", golden_tolerance=_INT8_TOLERANCE),
     LITERT_FLOAT: VariantKind(precision="fp32", arithmetic="float", golden_tolerance=_FLOAT_TOLERANCE),
     LITERT_STATIC: VariantKind(precision="static-wi8-ai8", arithmetic="int8", golden_tolerance=_INT8_TOLERANCE),
+    LITERT_FLOAT16: VariantKind(precision="wf16", arithmetic="float", golden_tolerance=_FLOAT_TOLERANCE),
+    LITERT_DYNAMIC: VariantKind(precision="dynamic-wi8", arithmetic="int8", golden_tolerance=_INT8_TOLERANCE),
     NCNN_FLOAT: VariantKind(precision="fp32", arithmetic="float", golden_tolerance=_FLOAT_TOLERANCE),
     NCNN_FLOAT16: VariantKind(precision="wf16", arithmetic="float", golden_tolerance=_FLOAT_TOLERANCE),
     NCNN_STATIC: VariantKind(precision="static-wi8-ai8", arithmetic="int8", golden_tolerance=_INT8_TOLERANCE),

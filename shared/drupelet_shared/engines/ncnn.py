@@ -1,143 +1,14 @@
-"""The ncnn adapter: CPU sessions over ncnn's extension module.
-
-A model is a pair of files with one stem, `NAME.param` (the graph, text) and `NAME.bin` (the weights). ncnn knows
-neither the names of the model's tensors nor their shapes nor a batch dimension, so the compiler appends them to the
-graph as one line, `#drupelet {...}`, which ncnn itself does not read; `NcnnSignature` is its content.
-"""
+"""The ncnn adapter: loads pairs of graph and weights files; see `ncnn_session` for the format."""
 
 from __future__ import annotations
 
-import importlib.machinery
-import importlib.util
-import json
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
-
-from drupelet_shared.engines.base import Array, Tensors
 from drupelet_shared.engines.files import WEIGHTS_SUFFIX
-from drupelet_shared.errors import InferenceFailedError, ModelLoadError
-from drupelet_shared.tensors import NUMPY_DTYPE, Datatype, TensorSpec, shape_matches
-
-SIGNATURE_MARK = "#drupelet "
-_MODULE = "ncnn.ncnn"
-# What ncnn's functions return when an allocation failed; a layer whose weights end early returns it as well.
-_ALLOCATION_FAILED = -100
-
-
-def _import_runtime() -> ModuleType:
-    """Import ncnn's extension module without its Python layer, which brings an HTTP client and a model downloader.
-
-    Raises:
-        ImportError: ncnn is not installed.
-    """
-    if _MODULE in sys.modules:
-        return sys.modules[_MODULE]
-    package = importlib.util.find_spec("ncnn")
-    folders = list(package.submodule_search_locations or ()) if package is not None else []
-    for folder in folders:
-        for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-            path = Path(folder, f"ncnn{suffix}")
-            if path.is_file():
-                return _load_extension(path)
-    raise ImportError("no module named 'ncnn'", name="ncnn")
-
-
-def _load_extension(path: Path) -> ModuleType:
-    loader = importlib.machinery.ExtensionFileLoader(_MODULE, str(path))
-    spec = importlib.util.spec_from_loader(_MODULE, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    loader.exec_module(module)
-    # Its classes can be registered once in a process.
-    sys.modules[_MODULE] = module
-    return module
-
-
-runtime: Any = _import_runtime()
-
-
-@dataclass(frozen=True, slots=True)
-class NcnnTensor:
-    """One input or output of a model.
-
-    Attributes:
-        spec: Its name, datatype and shape in the package.
-        blob: Its name in ncnn's graph.
-        batch_axis: The dimension of the shape that ncnn's tensor lacks; None where it has all of them.
-    """
-
-    spec: TensorSpec
-    blob: str
-    batch_axis: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class NcnnSignature:
-    """The signature line of a graph file: what the model is besides its graph.
-
-    Attributes:
-        inputs: The inputs, in the model's order.
-        outputs: The outputs, in the model's order.
-        weights_sha256: The digest of the weights file, so that the digest of the graph file covers both.
-    """
-
-    inputs: tuple[NcnnTensor, ...]
-    outputs: tuple[NcnnTensor, ...]
-    weights_sha256: str
-
-    def to_line(self) -> str:
-        """Return the last line of the graph file; `NcnnSignature.parse(signature.to_line()) == signature`."""
-        document = {
-            "inputs": [_tensor_to_json(tensor) for tensor in self.inputs],
-            "outputs": [_tensor_to_json(tensor) for tensor in self.outputs],
-            "weights_sha256": self.weights_sha256,
-        }
-        return f"{SIGNATURE_MARK}{json.dumps(document, sort_keys=True)}\n"
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read the signature from the text of a graph file.
-
-        Raises:
-            ValueError: The text has no signature, or a malformed one.
-        """
-        line = next((line for line in reversed(text.splitlines()) if line.startswith(SIGNATURE_MARK)), None)
-        if line is None:
-            raise ValueError(f"the line {SIGNATURE_MARK.strip()!r} with the tensors' names and shapes is missing")
-        try:
-            document = json.loads(line[len(SIGNATURE_MARK) :])
-            inputs, outputs = (tuple(map(_tensor_from_json, document[key])) for key in ("inputs", "outputs"))
-            return cls(inputs, outputs, str(document["weights_sha256"]))
-        except (LookupError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"the line {SIGNATURE_MARK.strip()!r} is malformed: {error}") from error
-
-
-def _tensor_to_json(tensor: NcnnTensor) -> dict[str, object]:
-    spec = tensor.spec
-    return {
-        "name": spec.name,
-        "datatype": spec.datatype.value,
-        "shape": list(spec.shape),
-        "blob": tensor.blob,
-        "batch_axis": tensor.batch_axis,
-    }
-
-
-def _tensor_from_json(document: dict[str, Any]) -> NcnnTensor:
-    shape = tuple(document["shape"])
-    spec = TensorSpec(name=document["name"], datatype=Datatype(document["datatype"]), shape=shape)
-    if spec.datatype is not Datatype.FP32:
-        raise ValueError(f"tensor {spec.name!r} has datatype {spec.datatype.value}: ncnn takes and gives FP32")
-    batch_axis = document["batch_axis"]
-    if batch_axis is not None and not 0 <= batch_axis < len(shape):
-        raise ValueError(f"tensor {spec.name!r} has batch axis {batch_axis}: its shape has {len(shape)} dimensions")
-    return NcnnTensor(spec, str(document["blob"]), batch_axis)
+from drupelet_shared.engines.ncnn_profile import ProfiledNcnnSession
+from drupelet_shared.engines.ncnn_session import ALLOCATION_FAILED, NcnnSession, NcnnSignature, make_net, runtime
+from drupelet_shared.errors import ModelLoadError
 
 
 class NcnnEngine:
@@ -157,9 +28,20 @@ class NcnnEngine:
             ModelLoadError: A file is missing or damaged, or the signature names a tensor that the graph lacks.
             MemoryError: The process may not allocate what the model needs.
         """
+        net, signature, _ = self._load(path, threads=threads)
+        return NcnnSession(net, signature)
+
+    def load_profiled(self, path: Path, *, threads: int, folder: Path) -> ProfiledNcnnSession:
+        """Load a model to profile it; see `ProfilingEngine.load_profiled`."""
+        net, signature, graph = self._load(path, threads=threads)
+        net.opt.lightmode = False
+        return ProfiledNcnnSession(net, signature, graph=graph, folder=folder)
+
+    def _load(self, path: Path, *, threads: int) -> tuple[Any, NcnnSignature, str]:
         weights = path.with_suffix(WEIGHTS_SUFFIX)
         try:
-            signature = NcnnSignature.parse(path.read_text(encoding="utf-8"))
+            graph = path.read_text(encoding="utf-8")
+            signature = NcnnSignature.parse(graph)
             weights_bytes = weights.stat().st_size
         except (OSError, ValueError) as error:
             raise ModelLoadError(f"{path.name}: ncnn {self.version} cannot load it: {error}") from error
@@ -169,125 +51,13 @@ class NcnnEngine:
         known = {*net.input_names(), *net.output_names(), *(blob.name for blob in net.blobs())}
         if absent := sorted({tensor.blob for tensor in (*signature.inputs, *signature.outputs)} - known):
             raise ModelLoadError(f"{path.name}: the graph has no tensor {', '.join(absent)}, which its signature names")
-        return NcnnSession(net, signature)
+        return net, signature, graph
 
     def _check(self, status: int, path: Path, *, room_bytes: int) -> None:
-        if status == _ALLOCATION_FAILED and not _can_allocate(room_bytes):
+        if status == ALLOCATION_FAILED and not _can_allocate(room_bytes):
             raise MemoryError(f"ncnn: {path.name} does not fit: it has {room_bytes} bytes of weights")
         if status != 0:
             raise ModelLoadError(f"{path.name}: ncnn {self.version} cannot load it: status {status}")
-
-
-class NcnnSession:
-    """One model in ncnn, with the names, shapes and batch dimension of its signature."""
-
-    def __init__(self, net: Any, signature: NcnnSignature) -> None:  # noqa: ANN401 - ncnn ships no types
-        """Wrap a loaded network.
-
-        Args:
-            net: The network.
-            signature: Its tensors.
-        """
-        self._net = net
-        self._signature = signature
-        self.inputs = tuple(tensor.spec for tensor in signature.inputs)
-        self.outputs = tuple(tensor.spec for tensor in signature.outputs)
-        self._outputs = {tensor.spec.name: tensor for tensor in signature.outputs}
-
-    def run(self, inputs: Tensors, outputs: Sequence[str]) -> dict[str, Array]:
-        """Compute the named outputs; see `Session.run`.
-
-        Raises:
-            InferenceFailedError: An input or output does not match the signature, or ncnn failed.
-            MemoryError: The process may not allocate what the inference needs.
-        """
-        self._check_inputs(inputs)
-        if unknown := sorted(set(outputs) - self._outputs.keys()):
-            raise InferenceFailedError(f"outputs {', '.join(unknown)}: the model gives {', '.join(self._outputs)}")
-        samples = [self._infer(inputs, outputs, position=position) for position in range(self._batch_size(inputs))]
-        return {name: self._join([sample[name] for sample in samples], self._outputs[name]) for name in outputs}
-
-    def _batch_size(self, inputs: Tensors) -> int:
-        sizes = {
-            inputs[tensor.spec.name].shape[tensor.batch_axis]
-            for tensor in self._signature.inputs
-            if tensor.batch_axis is not None
-        }
-        if len(sizes) > 1:
-            shown = ", ".join(map(str, sorted(sizes)))
-            raise InferenceFailedError(f"the inputs have batches of {shown}: expected one size")
-        return sizes.pop() if sizes else 1
-
-    def _join(self, samples: Sequence[Array], tensor: NcnnTensor) -> Array:
-        if tensor.batch_axis is not None:
-            return np.stack(samples, axis=tensor.batch_axis)
-        if len(samples) != 1:
-            raise InferenceFailedError(
-                f"output {tensor.spec.name!r} has no batch dimension: a batch of {len(samples)} was given, expected 1"
-            )
-        return samples[0]
-
-    def _check_inputs(self, inputs: Tensors) -> None:
-        expected = {spec.name: spec for spec in self.inputs}
-        if inputs.keys() != expected.keys():
-            given, taken = (", ".join(sorted(names)) or "none" for names in (inputs, expected))
-            raise InferenceFailedError(f"inputs {given}: the model takes {taken}")
-        for name, array in inputs.items():
-            spec = expected[name]
-            if array.dtype != NUMPY_DTYPE[spec.datatype] or not shape_matches(array.shape, spec.shape):
-                shape = "x".join(map(str, array.shape))
-                raise InferenceFailedError(
-                    f"input {name!r} is {array.dtype} of shape {shape}: the model takes {spec.datatype.value} "
-                    f"of shape {'x'.join(map(str, spec.shape))}"
-                )
-
-    def _infer(self, inputs: Tensors, outputs: Sequence[str], *, position: int) -> dict[str, Array]:
-        extractor = self._net.create_extractor()
-        for tensor in self._signature.inputs:
-            array = inputs[tensor.spec.name]
-            sample = array if tensor.batch_axis is None else array.take(position, axis=tensor.batch_axis)
-            # A copy: layers that work in place would write into the caller's array.
-            mat = runtime.Mat(np.ascontiguousarray(sample)).clone()
-            self._check_status(extractor.input(tensor.blob, mat), tensor)
-        return {name: self._extract(extractor, self._outputs[name]) for name in outputs}
-
-    def _extract(self, extractor: Any, tensor: NcnnTensor) -> Array:  # noqa: ANN401 - ncnn ships no types
-        status, mat = extractor.extract(tensor.blob)
-        self._check_status(status, tensor)
-        if mat.empty():
-            raise InferenceFailedError(f"ncnn gives no values for output {tensor.spec.name!r}")
-        values = np.array(mat, dtype=np.float32)
-        shape = [size for axis, size in enumerate(tensor.spec.shape) if axis != tensor.batch_axis]
-        try:
-            return values.reshape(shape)
-        except ValueError as error:
-            raise InferenceFailedError(
-                f"output {tensor.spec.name!r} has shape {values.shape}: its signature says {shape}"
-            ) from error
-
-    def _check_status(self, status: int, tensor: NcnnTensor) -> None:
-        if status == _ALLOCATION_FAILED:
-            raise MemoryError(f"ncnn: an allocation failed on the way to {tensor.spec.name!r}")
-        if status != 0:
-            raise InferenceFailedError(f"ncnn failed at {tensor.spec.name!r}: status {status}")
-
-
-def make_net(threads: int) -> Any:  # noqa: ANN401 - ncnn ships no types
-    """Return an empty network with the options that every drupelet session has.
-
-    Args:
-        threads: How many threads one inference may use.
-    """
-    net = runtime.Net()
-    net.opt.num_threads = threads
-    # Threads that spin on after an inference take the cores from the worker next door.
-    net.opt.openmp_blocktime = 0
-    net.opt.use_vulkan_compute = False
-    # Arithmetic and activations in float32 on every processor: the target has no half-float arithmetic, and the
-    # golden vectors would not hold on one that has.
-    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
-    net.opt.use_bf16_packed = net.opt.use_bf16_storage = False
-    return net
 
 
 def _can_allocate(count_bytes: int) -> bool:

@@ -14,7 +14,8 @@ from drupelet_host.compiler.state import CompileState, CostCount, Training
 from drupelet_host.errors import ExportError
 from drupelet_host.evaluation.cost import count_file_parameters, count_macs, count_parameters
 from drupelet_host.evaluation.measure import measure_models
-from drupelet_host.evaluation.measurement import THREADS, Measurement
+from drupelet_host.evaluation.measurement import THREADS, Measurement, engine_of
+from drupelet_host.evaluation.tflite import count_tflite_parameters
 from drupelet_host.export.litert import export_litert, require_litert
 from drupelet_host.export.ncnn import convert_onnx, export_ncnn, require_ncnn
 from drupelet_host.export.onnx import export_onnx
@@ -52,7 +53,7 @@ class EvaluatePass:
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
         """Take [model] and [export]; a missing converter is found before the work starts."""
-        if _LITERT in recipe.export.engines:
+        if _LITERT in recipe.export.engines and recipe.model.factory is not None:
             require_litert()
         if _NCNN in recipe.export.engines:
             require_ncnn()
@@ -62,11 +63,13 @@ class EvaluatePass:
         """Export, count, measure."""
         if state.training is None:
             assert state.source is not None, "a model is a module or a file"
-            originals: dict[EngineName, Path] = {"onnxruntime": state.source}
+            originals: dict[EngineName, Path] = {engine_of(state.source): state.source}
             if _NCNN in self.config.engines:
                 source, sample = state.source, state.samples.feeds[0]
                 originals |= _export_ncnn(lambda path: convert_onnx(source, path, sample=sample), state, observer)
-            cost = CostCount(count_file_parameters(state.source), None)
+            is_onnx = engine_of(state.source) == "onnxruntime"
+            count = count_file_parameters if is_onnx else count_tflite_parameters
+            cost = CostCount(count(state.source), None)
         else:
             originals = self._export(state.training, state, observer)
             model = state.training.original

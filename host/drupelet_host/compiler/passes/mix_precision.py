@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from drupelet_host.compiler.configuration import PassConfig, stated_or_default_drop
-from drupelet_host.compiler.file_judge import FileJudge
+from drupelet_host.compiler.judging import FileJudge
 from drupelet_host.compiler.pass_protocol import PassResult, add_variant
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.errors import ExportError

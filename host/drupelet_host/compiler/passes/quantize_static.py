@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import ClassVar, Literal, Self
 
 from drupelet_host.compiler.configuration import PassConfig
-from drupelet_host.compiler.file_judge import FileJudge
+from drupelet_host.compiler.judging import FileJudge
 from drupelet_host.compiler.pass_protocol import PassResult, add_variant
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.errors import ExportError

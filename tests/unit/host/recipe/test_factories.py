@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from drupelet_host.compiler.model_loading import check_runs, load_model, load_weights
 from drupelet_host.errors import DataError, ModelError
 from drupelet_host.recipe.factories import call_factory, load_factory, parse_factory
 from drupelet_host.recipe.model import ModelSection
 from drupelet_host.recipe.schema import load_recipe
+from drupelet_host.torch_models.loading import check_runs, load_model, load_weights
 from support.model.tiny_project import INPUT_SHAPE, trained, write_project
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from drupelet_shared.engines.files import model_files, model_size_bytes
-from drupelet_shared.engines.ncnn import NcnnEngine, NcnnSignature, NcnnTensor
+from drupelet_shared.engines.ncnn import NcnnEngine
+from drupelet_shared.engines.ncnn_session import NcnnSignature, NcnnTensor
 from drupelet_shared.errors import InferenceFailedError, ModelLoadError
 from drupelet_shared.tensors import Datatype, TensorSpec
 from support.model.ncnn_models import write_add_ncnn, write_linear_ncnn
