@@ -282,14 +282,15 @@ class ScriptedBroker:
     ) -> None:
         assert self._server is not None
         self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for peer in self.peers:
-            peer.abort()
-        # The transports close themselves in the turns that follow.
-        for _ in range(3):
+        # A connection that was accepted last has its transport and its task some turns later.
+        for _ in range(5):
+            for task in list(self._tasks):
+                task.cancel()
+            for peer in self.peers:
+                peer.abort()
             await asyncio.sleep(0)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)
         if self._faults and error is None:
             raise self._faults[0]
 

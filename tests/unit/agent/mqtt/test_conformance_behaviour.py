@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from itertools import pairwise
 
 import pytest
@@ -21,7 +20,6 @@ from fakes.scripted_broker import (
     PUBLISH,
     SUBACK,
     SUBSCRIBE,
-    Packet,
     Peer,
     Script,
     ScriptedBroker,
@@ -33,21 +31,12 @@ from fakes.scripted_broker import (
     text,
 )
 from support.broker.conformance import conforms
-from support.broker.mqtt_clients import MqttClient, eventually, mqtt_client
+from support.broker.mqtt_clients import MqttClient, eventually
+from support.broker.scenarios import accepting, run_scenario, sent
 
 
-def run(
-    scenario: Callable[[ScriptedBroker, MqttClient], Awaitable[None]], *scripts: Script, **options: object
-) -> ScriptedBroker:
-    async def main() -> ScriptedBroker:
-        async with ScriptedBroker(*scripts) as broker, mqtt_client(broker.port, **options) as client:
-            await scenario(broker, client)
-        return broker
-
-    return asyncio.run(main())
-
-
-async def obliging(peer: Peer) -> None:
+async def resuming(peer: Peer) -> None:
+    """Accepts, has the session, and answers everything."""
     await peer.accept(session_present=True)
     await peer.serve()
 
@@ -56,14 +45,6 @@ async def reading(peer: Peer) -> None:
     """Accepts, reads, and answers nothing."""
     await peer.accept(session_present=True)
     await peer.closed()
-
-
-def accepting(properties: bytes) -> Script:
-    async def script(peer: Peer) -> None:
-        await peer.accept(properties)
-        await peer.serve()
-
-    return script
 
 
 def losing(count: int) -> Script:
@@ -76,13 +57,6 @@ def losing(count: int) -> Script:
         await peer.send(disconnect(0x8B))
 
     return script
-
-
-def sent(broker: ScriptedBroker, connection: int, kind: int) -> list[Packet]:
-    """Return the packets of a type that were sent on a connection."""
-    if len(broker.peers) <= connection:
-        return []
-    return [one for one in broker.peers[connection].received if one.kind == kind]
 
 
 # Keep alive
@@ -105,7 +79,7 @@ def test_something_is_sent_in_each_period_of_the_keep_alive() -> None:
         await eventually(lambda: len(times_s) == 4)
         assert all(later - earlier <= 1 for earlier, later in pairwise(times_s))
 
-    run(scenario, script, keepalive_s=1)
+    run_scenario(scenario, script, keepalive_s=1)
 
 
 @conforms("3.2.2-21")
@@ -113,7 +87,7 @@ def test_the_keep_alive_of_the_broker_is_used_in_place_of_the_clients() -> None:
     async def scenario(broker: ScriptedBroker, _: MqttClient) -> None:
         await eventually(lambda: sent(broker, 0, PINGREQ))
 
-    run(scenario, accepting(b"\x13\x00\x01"), keepalive_s=600)
+    run_scenario(scenario, accepting(b"\x13\x00\x01"), keepalive_s=600)
 
 
 # The broker's limits
@@ -126,7 +100,7 @@ def test_nothing_is_published_above_the_maximum_qos() -> None:
         await eventually(lambda: sent(broker, 0, PUBLISH))
         assert [one.qos for one in sent(broker, 0, PUBLISH)] == [0]
 
-    run(scenario, accepting(b"\x24\x00"))
+    run_scenario(scenario, accepting(b"\x24\x00"))
 
 
 @conforms("3.2.2-14")
@@ -137,7 +111,7 @@ def test_nothing_is_published_as_retained_where_that_is_not_available() -> None:
         await eventually(lambda: len(sent(broker, 0, PUBLISH)) >= 1)
         assert not any(one.retain for one in sent(broker, 0, PUBLISH))
 
-    run(scenario, accepting(b"\x25\x00"))
+    run_scenario(scenario, accepting(b"\x25\x00"))
 
 
 @conforms("3.2.2-15")
@@ -155,7 +129,7 @@ def test_no_packet_exceeds_the_maximum_packet_size() -> None:
         assert client.events[0].problem is ConnectionProblem.SUBSCRIPTION_REFUSED
         assert all(len(one.body) + 2 <= 64 for one in broker.peers[0].received if one.kind != CONNECT)
 
-    run(scenario, accepting(b"\x27\x00\x00\x00\x40"))
+    run_scenario(scenario, accepting(b"\x27\x00\x00\x00\x40"))
 
 
 @conforms("3.3.4-7", "4.9.0-1", "4.9.0-2")
@@ -175,7 +149,7 @@ def test_no_more_than_the_receive_maximum_is_unacknowledged() -> None:
             client.publish(str(number))
         await eventually(lambda: len(client.outcomes) == 6)
 
-    run(scenario, script)
+    run_scenario(scenario, script)
 
 
 @conforms("3.3.4-8", "4.9.0-3")
@@ -196,7 +170,7 @@ def test_other_packets_are_not_delayed_while_the_quota_is_used_up() -> None:
         await eventually(lambda: sent(broker, 0, PUBACK) and sent(broker, 0, SUBSCRIBE))
         assert [one.qos for one in sent(broker, 0, PUBLISH)] == [1, 0]
 
-    run(scenario, script)
+    run_scenario(scenario, script)
 
 
 # QoS 1: sending
@@ -213,7 +187,7 @@ def test_each_publish_and_subscribe_has_an_identifier_that_is_not_in_use() -> No
         assert len(set(identifiers)) == 51
         assert 0 not in identifiers
 
-    run(scenario, reading)
+    run_scenario(scenario, reading)
 
 
 @conforms("4.3.2-3", "4.1.0-1", "3.1.2-23", "3.1.3-2")
@@ -224,7 +198,7 @@ def test_a_publication_is_unacknowledged_until_its_puback_through_connections() 
         assert (client.outcomes, client.connection.pending_count) == ({}, 1)
         assert {peer.received[0].body for peer in broker.peers} == {broker.peers[0].received[0].body}
 
-    run(scenario, losing(1), reading)
+    run_scenario(scenario, losing(1), reading)
 
 
 @conforms("3.3.1-1", "4.4.0-1", "4.6.0-1")
@@ -240,7 +214,7 @@ def test_what_is_unacknowledged_is_sent_again_once_as_a_duplicate_in_its_order_w
         assert first == [("a", 1, False), ("b", 2, False), ("c", 3, False)]
         assert second == [("a", 1, True), ("b", 2, True), ("c", 3, True)]
 
-    run(scenario, losing(3), obliging)
+    run_scenario(scenario, losing(3), resuming)
 
 
 @conforms("4.4.0-2")
@@ -257,7 +231,7 @@ def test_a_publication_that_was_rejected_is_not_sent_again() -> None:
         assert client.outcomes == {"a": PublishOutcome.REJECTED}
         assert sent(broker, 1, PUBLISH) == []
 
-    run(scenario, rejecting, obliging)
+    run_scenario(scenario, rejecting, resuming)
 
 
 @conforms("3.2.2-5")
@@ -267,7 +241,7 @@ def test_without_the_brokers_session_what_is_unacknowledged_is_published_as_new(
         await eventually(lambda: client.outcomes == {"a": PublishOutcome.ACKNOWLEDGED})
         assert [one.dup for one in sent(broker, 1, PUBLISH)] == [False]
 
-    run(scenario, losing(1), accepting(b""))
+    run_scenario(scenario, losing(1), accepting(b""))
 
 
 @conforms("3.2.2-4")
@@ -276,7 +250,7 @@ def test_a_client_that_was_restarted_resumes_the_session_of_the_broker() -> None
         await eventually(lambda: client.sessions == [True])
         assert client.connection.connected
 
-    run(scenario, obliging)
+    run_scenario(scenario, resuming)
 
 
 # QoS 1: receiving
@@ -299,7 +273,7 @@ def test_messages_of_qos_1_are_acknowledged_in_the_order_in_which_they_are_dealt
         await eventually(lambda: len(sent(broker, 0, PUBACK)) == 2)
         assert [one.packet_id for one in sent(broker, 0, PUBACK)] == [7, 3]
 
-    run(scenario, script)
+    run_scenario(scenario, script)
 
 
 @conforms("4.3.2-5")
@@ -316,7 +290,7 @@ def test_an_identifier_that_was_acknowledged_is_a_new_message_whatever_its_dup_f
         client.connection.acknowledge(7)
         await eventually(lambda: [message.payload for message in client.messages] == [b"1", b"2"])
 
-    run(scenario, script)
+    run_scenario(scenario, script)
 
 
 # Errors
@@ -337,7 +311,7 @@ def test_the_connection_is_closed_after_the_disconnect() -> None:
         await asyncio.wait_for(ended.wait(), 5)
         assert broker.peers[0].received[-1].kind == DISCONNECT
 
-    run(scenario, script)
+    run_scenario(scenario, script)
 
 
 @pytest.mark.parametrize(
@@ -370,7 +344,7 @@ def test_a_packet_that_breaks_the_specification_ends_the_connection_with_its_rea
         assert sent(broker, 0, DISCONNECT)[0].body == bytes((reason,))
         assert client.events[0].problem is ConnectionProblem.PROTOCOL_ERROR
 
-    run(scenario, script, obliging)
+    run_scenario(scenario, script, resuming)
 
 
 def test_a_packet_before_the_connack_ends_the_connection() -> None:
@@ -384,4 +358,4 @@ def test_a_packet_before_the_connack_ends_the_connection() -> None:
         assert sent(broker, 0, DISCONNECT)[0].body == b"\x82"
         assert client.messages == []
 
-    run(scenario, script, obliging)
+    run_scenario(scenario, script, resuming)

@@ -114,17 +114,14 @@ def test_a_slow_resolver_does_not_hold_up_the_end_of_the_loop() -> None:
 
 
 def test_the_socket_of_an_attempt_that_is_abandoned_is_closed(listening: socket.socket) -> None:
-    async def main() -> None:
-        dialler = Dialler("127.0.0.1", listening.getsockname()[1], tls=None)
-        task = asyncio.create_task(dialler.dial())
-        await eventually(lambda: task.done() or threading.active_count() > 1)
-        await asyncio.sleep(0)
+    async def main() -> socket.socket:
+        task = asyncio.create_task(Dialler("127.0.0.1", listening.getsockname()[1], tls=None).dial())
+        accepted, _ = await asyncio.to_thread(listening.accept)
         if not task.cancel():
             task.result().socket.close()
+        return accepted
 
-    asyncio.run(main())
-    accepted, _ = listening.accept()
-    with accepted:
+    with asyncio.run(main()) as accepted:
         accepted.settimeout(5)
         assert accepted.recv(1) == b""
 
