@@ -3,6 +3,7 @@
 DrupeletError
 |-- RecipeError            recipe_invalid
 |-- SettingsError          settings_invalid
+|-- OutputError            output_failed
 |-- DataError              data_invalid
 |-- ModelError             model_invalid
 |   `-- ExportError        export_failed
@@ -35,6 +36,12 @@ class SettingsError(DrupeletError):
     """A settings file with faults; the message lists all of them."""
 
     code = "settings_invalid"
+
+
+class OutputError(DrupeletError):
+    """Standard output cannot be written."""
+
+    code = "output_failed"
 
 
 class DataError(DrupeletError):

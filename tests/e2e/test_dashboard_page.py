@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from drupelet_host.demo.broker import free_port
-from drupelet_host.fleet.rows import SORT_KEYS, Order, filter_rows, make_rows, sort_rows
+from drupelet_host.fleet.rows import SORT_KEYS, SortOrder, filter_rows, make_rows, sort_rows
 from drupelet_host.fleet.state import Fleet
 from drupelet_host.fleet.summary import Overview
 from drupelet_shared.contract.topics import DeviceTopics, FleetTopics
@@ -374,7 +374,7 @@ def test_the_page_and_the_command_make_the_same_rows_of_the_same_messages(shown:
     for message in MESSAGES:
         fleet.receive(message.topic, message.payload, at_s=0.0)
     given = json.dumps([[message.topic, message.payload.decode()] for message in MESSAGES])
-    orders = [order for key in SORT_KEYS for order in (Order.by(key), Order.by(key).turned())]
+    orders = [order for key in SORT_KEYS for order in (SortOrder.by(key), SortOrder.by(key).reversed())]
     wanted_orders = json.dumps([[order.key, order.reverse] for order in orders])
     found = shown.page.evaluate(f"""import("/fleet.js").then(m => {{
       const fleet = new m.Fleet("drupelet/v1");

@@ -1,19 +1,21 @@
-"""The `drupelet` command: its subcommands, loaded when used, and its exit codes.
+"""The `drupelet` command: its subcommands, one file each and loaded when used, and its exit codes.
 
 Must not be imported by any other folder.
 """
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import click
 
+from drupelet_host.cli.command_group import LazyGroup
 from drupelet_host.cli.folders import settings_file
 from drupelet_host.cli.output import print_error
+from drupelet_host.cli.streams import discard_standard_output, guard_standard_output
+from drupelet_host.errors import OutputError
 from drupelet_shared.errors import DrupeletError
 
 EXIT_FAILED = 1
@@ -50,30 +52,13 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are run or described."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
-        """The commands' names, in the order of a person's work."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
-        """Import and return one command; None where there is no such command."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
-        command = getattr(importlib.import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        return command
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, commands_by_name=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="drupelet", prog_name="drupelet")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Compile trained networks into small signed packages and run them on a Raspberry Pi 4.
 
-    Defaults for the options of commands that talk to devices, such as --broker, may stand in
+    Set defaults for the options of commands that talk to devices, such as --broker, in
     $XDG_CONFIG_HOME/drupelet/config.toml.
 
     Example: drupelet compile recipe.toml
@@ -88,21 +73,30 @@ def cli(ctx: click.Context) -> None:
 def _defaults(options: Mapping[str, click.Parameter]) -> dict[str, Any]:
     from drupelet_host.cli.settings import load_settings  # noqa: PLC0415 - only commands that talk to a device need it
 
-    # Who orders something of several devices says of which.
+    # A command for several devices takes them from the command line alone.
     single = {key for key, option in options.items() if not option.multiple}
     return {key: value for key, value in load_settings(settings_file()).items() if key in single}
 
 
 def main() -> NoReturn:
-    """Run the command line; errors of ours become one line on standard error and an exit code."""
+    """Run the command line; an error of ours becomes one line on standard error and an exit code."""
+    guard_standard_output()
     try:
         # Outside of its standalone mode click returns the code of `ctx.exit`.
-        sys.exit(cli(prog_name="drupelet", standalone_mode=False) or 0)
+        code = cli(prog_name="drupelet", standalone_mode=False) or 0
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(EXIT_INTERRUPTED)
+        code = EXIT_INTERRUPTED
+    except OutputError as error:
+        discard_standard_output()
+        # Whoever closes a pipe, as `head` does, has read enough.
+        if not isinstance(error.__cause__, BrokenPipeError):
+            print_error(error)
+        code = EXIT_FAILED
     except DrupeletError as error:
         print_error(error)
-        sys.exit(EXIT_CONSTRAINT if error.code == "constraint_not_met" else EXIT_FAILED)
+        code = EXIT_CONSTRAINT if error.code == "constraint_not_met" else EXIT_FAILED
+    sys.exit(code)

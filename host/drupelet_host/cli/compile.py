@@ -1,4 +1,4 @@
-"""`drupelet compile`: a recipe in, a package out."""
+"""`drupelet compile`: compile a recipe into a package."""
 
 from __future__ import annotations
 
@@ -19,23 +19,29 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Folder for the package.")
-@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Folder that keeps finished passes.")
-@click.option("--no-cache", is_flag=True, help="Do every pass anew and keep nothing.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the package; the recipe's by default.",
+)
+@click.option(
+    "--cache", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results of finished passes."
+)
+@click.option("--no-cache", is_flag=True, help="Run all passes anew and cache nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--quiet", is_flag=True, help="Print no progress.")
 def compile_command(
     recipe: Path, output: Path | None, cache: Path | None, *, no_cache: bool, as_json: bool, quiet: bool
 ) -> None:
     """Prune, quantize, measure and pack the model that RECIPE describes.
 
-    Finished passes are kept for two weeks, by default in $XDG_CACHE_HOME/drupelet/compile: a compile that was ended
-    goes on from there, and a changed recipe repeats only what depends on the change. Exit code 3 says that a constraint
-    was not met; nothing is written then.
+    The results of finished passes are cached for two weeks, by default in $XDG_CACHE_HOME/drupelet/compile: an
+    interrupted compile continues from them, and a changed recipe repeats only what depends on the change. Exit code 3
+    means that a constraint was not met and nothing was written.
 
     Example: drupelet compile recipe.toml --output build
     """
-    # Training frameworks take seconds to import, and the recipe's faults should not wait for them.
+    # Training frameworks take seconds to import; faults in the recipe are reported before.
     from drupelet_host.recipe.schema import load_recipe  # noqa: PLC0415 - pydantic is loaded when the command runs
 
     loaded = load_recipe(recipe)
@@ -73,7 +79,7 @@ def _as_json(state: CompileState) -> dict[str, Any]:
 
 def _print_result(state: CompileState) -> None:
     assert state.package is not None, "the package pass comes last"
-    table = Table(title="times on this machine, one thread; the device measures its own", title_justify="left")
+    table = Table(title="times on this machine, one thread; the device measures again", title_justify="left")
     for heading in ("model", state.metric.name, "size", "p50", "p99", "peak memory"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     for name, measured in _rows(state).items():

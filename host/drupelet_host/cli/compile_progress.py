@@ -1,4 +1,4 @@
-"""What a person sees while a model is compiled: one bar a pass, and a line for each decision."""
+"""Progress of a compile in the terminal: one bar per pass and one line per decision."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from drupelet_host.progress.observer import SILENT, Observer
 
 @contextmanager
 def show_progress(*, quiet: bool) -> Iterator[Observer]:
-    """An observer that draws on standard error, or one that says nothing."""
+    """Provide an observer that draws on standard error; with `quiet` one that does nothing."""
     if quiet:
         yield SILENT
         return
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[what]}"))
-    with Progress(*columns, TimeElapsedColumn(), _TimeLeft(), console=progress_console) as progress:
+    with Progress(*columns, TimeElapsedColumn(), _TimeLeftColumn(), console=progress_console) as progress:
         yield _ProgressBars(progress)
 
 
-class _TimeLeft(ProgressColumn):
-    """How long the pass takes at most from here: recovery often ends before its last epoch."""
+class _TimeLeftColumn(ProgressColumn):
+    """The longest time that the pass still takes; recovery often ends before its last epoch."""
 
     def render(self, task: Task) -> Text:
         if task.finished or task.time_remaining is None:
@@ -35,7 +35,7 @@ class _TimeLeft(ProgressColumn):
 
 
 class _ProgressBars:
-    """Draws each pass as a task."""
+    """An observer that draws each pass as a bar."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

@@ -1,4 +1,4 @@
-"""`drupelet completion`: a script that lets a shell complete the command."""
+"""`drupelet completion`: scripts for completion in shells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands that give orders to devices have in common: their options, and the work on several at once."""
+"""The options of commands that control devices, and running a command on several devices at once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,8 +15,8 @@ from pydantic import BaseModel
 
 from drupelet_host.cli import EXIT_FAILED
 from drupelet_host.cli.broker_options import broker_address, broker_options
+from drupelet_host.cli.command_group import GroupedCommand, GroupedOption
 from drupelet_host.cli.output import print_error, print_json
-from drupelet_shared.contract.topics import DEFAULT_PREFIX
 from drupelet_shared.errors import DrupeletError
 
 if TYPE_CHECKING:
@@ -25,14 +26,23 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 Result = TypeVar("Result", bound=BaseModel)
 
-# What a broker and a workstation do side by side without either noticing.
-_AT_ONCE = 8
+# Few enough for a broker and a workstation to serve without delay.
+_PARALLEL_DEVICES = 8
 _BROKER_KEYS = ("password_file", "ca_file", "cert_file", "key_file")
+_device_option = partial(click.option, cls=GroupedOption, group="Device options")
 
 
 @dataclass(frozen=True, slots=True)
-class Control:
-    """What the common options say: the broker, the devices (none named means every one), and how to print."""
+class ControlOptions:
+    """The values of the common options.
+
+    Attributes:
+        address: The broker's address.
+        prefix: The first levels of the topics.
+        devices: The names of the devices; empty stands for all.
+        as_json: Whether the results are printed as JSON.
+        timeout_s: The limit for connecting to the broker, and for a device to be online.
+    """
 
     address: BrokerAddress
     prefix: str
@@ -41,20 +51,24 @@ class Control:
     timeout_s: float
 
 
-class ControlCommand(click.Command):
-    """A command with `control_options`: its function is handed one `control: Control` in their place."""
+class ControlCommand(GroupedCommand):
+    """A command with `control_options`; its function takes one `control: ControlOptions` in their place."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - the signature is click's
-        """Put what the options say together, and run the function."""
+        """Combine the common options and run the function.
+
+        Raises:
+            click.UsageError: Neither or both of --device and --all are given.
+        """
         given = ctx.params
-        everyone, devices = given.pop("everyone"), given.pop("device")
-        if everyone and ctx.get_parameter_source("device") is not ParameterSource.COMMANDLINE:
-            # The environment's or the settings file's, for want of anything said.
+        is_all, devices = given.pop("all_devices"), given.pop("device")
+        if is_all and ctx.get_parameter_source("device") is not ParameterSource.COMMANDLINE:
+            # A device of the environment or of the settings file is a default, which --all overrides.
             devices = ()
-        if bool(devices) == everyone:
-            raise click.UsageError("say which devices: --device NAME, once or several times, or --all")
+        if bool(devices) == is_all:
+            raise click.UsageError("name the devices: --device NAME, once or several times, or --all")
         files = {key: given.pop(key) for key in _BROKER_KEYS}
-        control = Control(
+        control = ControlOptions(
             address=broker_address(given.pop("broker"), **files),
             prefix=given.pop("prefix"),
             devices=devices,
@@ -66,67 +80,59 @@ class ControlCommand(click.Command):
 
 
 def control_options(command: Command) -> Command:
-    """Add the options that say which devices, where the broker is, and how to print; for a `ControlCommand`."""
+    """Add the options that name devices and the broker and choose the output; for a `ControlCommand`."""
     options = (
-        click.option("--device", multiple=True, envvar="DRUPELET_DEVICE", help="A device; may be given several times."),
-        click.option(
-            "--all",
-            "everyone",
-            is_flag=True,
-            help="Every device that is online; with deploy and status also those that are not.",
+        _device_option(
+            "--device", multiple=True, envvar="DRUPELET_DEVICE", help="Name of a device; may be given several times."
         ),
-        click.option("--prefix", default=DEFAULT_PREFIX, show_default=True, help="First levels of the topics."),
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON document: a list with each device."),
-        click.option(
+        _device_option(
+            "--all",
+            "all_devices",
+            is_flag=True,
+            help="All devices that are online; with deploy and status also those that are offline.",
+        ),
+        _device_option(
             "--timeout",
             type=click.FloatRange(min=0.1),
             default=10.0,
             show_default=True,
-            help="Seconds to wait for the broker, and for a device to be there.",
+            help="Seconds to wait for the broker, and for a device to be online.",
         ),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON document: a list with each device."),
     )
     for option in reversed(options):
         command = option(command)
     return broker_options(command)
 
 
-def give_orders(
-    control: Control,
+def run_on_devices(
+    control: ControlOptions,
     work: Callable[[ControlClient, str], Result],
     *,
     show: Callable[[str, Result], None],
-    with_offline: bool = False,
+    include_offline: bool = False,
 ) -> dict[str, Result]:
-    """Do the same on every device, several at a time, and show each result; ends with 1 if one device failed.
+    """Do the same on each device, several at a time, and print each result; exit with 1 if one device failed.
 
     Args:
-        control: Which devices, and how to print.
-        work: The order to one device.
-        show: Prints a result for people.
-        with_offline: Whether "every device" means those that are offline too.
+        control: The devices, and how to print.
+        work: Does the work on one device and returns its result.
+        show: Prints a device's result for people.
+        include_offline: Whether "all devices" includes those that are offline.
 
     Returns:
-        Each device's result.
+        The results by device.
+
+    Raises:
+        BrokerError: The broker cannot be reached or refuses the client.
+        DeviceOfflineError: All devices were asked for and there are none.
     """
     # Imported here because it imports numpy, which `drupelet --help` does without.
     from drupelet_host.client.control.control import ControlClient  # noqa: PLC0415
 
     with ControlClient(broker=control.address, prefix=control.prefix, connect_timeout_s=control.timeout_s) as client:
-        devices = control.devices or _every_device(control, with_offline=with_offline)
-
-        def attempt(device: str) -> Result | DrupeletError:
-            try:
-                return work(client, device)
-            except DrupeletError as error:
-                return error
-
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            try:
-                outcomes = dict(zip(devices, pool.map(attempt, devices), strict=True))
-            except BaseException:
-                # Interrupted: the threads would wait for their devices.
-                client.cancel()
-                raise
+        devices = control.devices or _all_devices(control, include_offline=include_offline)
+        outcomes = _run_parallel(client, devices, work)
     if control.as_json:
         print_json([_to_json(device, outcome) for device, outcome in outcomes.items()])
     else:
@@ -137,11 +143,29 @@ def give_orders(
     return {device: outcome for device, outcome in outcomes.items() if not isinstance(outcome, DrupeletError)}
 
 
-def _every_device(control: Control, *, with_offline: bool) -> Sequence[str]:
+def _run_parallel(
+    client: ControlClient, devices: Sequence[str], work: Callable[[ControlClient, str], Result]
+) -> dict[str, Result | DrupeletError]:
+    def attempt(device: str) -> Result | DrupeletError:
+        try:
+            return work(client, device)
+        except DrupeletError as error:
+            return error
+
+    with ThreadPoolExecutor(_PARALLEL_DEVICES) as pool:
+        try:
+            return dict(zip(devices, pool.map(attempt, devices), strict=True))
+        except BaseException:
+            # Interrupted: the pool would wait for threads that wait for their devices.
+            client.cancel()
+            raise
+
+
+def _all_devices(control: ControlOptions, *, include_offline: bool) -> Sequence[str]:
     from drupelet_host.fleet.discovery import find_devices  # noqa: PLC0415 - as above
 
     return find_devices(
-        control.address, prefix=control.prefix, connect_timeout_s=control.timeout_s, with_offline=with_offline
+        control.address, prefix=control.prefix, connect_timeout_s=control.timeout_s, include_offline=include_offline
     )
 
 

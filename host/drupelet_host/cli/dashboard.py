@@ -12,23 +12,24 @@ from urllib.parse import urlsplit
 import click
 
 from drupelet_host.cli.broker_options import broker_address, broker_options
-from drupelet_shared.contract.topics import DEFAULT_PREFIX
+from drupelet_host.cli.command_group import GroupedCommand
 
 if TYPE_CHECKING:
     from drupelet_host.dashboard.server import DashboardOptions
 
-_CHECK_TIMEOUT_S = 10.0
+_CONNECT_TIMEOUT_S = 10.0
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @broker_options
-@click.option("--prefix", default=DEFAULT_PREFIX, show_default=True, help="First levels of the topics.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; any free one by default.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port on 127.0.0.1; 0 takes a free one."
+)
 @click.option(
     "--websocket",
     metavar="URL",
-    help="ws:// or wss:// address of the broker's own listener (MQTT 5): the page connects to it by itself, without an "
-    "account, in place of the bridge to --broker.",
+    help="WebSocket listener of the broker (ws:// or wss://, MQTT 5). The page then connects to it directly, without "
+    "an account, instead of through this command to --broker.",
 )
 @click.option("--open", "is_opened", is_flag=True, help="Open the page in the default browser.")
 def dashboard(
@@ -43,10 +44,10 @@ def dashboard(
     websocket: str | None,
     is_opened: bool,
 ) -> None:
-    """Serve a page on this machine that shows every device on the broker, and asks a model for an answer to an image.
+    """Serve a local web page that shows all devices on the broker and sends images to their models.
 
-    The page needs no internet. It speaks MQTT over a WebSocket to this command, which carries it to the broker and puts
-    in the account and the certificates, so that neither is in the browser.
+    The page needs no internet. It speaks MQTT over a WebSocket to this command, which forwards it to the broker and
+    adds the account and the certificates, so that the browser holds neither.
 
     Example: drupelet dashboard --broker mqtts://anna@broker.local --ca-file ca.crt --open
     """
@@ -60,22 +61,22 @@ def dashboard(
     if websocket is not None and (urlsplit(websocket).scheme not in {"ws", "wss"} or not urlsplit(websocket).hostname):
         raise click.UsageError(f"--websocket {websocket!r}: expected ws://host[:port]/path or wss://host[:port]/path")
     if websocket is None:
-        check_broker(address, timeout_s=_CHECK_TIMEOUT_S)
+        check_broker(address, timeout_s=_CONNECT_TIMEOUT_S)
     asyncio.run(_serve(DashboardOptions(address, prefix, websocket, port), is_opened=is_opened))
 
 
 async def _serve(options: DashboardOptions, *, is_opened: bool) -> None:
     from drupelet_host.dashboard.server import serve_dashboard  # noqa: PLC0415 - as above
 
-    ended = asyncio.Event()
+    stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     try:
         async with serve_dashboard(options) as running:
             click.echo(running.url)
-            click.echo("Open this address in a browser of this machine; Ctrl-C ends it.", err=True)
+            click.echo("Open this address in a browser on this machine. Ctrl-C stops the server.", err=True)
             if is_opened:
                 webbrowser.open(running.url)
-            await ended.wait()
+            await stopped.wait()
     except OSError as error:
         raise click.UsageError(f"--port {options.port}: {error}") from error

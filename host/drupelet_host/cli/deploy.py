@@ -1,4 +1,4 @@
-"""`drupelet deploy` and `drupelet status`: what devices should run, and what they do run."""
+"""`drupelet deploy` and `drupelet status`: the desired state of devices and their actual state."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from pydantic import ValidationError
 
-from drupelet_host.cli.control_options import Control, ControlCommand, control_options, give_orders
+from drupelet_host.cli.control_options import ControlCommand, ControlOptions, control_options, run_on_devices
 from drupelet_shared.contract.delivery import DeliveryState, DesiredState
 from drupelet_shared.contract.faults import describe_faults
 
@@ -19,25 +19,31 @@ if TYPE_CHECKING:
 @click.command(cls=ControlCommand)
 @click.argument("model")
 @control_options
-@click.option("--version", help="The version that is to run.")
-@click.option("--digest", help="The package digest that is to run, as `drupelet inspect` shows it.")
+@click.option("--version", help="Version that devices are to run.")
+@click.option("--digest", help="Package digest that devices are to run, as `drupelet inspect` shows it.")
 @click.option("--source", metavar="URL", help="https://..., file:///... on the device, or upload:<SHA-256>.")
-@click.option("--clear", is_flag=True, help="Desire nothing any more of MODEL; what runs keeps running.")
-@click.option("--wait", "wait_s", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait until it runs, or fails.")
+@click.option("--clear", is_flag=True, help="Delete the desired state of MODEL; devices keep running what they run.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Wait until the package runs or fails, for this long at most.",
+)
 def deploy(
     *,
     model: str,
-    control: Control,
+    control: ControlOptions,
     version: str | None,
     digest: str | None,
     source: str | None,
     clear: bool,
     wait_s: float | None,
 ) -> None:
-    """Say which package of MODEL devices are to run; each works towards it by itself, also one that is offline now.
+    """Set the desired package of MODEL; each device fetches and activates it by itself, also one that is offline now.
 
-    It stays desired on the broker: a device that fails tries again, later and later. With --wait, the exit code is 1 if
-    a device fails or is not there in time.
+    The desired state stays on the broker. A device that fails tries again at growing intervals. With --wait, the exit
+    code is 1 if a device fails or does not run the package in time.
 
     Example: drupelet deploy digits --version 1.2.0 --source https://models.example/digits-1.2.0.drupe --device pi-7
     """
@@ -56,17 +62,19 @@ def deploy(
 
     def show(device: str, delivery: DeliveryState) -> None:
         if desired is None:
-            click.echo(f"nothing is desired of {model} on {device} any more")
+            click.echo(f"{model} on {device}: no desired state any more")
         else:
             click.echo(f"{model} {version or digest} on {device}: {_describe(delivery)}")
 
-    give_orders(control, work, show=show, with_offline=True)
+    run_on_devices(control, work, show=show, include_offline=True)
 
 
 @click.command(cls=ControlCommand)
 @control_options
-def status(*, control: Control) -> None:
-    """Show whether devices are online, what they run, and how far they are with what is desired of them.
+def status(*, control: ControlOptions) -> None:
+    """Show whether devices are online, what they run, and how far they are with their desired states.
+
+    A device that has never announced itself is an error, with the most similar name on the broker.
 
     Example: drupelet status --device pi-7 --broker mqtt://broker.local
     """
@@ -76,25 +84,25 @@ def status(*, control: Control) -> None:
 
         return read_report(device, broker=control.address, prefix=control.prefix, connect_timeout_s=control.timeout_s)
 
-    give_orders(control, work, show=_show_report, with_offline=True)
+    run_on_devices(control, work, show=_show_report, include_offline=True)
 
 
 def _read_desired(*, version: str | None, digest: str | None, source: str | None, clear: bool) -> DesiredState | None:
     if clear:
         if version or digest or source:
-            raise click.UsageError("--clear goes alone")
+            raise click.UsageError("--clear excludes --version, --digest and --source")
         return None
     if source is None:
-        raise click.UsageError("say where the package is: --source URL")
+        raise click.UsageError("name the package's source: --source URL")
     try:
         return DesiredState(version=version, digest=digest, source=source)
     except ValidationError as error:
-        raise click.UsageError(f"what is desired: {describe_faults(error)}") from error
+        raise click.UsageError(f"desired state: {describe_faults(error)}") from error
 
 
 def _show_report(device: str, report: DeviceReport) -> None:
-    told = report.status
-    click.echo(f"{device}: {f'{told.state}, agent {told.agent_version}' if told else 'never heard of'}")
+    announced = report.status
+    click.echo(f"{device}: {f'{announced.state}, agent {announced.agent_version}' if announced else 'no status'}")
     for model in report.models:
         error = f": {model.error} [{model.code}]" if model.error and model.code else ""
         click.echo(f"  {model.model} {model.version} release {model.release}: {model.health}{error}")

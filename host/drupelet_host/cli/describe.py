@@ -1,4 +1,4 @@
-"""What `drupelet inspect` shows of a package, as tables and as JSON."""
+"""Description of a package for `drupelet inspect`, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ SignatureState = Literal["none", "not checked", "valid"]
 
 @dataclass(frozen=True, slots=True)
 class PackageView:
-    """A package with what is known about its signature; `key_id` is only a claim where that was not checked."""
+    """A package's manifest and the state of its signature.
+
+    Attributes:
+        manifest: The manifest.
+        digest: The package digest.
+        signature: Whether there is a signature and whether a trusted key made it.
+        key_id: The id of the key; unproven if the signature was not checked.
+    """
 
     manifest: Manifest
     digest: str
@@ -29,7 +36,7 @@ class PackageView:
     key_id: str | None
 
     def to_json(self) -> dict[str, Any]:
-        """The document for `--json`."""
+        """Return the document for `--json`."""
         return {
             "digest": self.digest,
             "signature": {"state": self.signature, "key_id": self.key_id},
@@ -38,7 +45,7 @@ class PackageView:
 
 
 def describe_package(package: UnpackedPackage) -> PackageView:
-    """Look at a package, and at the signature it says it has.
+    """Describe an opened package and its signature.
 
     Raises:
         SignatureInvalidError: The signature is malformed.
@@ -52,7 +59,7 @@ def describe_package(package: UnpackedPackage) -> PackageView:
 
 
 def print_package(view: PackageView) -> None:
-    """Three tables: the package, its variants, its files."""
+    """Print three tables: the package, its variants and its files."""
     for table in (_summary(view), _variants(view.manifest), _files(view.manifest)):
         console.print(table)
 
@@ -108,7 +115,7 @@ def _tensors(specs: tuple[TensorSpec, ...]) -> str:
 
 
 def _cell(text: str) -> Text:
-    # Names come from the package: they are neither markup nor control sequences for the terminal.
+    # Names come from the package and must not act as markup or as control sequences of the terminal.
     return Text(printable(text))
 
 
@@ -117,4 +124,4 @@ def _signature_text(view: PackageView) -> str:
         return "none"
     if view.signature == "valid":
         return f"valid, by key {view.key_id}"
-    return f"NOT CHECKED, says it is by key {view.key_id or 'unknown'}; name a trusted key with --key or --trust"
+    return f"NOT CHECKED, claims to be by key {view.key_id or 'unknown'}; name a trusted key with --key or --trust"

@@ -1,4 +1,4 @@
-"""Where the commands look for a person's defaults and keep what is not theirs to look after (XDG Base Directories)."""
+"""The folders for settings and caches (XDG Base Directory Specification)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 
 
 def default_cache() -> Path:
-    """The folder for finished passes of compiles."""
+    """Return the folder for the results of finished compiler passes."""
     return _base("XDG_CACHE_HOME", ".cache") / "compile"
 
 
 def settings_file() -> Path:
-    """The file of defaults; it need not be there."""
+    """Return the path of the settings file, which need not exist."""
     return _base("XDG_CONFIG_HOME", ".config") / "config.toml"
 
 
 def _base(variable: str, default: str) -> Path:
-    # The specification: a relative path is invalid and counts as unset.
+    # By the specification a relative path is invalid and counts as unset.
     configured = Path(os.environ.get(variable, ""))
     return (configured if configured.is_absolute() else Path.home() / default) / "drupelet"

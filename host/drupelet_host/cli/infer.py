@@ -1,4 +1,4 @@
-"""`drupelet infer`: send one request to a model on a device and show the answer."""
+"""`drupelet infer`: send one request to a model and show the answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from drupelet_host.cli.broker_options import broker_address, broker_options
-from drupelet_shared.contract.topics import DEFAULT_PREFIX
+from drupelet_host.cli.command_group import GroupedCommand
 
 if TYPE_CHECKING:
     from drupelet_host.client import BrokerAddress
@@ -19,18 +19,23 @@ if TYPE_CHECKING:
     from drupelet_shared.contract.messages import ModelState
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("model")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--device", envvar="DRUPELET_DEVICE", help="Name of the device.")
-@click.option("--pool", help="Name of a pool: whichever of its devices is free answers.")
+@click.option("--pool", help="Name of a pool; whichever of its devices is free answers.")
 @broker_options
-@click.option("--prefix", default=DEFAULT_PREFIX, show_default=True, help="First levels of the topics.")
-@click.option("--input", "input_name", metavar="NAME", help="Input that an .npy file goes to; not needed if only one.")
-@click.option("--top", type=click.IntRange(min=1), help="Show this many of the labelled classes.")
+@click.option("--input", "input_name", metavar="NAME", help="Input that an .npy file is for; the only one by default.")
+@click.option("--top", type=click.IntRange(min=1), help="Show only this many of the labelled classes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the reply as JSON.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the tensors as .npy or .npz.")
-@click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="Seconds to wait.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=30.0,
+    show_default=True,
+    help="Seconds to wait for the broker and for the answer.",
+)
 def infer(
     *,
     model: str,
@@ -51,7 +56,8 @@ def infer(
 ) -> None:
     """Send FILE to MODEL on a device, or on one of a pool, and show the answer.
 
-    FILE is an image (JPEG or PNG), NumPy tensors (.npy or .npz) or an Open Inference Protocol request (.json).
+    FILE is an image (JPEG or PNG), NumPy tensors (.npy or .npz) or an Open Inference Protocol request (.json). A device
+    that is not online is an error at once.
 
     Example: drupelet infer resnet18 cat.jpg --device pi-1 --broker mqtt://broker.local
 
@@ -83,7 +89,7 @@ def infer(
 def _connect(
     *, device: str | None, pool: str | None, broker: BrokerAddress, prefix: str, timeout_s: float
 ) -> Iterator[tuple[InferenceClient, Callable[[str], ModelState]]]:
-    """Connect to a pool or else to a device that is online; also return how to ask what a model takes."""
+    """Connect to a pool or to a device that is online; also provide a function that describes a model's inputs."""
     from drupelet_host.client import DeviceClient, PoolClient  # noqa: PLC0415 - as above
     from drupelet_host.errors import DataError  # noqa: PLC0415 - as above
 

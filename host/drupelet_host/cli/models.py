@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from drupelet_host.cli.control_options import Control, ControlCommand, control_options, give_orders
+from drupelet_host.cli.control_options import ControlCommand, ControlOptions, control_options, run_on_devices
 from drupelet_shared.contract.commands import (
     ActivateRequest,
     InstalledModel,
@@ -20,12 +20,12 @@ from drupelet_shared.units import format_bytes
 
 @click.command("list", cls=ControlCommand)
 @control_options
-def list_models(*, control: Control) -> None:
-    """Show which releases of which models devices have installed.
+def list_models(*, control: ControlOptions) -> None:
+    """List the models and releases that devices have installed.
 
     Example: drupelet list --all --broker mqtt://broker.local
     """
-    give_orders(
+    run_on_devices(
         control,
         lambda client, device: client.command(device, "list", ListRequest(), InstalledModels),
         show=_show_models,
@@ -35,14 +35,16 @@ def list_models(*, control: Control) -> None:
 @click.command(cls=ControlCommand)
 @click.argument("model")
 @control_options
-@click.option("--release", type=click.IntRange(min=1), help="Which release; the newest that is installed by default.")
-def activate(*, model: str, control: Control, release: int | None) -> None:
-    """Run a release of MODEL that is installed and newer than the active one: a staged one, or after a rollback.
+@click.option("--release", type=click.IntRange(min=1), help="Release to activate; the newest installed one by default.")
+def activate(*, model: str, control: ControlOptions, release: int | None) -> None:
+    """Activate an installed release of MODEL that is newer than the active one.
+
+    Use it for a release that was pushed with --stage, and to return to a release after a rollback.
 
     Example: drupelet activate digits --device pi-7
     """
     request = ActivateRequest(model=model, release=release)
-    give_orders(
+    run_on_devices(
         control,
         lambda client, device: client.command(device, "activate", request, InstalledRelease),
         show=lambda device, active: click.echo(f"{_describe(active)} is active on {device}"),
@@ -52,14 +54,14 @@ def activate(*, model: str, control: Control, release: int | None) -> None:
 @click.command(cls=ControlCommand)
 @click.argument("model")
 @control_options
-@click.option("--from-release", type=click.IntRange(min=1), help="Only if this release is active.")
-def rollback(*, model: str, control: Control, from_release: int | None) -> None:
-    """Run the release of MODEL before the active one again.
+@click.option("--from-release", type=click.IntRange(min=1), help="Roll back only if this release is active.")
+def rollback(*, model: str, control: ControlOptions, from_release: int | None) -> None:
+    """Roll MODEL back to the release before the active one.
 
     Example: drupelet rollback digits --device pi-7
     """
     request = RollBackRequest(model=model, from_release=from_release)
-    give_orders(
+    run_on_devices(
         control,
         lambda client, device: client.command(device, "rollback", request, InstalledRelease),
         show=lambda device, active: click.echo(f"{_describe(active)} is active again on {device}"),
@@ -69,16 +71,18 @@ def rollback(*, model: str, control: Control, from_release: int | None) -> None:
 @click.command(cls=ControlCommand)
 @click.argument("model")
 @control_options
-def remove(*, model: str, control: Control) -> None:
-    """Serve MODEL no longer and free its packages; older releases stay refused when it comes back.
+def remove(*, model: str, control: ControlOptions) -> None:
+    """Stop serving MODEL and delete its packages.
+
+    The device remembers the newest release and keeps refusing older ones.
 
     Example: drupelet remove digits --device pi-7
     """
-    give_orders(
+    run_on_devices(
         control,
         lambda client, device: client.command(device, "remove", RemoveRequest(model=model), Removed),
         show=lambda device, removed: click.echo(
-            f"{removed.model} is gone from {device}, {format_bytes(removed.freed_bytes)} are free again"
+            f"{removed.model} is removed from {device}, {format_bytes(removed.freed_bytes)} freed"
         ),
     )
 
@@ -96,11 +100,11 @@ def _show_models(device: str, installed: InstalledModels) -> None:
 
 def _lines(model: InstalledModel) -> list[str]:
     if model.active is None and model.staged is None:
-        return [f"{model.model}: removed; nothing older than release {model.highest_release} is taken"]
-    named = {"active": model.active, "before": model.previous, "staged": model.staged}
+        return [f"{model.model}: removed; releases older than {model.highest_release} are refused"]
+    releases = {"active": model.active, "previous": model.previous, "staged": model.staged}
     return [
-        f"{_describe(release)} {name}: {release.variant}, p99 {release.plan.p99_ms:.2f} ms, "
+        f"{_describe(release)} {role}: {release.variant}, p99 {release.plan.p99_ms:.2f} ms, "
         f"{f'signed by {release.signed_by[:12]}' if release.signed_by else 'signature not checked'}"
-        for name, release in named.items()
+        for role, release in releases.items()
         if release is not None
     ]

@@ -1,4 +1,4 @@
-"""`drupelet sign`, `drupelet verify` and `drupelet inspect`: packages that exist already."""
+"""`drupelet sign`, `drupelet verify` and `drupelet inspect`: work on existing packages."""
 
 from __future__ import annotations
 
@@ -18,18 +18,26 @@ from drupelet_shared.package.trust import load_public_key, load_trust_folder
 
 _package = click.argument("package", type=click.Path(exists=True, path_type=Path))
 _key = click.option(
-    "--key", "keys", multiple=True, type=click.Path(path_type=Path), help="A trusted public key; may be given twice."
+    "--key",
+    "keys",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Trusted public key; may be given several times.",
 )
-_trust = click.option("--trust", type=click.Path(path_type=Path), help="A folder of trusted public keys, *.pub.")
+_trust = click.option("--trust", type=click.Path(path_type=Path), help="Folder of trusted public keys, *.pub.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.command()
 @_package
-@click.option("--key", required=True, type=click.Path(path_type=Path), help="The private key to sign with.")
-@click.option("--output", type=click.Path(path_type=Path), help="Write the signed archive here, not in place.")
+@click.option("--key", required=True, type=click.Path(path_type=Path), help="Private key to sign with.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write the signed archive to this path instead of replacing PACKAGE.",
+)
 def sign(package: Path, key: Path, output: Path | None) -> None:
-    """Sign PACKAGE, a .drupe file or the folder of an unpacked one, in place of the signature it may have.
+    """Sign PACKAGE, a .drupe file or the folder of an unpacked one, and replace any signature it has.
 
     Example: drupelet sign mnist-1.0.0.drupe --key drupelet.key
     """
@@ -42,15 +50,15 @@ def sign(package: Path, key: Path, output: Path | None) -> None:
 @_trust
 @_json
 def verify(package: Path, keys: tuple[Path, ...], trust: Path | None, *, as_json: bool) -> None:
-    """Check every byte of PACKAGE, a .drupe file or the folder of an unpacked one, and its signature.
+    """Verify the digests and the signature of PACKAGE, a .drupe file or the folder of an unpacked one.
 
-    Exits with 0 if a trusted key signed it, with 1 if it is refused.
+    The exit code is 0 if a trusted key signed the package, and 1 if it is refused.
 
     Example: drupelet verify mnist-1.0.0.drupe --key drupelet.pub
     """
     trusted_keys = _load_trusted(keys, trust)
     if trusted_keys is None:
-        raise click.UsageError("name the keys that you trust, with --key or --trust")
+        raise click.UsageError("name the trusted keys: --key FILE or --trust FOLDER")
     try:
         with open_package(package, trusted_keys=trusted_keys) as opened:
             manifest, digest, signed_by = opened.manifest, opened.digest, opened.signed_by
@@ -63,7 +71,7 @@ def verify(package: Path, keys: tuple[Path, ...], trust: Path | None, *, as_json
         identity = {"name": manifest.name, "version": manifest.version, "release": manifest.release}
         print_json({"valid": True, **identity, "digest": digest, "signed_by": signed_by})
         return
-    click.echo(f"{manifest.name} {manifest.version} (release {manifest.release}) is whole, signed by key {signed_by}")
+    click.echo(f"{manifest.name} {manifest.version} (release {manifest.release}) is valid, signed by key {signed_by}")
 
 
 @click.command()
@@ -72,9 +80,9 @@ def verify(package: Path, keys: tuple[Path, ...], trust: Path | None, *, as_json
 @_trust
 @_json
 def inspect(package: Path, keys: tuple[Path, ...], trust: Path | None, *, as_json: bool) -> None:
-    """Show what PACKAGE, a .drupe file or the folder of an unpacked one, says about itself.
+    """Show the manifest, variants and files of PACKAGE, a .drupe file or the folder of an unpacked one.
 
-    Files are checked against their digests; the signature only if a key or a trust folder is named.
+    Files are verified against their digests; the signature only with --key or --trust.
 
     Example: drupelet inspect mnist-1.0.0.drupe
     """

@@ -1,4 +1,4 @@
-"""`drupelet profile`: what each operator of a model takes, measured on the device."""
+"""`drupelet profile`: the time of each operator of a model, measured on the device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from drupelet_host.cli.control_options import Control, ControlCommand, control_options, give_orders
+from drupelet_host.cli.control_options import ControlCommand, ControlOptions, control_options, run_on_devices
 from drupelet_host.cli.output import console, progress_console
 from drupelet_host.fleet.printable import printable
 from drupelet_shared.contract.commands import ProfileReport, ProfileRequest
@@ -21,22 +21,24 @@ if TYPE_CHECKING:
 @click.command(cls=ControlCommand)
 @click.argument("model")
 @control_options
-@click.option("--variant", help="A variant of the active release; the one that is served by default.")
+@click.option("--variant", help="Variant of the active release; the one being served by default.")
 @click.option("--runs", type=click.IntRange(1, 1000), default=30, show_default=True, help="Inferences to record.")
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Operators to list.")
 @click.option(
-    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with a picture; for one device."
+    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with a flame graph; for one device."
 )
-def profile(*, model: str, control: Control, variant: str | None, runs: int, top: int, html: Path | None) -> None:
-    """Show where MODEL's time goes on a device, operator by operator, by the profiler of its engine.
+def profile(
+    *, model: str, control: ControlOptions, variant: str | None, runs: int, top: int, html: Path | None
+) -> None:
+    """Show how long each operator of MODEL takes on a device, by the profiler of the model's engine.
 
-    The device measures in a process beside those that serve, which slows them down meanwhile. LiteRT tells a program
-    nothing of this: of a model that runs in it, --variant can name one for ONNX Runtime.
+    The device profiles in an extra process, which slows down the serving ones while it runs. LiteRT has no profiler
+    that a program can read; profile a variant for ONNX Runtime with --variant instead.
 
     Example: drupelet profile digits --device pi-7 --html digits.html
     """
     if html is not None and len(control.devices) != 1:
-        raise click.UsageError("--html is for one device: name it with --device")
+        raise click.UsageError("--html needs exactly one device: name it with --device")
     request = ProfileRequest(model=model, variant=variant, runs=runs)
 
     def work(client: ControlClient, device: str) -> ProfileReport:
@@ -46,9 +48,9 @@ def profile(*, model: str, control: Control, variant: str | None, runs: int, top
         _print(device, report, top=top)
 
     with progress_console.status(f"profiling {model}"):
-        reports = give_orders(control, work, show=show)
+        reports = run_on_devices(control, work, show=show)
     if html is not None:
-        from drupelet_host.profile.page import render_page  # noqa: PLC0415 - Jinja is for this way only
+        from drupelet_host.profile.page import render_page  # noqa: PLC0415 - only the page needs Jinja
 
         for device, report in reports.items():
             html.write_text(render_page(report, device=device), encoding="utf-8")
@@ -76,7 +78,7 @@ def _print(device: str, report: ProfileReport, *, top: int) -> None:
         operators.add_row(_text(operator.name), f"{operator.self_ms:.3f}", share, *cells)
     console.print(operators)
     if len(report.operators) > top:
-        console.print(f"and {len(report.operators) - top} more; --top shows them")
+        console.print(f"and {len(report.operators) - top} more; --top N shows more")
 
 
 def _table(*headings: str) -> Table:
@@ -88,5 +90,5 @@ def _table(*headings: str) -> Table:
 
 
 def _text(text: str) -> Text:
-    # Names come from the device: they are neither markup nor control sequences for the terminal.
+    # Names come from the device and must not act as markup or as control sequences of the terminal.
     return Text(printable(text))

@@ -10,7 +10,7 @@ import click
 from rich.progress import BarColumn, DownloadColumn, Progress, Task, TextColumn, TransferSpeedColumn
 from rich.text import Text
 
-from drupelet_host.cli.control_options import Control, ControlCommand, control_options, give_orders
+from drupelet_host.cli.control_options import ControlCommand, ControlOptions, control_options, run_on_devices
 from drupelet_host.cli.output import progress_console
 
 if TYPE_CHECKING:
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 @click.command(cls=ControlCommand)
 @click.argument("package", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @control_options
-@click.option("--stage", "staged", is_flag=True, help="Install it beside the active release; `activate` runs it later.")
-def push(*, package: Path, control: Control, staged: bool) -> None:
-    """Send PACKAGE, a .drupe file, to devices, and wait until each has verified, checked, measured and activated it.
+@click.option("--stage", "staged", is_flag=True, help="Install without activating; activate it later with `activate`.")
+def push(*, package: Path, control: ControlOptions, staged: bool) -> None:
+    """Send PACKAGE, a .drupe file, to devices and wait until each has verified, measured and activated it.
 
-    A push that was interrupted goes on from where it was when it is given again. A device that has the package already
-    is left as it is.
+    An interrupted push continues where it stopped when you repeat it. A device that has the package already keeps it.
 
     Example: drupelet push digits-1.2.0.drupe --device pi-7 --broker mqtt://broker.local
     """
@@ -39,29 +38,29 @@ def push(*, package: Path, control: Control, staged: bool) -> None:
         progress = None if control.as_json else stack.enter_context(_make_progress())
 
         def work(client: ControlClient, device: str) -> InstalledRelease:
-            observer = _Shown(device, progress)
-            pushed = push_package(client, device, package, opened, activate=not staged, observer=observer)
-            if pushed.was_installed:
-                observer.say("it has this package already")
-            return pushed.release
+            observer = _PushProgress(device, progress)
+            result = push_package(client, device, package, opened, activate=not staged, observer=observer)
+            if result.was_installed:
+                observer.print("it has this package already")
+            return result.release
 
-        give_orders(control, work, show=lambda device, release: _show(device, release, staged=staged))
+        run_on_devices(control, work, show=lambda device, release: _show(device, release, staged=staged))
 
 
 def _make_progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn(), _Speed())
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), DownloadColumn(), _SpeedColumn())
     return Progress(*columns, console=progress_console)
 
 
-class _Speed(TransferSpeedColumn):
-    """Bytes per second once two readings tell them; a package that fits in one chunk has no speed."""
+class _SpeedColumn(TransferSpeedColumn):
+    """Bytes per second, empty until there are two readings: a package that fits into one chunk has no speed."""
 
     def render(self, task: Task) -> Text:
         return Text("") if task.speed is None and task.finished_speed is None else super().render(task)
 
 
-class _Shown:
-    """A bar for the bytes and a line for each stage, on standard error; nothing without a `Progress`."""
+class _PushProgress:
+    """A push observer that draws a bar for the bytes and prints a line for each stage, on standard error."""
 
     def __init__(self, device: str, progress: Progress | None) -> None:
         self._device = device
@@ -69,24 +68,24 @@ class _Shown:
         self._task = progress.add_task(device, total=None) if progress else None
 
     def sent(self, done: int, total: int) -> None:
-        """The device has so many of so many bytes."""
+        """Draw how many bytes the device has received."""
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, total=total)
 
     def progressed(self, progress: CommandProgress) -> None:
-        """The device has come to a stage."""
-        self.say(f"{progress.stage}: {progress.detail}")
+        """Print a stage of the installation."""
+        self.print(f"{progress.stage}: {progress.detail}")
 
-    def say(self, text: str) -> None:
-        """One line."""
+    def print(self, text: str) -> None:
+        """Print a line about the device."""
         if self._progress is not None:
             self._progress.console.print(f"{self._device}  {text}", markup=False, soft_wrap=True)
 
 
 def _show(device: str, release: InstalledRelease, *, staged: bool) -> None:
-    where = "is staged on" if staged else "is active on"
+    state = "is staged on" if staged else "is active on"
     plan = release.plan
     click.echo(
-        f"{release.model} {release.version} release {release.release} {where} {device}: {release.variant}, "
+        f"{release.model} {release.version} release {release.release} {state} {device}: {release.variant}, "
         f"{plan.instances} x {plan.threads} threads, p99 {plan.p99_ms:.2f} ms"
     )

@@ -1,4 +1,4 @@
-"""`drupelet schema`: the JSON Schemas that editors and other programs use."""
+"""`drupelet schema`: JSON Schemas for editors and other programs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-# The agent's own configuration: `drupelet-agent schema`.
+# `drupelet-agent schema` prints that of the agent's configuration.
 SCHEMAS = ("recipe", "manifest", "messages", "config")
 
 
@@ -15,7 +15,7 @@ SCHEMAS = ("recipe", "manifest", "messages", "config")
 def schema(*, document: str) -> None:
     """Print the JSON Schema of DOCUMENT on standard output.
 
-    An editor that knows TOML (taplo, "Even Better TOML") completes and checks a recipe that begins with the line
+    Editors with TOML support (taplo, "Even Better TOML") complete and check a recipe whose first line is
     `#:schema recipe.schema.json`.
 
     Example: drupelet schema recipe > recipe.schema.json
@@ -26,8 +26,8 @@ def schema(*, document: str) -> None:
 
 
 def make_schema(document: str) -> dict[str, Any]:
-    """The schema of one of `SCHEMAS`."""
-    # pydantic's classes are loaded when the command runs: `drupelet --help` does without.
+    """Return the schema of one of `SCHEMAS`."""
+    # Imported here because they import pydantic, which `drupelet --help` does without.
     from drupelet_host.cli.settings import Settings  # noqa: PLC0415
     from drupelet_host.recipe.schema import Recipe  # noqa: PLC0415
     from drupelet_shared.contract import commands, delivery, messages  # noqa: PLC0415

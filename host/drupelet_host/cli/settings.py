@@ -1,4 +1,4 @@
-"""What a person always wants the same: a file of defaults for the commands that talk to devices."""
+"""The settings file: defaults for the options of commands that talk to devices."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from drupelet_host.recipe.faults import describe_recipe_faults
 
 
 class Settings(BaseModel):
-    """Defaults of the `drupelet` command's options; relative paths are relative to the file.
+    """Default values of the `drupelet` command's options; relative paths are relative to the settings file.
 
     Attributes:
-        broker: As `--broker` takes it.
-        device: As `--device` takes it.
+        broker: Value of `--broker`.
+        device: Value of `--device`.
         prefix: First levels of the topics.
         password_file: File whose first line is the user's password.
         ca_file: Certificate authority of an mqtts:// broker.
@@ -37,10 +37,10 @@ class Settings(BaseModel):
 
 
 def load_settings(path: Path) -> dict[str, Any]:
-    """The defaults in a file, by the options' names; none where there is no file.
+    """Return the defaults in a settings file by option name; empty if there is no file.
 
     Raises:
-        SettingsError: It cannot be read, or has faults; all of them are named.
+        SettingsError: The file cannot be read or has faults; the message lists all of them.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))

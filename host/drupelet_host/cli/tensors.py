@@ -1,4 +1,4 @@
-"""Files to request bodies, and replies to tables, JSON and NumPy files."""
+"""Conversion of files to request bodies, and of replies to tables, JSON and NumPy files."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _SHOWN_VALUES = 8
 
 
 def read_body(file: Path, *, input_name: str | None, describe: Callable[[], ModelState]) -> Encoded:
-    """The request a file stands for.
+    """Read a file into a request body.
 
     Args:
-        file: An image, an .npy or .npz file, or a JSON request.
-        input_name: The input an .npy file goes to.
-        describe: Asks the device what the model takes; called only for an .npy file without a name.
+        file: A JPEG or PNG image, an .npy or .npz file, or a JSON request.
+        input_name: The input that an .npy file is for.
+        describe: Returns the model's inputs; called only for an .npy file without `input_name`.
 
     Raises:
-        DataError: The file cannot be read, or it is not known which input it is for.
-        ContentTypeError: It is none of these.
+        DataError: The file cannot be read, or the input that an .npy file is for is ambiguous.
+        ContentTypeError: The file has none of these formats.
     """
     if file.suffix in {".npy", ".npz"}:
         arrays = _load(file)
@@ -55,7 +55,20 @@ def read_body(file: Path, *, input_name: str | None, describe: Callable[[], Mode
 
 
 def print_reply(reply: InferenceReply, *, top: int | None) -> None:
-    """A table of the labelled classes, or of the tensors."""
+    """Print a table of the labelled classes, or of the tensors.
+
+    Args:
+        reply: The reply.
+        top: The number of classes to print; all by default.
+
+    Raises:
+        DataError: `top` is given and the reply has no labelled classes.
+    """
+    if top is not None and not _is_labelled(reply):
+        raise DataError(
+            f"model {reply.model_name!r}: --top {top} needs labelled classes, and the answer has the outputs "
+            f"{', '.join(reply.outputs)}. Labels come from a model that was compiled with them, for an image"
+        )
     if _is_labelled(reply):
         console.print(_classes_table(reply, top=top))
     else:
@@ -63,19 +76,19 @@ def print_reply(reply: InferenceReply, *, top: int | None) -> None:
 
 
 def print_reply_json(reply: InferenceReply) -> None:
-    """The reply as the protocol's JSON.
+    """Print the reply as the protocol's JSON.
 
     Raises:
-        InferenceFailedError: An output holds NaN or infinity, which JSON has no numbers for.
+        InferenceFailedError: An output holds NaN or infinity, which JSON cannot represent.
     """
     print_json(json.loads(encode_reply(reply, InferenceRequest(inputs={})).payload))
 
 
 def write_tensors(path: Path, reply: InferenceReply) -> None:
-    """Write the reply's only tensor as .npy, or all of them as .npz.
+    """Write the reply's only tensor as .npy, or all tensors as .npz.
 
     Raises:
-        DataError: The file cannot be written, or cannot hold them.
+        DataError: The file cannot be written, or its format cannot hold the tensors.
     """
     arrays = {name: array.astype("S") if array.dtype == object else array for name, array in reply.outputs.items()}
     try:
@@ -90,7 +103,7 @@ def write_tensors(path: Path, reply: InferenceReply) -> None:
 
 
 def _load(file: Path) -> dict[str, Array]:
-    """The arrays of an .npz file by name, or that of an .npy file under the empty name."""
+    """Return the arrays of an .npz file by name, or that of an .npy file under the empty name."""
     try:
         loaded = np.load(file, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -109,7 +122,7 @@ def _only_input(state: ModelState) -> str:
 
 
 def _is_labelled(reply: InferenceReply) -> bool:
-    """Whether this is the answer to an image that a classifier took."""
+    """Tell whether the reply is a classifier's answer to an image."""
     arrays = [reply.outputs.get(name) for name in _LABELLED]
     shapes = {None if array is None else array.shape for array in arrays}
     labels = arrays[0]

@@ -1,4 +1,4 @@
-"""`drupelet top`: every device on a broker, live, once, or as JSON."""
+"""`drupelet top`: all devices on a broker, live, once, or as JSON."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ import click
 from rich.console import Console
 
 from drupelet_host.cli.broker_options import broker_address, broker_options
+from drupelet_host.cli.command_group import GroupedCommand
 from drupelet_host.cli.output import print_json, print_json_line, progress_console
-from drupelet_shared.contract.topics import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
     from drupelet_host.fleet.feed import FleetFeed
-    from drupelet_host.fleet.rows import Order
+    from drupelet_host.fleet.rows import SortOrder
     from drupelet_host.fleet.state import Fleet
     from drupelet_host.fleet.summary import Overview
 
 # Retained messages arrive within this time of the subscription, telemetry within a window.
-_LEAST_WAIT_S = 1.0
+_MIN_WAIT_S = 1.0
 _POLL_S = 0.1
 _WIDTH = 400
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @broker_options
-@click.option("--prefix", default=DEFAULT_PREFIX, show_default=True, help="First levels of the topics.")
-@click.option("--once", is_flag=True, help="Print the table and end.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: with --once one document, else one line a time.")
-@click.option("--sort", default="device", show_default=True, metavar="KEY", help="Key of the JSON rows to sort by.")
-@click.option("--reverse", is_flag=True, help="Turn the order round.")
-@click.option("--filter", "text", default="", metavar="WORDS", help="Show only rows in which all these words occur.")
+@click.option("--once", is_flag=True, help="Print the table once and exit.")
 @click.option(
-    "--interval", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Seconds between drawings."
+    "--json", "as_json", is_flag=True, help="Print JSON: one document with --once, otherwise one line per interval."
+)
+@click.option("--sort", default="device", show_default=True, metavar="KEY", help="Key of the JSON rows to sort by.")
+@click.option("--reverse", is_flag=True, help="Reverse the order.")
+@click.option("--filter", "text", default="", metavar="WORDS", help="Show only the rows that contain all these words.")
+@click.option(
+    "--interval", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Seconds between updates."
 )
 @click.option(
     "--wait",
     type=click.FloatRange(min=0),
     default=12.0,
     show_default=True,
-    help="With --once: seconds at most to wait for telemetry, which devices send every 10 s unless configured.",
+    help="With --once: longest time in seconds to wait for telemetry, which devices send every 10 s by default.",
 )
 def top(
     *,
@@ -61,10 +62,10 @@ def top(
     interval: float,
     wait: float,
 ) -> None:
-    """Show every device on the broker: its models, plans, latency, errors, temperature and memory.
+    """Show all devices on the broker: their models, plans, latency, errors, temperature and memory.
 
-    Keys: Enter opens a device, / filters, s and S choose the column to sort by, r turns the order round, p pauses,
-    q quits.
+    Keys: Enter opens a device, / filters, s and S choose the column to sort by, r reverses the order, p pauses, q
+    quits.
 
     Example: drupelet top --broker mqtt://broker.local
 
@@ -72,14 +73,14 @@ def top(
     """
     # Imported here because they import numpy and Textual, which `drupelet --help` does without.
     from drupelet_host.fleet.feed import FleetFeed  # noqa: PLC0415
-    from drupelet_host.fleet.rows import Order  # noqa: PLC0415
+    from drupelet_host.fleet.rows import SortOrder  # noqa: PLC0415
     from drupelet_shared.errors import InvalidValueError  # noqa: PLC0415
 
     address = broker_address(
         broker, password_file=password_file, ca_file=ca_file, cert_file=cert_file, key_file=key_file
     )
     try:
-        order = Order.by(sort).turned() if reverse else Order.by(sort)
+        order = SortOrder.by(sort).reversed() if reverse else SortOrder.by(sort)
     except InvalidValueError as error:
         raise click.UsageError(str(error)) from error
     if not (once or as_json or sys.stdout.isatty()):
@@ -87,16 +88,16 @@ def top(
     with FleetFeed(address, prefix=prefix) as feed:
         if once:
             _wait_for_telemetry(feed, wait_s=wait)
-            _print_once(_chosen(feed, order, text), as_json=as_json)
+            _print_once(_select(feed, order, text), as_json=as_json)
         elif as_json:
             _print_lines(feed, order, text, interval_s=interval)
         else:
-            from drupelet_host.top.app import TopApp  # noqa: PLC0415 - Textual is for this way only
+            from drupelet_host.top.app import TopApp  # noqa: PLC0415 - only the live view needs Textual
 
             TopApp(feed, broker=str(address), order=order, text=text, interval_s=interval).run()
 
 
-def _chosen(feed: FleetFeed, order: Order, text: str) -> Overview:
+def _select(feed: FleetFeed, order: SortOrder, text: str) -> Overview:
     from drupelet_host.fleet.rows import filter_rows, sort_rows  # noqa: PLC0415 - as above
     from drupelet_host.fleet.summary import Overview  # noqa: PLC0415 - as above
 
@@ -108,10 +109,10 @@ def _print_once(overview: Overview, *, as_json: bool) -> None:
     if as_json:
         print_json(_document(overview))
         return
-    from drupelet_host.fleet.table import show_table  # noqa: PLC0415 - as above
+    from drupelet_host.fleet.table import make_table  # noqa: PLC0415 - as above
 
-    # Lines are never cut: whoever reads them in a narrow window wants the words.
-    Console(highlight=False, width=_WIDTH).print(show_table(overview.rows))
+    # Lines are never cut, because what they say matters more than the width of a window.
+    Console(highlight=False, width=_WIDTH).print(make_table(overview.rows))
     counts = overview.summary
     progress_console.print(
         f"{counts.online} of {counts.devices} devices online, {counts.ready} of {counts.models} models ready, "
@@ -119,10 +120,10 @@ def _print_once(overview: Overview, *, as_json: bool) -> None:
     )
 
 
-def _print_lines(feed: FleetFeed, order: Order, text: str, *, interval_s: float) -> None:
+def _print_lines(feed: FleetFeed, order: SortOrder, text: str, *, interval_s: float) -> None:
     while True:
         time.sleep(interval_s)
-        print_json_line(_document(_chosen(feed, order, text)))
+        print_json_line(_document(_select(feed, order, text)))
 
 
 def _document(overview: Overview) -> dict[str, Any]:
@@ -138,14 +139,14 @@ def _wait_for_telemetry(feed: FleetFeed, *, wait_s: float) -> None:
     with progress_console.status("waiting for telemetry") as status:
         while (passed := time.monotonic() - start) < wait_s:
             missing, devices = feed.read(_missing)
-            if missing == 0 and devices > 0 and passed >= _LEAST_WAIT_S:
+            if missing == 0 and devices > 0 and passed >= _MIN_WAIT_S:
                 return
             status.update(f"waiting for telemetry of {missing} of {devices} devices")
             time.sleep(_POLL_S)
 
 
 def _missing(fleet: Fleet, now_s: float) -> tuple[int, int]:
-    """How many devices that are online have numbers to come, and how many devices there are."""
+    """Return how many online devices have not sent telemetry yet, and how many devices there are."""
     missing = sum(
         device.current_telemetry(now_s) is None
         or any(

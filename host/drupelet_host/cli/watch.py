@@ -1,4 +1,4 @@
-"""`drupelet watch`: a model's telemetry, a line for each window as it comes."""
+"""`drupelet watch`: a model's telemetry, one line per window."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ from typing import TYPE_CHECKING
 import click
 
 from drupelet_host.cli.broker_options import broker_address, broker_options
+from drupelet_host.cli.command_group import GroupedCommand
 from drupelet_host.cli.output import console, print_json_line
 from drupelet_host.fleet.printable import printable
 from drupelet_shared.contract.messages import ModelTelemetry
-from drupelet_shared.contract.topics import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
-    from drupelet_host.fleet.state import Fleet, Window
+    from drupelet_host.fleet.state import Fleet, TelemetryWindow
     from drupelet_shared.contract.topics import Announcement
 
 _SPARKLINE_WIDTH = 20
-# A wait without end on a queue could not be interrupted.
+# Ctrl-C does not interrupt a wait without a limit.
 _POLL_S = 0.5
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("model")
-@click.option("--device", envvar="DRUPELET_DEVICE", help="Only this device; every one that has the model by default.")
+@click.option("--device", envvar="DRUPELET_DEVICE", help="Show only this device; all that have the model by default.")
 @broker_options
-@click.option("--prefix", default=DEFAULT_PREFIX, show_default=True, help="First levels of the topics.")
-@click.option("--count", type=click.IntRange(min=1), help="End after this many windows.")
+@click.option("--count", type=click.IntRange(min=1), help="Exit after this many windows.")
 @click.option("--json", "as_json", is_flag=True, help="Print each window as a line of JSON.")
 def watch(
     *,
@@ -44,9 +43,9 @@ def watch(
     count: int | None,
     as_json: bool,
 ) -> None:
-    """Show MODEL's requests, latency and errors: a line for each telemetry window, until Ctrl-C.
+    """Show MODEL's request rate, latency and errors: one line per telemetry window, until Ctrl-C.
 
-    The bars are the p99 of the latest windows, each against the largest of them.
+    The bars show the p99 of the latest windows, relative to the largest of them.
 
     Example: drupelet watch digits --device pi-7
     """
@@ -56,14 +55,16 @@ def watch(
     address = broker_address(
         broker, password_file=password_file, ca_file=ca_file, cert_file=cert_file, key_file=key_file
     )
-    lines: queue.SimpleQueue[tuple[str, ModelTelemetry, list[Window]]] = queue.SimpleQueue()
+    lines: queue.SimpleQueue[tuple[str, ModelTelemetry, list[TelemetryWindow]]] = queue.SimpleQueue()
 
-    def take(found: Announcement) -> None:
-        """Runs on the network thread, so that no window is missed when several come at once."""
-        if found.kind == "model_telemetry" and found.model == model and device in {None, found.device}:
-            lines.put((found.device, *feed.read(lambda fleet, _: _latest(fleet, found))))
+    def receive(announcement: Announcement) -> None:
+        """Take a window on the network thread, so that none is missed when several arrive together."""
+        if announcement.kind != "model_telemetry" or announcement.model != model:
+            return
+        if device in {None, announcement.device}:
+            lines.put((announcement.device, *feed.read(lambda fleet, _: _latest(fleet, announcement))))
 
-    with FleetFeed(address, prefix=prefix, on_change=take) as feed:
+    with FleetFeed(address, prefix=prefix, on_change=receive) as feed:
         if not as_json:
             click.echo(f"waiting for telemetry of {model}{f' on {device}' if device else ''}", err=True)
         shown = 0
@@ -79,15 +80,15 @@ def watch(
                 console.print(_line(name, telemetry, windows), soft_wrap=True, markup=False)
 
 
-def _latest(fleet: Fleet, found: Announcement) -> tuple[ModelTelemetry, list[Window]]:
-    assert found.model is not None, "a model's telemetry names it"
-    model = fleet.devices[found.device].models[found.model]
-    assert model.telemetry is not None, "it has just come"
+def _latest(fleet: Fleet, announcement: Announcement) -> tuple[ModelTelemetry, list[TelemetryWindow]]:
+    assert announcement.model is not None, "the topic names the model"
+    model = fleet.devices[announcement.device].models[announcement.model]
+    assert model.telemetry is not None, "the announcement has just set it"
     return model.telemetry, list(model.windows)
 
 
-def _line(device: str, telemetry: ModelTelemetry, windows: list[Window]) -> str:
-    from drupelet_host.fleet.cells import show_ms, show_rate, show_share  # noqa: PLC0415 - as above
+def _line(device: str, telemetry: ModelTelemetry, windows: list[TelemetryWindow]) -> str:
+    from drupelet_host.fleet.cells import format_ms, format_rate, format_share  # noqa: PLC0415 - as above
     from drupelet_host.fleet.sparkline import draw_sparkline  # noqa: PLC0415 - as above
 
     latest = windows[-1]
@@ -96,12 +97,12 @@ def _line(device: str, telemetry: ModelTelemetry, windows: list[Window]) -> str:
         f"{datetime.now().astimezone():%H:%M:%S}",
         device,
         printable(f"{telemetry.model} {telemetry.version}"),
-        f"{show_rate(latest.requests_per_s):>7} req/s",
-        f"p50 {show_ms(latest.p50_ms):>8}",
-        f"p90 {show_ms(latest.p90_ms):>8}",
-        f"p99 {show_ms(latest.p99_ms):>8}",
-        f"max {show_ms(largest_ms):>8}",
-        f"errors {show_share(latest.error_rate):>6}",
+        f"{format_rate(latest.requests_per_s):>7} req/s",
+        f"p50 {format_ms(latest.p50_ms):>8}",
+        f"p90 {format_ms(latest.p90_ms):>8}",
+        f"p99 {format_ms(latest.p99_ms):>8}",
+        f"max {format_ms(largest_ms):>8}",
+        f"errors {format_share(latest.error_rate):>6}",
         draw_sparkline([window.p99_ms for window in windows], width=_SPARKLINE_WIDTH),
     )
     return "  ".join(parts)

@@ -1,4 +1,4 @@
-"""MQTT over a WebSocket on one side, over TCP or TLS on the other, with the account put in between."""
+"""The bridge from the page's WebSocket to the broker's TCP or TLS port, which adds the account."""
 
 from __future__ import annotations
 
@@ -18,19 +18,25 @@ log = logging.getLogger(__name__)
 
 _CHUNK_BYTES = 1 << 16
 _CONNECT_TIMEOUT_S = 10.0
-# WebSocket close codes (RFC 6455, section 7.4.1; 1014 is IANA's for a gateway that was let down).
+# WebSocket close codes (RFC 6455, section 7.4.1; 1014 is registered with IANA for a failed gateway).
 _BAD_PACKET, _BAD_GATEWAY, _GONE = 1002, 1014, 1001
 
 
 class Bridge:
-    """Carries bytes between browsers and one broker; each WebSocket gets a connection of its own."""
+    """Forwards bytes between browsers and one broker; each WebSocket gets a connection of its own."""
 
     def __init__(self, broker: BrokerAddress, *, tls: ssl.SSLContext | None) -> None:
+        """Make a bridge.
+
+        Args:
+            broker: The broker's address and the account.
+            tls: The TLS context of the connections to the broker; None connects in plain text.
+        """
         self._broker = broker
         self._tls = tls
 
     async def serve(self, browser: ServerConnection) -> None:
-        """Carry until either side ends; then end the other."""
+        """Forward bytes in both directions until one side closes, then close the other."""
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 reader, writer = await asyncio.open_connection(self._broker.host, self._broker.port, ssl=self._tls)
@@ -39,30 +45,30 @@ class Bridge:
             await browser.close(_BAD_GATEWAY, "the broker cannot be reached")
             return
         try:
-            await self._carry(browser, reader, writer)
+            await self._forward(browser, reader, writer)
         except InvalidValueError as error:
             log.warning("browser refused: %s", error)
-            await browser.close(_BAD_PACKET, "no such connection")
+            await browser.close(_BAD_PACKET, "not an MQTT connection")
         finally:
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
             await browser.close(_GONE)
 
-    async def _carry(
+    async def _forward(
         self, browser: ServerConnection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        ways = {
+        directions = {
             asyncio.create_task(self._from_browser(browser, writer)),
             asyncio.create_task(_to_browser(browser, reader)),
         }
-        done, left = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in left:
-            way.cancel()
+        done, left = await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
+        for direction in left:
+            direction.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        for way in done:
+        for direction in done:
             with suppress(OSError, ConnectionClosed):
-                way.result()
+                direction.result()
 
     async def _from_browser(self, browser: ServerConnection, writer: asyncio.StreamWriter) -> None:
         head: bytes | None = b""
@@ -70,10 +76,10 @@ class Bridge:
             data = message if isinstance(message, bytes) else message.encode()
             if head is not None:
                 head += data
-                found = split_packet(head)
-                if found is None:
+                packet = split_packet(head)
+                if packet is None:
                     continue
-                body, rest = found
+                body, rest = packet
                 data = add_login(body, username=self._broker.username, password=self._broker.password) + rest
                 head = None
             writer.write(data)

@@ -1,4 +1,4 @@
-"""The local server: the page's files, what the page must know, and the bridge, on a loopback port."""
+"""The local server of the page's files, its settings and the bridge, on a loopback port."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from drupelet_host.dashboard.site import Asset, load_assets, security_headers
 LOOPBACK = "127.0.0.1"
 _SOCKET_PATH, _SESSION_PATH = "/mqtt", "/session.json"
 _MQTT = Subprotocol("mqtt")
-_MOST_MESSAGE_BYTES = 32 << 20
+_MAX_MESSAGE_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class DashboardOptions:
-    """What to show, and how to get there.
+    """The options of a dashboard.
 
     Attributes:
         broker: The broker that the bridge connects to.
         prefix: First levels of the topics.
         websocket: The broker's own WebSocket listener, which the page uses instead of the bridge.
-        port: Where to listen; 0 is any free port.
+        port: The port to listen on; 0 takes a free one.
     """
 
     broker: BrokerAddress
@@ -49,8 +49,15 @@ class DashboardOptions:
 class Dashboard:
     """A running server.
 
-    Other programs and other people's pages reach a loopback port too, so nothing but the page's public files comes
-    without the token, which is new for each run and stands in the fragment of the URL, where no server sees it.
+    Other local programs and other web pages can reach a loopback port too. Without the token only the page's public
+    files are served. The token is new for each run and is part of the URL's fragment, which no server receives.
+
+    Attributes:
+        options: The dashboard's options.
+        assets: The page's files by path.
+        bridge: The bridge to the broker.
+        port: The port it listens on.
+        token: The token.
     """
 
     options: DashboardOptions
@@ -61,16 +68,16 @@ class Dashboard:
 
     @property
     def url(self) -> str:
-        """What to open."""
+        """The URL to open."""
         return f"{self.origin}/#token={self.token}"
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port."""
+        """Scheme, host and port of the URL."""
         return f"http://{LOOPBACK}:{self.port}"
 
     def answer(self, connection: ServerConnection, request: Request) -> Response | None:
-        """The answer to a request; None lets a WebSocket through."""
+        """Return the response to a request; None accepts a WebSocket."""
         parts = urlsplit(request.path)
         refusal = self._refusal(request, parts)
         if refusal is not None:
@@ -84,12 +91,12 @@ class Dashboard:
 
     def _refusal(self, request: Request, parts: SplitResult) -> str | None:
         if request.headers.get("Host") != f"{LOOPBACK}:{self.port}":
-            # Somebody else's name for this address: a page of theirs may be behind it (DNS rebinding).
+            # Another name for this address may belong to a hostile page (DNS rebinding).
             return "wrong host"
         if parts.path in {_SOCKET_PATH, _SESSION_PATH}:
             given = parse_qs(parts.query).get("token", [""])[0]
             if not hmac.compare_digest(given.encode(), self.token.encode()):
-                return "the token is that of another run"
+                return "the token is missing or from another run"
         if parts.path == _SOCKET_PATH and request.headers.get("Origin") != self.origin:
             return "wrong origin"
         return None
@@ -114,11 +121,11 @@ class Dashboard:
 
 @asynccontextmanager
 async def serve_dashboard(options: DashboardOptions) -> AsyncIterator[Dashboard]:
-    """Serve until the context ends.
+    """Serve a dashboard until the context ends.
 
     Raises:
-        OSError: The port is taken.
-        InvalidValueError: The certificates cannot be read.
+        OSError: The port is in use.
+        InvalidValueError: A certificate or key file cannot be read.
     """
     tls = make_client_tls(options.broker.tls) if options.broker.tls is not None else None
     dashboard = Dashboard(options, load_assets(), Bridge(options.broker, tls=tls))
@@ -128,10 +135,10 @@ async def serve_dashboard(options: DashboardOptions) -> AsyncIterator[Dashboard]
         options.port,
         process_request=dashboard.answer,
         subprotocols=[_MQTT],
-        # The other side is this machine.
+        # Both ends are on this machine.
         compression=None,
         logger=_quiet_logger(),
-        max_size=_MOST_MESSAGE_BYTES,
+        max_size=_MAX_MESSAGE_BYTES,
     ) as server:
         (listening,) = server.sockets
         dashboard.port = listening.getsockname()[1]
@@ -139,7 +146,7 @@ async def serve_dashboard(options: DashboardOptions) -> AsyncIterator[Dashboard]
 
 
 def _quiet_logger() -> logging.Logger:
-    # The library logs a traceback for each connection that is not HTTP, as browsers open to be quick.
+    # The library logs a traceback for each connection without a request, such as browsers open in advance.
     logger = logging.getLogger(f"{__name__}.websockets")
     logger.setLevel(logging.CRITICAL)
     return logger

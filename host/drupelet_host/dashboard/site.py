@@ -1,4 +1,4 @@
-"""The page's files, and the headers that keep it to itself."""
+"""The page's files and the HTTP headers that restrict what it may do."""
 
 from __future__ import annotations
 
@@ -18,21 +18,26 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file as it is served."""
+    """A file of the page.
+
+    Attributes:
+        content_type: Its media type.
+        body: Its contents.
+    """
 
     content_type: str
     body: bytes
 
 
 def load_assets() -> Mapping[str, Asset]:
-    """Every file of the page by its path; the page itself is at "/"."""
+    """Return all files of the page by path; the page itself is at "/"."""
     assets = dict(_walk(files("drupelet_host.dashboard") / "assets", ""))
     assets["/"] = assets.pop("/index.html")
     return assets
 
 
 def security_headers(*, websocket: str) -> dict[str, str]:
-    """What the page may do: load its own files, show images that it was given, and open that one WebSocket."""
+    """Return headers that let the page load its own files, show images and open one WebSocket, and nothing else."""
     policy = {
         "default-src": "'none'",
         "script-src": "'self'",
@@ -49,18 +54,18 @@ def security_headers(*, websocket: str) -> dict[str, str]:
         "Cross-Origin-Resource-Policy": "same-origin",
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
-        # A new version of the command has new files under the same names.
+        # Another version of the command serves other files under the same names.
         "Cache-Control": "no-store",
     }
 
 
 def _walk(folder: Traversable, path: str) -> list[tuple[str, Asset]]:
-    found = []
+    assets = []
     for entry in folder.iterdir():
         name = f"{path}/{entry.name}"
         if entry.is_dir():
-            found += _walk(entry, name)
+            assets += _walk(entry, name)
         else:
             suffix = entry.name[entry.name.rfind(".") :]
-            found.append((name, Asset(_TYPES[suffix], entry.read_bytes())))
-    return found
+            assets.append((name, Asset(_TYPES[suffix], entry.read_bytes())))
+    return assets

@@ -1,4 +1,4 @@
-"""An MQTT broker for demonstrations and tests: loopback only, no accounts, its own process, nothing to install."""
+"""An embedded MQTT broker for demonstrations and tests: loopback only, without accounts, in its own process."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ LOOPBACK = "127.0.0.1"
 _READY = "ready"
 _LISTEN_TIMEOUT_S = 10.0
 _POLL_S = 0.02
-# Below those that Linux gives to outgoing connections.
+# Below the range that Linux uses for outgoing connections.
 _PORTS = (20_000, 32_000)
 
-# rumqttd serves one protocol version on one listener.
+# rumqttd serves one protocol version per listener.
 _CONFIG = """\
 id = 0
 
@@ -53,7 +53,13 @@ _MAX_PAYLOAD_BYTES = 32 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class DemoBroker:
-    """Where a running demonstration broker listens."""
+    """The address of a running demonstration broker.
+
+    Attributes:
+        host: Its host.
+        port: The port for MQTT 5.
+        port_311: The port for MQTT 3.1.1.
+    """
 
     host: str
     port: int
@@ -65,7 +71,7 @@ def demo_broker() -> Iterator[DemoBroker]:
     """Run the broker on two free ports, one for MQTT 5 and one for MQTT 3.1.1, until the context ends.
 
     Raises:
-        BrokerError: It does not come up; the demo extra may be missing.
+        BrokerError: The broker does not start; the demo extra may be missing.
     """
     broker = DemoBroker(host=LOOPBACK, port=free_port(), port_311=free_port())
     command = [sys.executable, "-m", "drupelet_host.demo.broker"]
@@ -74,17 +80,20 @@ def demo_broker() -> Iterator[DemoBroker]:
         try:
             assert process.stdout is not None
             if process.stdout.readline().strip() != _READY:
-                raise BrokerError(f"demo broker on {LOOPBACK}:{broker.port}: it ended before it listened")
+                raise BrokerError(
+                    f"demo broker on {LOOPBACK}:{broker.port}: its process ended before it listened; is the demo extra "
+                    "installed?"
+                )
             yield broker
         finally:
             process.kill()
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nothing listens on now.
+    """Return a TCP port of the loopback address that is free now.
 
-    Not one that the kernel chooses: it gives outgoing connections the same ones, so that a client which tries again and
-    again while a broker starts again could take the broker's port.
+    The kernel does not choose it, because it would choose from the range of outgoing connections: a client that keeps
+    reconnecting while a broker restarts could take the broker's port.
     """
     while True:
         port = random.randrange(*_PORTS)  # noqa: S311 - no secret
@@ -94,7 +103,7 @@ def free_port() -> int:
 
 
 def main() -> None:
-    """Serve until standard input closes, which it does when the parent process is gone."""
+    """Serve until standard input closes, which happens when the parent process ends."""
     parser = argparse.ArgumentParser(prog="python -m drupelet_host.demo.broker", description=__doc__)
     parser.add_argument("--port", type=int, default=1883, help="MQTT 5 (default: %(default)s)")
     parser.add_argument("--port-311", type=int, default=1884, help="MQTT 3.1.1 (default: %(default)s)")
@@ -106,7 +115,7 @@ def main() -> None:
 
 
 def _serve(port: int, port_311: int) -> None:
-    # The demo extra is optional; the rest of this module works without it.
+    # The demo extra is optional, and the rest of this module works without it.
     from iotcore.iotcore import IotCoreBroker  # noqa: PLC0415 - only the serving process loads the broker
 
     # rumqttd wraps its routing in spans of level ERROR, one for each packet.
@@ -124,10 +133,10 @@ def _serve(port: int, port_311: int) -> None:
 
 
 def _set_no_delay(ports: set[int]) -> None:
-    """Set TCP_NODELAY on the listening sockets; accepted ones inherit it.
+    """Set TCP_NODELAY on the listening sockets, which accepted connections inherit.
 
-    rumqttd leaves Nagle's algorithm on and has no setting for it; with delayed acknowledgements a small request and its
-    reply then take 44 ms instead of 1.3 ms (measured on loopback, median of ten).
+    rumqttd leaves Nagle's algorithm on and has no setting for it. Together with delayed acknowledgements a small
+    request and its reply then take 44 ms instead of 1.3 ms (measured on loopback, median of ten).
     """
     deadline = time.monotonic() + _LISTEN_TIMEOUT_S
     while ports and time.monotonic() < deadline:
@@ -139,14 +148,14 @@ def _set_no_delay(ports: set[int]) -> None:
 
 
 def _tune_listener(descriptor: int) -> int | None:
-    """Set the option if the descriptor is a listening TCP socket; its port, else None."""
+    """Set TCP_NODELAY if a descriptor is a listening TCP socket and return its port; None otherwise."""
     try:
         with socket.socket(fileno=os.dup(descriptor)) as candidate:
             if not candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 return None
             candidate.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return int(candidate.getsockname()[1])
-    except OSError:  # not a socket, or gone since it was listed
+    except OSError:  # not a socket, or closed since it was listed
         return None
 
 

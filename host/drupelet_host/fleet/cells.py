@@ -1,4 +1,4 @@
-"""A row of the fleet in words for a terminal; colour only repeats what the words say."""
+"""The cells of the fleet table in a terminal; colours only repeat what the text says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.text import Text
 from drupelet_host.fleet.printable import printable
 from drupelet_host.fleet.rows import Row
 
-UNKNOWN = "–"  # noqa: RUF001 - a dash as people set it
+UNKNOWN = "–"  # noqa: RUF001 - the typographic dash
 _STYLES = {
     "online": "green",
     "ready": "green",
@@ -26,13 +26,21 @@ _SHORT_FLAGS = {
     "throttled": "throttled",
     "soft_temperature_limit": "soft limit",
 }
-# Above the Pi's soft limit its clock goes down.
+# Above the soft limit of a Raspberry Pi, where its firmware lowers the clock.
 _HOT_CELSIUS = 80.0
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: the key it is sorted by, its heading, its cell for a row, and its width where that is fixed."""
+    """A column of the fleet table.
+
+    Attributes:
+        key: The sort key, one of `SORT_KEYS`.
+        heading: The heading.
+        show: Returns the cell of a row.
+        width: The fixed width in characters; None fits the contents.
+        is_number: Whether the cells are aligned to the right.
+    """
 
     key: str
     heading: str
@@ -41,28 +49,28 @@ class Column:
     is_number: bool = False
 
 
-def show_ms(value: float | None) -> str:
-    """Milliseconds with three digits: "0.123 ms", "12.3 ms"."""
+def format_ms(value: float | None) -> str:
+    """Format milliseconds with three digits: "0.123 ms", "12.3 ms"."""
     if value is None:
         return UNKNOWN
     decimals = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0  # noqa: PLR2004 - powers of ten
     return f"{value:.{decimals}f} ms"
 
 
-def show_share(value: float | None) -> str:
-    """A share of 0 to 1 in percent, with a decimal where it is small and not nothing."""
+def format_share(value: float | None) -> str:
+    """Format a share of 0 to 1 in percent, with a decimal between 0 and 10 %."""
     if value is None:
         return UNKNOWN
     return f"{value:.1%}".replace("%", " %") if 0 < value < 0.1 else f"{value:.0%}".replace("%", " %")  # noqa: PLR2004
 
 
-def show_rate(value: float | None) -> str:
-    """Something by the second."""
+def format_rate(value: float | None) -> str:
+    """Format a number per second."""
     return UNKNOWN if value is None else f"{value:.1f}"
 
 
-def show_throttling(row: Row) -> str:
-    """The flags that are set now, or that one was set before."""
+def format_throttling(row: Row) -> str:
+    """Format the throttling flags: those set now, or whether one was set since the device booted."""
     if row.throttling is None:
         return UNKNOWN
     if row.throttling:
@@ -83,7 +91,7 @@ def _number(text: str, *, is_bad: bool = False) -> Text:
 
 
 def _throttling(row: Row) -> Text:
-    return Text(show_throttling(row), style="bold red" if row.throttling else "")
+    return Text(format_throttling(row), style="bold red" if row.throttling else "")
 
 
 def _temperature(row: Row) -> Text:
@@ -98,7 +106,7 @@ def _count(row: Row) -> Text:
 
 
 def _errors(row: Row) -> Text:
-    return _number(show_share(row.error_rate), is_bad=bool(row.error_rate))
+    return _number(format_share(row.error_rate), is_bad=bool(row.error_rate))
 
 
 COLUMNS = (
@@ -108,12 +116,12 @@ COLUMNS = (
     Column("health", "health", lambda row: _state(row.health), width=8),
     Column("variant", "variant", lambda row: _words(row.variant)),
     Column("plan", "plan", lambda row: _words(row.plan), width=13),
-    Column("requests_per_s", "req/s", lambda row: _number(show_rate(row.requests_per_s)), width=8, is_number=True),
-    Column("p50_ms", "p50", lambda row: _number(show_ms(row.p50_ms)), width=9, is_number=True),
-    Column("p99_ms", "p99", lambda row: _number(show_ms(row.p99_ms)), width=9, is_number=True),
+    Column("requests_per_s", "req/s", lambda row: _number(format_rate(row.requests_per_s)), width=8, is_number=True),
+    Column("p50_ms", "p50", lambda row: _number(format_ms(row.p50_ms)), width=9, is_number=True),
+    Column("p99_ms", "p99", lambda row: _number(format_ms(row.p99_ms)), width=9, is_number=True),
     Column("error_rate", "errors", _errors, width=8, is_number=True),
     Column("temperature_celsius", "temp", _temperature, width=8, is_number=True),
-    Column("memory_used", "memory", lambda row: _number(show_share(row.memory_used)), width=8, is_number=True),
+    Column("memory_used", "memory", lambda row: _number(format_share(row.memory_used)), width=8, is_number=True),
     Column("throttling", "throttled", _throttling, width=11),
     Column("alerts", "alerts", _count, width=8, is_number=True),
 )

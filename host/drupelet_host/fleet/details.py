@@ -1,4 +1,4 @@
-"""Everything that is known of one device, for a terminal."""
+"""The detailed view of one device in a terminal."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from drupelet_host.fleet.cells import UNKNOWN, show_ms, show_rate, show_share
+from drupelet_host.fleet.cells import UNKNOWN, format_ms, format_rate, format_share
 from drupelet_host.fleet.printable import printable
 from drupelet_host.fleet.rows import describe_plan
 from drupelet_host.fleet.sparkline import draw_sparkline
-from drupelet_host.fleet.state import Device, Model
+from drupelet_host.fleet.state import Device, DeviceModel
 from drupelet_shared.contract.messages import DeviceTelemetry, ModelState, ModelTelemetry
 from drupelet_shared.units import format_bytes
 
 _STAGES = ("queue", "decode", "inference", "encode", "total")
-# On a dark screen.
+# Readable on a dark background.
 _GOOD, _BAD, _LINE = "#7ee787", "#ff7b72", "#79c0ff"
 _CHANGES_SHOWN = 5
 _EVENTS_SHOWN = 10
 _SPARKLINE_WIDTH = 60
 
 
-def show_device(device: Device, now_s: float) -> RenderableType:
-    """The device's numbers, each of its models, and its latest events."""
+def render_device(device: Device, now_s: float) -> RenderableType:
+    """Render a device's numbers, each of its models, and its latest events."""
     parts: list[RenderableType] = [_facts(device, device.current_telemetry(now_s))]
     for name in sorted(device.models):
         parts += ["", *_show_model(device, device.models[name], now_s)]
@@ -64,10 +64,10 @@ def _numbers(telemetry: DeviceTelemetry) -> Iterator[tuple[str, str]]:
     if telemetry.disk_free_bytes is not None:
         yield "disk", f"{format_bytes(telemetry.disk_free_bytes)} free"
     if telemetry.dropped_messages:
-        yield "dropped", f"{telemetry.dropped_messages} messages of telemetry"
+        yield "dropped", f"{telemetry.dropped_messages} telemetry messages"
 
 
-def _show_model(device: Device, model: Model, now_s: float) -> Iterator[RenderableType]:
+def _show_model(device: Device, model: DeviceModel, now_s: float) -> Iterator[RenderableType]:
     state = model.state
     yield Text(f"{model.name}  {state.version if state else ''}", style="bold underline")
     if state is not None:
@@ -77,13 +77,13 @@ def _show_model(device: Device, model: Model, now_s: float) -> Iterator[Renderab
         return
     window = model.windows[-1]
     yield Text(
-        f"{show_rate(window.requests_per_s)} requests/s, {show_share(window.error_rate)} errors  "
+        f"{format_rate(window.requests_per_s)} requests/s, {format_share(window.error_rate)} errors  "
         + ", ".join(f"{printable(code)} {count}" for code, count in sorted(model.telemetry.outcomes.items()))
     )
     yield _stages(model.telemetry)
     p99s = [each.p99_ms for each in model.windows]
     largest = max((value for value in p99s if value is not None), default=None)
-    yield Text(f"p99 of {len(p99s)} windows, up to {show_ms(largest)}", style="dim")
+    yield Text(f"p99 of {len(p99s)} windows, up to {format_ms(largest)}", style="dim")
     yield Text(draw_sparkline(p99s, width=_SPARKLINE_WIDTH), style=_LINE)
 
 
@@ -94,7 +94,7 @@ def _state_facts(state: ModelState) -> Table:
     table.add_row("health", f"{state.health}, release {state.release}, {state.digest[:16]}")
     table.add_row("variant", printable(state.variant or UNKNOWN))
     if state.plan is not None:
-        measured = f"measured p50 {show_ms(state.plan.p50_ms)}, p99 {show_ms(state.plan.p99_ms)}"
+        measured = f"measured p50 {format_ms(state.plan.p50_ms)}, p99 {format_ms(state.plan.p99_ms)}"
         table.add_row("plan", Text(f"{state.plan.engine}, {describe_plan(state.plan)}; {measured}"))
         table.add_row("", Text(printable(state.plan.reason)))
         budget, footprint = state.plan.memory_budget_bytes, state.plan.footprint_bytes
@@ -104,8 +104,8 @@ def _state_facts(state: ModelState) -> Table:
     if state.earlier_versions:
         table.add_row("earlier", ", ".join(printable(version) for version in state.earlier_versions))
     for change in (state.changes or ())[-_CHANGES_SHOWN:]:
-        told = f"{change.at:%Y-%m-%d %H:%M} {change.what} release {change.release}: {change.runs}; {change.why}"
-        table.add_row("change", Text(printable(told)))
+        text = f"{change.at:%Y-%m-%d %H:%M} {change.what} release {change.release}: {change.runs}; {change.why}"
+        table.add_row("change", Text(printable(text)))
     return table
 
 
@@ -115,10 +115,10 @@ def _stages(telemetry: ModelTelemetry) -> Table:
     for heading in ("count", "p50", "p90", "p95", "p99", "max"):
         table.add_column(heading, justify="right")
     for stage in _STAGES:
-        found = getattr(telemetry, stage)
-        if found is not None:
-            values = (found.p50_ms, found.p90_ms, found.p95_ms, found.p99_ms, found.max_ms)
-            table.add_row(stage, str(found.count), *(show_ms(value) for value in values))
+        latency = getattr(telemetry, stage)
+        if latency is not None:
+            values = (latency.p50_ms, latency.p90_ms, latency.p95_ms, latency.p99_ms, latency.max_ms)
+            table.add_row(stage, str(latency.count), *(format_ms(value) for value in values))
     return table
 
 

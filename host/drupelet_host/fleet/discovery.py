@@ -1,4 +1,4 @@
-"""Which devices are on a broker, from their retained birth messages."""
+"""The names of the devices on a broker, from their retained birth messages."""
 
 from __future__ import annotations
 
@@ -8,32 +8,43 @@ from drupelet_host.client.connection.address import BrokerAddress
 from drupelet_host.errors import DeviceOfflineError
 from drupelet_host.fleet.feed import FleetFeed
 
-# Retained messages come in one go: a pause this long is their end.
+# The broker sends all retained messages together, so a pause of this length is their end.
 _QUIET_S = 1.0
+_POLL_S = 0.05
 
 
 def find_devices(
-    broker: BrokerAddress, *, prefix: str, connect_timeout_s: float, with_offline: bool
+    broker: BrokerAddress, *, prefix: str, connect_timeout_s: float, include_offline: bool
 ) -> tuple[str, ...]:
-    """The names of the devices that say they are online, sorted; or of all that have ever said something there.
+    """Return the sorted names of the devices on a broker.
+
+    Args:
+        broker: The broker's address.
+        prefix: The first levels of the topics.
+        connect_timeout_s: The limit for connecting to the broker.
+        include_offline: Whether devices that have announced that they are offline are included.
 
     Raises:
-        BrokerError: The broker cannot be reached or refuses.
-        DeviceOfflineError: There are none.
+        BrokerError: The broker cannot be reached or refuses the client.
+        DeviceOfflineError: There is no such device.
     """
     with FleetFeed(broker, prefix=prefix, connect_timeout_s=connect_timeout_s) as feed:
-        known, deadline_s = -1, 0.0
-        while known != (count := feed.read(lambda fleet, _: len(fleet.devices))) or time.monotonic() < deadline_s:
-            if known != count:
-                known, deadline_s = count, time.monotonic() + _QUIET_S
-            time.sleep(0.05)
-        found = feed.read(
+        _wait_until_quiet(feed)
+        names = feed.read(
             lambda fleet, _: sorted(
                 name
                 for name, device in fleet.devices.items()
-                if device.status and (with_offline or device.status.state == "online")
+                if device.status and (include_offline or device.status.state == "online")
             )
         )
-    if not found:
-        raise DeviceOfflineError(f"broker {broker}: no device under {prefix!r} is there")
-    return tuple(found)
+    if not names:
+        raise DeviceOfflineError(f"broker {broker}: no device under {prefix!r} is online")
+    return tuple(names)
+
+
+def _wait_until_quiet(feed: FleetFeed) -> None:
+    count, quiet_at_s = -1, 0.0
+    while count != (current := feed.read(lambda fleet, _: len(fleet.devices))) or time.monotonic() < quiet_at_s:
+        if count != current:
+            count, quiet_at_s = current, time.monotonic() + _QUIET_S
+        time.sleep(_POLL_S)

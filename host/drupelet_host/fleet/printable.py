@@ -1,8 +1,8 @@
-"""Texts from elsewhere, made fit for a terminal."""
+"""Escaping of text that comes from outside before it reaches a terminal."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """A text without what would control the terminal."""
+    """Replace the characters of a text that would control the terminal."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -1,4 +1,4 @@
-"""The fleet as a table: a row for each model on each device, sorted and filtered."""
+"""The fleet as table rows, one for each model on each device, sorted and filtered."""
 
 from __future__ import annotations
 
@@ -6,29 +6,40 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from drupelet_host.fleet.state import Device, Fleet, Model
+from drupelet_host.fleet.state import Device, DeviceModel, Fleet
 from drupelet_shared.contract.messages import DeviceTelemetry, Plan
 from drupelet_shared.errors import InvalidValueError
 
-Connection = Literal["online", "silent", "offline", "unknown"]
+ConnectionState = Literal["online", "silent", "offline", "unknown"]
 _OCCURRED = "_occurred"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model on one device, or a device without models; None is what is not known now.
+    """One model on one device, or a device without models; None stands for a value that is not known now.
 
     Attributes:
-        connection: `silent` is a device that is online and whose telemetry is long overdue.
-        p50_ms: From arrival to reply, as `p99_ms`.
+        device: The device's name.
+        connection: The device's connection; `silent` is online with telemetry that is long overdue.
+        model: The model's name.
+        version: The active version.
+        health: The model's health, as the device announces it.
+        variant: The variant that runs.
+        plan: The plan in short.
+        requests_per_s: Requests that ended in the latest window, per second.
+        p50_ms: The median latency from arrival to reply.
+        p99_ms: The 99th percentile of the same.
         error_rate: The share of requests that were not answered with a result, 0 to 1.
-        throttling: The firmware's flags that are set now.
-        throttled_before: Whether one was set since the device booted.
+        temperature_celsius: The processor's temperature.
+        throttling: The firmware's throttling flags that are set now.
+        throttled_before: Whether a throttling flag was set since the device booted.
         memory_used: The share of the device's memory that is not available, 0 to 1.
+        alerts: The number of raised alerts of the device.
+        error: The model's error.
     """
 
     device: str
-    connection: Connection
+    connection: ConnectionState
     model: str | None = None
     version: str | None = None
     health: str | None = None
@@ -47,16 +58,16 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What tells it from every other row."""
+        """Device and model, which identify the row."""
         return self.device, self.model or ""
 
     def to_json(self) -> dict[str, Any]:
-        """The row as JSON values."""
+        """Return the row as JSON values."""
         return asdict(self)
 
 
 SORT_KEYS = tuple(field.name for field in fields(Row) if field.name not in {"throttled_before", "error"})
-# Of these the largest value is what a person looks for.
+# Keys that are sorted in descending order first, because their largest values matter most.
 _LARGEST_FIRST = frozenset(
     {
         "requests_per_s",
@@ -72,30 +83,35 @@ _LARGEST_FIRST = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What rows are sorted by: one of `SORT_KEYS`, and which way."""
+class SortOrder:
+    """A sort order of rows.
+
+    Attributes:
+        key: One of `SORT_KEYS`.
+        reverse: Whether the order is descending.
+    """
 
     key: str = "device"
     reverse: bool = False
 
     @classmethod
-    def by(cls, key: str) -> Order:
-        """The order in which people want to see that key first.
+    def by(cls, key: str) -> SortOrder:
+        """Return the default order for a key.
 
         Raises:
-            InvalidValueError: There is no such key.
+            InvalidValueError: The key is not one of `SORT_KEYS`.
         """
         if key not in SORT_KEYS:
             raise InvalidValueError(f"sort {key!r}: expected one of {', '.join(SORT_KEYS)}")
         return cls(key, reverse=key in _LARGEST_FIRST)
 
-    def turned(self) -> Order:
-        """The same key, the other way."""
-        return Order(self.key, reverse=not self.reverse)
+    def reversed(self) -> SortOrder:
+        """Return the reverse order of the same key."""
+        return SortOrder(self.key, reverse=not self.reverse)
 
 
 def make_rows(fleet: Fleet, *, now_s: float) -> list[Row]:
-    """A row for each model on each device, by name; one for a device that has none."""
+    """Return a row for each model on each device, by name, and one for a device without models."""
     return [
         row
         for name in sorted(fleet.devices)
@@ -103,34 +119,34 @@ def make_rows(fleet: Fleet, *, now_s: float) -> list[Row]:
     ]
 
 
-def sort_rows(rows: Iterable[Row], order: Order) -> list[Row]:
-    """Rows in an order; equal ones by name, what is not known last either way."""
+def sort_rows(rows: Iterable[Row], order: SortOrder) -> list[Row]:
+    """Sort rows; equal ones by name, unknown values last in either direction."""
     by_name = sorted(rows, key=lambda row: row.key)
     known = [row for row in by_name if getattr(row, order.key) is not None]
     unknown = [row for row in by_name if getattr(row, order.key) is None]
-    # Python's sort is stable in reverse too, so equal rows stay in the order of their names.
+    # Python's sort is stable in reverse as well, so equal rows stay in the order of their names.
     return sorted(known, key=lambda row: _comparable(getattr(row, order.key)), reverse=order.reverse) + unknown
 
 
 def filter_rows(rows: Iterable[Row], text: str) -> list[Row]:
-    """The rows in which every word of a text occurs, in whatever is text there; case does not matter."""
+    """Return the rows whose texts contain every word of `text`, ignoring case."""
     words = text.lower().split()
     return [row for row in rows if all(word in _searched(row) for word in words)]
 
 
 def describe_plan(plan: Plan | None) -> str | None:
-    """A plan in short: "1 x 2 threads"."""
+    """Describe a plan in short: "1 x 2 threads"."""
     if plan is None:
         return None
     return f"{plan.instances} x {plan.threads} thread{'' if plan.threads == 1 else 's'}"
 
 
 def _device_rows(device: Device, telemetry: DeviceTelemetry | None, now_s: float) -> list[Row]:
-    models: Sequence[Model | None] = [device.models[name] for name in sorted(device.models)] or [None]
+    models: Sequence[DeviceModel | None] = [device.models[name] for name in sorted(device.models)] or [None]
     return [_make_row(device, model, telemetry, now_s) for model in models]
 
 
-def _make_row(device: Device, model: Model | None, telemetry: DeviceTelemetry | None, now_s: float) -> Row:
+def _make_row(device: Device, model: DeviceModel | None, telemetry: DeviceTelemetry | None, now_s: float) -> Row:
     state = model.state if model else None
     window = device.current_window(model.name, now_s) if model else None
     flags = telemetry.throttling if telemetry else None
@@ -155,12 +171,12 @@ def _make_row(device: Device, model: Model | None, telemetry: DeviceTelemetry | 
     )
 
 
-def _connection(device: Device, *, is_current: bool) -> Connection:
+def _connection(device: Device, *, is_current: bool) -> ConnectionState:
     if device.status is None:
         return "unknown"
     if not device.is_online:
         return "offline"
-    # Nothing is overdue of a device that has told no numbers yet.
+    # A device that has never sent telemetry is not overdue.
     return "online" if is_current or device.telemetry is None else "silent"
 
 

@@ -9,11 +9,11 @@ _NOTHING = " "
 
 
 def draw_sparkline(values: Sequence[float | None], *, width: int) -> str:
-    """The last `width` values, each a block between nothing and the largest of them; None is a gap.
+    """Draw the last `width` values as blocks from zero to the largest of them; None is a gap.
 
     Args:
-        values: Not negative, the oldest first.
-        width: Blocks at most.
+        values: Non-negative values, the oldest first.
+        width: The largest number of blocks.
     """
     shown = values[-width:]
     largest = max(_known(shown), default=0.0)

@@ -1,4 +1,4 @@
-"""What is known of every device, from its messages and nothing else."""
+"""The state of all devices on a broker, computed from their messages alone."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from drupelet_shared.contract.wire import OK_CODE
 
 # Home Assistant's sensors expire by the same rule.
 _WINDOWS_UNTIL_STALE = 4
-# Agents' default interval; theirs may be shorter, and a reader that was away gets several windows at once.
-_LEAST_INTERVAL_S = 10.0
-WINDOWS_KEPT = 120
-_EVENTS_KEPT = 50
+# The agents' default telemetry interval. A shorter one does not make windows stale earlier, because a reader that
+# reconnects receives several windows at once.
+_MIN_INTERVAL_S = 10.0
+MAX_WINDOWS = 120
+_MAX_EVENTS = 50
 _MESSAGES: Mapping[AnnouncementKind, type[BaseModel]] = {
     "status": DeviceStatus,
     "state": ModelState,
@@ -29,14 +30,17 @@ _MESSAGES: Mapping[AnnouncementKind, type[BaseModel]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """The main numbers of one telemetry window of a model; small, as many are kept.
+class TelemetryWindow:
+    """The main numbers of one telemetry window of a model.
 
     Attributes:
-        at_s: When it came, by the reader's clock.
-        requests_per_s: Requests that ended in it, by the second.
+        at_s: The time of arrival, by the reader's clock.
+        length_s: The length of the window.
+        requests_per_s: Requests that ended in the window, per second.
         error_rate: The share of them that was not answered with a result, 0 to 1; 0 without requests.
-        p50_ms: From arrival to reply, as `p90_ms` and `p99_ms`; None without requests.
+        p50_ms: The median latency from arrival to reply; None without requests, as are the other percentiles.
+        p90_ms: The 90th percentile of the same.
+        p99_ms: The 99th percentile of the same.
     """
 
     at_s: float
@@ -48,8 +52,8 @@ class Window:
     p99_ms: float | None
 
     @classmethod
-    def of(cls, telemetry: ModelTelemetry, *, at_s: float) -> Window:
-        """The numbers of a message that came at `at_s`."""
+    def of(cls, telemetry: ModelTelemetry, *, at_s: float) -> TelemetryWindow:
+        """Return the numbers of a telemetry message that arrived at `at_s`."""
         ended, total = sum(telemetry.outcomes.values()), telemetry.total
         return cls(
             at_s=at_s,
@@ -62,57 +66,80 @@ class Window:
         )
 
     def is_current(self, now_s: float) -> bool:
-        """Whether the next windows are not long overdue."""
-        return now_s - self.at_s <= _WINDOWS_UNTIL_STALE * max(self.length_s, _LEAST_INTERVAL_S)
+        """Tell whether the window is recent enough to be shown as the current state."""
+        return now_s - self.at_s <= _WINDOWS_UNTIL_STALE * max(self.length_s, _MIN_INTERVAL_S)
 
 
 @dataclass(slots=True)
-class Model:
-    """One model on one device: its state, its latest telemetry, and the windows before, the oldest first."""
+class DeviceModel:
+    """One model on one device.
+
+    Attributes:
+        name: The model's name.
+        state: Its retained state.
+        telemetry: Its latest telemetry.
+        windows: Its latest telemetry windows, the oldest first.
+    """
 
     name: str
     state: ModelState | None = None
     telemetry: ModelTelemetry | None = None
-    windows: deque[Window] = field(default_factory=lambda: deque(maxlen=WINDOWS_KEPT))
+    windows: deque[TelemetryWindow] = field(default_factory=lambda: deque(maxlen=MAX_WINDOWS))
 
 
 @dataclass(slots=True)
 class Device:
-    """One device; `status` is None while it has told of its models only."""
+    """One device.
+
+    Attributes:
+        name: The device's name.
+        status: Its birth message or will; None until one arrives.
+        telemetry: Its latest telemetry.
+        telemetry_at_s: The time of arrival of `telemetry`, by the reader's clock.
+        interval_s: The time between its latest two telemetry messages.
+        models: Its models by name.
+        events: Its latest events, the oldest first.
+        alerts: Its raised alerts by kind and model.
+    """
 
     name: str
     status: DeviceStatus | None = None
     telemetry: DeviceTelemetry | None = None
     telemetry_at_s: float = 0.0
-    interval_s: float = _LEAST_INTERVAL_S
-    models: dict[str, Model] = field(default_factory=dict)
-    events: deque[Event] = field(default_factory=lambda: deque(maxlen=_EVENTS_KEPT))
+    interval_s: float = _MIN_INTERVAL_S
+    models: dict[str, DeviceModel] = field(default_factory=dict)
+    events: deque[Event] = field(default_factory=lambda: deque(maxlen=_MAX_EVENTS))
     alerts: dict[tuple[str, str | None], Event] = field(default_factory=dict)
 
     @property
     def is_online(self) -> bool:
-        """Whether the broker holds its connection."""
+        """Whether the device has announced that it is online."""
         return self.status is not None and self.status.state == "online"
 
     def current_telemetry(self, now_s: float) -> DeviceTelemetry | None:
-        """Its latest numbers, unless it is offline or the next ones are long overdue."""
+        """Return the latest telemetry; None if the device is offline or the next telemetry is long overdue."""
         limit_s = _WINDOWS_UNTIL_STALE * self.interval_s
         return self.telemetry if self.is_online and now_s - self.telemetry_at_s <= limit_s else None
 
-    def current_window(self, model: str, now_s: float) -> Window | None:
-        """A model's latest window, by the same rule."""
+    def current_window(self, model: str, now_s: float) -> TelemetryWindow | None:
+        """Return a model's latest window; None if the device is offline or the next window is long overdue."""
         windows = self.models[model].windows
         return windows[-1] if self.is_online and windows and windows[-1].is_current(now_s) else None
 
 
 class Fleet:
-    """Takes messages in the order they come; the caller's clock says when.
+    """All devices on a broker, updated by each message in the order of arrival.
 
     Attributes:
-        malformed: Messages that were not what their topic promises, and changed nothing.
+        malformed: The number of messages that did not match their topic's schema; they change nothing.
     """
 
     def __init__(self, topics: FleetTopics) -> None:
+        """Make a fleet without devices.
+
+        Args:
+            topics: Parses the topics of the messages.
+        """
         self._topics = topics
         self._devices: dict[str, Device] = {}
         self.malformed = 0
@@ -123,81 +150,83 @@ class Fleet:
         return MappingProxyType(self._devices)
 
     def receive(self, topic: str, payload: bytes, *, at_s: float) -> Announcement | None:
-        """Take one message.
+        """Apply one message.
 
         Args:
-            topic: Where it was published; other topics than a device's announcements have no effect.
-            payload: As published; an empty one takes a retained message back.
-            at_s: Now, by a clock that is not set.
+            topic: The message's topic; topics that are no announcements have no effect.
+            payload: The payload; an empty one deletes a retained message.
+            at_s: The time of arrival, by a monotonic clock.
 
         Returns:
-            What it changed; None if nothing.
+            The announcement if it changed the fleet; None otherwise.
         """
-        found = self._topics.parse(topic)
-        if found is None:
+        announcement = self._topics.parse(topic)
+        if announcement is None:
             return None
         if not payload:
-            self._forget(found)
-            return found
+            self._remove(announcement)
+            return announcement
         try:
-            return found if self._apply(found, payload, at_s) else None
+            return announcement if self._apply(announcement, payload, at_s) else None
         except ValidationError:
             self.malformed += 1
             return None
 
-    def _apply(self, found: Announcement, payload: bytes, at_s: float) -> bool:
-        # Read first: a message that is malformed must not bring a device into being.
-        message = _MESSAGES[found.kind].model_validate_json(payload)
+    def _apply(self, announcement: Announcement, payload: bytes, at_s: float) -> bool:
+        # Parsed first, so that a malformed message does not add a device.
+        message = _MESSAGES[announcement.kind].model_validate_json(payload)
         match message:
             case DeviceStatus():
-                return _take_status(self._device(found), message)
+                return _apply_status(self._device(announcement), message)
             case ModelState():
-                self._take_state(found, message)
+                self._apply_state(announcement, message)
             case ModelTelemetry():
-                model = self._model(found)
+                model = self._model(announcement)
                 model.telemetry = message
-                model.windows.append(Window.of(message, at_s=at_s))
+                model.windows.append(TelemetryWindow.of(message, at_s=at_s))
             case DeviceTelemetry():
-                _take_telemetry(self._device(found), message, at_s)
+                _apply_telemetry(self._device(announcement), message, at_s)
             case Event():
-                _take_event(self._device(found), message)
+                _apply_event(self._device(announcement), message)
         return True
 
-    def _device(self, found: Announcement) -> Device:
-        return self._devices.setdefault(found.device, Device(found.device))
+    def _device(self, announcement: Announcement) -> Device:
+        return self._devices.setdefault(announcement.device, Device(announcement.device))
 
-    def _model(self, found: Announcement) -> Model:
-        assert found.model is not None, "the topic names a model"
-        return self._device(found).models.setdefault(found.model, Model(found.model))
+    def _model(self, announcement: Announcement) -> DeviceModel:
+        assert announcement.model is not None, "the topic names a model"
+        return self._device(announcement).models.setdefault(announcement.model, DeviceModel(announcement.model))
 
-    def _take_state(self, found: Announcement, state: ModelState) -> None:
+    def _apply_state(self, announcement: Announcement, state: ModelState) -> None:
         if state.health == "removed":
-            self._forget(found)
+            self._remove(announcement)
         else:
-            self._model(found).state = state
+            self._model(announcement).state = state
 
-    def _forget(self, found: Announcement) -> None:
-        if found.kind == "status":
-            self._devices.pop(found.device, None)
-        elif found.kind == "state" and found.device in self._devices and found.model is not None:
-            self._devices[found.device].models.pop(found.model, None)
+    def _remove(self, announcement: Announcement) -> None:
+        if announcement.kind == "status":
+            self._devices.pop(announcement.device, None)
+        elif announcement.kind == "state" and announcement.model is not None:
+            device = self._devices.get(announcement.device)
+            if device is not None:
+                device.models.pop(announcement.model, None)
 
 
-def _take_status(device: Device, status: DeviceStatus) -> bool:
-    # A will that comes after the next birth is about a connection that nobody misses (contract, section 7).
+def _apply_status(device: Device, status: DeviceStatus) -> bool:
+    # A will that arrives after the next birth message is about a connection that was replaced (contract, section 7).
     if status.state == "offline" and device.status is not None and device.status.session != status.session:
         return False
     device.status = status
     return True
 
 
-def _take_telemetry(device: Device, telemetry: DeviceTelemetry, at_s: float) -> None:
+def _apply_telemetry(device: Device, telemetry: DeviceTelemetry, at_s: float) -> None:
     if device.telemetry is not None and telemetry.uptime_s > device.telemetry.uptime_s:
-        device.interval_s = max(_LEAST_INTERVAL_S, telemetry.uptime_s - device.telemetry.uptime_s)
+        device.interval_s = max(_MIN_INTERVAL_S, telemetry.uptime_s - device.telemetry.uptime_s)
     device.telemetry, device.telemetry_at_s = telemetry, at_s
 
 
-def _take_event(device: Device, event: Event) -> None:
+def _apply_event(device: Device, event: Event) -> None:
     device.events.append(event)
     key = (event.kind, event.model)
     if event.state == "raised":

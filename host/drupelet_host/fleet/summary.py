@@ -1,4 +1,4 @@
-"""The fleet in one line."""
+"""Counts over the whole fleet."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ class Summary:
     """Counts over all devices.
 
     Attributes:
+        devices: Devices that have announced themselves.
+        online: Devices that are online.
+        models: Models on all devices.
         ready: Models that answer, on devices that are online.
-        requests_per_s: Over all models with a current window.
-        malformed: Messages that could not be read.
+        requests_per_s: The sum over all models with a current window.
+        alerts: Raised alerts.
+        malformed: Messages that could not be parsed.
     """
 
     devices: int
@@ -29,12 +33,12 @@ class Summary:
     malformed: int
 
     def to_json(self) -> dict[str, Any]:
-        """The counts as JSON values."""
+        """Return the counts as JSON values."""
         return asdict(self)
 
 
 def summarize(fleet: Fleet, rows: Sequence[Row]) -> Summary:
-    """Count; `rows` are all of the fleet's."""
+    """Count over a fleet; `rows` are all of its rows."""
     devices = fleet.devices.values()
     return Summary(
         devices=len(devices),
@@ -49,13 +53,18 @@ def summarize(fleet: Fleet, rows: Sequence[Row]) -> Summary:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """A fleet at one moment: every row, and the counts."""
+    """A fleet at one moment.
+
+    Attributes:
+        rows: All rows.
+        summary: The counts.
+    """
 
     rows: tuple[Row, ...]
     summary: Summary
 
     @classmethod
     def of(cls, fleet: Fleet, now_s: float) -> Overview:
-        """A fleet as of now."""
+        """Return the overview of a fleet at a time of its clock."""
         rows = make_rows(fleet, now_s=now_s)
         return cls(tuple(rows), summarize(fleet, rows))

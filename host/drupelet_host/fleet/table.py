@@ -1,4 +1,4 @@
-"""The fleet as a table that is printed once."""
+"""The fleet as a printed table."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from drupelet_host.fleet.cells import COLUMNS
 from drupelet_host.fleet.rows import Row
 
 
-def show_table(rows: Iterable[Row]) -> Table:
-    """A table with the columns of the live view."""
+def make_table(rows: Iterable[Row]) -> Table:
+    """Make a table with the columns of the live view."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in COLUMNS:
         table.add_column(column.heading, no_wrap=True, justify="right" if column.is_number else "left")

@@ -1,4 +1,4 @@
-"""Shows what a device measured of each operator: totals and a page.
+"""Views of a device's operator profile: totals and a page with a flame graph.
 
 Must not import the client or the compiler.
 """

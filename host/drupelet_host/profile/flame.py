@@ -1,4 +1,4 @@
-"""A profile as a flame graph turned upside down: what runs inside of what, and how wide its time is."""
+"""A profile as an icicle graph: nested scopes and operators, as wide as their time."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from dataclasses import dataclass, field
 from drupelet_host.profile.totals import operators_ms, total_by_type
 from drupelet_shared.contract.commands import OperatorTime, ProfileReport
 
-# Types beyond these share the last colour.
+# Operator types beyond these share the last colour.
 COLOURS = 8
 _SEPARATOR = "/"
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One rectangle.
+    """One rectangle of the graph.
 
     Attributes:
-        left: Where it starts, as a share of the whole width, 0 to 1.
-        width: Its share of it.
-        depth: Its row, 0 is the whole inference.
-        label: What is written on it.
-        title: What is said of it.
-        colour: 0 to `COLOURS` - 1 for an operator by its type; None for what only groups.
+        left: The left edge, as a share of the whole width, 0 to 1.
+        width: The width, as a share of the whole width, 0 to 1.
+        depth: The row; 0 is the whole inference.
+        label: The text on the rectangle.
+        title: The text of its tooltip.
+        colour: The colour of an operator's type, 0 to `COLOURS` - 1; None for a scope.
     """
 
     left: float
@@ -36,7 +36,7 @@ class Block:
 
 @dataclass(slots=True)
 class _Node:
-    """A scope of the graph, or an operator; children in the order they ran."""
+    """A scope of the graph or an operator, with its children in the order of execution."""
 
     label: str
     operator: OperatorTime | None = None
@@ -45,7 +45,7 @@ class _Node:
 
 
 def draw_flame(report: ProfileReport) -> list[Block]:
-    """The blocks, from the top down: the inference, the scopes that operators' names tell of, the operators."""
+    """Return the blocks from the top down: the inference, the scopes in the operators' names, the operators."""
     root = _build(report)
     whole_ms = root.total_ms or 1.0
     colours = {total.type: min(place, COLOURS - 1) for place, total in enumerate(total_by_type(report))}
@@ -70,12 +70,12 @@ def _build(report: ProfileReport) -> _Node:
 
 
 def _scopes(name: str) -> list[str]:
-    """The modules in an operator's name, as exporters write them: "/layer1/layer1.0/conv1/Conv"."""
+    """Return the modules in an operator's name, which exporters write as "/layer1/layer1.0/conv1/Conv"."""
     return [part for part in name.split(_SEPARATOR)[:-1] if part]
 
 
 def _enter(scope: _Node, part: str) -> _Node:
-    """The scope of that name, if it is the one that ran last; a new one else."""
+    """Return the last child scope if it has that name, and a new scope otherwise."""
     last = scope.children[-1] if scope.children else None
     if last is None or last.operator is not None or last.label != part:
         last = _Node(part)
@@ -86,15 +86,15 @@ def _enter(scope: _Node, part: str) -> _Node:
 def _lay_out(node: _Node, *, left_ms: float, whole_ms: float, depth: int, colours: dict[str, int]) -> Iterator[Block]:
     share = node.total_ms / whole_ms
     operator = node.operator
-    about = node.label if operator is None else f"{operator.name}, {operator.type}"
+    title = node.label if operator is None else f"{operator.name}, {operator.type}"
     if operator is not None and operator.output:
-        about += f", gives {operator.output}"
+        title += f", output {operator.output}"
     yield Block(
         left=left_ms / whole_ms,
         width=share,
         depth=depth,
         label=node.label,
-        title=f"{about}: {node.total_ms:.3f} ms, {share:.1%}",
+        title=f"{title}: {node.total_ms:.3f} ms, {share:.1%}",
         colour=None if operator is None else colours[operator.type],
     )
     for child in node.children:

@@ -1,4 +1,4 @@
-"""A profile as one self-contained page."""
+"""A profile as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from drupelet_host.report.quantities import format_ms, format_percent
 from drupelet_shared.contract.commands import ProfileReport
 
 _WIDTH, _ROW_HEIGHT, _GAP = 1200.0, 24.0, 1.0
-# Of the 12 px letters on a block; text that is cut off says less than none.
+# The average width of the 12 px letters on a block; below the minimum a label is left out.
 _LETTER_WIDTH = 7.0
-_LEAST_LETTERS = 3
+_MIN_LETTERS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """A block in the picture's own units, with as much of its label as it holds."""
+    """A block in the units of the picture, with as much of its label as fits."""
 
     x: float
     y: float
@@ -31,7 +31,7 @@ class _Shape:
 
 
 def render_page(report: ProfileReport, *, device: str) -> str:
-    """The page; it loads nothing from anywhere and runs no script."""
+    """Render the page, which loads nothing and runs no script."""
     environment = Environment(
         loader=ChoiceLoader(
             [PackageLoader("drupelet_host.profile", "templates"), PackageLoader("drupelet_host.report", "templates")]
@@ -65,7 +65,7 @@ def _shape(block: Block) -> _Shape:
         y=block.depth * _ROW_HEIGHT,
         width=round(width, 2),
         height=_ROW_HEIGHT - _GAP,
-        text=text if letters >= _LEAST_LETTERS else "",
+        text=text if letters >= _MIN_LETTERS else "",
         title=block.title,
         colour="group" if block.colour is None else f"kind-{block.colour}",
     )

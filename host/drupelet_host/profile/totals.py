@@ -1,4 +1,4 @@
-"""A profile added up: by operator type, and what no operator accounts for."""
+"""Sums over a profile: by operator type and over all operators."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from drupelet_shared.contract.commands import OperatorTime, ProfileReport
 
 @dataclass(frozen=True, slots=True)
 class TypeTotal:
-    """All operators of one type; `self_ms` is for one inference, `share` of all operators' time, 0 to 1."""
+    """All operators of one type.
+
+    Attributes:
+        type: The type.
+        operators: The number of operators.
+        self_ms: Their time in one inference.
+        share: Their share of all operators' time, 0 to 1.
+    """
 
     type: str
     operators: int
@@ -18,17 +25,17 @@ class TypeTotal:
 
 
 def operators_ms(report: ProfileReport) -> float:
-    """What all operators together take of one inference."""
+    """Return the time of all operators in one inference."""
     return sum(operator.self_ms for operator in report.operators)
 
 
 def share_of(operator: OperatorTime, report: ProfileReport) -> float:
-    """An operator's own part of all operators' time, 0 to 1."""
+    """Return an operator's share of all operators' time, 0 to 1."""
     return operator.self_ms / (operators_ms(report) or 1.0)
 
 
 def total_by_type(report: ProfileReport) -> list[TypeTotal]:
-    """The types, the one that takes most first."""
+    """Return the totals of all operator types, the slowest first."""
     total_ms = operators_ms(report) or 1.0
     grouped: dict[str, list[float]] = {}
     for operator in report.operators:
@@ -38,5 +45,5 @@ def total_by_type(report: ProfileReport) -> list[TypeTotal]:
 
 
 def slowest(report: ProfileReport) -> list[OperatorTime]:
-    """The operators, the one that takes most first."""
+    """Return the operators, the slowest first."""
     return sorted(report.operators, key=lambda operator: -operator.self_ms)

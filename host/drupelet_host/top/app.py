@@ -1,34 +1,41 @@
-"""The application: the fleet's screen, to which those of devices are added."""
+"""The application of the live view; it starts with the fleet screen."""
 
 from __future__ import annotations
 
 from textual.app import App
 
-from drupelet_host.fleet.rows import Order
+from drupelet_host.fleet.rows import SortOrder
 from drupelet_host.top.fleet_screen import FleetScreen
 from drupelet_host.top.source import FleetSource
 
 
 class TopApp(App[None]):
-    """Every device on a broker, drawn again at an interval.
-
-    Args:
-        source: The fleet.
-        broker: The broker's name, for people.
-        order: What the rows are sorted by at first.
-        text: The filter at first.
-        interval_s: Between drawings.
-    """
+    """The live view of all devices on a broker."""
 
     TITLE = "drupelet top"
     ENABLE_COMMAND_PALETTE = False
 
     def __init__(
-        self, source: FleetSource, *, broker: str, order: Order | None = None, text: str = "", interval_s: float = 1.0
+        self,
+        source: FleetSource,
+        *,
+        broker: str,
+        order: SortOrder | None = None,
+        text: str = "",
+        interval_s: float = 1.0,
     ) -> None:
+        """Make the application.
+
+        Args:
+            source: The fleet.
+            broker: The broker's address for the title line.
+            order: The sort order at the start; by device by default.
+            text: The filter at the start.
+            interval_s: The time between updates.
+        """
         super().__init__()
-        self._fleet = FleetScreen(source, broker=broker, order=order or Order(), text=text, interval_s=interval_s)
+        self._fleet = FleetScreen(source, broker=broker, order=order or SortOrder(), text=text, interval_s=interval_s)
 
     def get_default_screen(self) -> FleetScreen:
-        """The fleet's screen."""
+        """Return the fleet screen."""
         return self._fleet

@@ -1,4 +1,4 @@
-"""Everything about one device, until a key leads back."""
+"""The screen with the details of one device."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from drupelet_host.fleet.details import show_device
+from drupelet_host.fleet.details import render_device
 from drupelet_host.fleet.state import Fleet
 from drupelet_host.top.source import FleetSource
 
 
 class DeviceScreen(Screen[None]):
-    """A device's numbers, models and events, drawn again at an interval."""
+    """A device's numbers, models and events, updated at an interval."""
 
     DEFAULT_CSS = """
     DeviceScreen #title { height: 1; padding: 0 1; text-style: bold; }
@@ -31,27 +31,34 @@ class DeviceScreen(Screen[None]):
     ]
 
     def __init__(self, device: str, source: FleetSource, *, interval_s: float) -> None:
+        """Make the screen.
+
+        Args:
+            device: The device's name.
+            source: The fleet.
+            interval_s: The time between updates.
+        """
         super().__init__()
         self._device = device
         self._source = source
         self._interval_s = interval_s
 
     def compose(self) -> ComposeResult:
-        """A title, the details, the keys."""
+        """Lay out the title, the details and the keys."""
         yield Static(Text(f"device {self._device}"), id="title")
         with VerticalScroll():
             yield Static(id="details")
         yield Footer()
 
     def on_mount(self) -> None:
-        """Start drawing."""
+        """Start the updates."""
         self.draw_device()
         self.set_interval(self._interval_s, self.draw_device)
 
     def draw_device(self) -> None:
-        """Show the device as of now."""
+        """Draw the device's current state."""
         self.query_one("#details", Static).update(self._source.read(self._show))
 
     def _show(self, fleet: Fleet, now_s: float) -> RenderableType:
         device = fleet.devices.get(self._device)
-        return show_device(device, now_s) if device else Text("This device has been removed from the broker.")
+        return render_device(device, now_s) if device else Text("This device has been removed from the broker.")

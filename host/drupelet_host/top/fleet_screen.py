@@ -1,4 +1,4 @@
-"""The live view of the fleet: counts, a filter, and the table; everything about one device is behind a key."""
+"""The screen with the fleet: a line of counts, a filter and the table of models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input, Static
 
 from drupelet_host.fleet.cells import COLUMNS
-from drupelet_host.fleet.rows import Order, filter_rows, sort_rows
+from drupelet_host.fleet.rows import SortOrder, filter_rows, sort_rows
 from drupelet_host.fleet.summary import Overview
 from drupelet_host.top.device_screen import DeviceScreen
 from drupelet_host.top.source import FleetSource
@@ -21,26 +21,35 @@ _KEYS = [column.key for column in COLUMNS]
 
 
 class FleetScreen(Screen[None]):
-    """Every device on a broker, drawn again at an interval."""
+    """All devices on a broker, updated at an interval."""
 
-    # Textual reads the CSS of a screen when it is pushed, which the first one never is.
+    # Textual reads a screen's CSS when it is pushed, which never happens to the first screen.
     DEFAULT_CSS = """
     FleetScreen #summary { height: 1; padding: 0 1; text-style: bold; }
     FleetScreen #filter { height: 1; border: none; padding: 0 1; }
-    FleetScreen #nothing { height: auto; padding: 1 2; color: $text-muted; }
+    FleetScreen #empty { height: auto; padding: 1 2; color: $text-muted; }
     FleetScreen FleetTable { height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter"),
         Binding("s", "sort(1)", "Sort by next"),
         Binding("S", "sort(-1)", "by previous", show=False),
-        Binding("r", "turn", "Reverse"),
+        Binding("r", "reverse", "Reverse"),
         Binding("p", "pause", "Pause"),
         Binding("escape", "clear_filter", "Clear filter", show=False),
         Binding("q", "app.quit", "Quit"),
     ]
 
-    def __init__(self, source: FleetSource, *, broker: str, order: Order, text: str, interval_s: float) -> None:
+    def __init__(self, source: FleetSource, *, broker: str, order: SortOrder, text: str, interval_s: float) -> None:
+        """Make the screen.
+
+        Args:
+            source: The fleet.
+            broker: The broker's address for the line of counts.
+            order: The sort order at the start.
+            text: The filter at the start.
+            interval_s: The time between updates.
+        """
         super().__init__()
         self._source = source
         self._broker = broker
@@ -50,32 +59,32 @@ class FleetScreen(Screen[None]):
         self._is_paused = False
 
     def compose(self) -> ComposeResult:
-        """One line of counts, the filter when it is wanted, the table, the keys."""
+        """Lay out the line of counts, the filter, the table and the keys."""
         yield Static(id="summary")
         yield Input(
             self._text,
-            placeholder="filter: words that rows must have; Enter keeps them, Escape clears them",
+            placeholder="filter: words that rows must contain; Enter applies them, Escape clears them",
             id="filter",
         )
         yield FleetTable()
-        yield Static(id="nothing")
+        yield Static(id="empty")
         yield Footer()
 
     def on_mount(self) -> None:
-        """Start drawing."""
+        """Start the updates."""
         self._leave_filter()
         self.draw_fleet()
         self.set_interval(self._interval_s, self._tick)
 
     def draw_fleet(self) -> None:
-        """Show the fleet as of now."""
+        """Draw the fleet's current state."""
         overview = self._source.read(Overview.of)
         rows = sort_rows(filter_rows(overview.rows, self._text), self._order)
         self.query_one(FleetTable).show_rows(rows, self._order)
         self.query_one("#summary", Static).update(self._summary(overview, shown=len(rows)))
-        nothing = self.query_one("#nothing", Static)
-        nothing.display = not rows
-        nothing.update(Text(f"No row has {self._text!r}." if overview.rows else "No device has told of itself."))
+        empty = self.query_one("#empty", Static)
+        empty.display = not rows
+        empty.update(Text(f"No row contains {self._text!r}." if overview.rows else "No device has announced itself."))
 
     def action_details(self) -> None:
         """Open the device of the row under the cursor."""
@@ -85,16 +94,16 @@ class FleetScreen(Screen[None]):
 
     def action_sort(self, step: int) -> None:
         """Sort by the column to the right, or to the left."""
-        self._order = Order.by(_KEYS[(_KEYS.index(self._order.key) + step) % len(_KEYS)])
+        self._order = SortOrder.by(_KEYS[(_KEYS.index(self._order.key) + step) % len(_KEYS)])
         self.draw_fleet()
 
-    def action_turn(self) -> None:
-        """Turn the order round."""
-        self._order = self._order.turned()
+    def action_reverse(self) -> None:
+        """Reverse the order."""
+        self._order = self._order.reversed()
         self.draw_fleet()
 
     def action_pause(self) -> None:
-        """Stop drawing, or go on; messages are taken either way."""
+        """Pause or resume the updates; messages are received meanwhile."""
         self._is_paused = not self._is_paused
         self.draw_fleet()
 
@@ -102,7 +111,7 @@ class FleetScreen(Screen[None]):
         """Open the filter."""
         entry = self.query_one("#filter", Input)
         entry.display = True
-        # At once, so that the next key belongs to it already.
+        # Focused at once, so that the next key already goes to it.
         self.set_focus(entry)
 
     def action_clear_filter(self) -> None:
@@ -112,22 +121,22 @@ class FleetScreen(Screen[None]):
         self._leave_filter()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Filter while the person types."""
+        """Apply the filter while it is typed."""
         self._text = event.value
         self.draw_fleet()
 
     def on_input_submitted(self) -> None:
-        """Keep the filter and go back to the table."""
+        """Apply the filter and return to the table."""
         self._leave_filter()
 
     def on_data_table_row_selected(self) -> None:
-        """Enter, or a second click on a row."""
+        """Open the details on Enter or on a second click on a row."""
         self.action_details()
 
     def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
-        """A click on a heading sorts by it; another turns it round."""
+        """Sort by a column whose heading is clicked; another click reverses the order."""
         key = str(event.column_key.value)
-        self._order = self._order.turned() if key == self._order.key else Order.by(key)
+        self._order = self._order.reversed() if key == self._order.key else SortOrder.by(key)
         self.draw_fleet()
 
     def _leave_filter(self) -> None:
@@ -142,7 +151,7 @@ class FleetScreen(Screen[None]):
     def _summary(self, overview: Overview, *, shown: int) -> Text:
         counts = overview.summary
         parts = [
-            f"broker {self._broker}" + ("" if self._source.is_connected else " NOT CONNECTED, trying again"),
+            f"broker {self._broker}" + ("" if self._source.is_connected else " NOT CONNECTED, reconnecting"),
             f"{counts.online} of {counts.devices} devices online",
             f"{counts.ready} of {counts.models} models ready",
             f"{counts.requests_per_s:.1f} requests/s",

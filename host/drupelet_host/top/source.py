@@ -1,4 +1,4 @@
-"""Where the views get the fleet from."""
+"""The source of the fleet for the screens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class FleetSource(Protocol):
 
     @property
     def is_connected(self) -> bool:
-        """Whether the broker is there now."""
+        """Whether the connection to the broker stands now."""
 
     def read(self, view: Callable[[Fleet, float], Result]) -> Result:
-        """What `view` makes of the fleet as of now, by the fleet's clock in seconds."""
+        """Return what `view` computes from the fleet and the current time of its clock, in seconds."""

@@ -20,11 +20,10 @@ from paho.mqtt.client import MQTTMessage
 
 from docs_generator.commands import Program, agent_program, host_program
 from drupelet_agent import __version__
-from drupelet_shared.contract.topics import DeviceTopics
+from fakes.device import NAME, fake_device
 from support.agent.agents import agent_command, run_agent_command, write_config
 from support.agent.processes import killed_at_the_end
 from support.broker.brokers import Broker
-from support.broker.subscriber import subscriber
 from support.package.served_packages import make_keys, make_package
 
 PROGRAMS = {"drupelet": "drupelet_host", "drupelet-agent": "drupelet_agent"}
@@ -80,11 +79,11 @@ def test_a_refusal_is_exit_status_1_with_a_code_at_the_end_of_the_line(tmp_path:
 
 def test_an_interrupted_command_is_exit_status_130(embedded: Broker, tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"inputs": []}')
-    # Nobody answers for that device, so the command waits.
     command = [sys.executable, "-m", "drupelet_host", "infer", "nothing", str(tmp_path / "x.json")]
-    command += ["--device", "nobody", "--broker", embedded.url, "--timeout", "60"]
+    command += ["--device", NAME, "--broker", embedded.url, "--timeout", "60"]
     requests: queue.Queue[MQTTMessage] = queue.Queue()
-    with subscriber(embedded, DeviceTopics("nobody").infer("nothing"), requests.put):
+    # The device never answers, so the command waits.
+    with fake_device(embedded, requests.put):
         assert interrupted(command, once=lambda _: requests.get(timeout=60)) == 130
 
 

@@ -140,7 +140,7 @@ def test_a_deployment_is_said_waited_for_shown_and_taken_back(site: Site, embedd
         shown = drupelet("status", *where).stdout
         assert f"{site.topics.device}: online" in shown
         assert "digits desired 9.0.0: failed" in shown
-        assert "nothing is desired of digits" in drupelet("deploy", "digits", "--clear", *where).stdout
+        assert "no desired state any more" in drupelet("deploy", "digits", "--clear", *where).stdout
     # It is offline now, and will hear of it.
     assert site.topics.device in drupelet("deploy", "digits", "--clear", "--all", "--broker", embedded.url).stdout
-    assert "say where the package is" in drupelet("deploy", "digits", *where, status=2).stderr
+    assert "name the package's source: --source URL" in drupelet("deploy", "digits", *where, status=2).stderr

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from drupelet_shared.errors import OverloadedError
 from drupelet_shared.inference import Encoded, InferenceReply, InferenceRequest, encode_reply
 from drupelet_shared.tensors import Datatype, TensorSpec
 from fakes.device import NAME, Answer, fake_device, read_request
+from support.agent.commands import drupelet
 from support.broker.brokers import Broker
 
 PNG = b"\x89PNG\r\n\x1a\n...."
@@ -96,6 +98,32 @@ def test_a_json_file_is_sent_as_it_is(embedded: Broker, tmp_path: Path) -> None:
         result = infer(embedded, tmp_path / "x.json", "--json")
     assert json.loads(result.stdout)["id"] == "7"
     assert json.loads(device.requests[0].payload) == document
+
+
+def test_top_of_an_answer_without_labels_is_an_error(embedded: Broker, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=np.array([1.0]))
+    with fake_device(embedded):
+        refused = infer(embedded, tmp_path / "x.npz", "--top", "3", status=1)
+    assert "--top 3 needs labelled classes, and the answer has the outputs a" in refused.stderr
+    assert refused.stdout == ""
+
+
+def test_a_misspelt_or_absent_device_is_an_error_at_once_with_the_nearest_name(
+    embedded: Broker, tmp_path: Path
+) -> None:
+    (tmp_path / "x.png").write_bytes(PNG)
+    with fake_device(embedded, classify) as device:
+        start = time.monotonic()
+        misspelt = infer(embedded, tmp_path / "x.png", "--device", "pi-fak", status=1)
+        unknown = drupelet("status", "--device", "pi-fak", "--broker", embedded.url, status=1)
+        assert time.monotonic() - start < 8
+        device.announce_status("offline")
+        offline = infer(embedded, tmp_path / "x.png", status=1)
+    for refused in (misspelt, unknown):
+        assert "device 'pi-fak' has not been heard of: did you mean 'pi-fake'?" in refused.stderr
+        assert refused.stderr.endswith("[device_offline]\n")
+    assert "device 'pi-fake' says that it is offline" in offline.stderr
+    assert device.requests == []
 
 
 def test_a_refusal_by_the_device_is_exit_status_1(embedded: Broker, tmp_path: Path) -> None:

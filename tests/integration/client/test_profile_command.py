@@ -54,7 +54,7 @@ def test_operators_are_timed_and_listed(served: Served, tmp_path: Path) -> None:
     assert "ort-fp32, onnxruntime " in result.stdout
     assert "1 thread, 7 inferences recorded" in result.stdout
     assert result.stdout.split().count("MatMul") >= 4
-    assert "and 7 more; --top shows them" in result.stdout
+    assert "and 7 more; --top N shows more" in result.stdout
     assert "MatMul_4" in page.read_text(encoding="utf-8")
 
 
@@ -74,7 +74,7 @@ def test_what_cannot_be_profiled_says_why(served: Served) -> None:
 
 
 def test_wrong_usage_is_exit_status_2(served: Served) -> None:
-    assert "--html is for one device" in served.profile("--device", "pi-2", "--html", "x.html", status=2).stderr
+    assert "--html needs exactly one device" in served.profile("--device", "pi-2", "--html", "x.html", status=2).stderr
     assert "--runs" in served.profile("--runs", "0", status=2).stderr
 
 

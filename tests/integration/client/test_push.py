@@ -42,11 +42,11 @@ def test_a_package_is_pushed_listed_rolled_back_and_removed_from_the_workstation
         assert "it has this package already" in drupelet("push", str(package), *where).stderr
         listed = drupelet("list", *where).stdout
         assert "digits 2.0.0 release 2 active: ort-fp32" in listed
-        assert "digits 1.0.0 release 1 before: ort-fp32" in listed
+        assert "digits 1.0.0 release 1 previous: ort-fp32" in listed
         assert "digits 1.0.0 release 1 is active again" in drupelet("rollback", "digits", *where).stdout
         assert "digits 2.0.0 release 2 is active" in drupelet("activate", "digits", *where).stdout
-        assert "digits is gone from" in drupelet("remove", "digits", *where).stdout
-        assert "digits: removed; nothing older than release 2 is taken" in drupelet("list", *where).stdout
+        assert "digits is removed from" in drupelet("remove", "digits", *where).stdout
+        assert "digits: removed; releases older than 2 are refused" in drupelet("list", *where).stdout
         refused = drupelet("rollback", "digits", *where, status=1)
         assert "[remote_error]" in refused.stderr
         assert "not_installed: model 'digits' is not installed" in refused.stderr
@@ -70,7 +70,7 @@ def test_a_command_goes_to_several_devices_and_fails_where_one_does(tmp_path: Pa
         assert outcomes[1]["code"] == "signature_untrusted"
         everyone = json.loads(drupelet("list", "--all", "--broker", embedded.url, "--json").stdout)
         assert {site.topics.device for site in sites} <= {outcome["device"] for outcome in everyone}
-    assert "say which devices" in drupelet("list", "--broker", embedded.url, status=2).stderr
+    assert "name the devices: --device NAME" in drupelet("list", "--broker", embedded.url, status=2).stderr
 
 
 @pytest.mark.mosquitto

@@ -1,4 +1,4 @@
-"""Where a broker is and how to get in."""
+"""The address of a broker: host, port, account and TLS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 @dataclass(frozen=True, slots=True)
 class TlsOptions:
-    """TLS to the broker; the system's authorities unless `ca_file`; a client certificate with both other files."""
+    """TLS of a connection to a broker.
+
+    Attributes:
+        ca_file: The certificate authority of the broker; the system's authorities by default.
+        cert_file: The client certificate; none by default.
+        key_file: The key of the client certificate.
+    """
 
     ca_file: Path | None = None
     cert_file: Path | None = None
@@ -24,7 +30,15 @@ class TlsOptions:
 
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
-    """A broker and the account to use there; `tls` None is a plain connection."""
+    """A broker and the account to use there.
+
+    Attributes:
+        host: The host name or IP address.
+        port: The TCP port.
+        username: The account's name; None connects without an account.
+        password: The account's password, which the repr leaves out.
+        tls: The TLS options; None connects in plain text.
+    """
 
     host: str
     port: int = 1883
@@ -37,15 +51,16 @@ class BrokerAddress:
 
 
 def parse_broker_url(url: str, *, password: str | None = None, tls: TlsOptions | None = None) -> BrokerAddress:
-    """The address in `mqtt://host:1883` or `mqtts://user@host:8883`.
+    """Parse a URL such as `mqtt://host:1883` or `mqtts://user@host:8883`.
 
     Args:
-        url: The URL; the port may be left out.
-        password: The password of the URL's user. It does not stand in the URL, where process lists would show it.
-        tls: Certificates for an `mqtts` URL.
+        url: The URL; the port is 1883 or 8883 by default.
+        password: The password of the URL's user. The URL must not hold it, because process lists show URLs.
+        tls: Certificates of an `mqtts` URL.
 
     Raises:
-        InvalidValueError: It is no such URL, or holds a password.
+        InvalidValueError: The URL is malformed or holds a password, a password is given without a user, or certificates
+            are given for a plain connection.
     """
     try:
         parts = urlsplit(url)
@@ -67,7 +82,7 @@ def parse_broker_url(url: str, *, password: str | None = None, tls: TlsOptions |
 
 
 def read_password(file: Path | None) -> str | None:
-    """The first line of a file, or else the environment variable `DRUPELET_PASSWORD`; None without either.
+    """Return the first line of a file, or without a file the variable `DRUPELET_PASSWORD`; None if it is not set.
 
     Raises:
         InvalidValueError: The file cannot be read.

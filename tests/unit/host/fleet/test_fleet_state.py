@@ -5,12 +5,12 @@ import dataclasses
 import pytest
 from rich.console import Console, RenderableType
 
-from drupelet_host.fleet.details import show_device
-from drupelet_host.fleet.rows import SORT_KEYS, Order, Row, filter_rows, make_rows, sort_rows
+from drupelet_host.fleet.details import render_device
+from drupelet_host.fleet.rows import SORT_KEYS, Row, SortOrder, filter_rows, make_rows, sort_rows
 from drupelet_host.fleet.sparkline import draw_sparkline
-from drupelet_host.fleet.state import WINDOWS_KEPT, Fleet
+from drupelet_host.fleet.state import MAX_WINDOWS, Fleet
 from drupelet_host.fleet.summary import Overview
-from drupelet_host.fleet.table import show_table
+from drupelet_host.fleet.table import make_table
 from drupelet_shared.contract.topics import DeviceTopics, FleetTopics
 from drupelet_shared.errors import InvalidValueError
 from support.agent.fleets import (
@@ -176,8 +176,8 @@ def test_alerts_are_events_that_were_raised_and_not_cleared() -> None:
 
 
 def test_a_model_keeps_a_bounded_number_of_windows() -> None:
-    fleet = fleet_of(birth("pi-1"), *[model_window("pi-1")] * (WINDOWS_KEPT + 5))
-    assert len(fleet.devices["pi-1"].models["digits"].windows) == WINDOWS_KEPT
+    fleet = fleet_of(birth("pi-1"), *[model_window("pi-1")] * (MAX_WINDOWS + 5))
+    assert len(fleet.devices["pi-1"].models["digits"].windows) == MAX_WINDOWS
 
 
 def simulated_rows(count: int = 40) -> list[Row]:
@@ -188,7 +188,7 @@ def simulated_rows(count: int = 40) -> list[Row]:
 @pytest.mark.parametrize("key", SORT_KEYS)
 def test_rows_are_sorted_by_every_key_and_the_unknown_come_last(key: str) -> None:
     rows = simulated_rows()
-    for order in (Order.by(key), Order.by(key).turned()):
+    for order in (SortOrder.by(key), SortOrder.by(key).reversed()):
         values = [getattr(row, key) for row in sort_rows(rows, order)]
         known = [value for value in values if value is not None]
         assert values[: len(known)] == known
@@ -197,10 +197,10 @@ def test_rows_are_sorted_by_every_key_and_the_unknown_come_last(key: str) -> Non
 
 
 def test_what_people_look_for_comes_first() -> None:
-    assert Order.by("p99_ms").reverse
-    assert not Order.by("device").reverse
+    assert SortOrder.by("p99_ms").reverse
+    assert not SortOrder.by("device").reverse
     with pytest.raises(InvalidValueError, match="sort 'speed': expected one of device, connection"):
-        Order.by("speed")
+        SortOrder.by("speed")
 
 
 def test_a_filter_wants_each_of_its_words_somewhere() -> None:
@@ -222,7 +222,7 @@ def test_the_summary_counts_what_is_there() -> None:
 
 
 def test_the_printed_table_has_the_words_of_each_row() -> None:
-    lines = printed(show_table(simulated_rows())).splitlines()
+    lines = printed(make_table(simulated_rows())).splitlines()
     assert lines[0].split()[:5] == ["device", "status", "model", "health", "variant"]
     hot = next(line for line in lines if line.startswith("pi-005"))
     assert "throttled" in hot
@@ -239,7 +239,7 @@ def test_the_details_say_why_a_model_failed_and_what_happened() -> None:
         model_state("pi-1", health="failed", error=text),
         model_window("pi-1", ok=10, overloaded=30),
     )
-    shown = printed(show_device(fleet.devices["pi-1"], 0.0))
+    shown = printed(render_device(fleet.devices["pi-1"], 0.0))
     assert "worker �[31mdied[/]" in shown
     assert "raised temperature: the processor has 82.5 °C" in shown
     assert "4.0 requests/s, 75 % errors  ok 10, overloaded 30" in shown

@@ -107,7 +107,7 @@ def test_a_slash_filters_enter_keeps_and_escape_clears() -> None:
 def test_a_filter_that_nothing_passes_says_so() -> None:
     async def script(pilot: Pilot[None], _: FakeSource) -> None:
         await pilot.press("slash", "x", "x")
-        assert "No row has 'xx'." in "\n".join(screen(pilot))
+        assert "No row contains 'xx'." in "\n".join(screen(pilot))
 
     play(small_fleet(), script)
 
@@ -169,14 +169,14 @@ def test_a_lost_broker_is_said() -> None:
         source.is_connected = False
         pilot.app.screen.draw_fleet()
         await pilot.pause()
-        assert "NOT CONNECTED, trying again" in "\n".join(screen(pilot))
+        assert "NOT CONNECTED, reconnecting" in "\n".join(screen(pilot))
 
     play(small_fleet(), script)
 
 
 def test_an_empty_fleet_is_said() -> None:
     async def script(pilot: Pilot[None], _: FakeSource) -> None:
-        assert "No device has told of itself." in "\n".join(screen(pilot))
+        assert "No device has announced itself." in "\n".join(screen(pilot))
         await pilot.press("enter")
 
     play(FakeSource(), script)
