@@ -11,7 +11,7 @@ DrupeletError
 |   `-- ReleaseChangedError   release_changed
 |-- WrongPackageError         wrong_package
 |   `-- WrongTargetError      wrong_target
-|-- SourceError               source_error
+|-- SourceError               source_error (of drupelet_shared.errors)
 |   |-- PackageTooLargeError   package_too_large
 |   |-- TooManyUploadsError   too_many_uploads
 |   |-- UnknownUploadError    unknown_upload
@@ -31,7 +31,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from drupelet_shared.errors import DrupeletError
+from drupelet_shared.errors import DrupeletError, SourceError
 from drupelet_shared.units import format_bytes
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -95,12 +95,6 @@ class WrongTargetError(WrongPackageError):
     """A package that was compiled for another device."""
 
     code = "wrong_target"
-
-
-class SourceError(DrupeletError):
-    """A package cannot be had from where it is said to be."""
-
-    code = "source_error"
 
 
 class PackageTooLargeError(SourceError):

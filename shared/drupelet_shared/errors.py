@@ -29,6 +29,7 @@
     |   |-- ProfilingUnavailableError   profiling_unavailable
     |   |-- DesiredStateError           invalid_desired_state
     |   `-- CommandFailedError          command_failed
+    |-- SourceError                     source_error
     `-- RequestError                    invalid_request
         |-- UnknownModelError           unknown_model
         |-- InputNameError              invalid_input_name
@@ -223,6 +224,12 @@ class CommandFailedError(CommandError):
     """The process that ran a command ended without a result."""
 
     code = "command_failed"
+
+
+class SourceError(DrupeletError):
+    """A package cannot be obtained from its source, or the source is malformed."""
+
+    code = "source_error"
 
 
 class RequestError(DrupeletError):

@@ -14,7 +14,7 @@ from drupelet_agent import errors
 from drupelet_agent.commands.table import COMMANDS
 from drupelet_shared.contract import commands, delivery, messages
 from drupelet_shared.contract.topics import DeviceTopics
-from drupelet_shared.errors import CommandError, DrupeletError, RequestError
+from drupelet_shared.errors import CommandError, DrupeletError, RequestError, SourceError
 from drupelet_shared.inference import decode_reply, decode_request
 
 DOCUMENT = (Path(__file__).parents[2] / "shared/docs/mqtt-contract.md").read_text(encoding="utf-8")
@@ -94,7 +94,7 @@ def test_the_errors_of_commands_are_those_that_can_be_raised() -> None:
     listed = {
         code for row in re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE) for code in re.findall(r"`(\w+)`", row)
     }
-    roots = (CommandError, errors.StoreError, errors.PlanError, errors.SourceError, errors.WrongPackageError)
+    roots = (CommandError, errors.StoreError, errors.PlanError, SourceError, errors.WrongPackageError)
     raised = set().union(*map(subclasses, roots))
     assert listed == {error.code for error in raised}
 

@@ -10,7 +10,7 @@ from drupelet_agent.install import activation
 from drupelet_agent.install.activation import Progress
 from drupelet_agent.install.binding import Expected
 from drupelet_shared.contract.commands import InstalledRelease, InstallRequest, TuneRequest
-from drupelet_shared.contract.delivery import shown_source
+from drupelet_shared.contract.sources import shown_source
 from drupelet_shared.units import format_bytes
 
 _TELL_EVERY_S = 1.0

@@ -29,11 +29,12 @@ from drupelet_agent.errors import StoreError
 from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.store.records import ModelRecord
 from drupelet_agent.store.store import Store
-from drupelet_shared.contract.delivery import MAX_DESIRED_BYTES, DeliveryState, DesiredState, shown_source
+from drupelet_shared.contract.delivery import MAX_DESIRED_BYTES, DeliveryState, DesiredState
 from drupelet_shared.contract.faults import describe_faults
+from drupelet_shared.contract.sources import shown_source
 from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.contract.wire import OK_CODE, PROGRESS_CODE
-from drupelet_shared.errors import DesiredStateError, DrupeletError
+from drupelet_shared.errors import DesiredStateError, DrupeletError, SourceError
 from drupelet_shared.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class DesiredStates:
             return
         try:
             desired = read_desired(model, message.payload)
-        except DesiredStateError as error:
+        except DrupeletError as error:
             log.warning("%s [%s]", error, error.code)
             self._forget(model)
             self._tell(DeliveryState(model=model, state="failed", error=str(error), code=error.code))
@@ -258,7 +259,7 @@ def _read_kept(path: Path) -> dict[str, DesiredState]:
     try:
         found = json.loads(path.read_bytes())
         return {model: DesiredState.model_validate(desired) for model, desired in found.items()}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, SourceError):
         # Without it the broker tells it anew, at the latest when the session has ended.
         return {}
 
@@ -267,7 +268,8 @@ def read_desired(model: str, payload: bytes) -> DesiredState:
     """The desired state in a message.
 
     Raises:
-        DesiredStateError: It is malformed or too long.
+        DesiredStateError: The message is malformed or too long.
+        SourceError: The source carries a password or cannot be opened.
     """
     if len(payload) > MAX_DESIRED_BYTES:
         raise DesiredStateError(f"desired state of {model}: {len(payload)} bytes, the limit is {MAX_DESIRED_BYTES}")

@@ -24,8 +24,9 @@ from urllib.parse import urlsplit
 from drupelet_agent import __version__
 from drupelet_agent.config.sections import DeliveryConfig
 from drupelet_agent.delivery.partial import Partial
-from drupelet_agent.errors import PackageTooLargeError, SourceError, StoreFullError, store_errors
-from drupelet_shared.contract.delivery import shown_source
+from drupelet_agent.errors import PackageTooLargeError, StoreFullError, store_errors
+from drupelet_shared.contract.sources import check_source, shown_source
+from drupelet_shared.errors import SourceError
 from drupelet_shared.units import format_bytes
 
 log = logging.getLogger(__name__)
@@ -120,6 +121,9 @@ class _Download:
             raise _DroppedError(str(error.reason)) from error
         except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
             raise _DroppedError(f"{type(error).__name__}: {error}") from error
+        except ValueError:
+            # urllib parses the URL of a redirect itself; its exception may repeat the URL.
+            raise SourceError(f"{self._source}: the server answers with a malformed URL or header") from None
 
     def _request(self) -> urllib.request.Request:
         headers = {"User-Agent": f"drupelet-agent/{__version__}"}
@@ -184,8 +188,13 @@ class _Download:
             self._part.discard()
             raise _DroppedError("the file there is shorter than what was received of it") from error
         if error.code in _RETRIED_STATUS:
-            raise _DroppedError(f"the server answers {error.code} {error.reason}") from error
-        raise SourceError(f"{self._source}: the server answers {error.code} {error.reason}") from error
+            raise _DroppedError(_status_text(error.code)) from error
+        raise SourceError(f"{self._source}: {_status_text(error.code)}") from error
+
+
+def _status_text(code: int) -> str:
+    # The reason phrase is the server's, or urllib's with the URL of a redirect in it.
+    return f"the server answers {code} {http.client.responses.get(code, '')}".rstrip()
 
 
 def _validator(headers: Message) -> str | None:
@@ -217,6 +226,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     ) -> urllib.request.Request | None:
         """The request to where the server points."""
         if urlsplit(newurl).scheme != "https":
-            leads_to = f"it leads to {shown_source(newurl)}, which is not https"
-            raise SourceError(f"source {shown_source(req.full_url)}: {leads_to}")
+            target = f"it redirects to {shown_source(newurl)}, which is not https"
+            raise SourceError(f"source {shown_source(req.full_url)}: {target}")
+        check_source(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -14,13 +14,12 @@ from drupelet_agent.delivery.fetch import OnBytes, fetch
 from drupelet_agent.delivery.spool import Spool
 from drupelet_agent.errors import (
     PackageTooLargeError,
-    SourceError,
     UnknownUploadError,
     UploadDigestError,
     WrongPackageError,
 )
 from drupelet_agent.store.store import incoming_folder
-from drupelet_shared.errors import PackageError
+from drupelet_shared.errors import PackageError, SourceError
 from drupelet_shared.units import format_bytes
 
 _UPLOAD = "upload:"
@@ -78,6 +77,8 @@ def _local_file(source: str, *, limit_bytes: int) -> Path:
         status = path.stat()
     except OSError as error:
         raise SourceError(f"source {source}: {error.strerror}") from error
+    except ValueError as error:
+        raise SourceError(f"source {source}: {error}") from error
     if not stat.S_ISREG(status.st_mode):
         raise SourceError(f"source {source}: not a regular file")
     if status.st_size > limit_bytes:

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from drupelet_shared.contract.delivery import Source
 from drupelet_shared.contract.messages import Plan, PlanChange
+from drupelet_shared.contract.sources import Source
 from drupelet_shared.names import Name, Sha256
 
 Stage = Literal[

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from drupelet_shared.contract.sources import Source
 from drupelet_shared.names import Name, Sha256
 
 # User Properties of a chunk, named as tus.io names its headers.
@@ -15,16 +16,6 @@ LENGTH_PROPERTY = "Upload-Length"
 
 # A desired state is a few names and a URL.
 MAX_DESIRED_BYTES = 16 * 2**10
-
-Source = Annotated[
-    str,
-    Field(min_length=1, max_length=2048, pattern=r"^(upload:[0-9a-f]{64}|https://\S+|file:///\S+)$"),
-]
-
-
-def shown_source(source: str) -> str:
-    """Return a source without the query of a URL, which may contain tokens: the form for logs and messages."""
-    return source.partition("?")[0]
 
 
 class _Message(BaseModel):

@@ -23,6 +23,7 @@ from pydantic import (
 from drupelet_shared.contract.faults import describe_faults
 from drupelet_shared.errors import ManifestError
 from drupelet_shared.names import Name, Sha256
+from drupelet_shared.package.strict_json import check_strict_json
 from drupelet_shared.tensors import TensorSpec
 
 MANIFEST_PATH = "manifest.json"
@@ -309,10 +310,15 @@ def parse_manifest(data: bytes) -> Manifest:
     """Parse and validate `manifest.json`; `parse_manifest(m.to_bytes()) == m`.
 
     Raises:
-        ManifestError: It is not JSON or breaks the schema; every fault is named.
+        ManifestError: The bytes are not strict JSON, or break the schema; every fault of the schema is named.
     """
     try:
-        return Manifest.model_validate_json(data)
+        check_strict_json(data)
+    except ValueError as error:
+        raise ManifestError(f"{MANIFEST_PATH}: {error}") from error
+    try:
+        # Strict: `true` and `1.0` are no integers, and "1" is no number.
+        return Manifest.model_validate_json(data, strict=True)
     except ValidationError as error:
         raise ManifestError(f"{MANIFEST_PATH}: {describe_faults(error)}") from error
 

@@ -10,7 +10,8 @@ import pytest
 
 from drupelet_agent.config.sections import DeliveryConfig
 from drupelet_agent.delivery.fetch import fetch
-from drupelet_agent.errors import PackageTooLargeError, SourceError, StoreFullError
+from drupelet_agent.errors import PackageTooLargeError, StoreFullError
+from drupelet_shared.errors import SourceError
 from support.broker.certificates import Authority
 from support.package.file_server import FileServer, connect_proxy, file_server
 
