@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from drupelet_agent.mqtt import packets
+from drupelet_agent.mqtt import decoding, packets
 from drupelet_agent.mqtt.encoding import write_text, write_variable
 from drupelet_agent.mqtt.errors import ProtocolError
 from drupelet_agent.mqtt.framing import Framer
@@ -33,18 +33,18 @@ def check_packets(data: bytes) -> bool:
 def _decode(first: int, body: memoryview) -> None:
     match first >> 4:
         case packets.PUBLISH:
-            message = packets.decode_publish(first, body)
+            message = decoding.decode_publish(first, body)
             assert len(message.topic) + len(message.payload) <= len(body)
             if _HAS_ORACLE:
                 _compare(message, bytes((first,)) + write_variable(len(body)) + bytes(body))
         case packets.PUBACK:
-            packets.decode_puback(body)
+            decoding.decode_puback(body)
         case packets.SUBACK:
-            packets.decode_suback(body)
+            decoding.decode_suback(body)
         case packets.CONNACK:
-            packets.decode_connack(body)
+            decoding.decode_connack(body)
         case packets.DISCONNECT:
-            packets.decode_disconnect(body)
+            decoding.decode_disconnect(body)
 
 
 def _compare(message: Message, packet: bytes) -> None:

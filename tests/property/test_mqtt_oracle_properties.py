@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drupelet_agent.mqtt import packets
+from drupelet_agent.mqtt import decoding, packets
 from drupelet_agent.mqtt.framing import Framer
 from drupelet_agent.mqtt.limits import BrokerLimits
 from drupelet_agent.mqtt.message import Message, Publication
@@ -31,7 +31,7 @@ def read(data: bytes) -> object:
 def split(data: bytes) -> tuple[int, memoryview]:
     """Split one packet with the agent's framer."""
     ((first, body),) = Framer(max_packet_bytes=2**20).feed(data)
-    packets.check_flags(first)
+    decoding.check_flags(first)
     return first, body
 
 
@@ -102,7 +102,7 @@ def test_what_mqtt5_publishes_is_read(  # noqa: PLR0917 - hypothesis gives them 
         user_properties=pairs,
         subscription_ids=data.draw(st.lists(st.integers(1, 2**28 - 1), max_size=2)),
     ).write()
-    message = packets.decode_publish(*split(written))
+    message = decoding.decode_publish(*split(written))
     assert message._replace(has_properties=False) == Message(
         topic=topic,
         payload=payload,
@@ -225,7 +225,7 @@ def test_what_mqtt5_answers_to_a_connect_is_read(  # noqa: PLR0917 - hypothesis 
         reason_str=explanation,
         user_properties=pairs,
     ).write()
-    answer = packets.decode_connack(split(written)[1])
+    answer = decoding.decode_connack(split(written)[1])
     assert (answer.session_present, answer.reason, answer.is_mqtt_5) == (session_present, reason, True)
     assert answer.properties.reason == explanation
     assert BrokerLimits.from_properties(answer.properties) == BrokerLimits(
@@ -245,7 +245,7 @@ def test_what_mqtt5_acknowledges_is_read(
 ) -> None:
     code = mqtt5.PubAckReasonCode(reason)
     written = mqtt5.PubAckPacket(packet_id, reason_code=code, reason_str=explanation, user_properties=pairs).write()
-    assert packets.decode_puback(split(written)[1]) == (packet_id, reason, explanation or None)
+    assert decoding.decode_puback(split(written)[1]) == (packet_id, reason, explanation or None)
 
 
 @given(PACKET_ID, st.lists(st.sampled_from([0, 1, 2, 0x87, 0xA2]), min_size=1, max_size=5), PAIRS)
@@ -254,7 +254,7 @@ def test_the_reasons_with_which_mqtt5_answers_a_subscribe_are_read(
 ) -> None:
     codes = [mqtt5.SubAckReasonCode(reason) for reason in reasons]
     written = mqtt5.SubAckPacket(packet_id, codes, user_properties=pairs).write()
-    assert packets.decode_suback(split(written)[1]) == (packet_id, bytes(reasons))
+    assert decoding.decode_suback(split(written)[1]) == (packet_id, bytes(reasons))
 
 
 @given(st.sampled_from([0x00, 0x81, 0x8E, 0x9B, 0x9D]), st.none() | TEXT, st.none() | TEXT)
@@ -262,5 +262,5 @@ def test_why_mqtt5_disconnects_is_read(reason: int, explanation: str | None, ser
     written = mqtt5.DisconnectPacket(
         reason_code=mqtt5.DisconnectReasonCode(reason), reason_str=explanation, server_reference=server
     ).write()
-    code, text = packets.decode_disconnect(split(written)[1])
+    code, text = decoding.decode_disconnect(split(written)[1])
     assert (code, text or None) == (reason, explanation or server or None)

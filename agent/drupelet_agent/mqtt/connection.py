@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from drupelet_agent.mqtt import packets
+from drupelet_agent.mqtt import decoding, packets
 from drupelet_agent.mqtt.backoff import LASTED_S, Backoff
+from drupelet_agent.mqtt.decoding import ConnectAnswer
 from drupelet_agent.mqtt.dialling import CONNECT_TIMEOUT_S, RESOLVE_TIMEOUT_S, Dialler, OpenSocket
 from drupelet_agent.mqtt.errors import ConnectFailedError, EncodingError, ProtocolError
 from drupelet_agent.mqtt.handshake import Handshake
@@ -19,8 +20,8 @@ from drupelet_agent.mqtt.limits import BrokerLimits
 from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.mqtt.options import ConnectionOptions
 from drupelet_agent.mqtt.outcome import OutcomeCallback
-from drupelet_agent.mqtt.packets import ConnectAnswer
 from drupelet_agent.mqtt.reasons import UNSPECIFIED_ERROR, advise, may_blame_publication, problem_of_disconnect
+from drupelet_agent.mqtt.reports import ProblemReports
 from drupelet_agent.mqtt.session import Session
 from drupelet_agent.mqtt.status import ConnectionEvent, ConnectionProblem, ConnectionStatus
 from drupelet_agent.mqtt.stream import Stream
@@ -28,7 +29,7 @@ from drupelet_agent.mqtt.stream import Stream
 log = logging.getLogger(__name__)
 
 _CONNACK_TIMEOUT_S = 10.0
-_HOUSEKEEPING_S = 1.0
+_KEEPALIVE_TICK_S = 1.0
 # Past what is due by this much, the connection's own tasks no longer run.
 _STALL_S = 15.0
 _DISCONNECT_S = 1.0
@@ -42,7 +43,7 @@ class OnConnected(Protocol):
         """Subscribe, and publish what must be known."""
 
 
-class Dials(Protocol):
+class SocketFactory(Protocol):
     """Opens sockets to the broker; `Dialler` outside tests."""
 
     async def dial(self) -> OpenSocket:
@@ -63,7 +64,7 @@ class BrokerConnection:
         on_connected: OnConnected,
         on_message: Callable[[Message], None],
         on_event: Callable[[ConnectionEvent], None] | None = None,
-        dialler: Dials | None = None,
+        dialler: SocketFactory | None = None,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -81,14 +82,14 @@ class BrokerConnection:
         self._options = options
         self._broker_name = f"broker {options.host}:{options.port}"
         self._on_connected = on_connected
-        self._on_event = on_event
+        self._reports = ProblemReports(on_event)
         self._dialler = dialler or Dialler(options.host, options.port, tls=options.tls)
         self._backoff = backoff or Backoff()
         self._clock = clock
         self._session = Session(
             max_pending_bytes=options.max_pending_bytes,
             on_message=on_message,
-            report=self._report,
+            report=self._reports.report,
         )
         self._handshake = Handshake(options)
         self._keepalive = KeepAlive(options.keepalive_s)
@@ -96,9 +97,6 @@ class BrokerConnection:
         self._answer: asyncio.Future[BrokerLimits] | None = None
         self._limits: BrokerLimits | None = None
         self._lost = asyncio.Event()
-        self._problem: ConnectionProblem | None = None
-        self._explanation = "no connection was tried yet"
-        self._reported: set[ConnectionProblem] = set()
         self._connected_s: float | None = None
         self._due_s = clock() + _STALL_S
 
@@ -125,7 +123,7 @@ class BrokerConnection:
     @property
     def status(self) -> ConnectionStatus:
         """Whether it is connected, and if not, why not."""
-        return ConnectionStatus(connected=self.connected, problem=self._problem, explanation=self._explanation)
+        return ConnectionStatus(self.connected, self._reports.problem, self._reports.explanation)
 
     @property
     def stalled(self) -> bool:
@@ -134,7 +132,7 @@ class BrokerConnection:
 
     async def run(self) -> None:
         """Connect, and connect again whenever the connection is lost, until cancelled."""
-        housekeeping = asyncio.create_task(self._keep_house())
+        keepalive = asyncio.create_task(self._run_keepalive())
         try:
             while True:
                 try:
@@ -142,12 +140,12 @@ class BrokerConnection:
                     await self._lost.wait()
                 except ConnectFailedError as error:
                     log.warning("%s (attempt %d)", error, self._backoff.failures + 1)
-                    self._report(error.problem, str(error))
-                wait_s = self._backoff.next_s(self._problem or ConnectionProblem.CLOSED)
+                    self._reports.report(error.problem, str(error))
+                wait_s = self._backoff.next_s(self._reports.problem or ConnectionProblem.CLOSED)
                 self._due_s = self._clock() + wait_s + _STALL_S
                 await asyncio.sleep(wait_s)
         finally:
-            housekeeping.cancel()
+            keepalive.cancel()
 
     async def connect(self) -> None:
         """Connect once.
@@ -236,9 +234,9 @@ class BrokerConnection:
             self._close()
         self._session.end("the session ended before the broker acknowledged the publication")
 
-    async def _keep_house(self) -> None:
+    async def _run_keepalive(self) -> None:
         while True:
-            await asyncio.sleep(min(_HOUSEKEEPING_S, self._keepalive.interval_s / 8))
+            await asyncio.sleep(min(_KEEPALIVE_TICK_S, self._keepalive.interval_s / 8))
             if self.connected:
                 self._due_s = self._clock() + _STALL_S
                 self._keep_alive()
@@ -249,7 +247,7 @@ class BrokerConnection:
         assert self._connected_s is not None
         if now_s - self._connected_s >= LASTED_S:
             self._backoff.connection_ended(now_s - self._connected_s)
-            self._reported.clear()
+            self._reports.lasted()
         action = self._keepalive.next_action(
             now_s, read_s=stream.read_s, written_s=stream.written_s, has_unsent=stream.unsent_bytes > 0
         )
@@ -266,11 +264,11 @@ class BrokerConnection:
             ProtocolError: It breaks the specification.
         """
         kind = first >> 4
-        packets.check_flags(first)
+        decoding.check_flags(first)
         if kind == packets.CONNACK:
-            self._handle_connack(packets.decode_connack(body))
+            self._handle_connack(decoding.decode_connack(body))
         elif kind == packets.DISCONNECT:
-            code, text = packets.decode_disconnect(body)
+            code, text = decoding.decode_disconnect(body)
             self._end(f"the broker disconnected: {advise(code, text)}", code=code, problem=problem_of_disconnect(code))
         elif not self.connected:
             raise ProtocolError(f"a packet of type {kind} before the CONNACK")
@@ -290,7 +288,7 @@ class BrokerConnection:
         stream = self._stream
         assert stream is not None
         self._limits, self._connected_s = limits, self._clock()
-        self._problem, self._explanation = None, ""
+        self._reports.connected()
         self._keepalive = KeepAlive(limits.server_keepalive_s or self._options.keepalive_s)
         self._session.open(stream, limits, session_present=answer.session_present)
         # Before anything that follows the CONNACK in the same read: messages of the session are sent again at once.
@@ -329,7 +327,7 @@ class BrokerConnection:
             )
         if self._answer is None or self._answer.done():
             log.warning("connection to %s ended: %s", self._broker_name, why)
-            self._report(problem, f"{self._broker_name}: {why}")
+            self._reports.report(problem, f"{self._broker_name}: {why}")
             return
         if not isinstance(why, ConnectFailedError):
             message = f"{self._broker_name}: connection closed before it was accepted: {why}"
@@ -355,13 +353,3 @@ class BrokerConnection:
             self._connected_s = None
         self._session.close(may_blame_publication=may_blame_publication)
         self._lost.set()
-
-    def _report(self, problem: ConnectionProblem, message: str) -> None:
-        """Take note of a problem, and pass it on unless it is known."""
-        if problem is not ConnectionProblem.PUBLICATION_DROPPED:
-            self._problem, self._explanation = problem, message
-            if problem in self._reported:
-                return
-            self._reported.add(problem)
-        if self._on_event is not None:
-            self._on_event(ConnectionEvent(problem, message))

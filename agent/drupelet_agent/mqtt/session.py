@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from drupelet_agent.mqtt import packets
+from drupelet_agent.mqtt import decoding, packets
 from drupelet_agent.mqtt.errors import EncodingError, ProtocolError
 from drupelet_agent.mqtt.limits import BrokerLimits
 from drupelet_agent.mqtt.message import Message, Publication
@@ -174,11 +174,11 @@ class Session:
         """
         match first >> 4:
             case packets.PUBLISH:
-                self._handle_publish(packets.decode_publish(first, body))
+                self._handle_publish(decoding.decode_publish(first, body))
             case packets.PUBACK:
-                self._handle_puback(*packets.decode_puback(body))
+                self._handle_puback(*decoding.decode_puback(body))
             case packets.SUBACK:
-                self._handle_suback(*packets.decode_suback(body))
+                self._handle_suback(*decoding.decode_suback(body))
             case kind:
                 raise ProtocolError(f"a packet of type {kind}, which a client does not receive at QoS 0 and 1")
 

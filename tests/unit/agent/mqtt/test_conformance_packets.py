@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from drupelet_agent.mqtt import packets
+from drupelet_agent.mqtt import decoding, packets
 from drupelet_agent.mqtt.encoding import write_text, write_variable
 from drupelet_agent.mqtt.errors import EncodingError, MalformedPacketError, ProtocolError, TopicAliasError
 from drupelet_agent.mqtt.message import Message, Publication
@@ -71,7 +71,7 @@ def only(sent: list[Packet], kind: int) -> Packet:
 
 
 def read_publish(first: int, body: bytes) -> Message:
-    return packets.decode_publish(first, memoryview(body))
+    return decoding.decode_publish(first, memoryview(body))
 
 
 def test_each_statement_for_clients_is_the_row_of_a_test() -> None:
@@ -149,7 +149,7 @@ def test_reserved_flags_have_the_value_of_their_packet_type(sent: list[Packet]) 
 @pytest.mark.parametrize("first", [0x21, 0x41, 0x92, 0xD8, 0xE1])
 def test_a_reserved_flag_that_is_set_is_a_malformed_packet(first: int) -> None:
     with pytest.raises(MalformedPacketError, match="reserved flags") as raised:
-        packets.check_flags(first)
+        decoding.check_flags(first)
     assert raised.value.reason == 0x81
 
 
@@ -308,13 +308,13 @@ def test_nothing_follows_the_disconnect_and_it_reports_a_normal_end(sent: list[P
 )
 def test_a_connack_that_breaks_the_specification_is_refused(body: bytes) -> None:
     with pytest.raises(ProtocolError):
-        packets.decode_connack(memoryview(body))
+        decoding.decode_connack(memoryview(body))
 
 
 @pytest.mark.parametrize("body", [b"", b"\x00", b"\x00\x00", b"\x00\x01\x00\x03\x21\x00\x01", b"\x00\x01\x00\x01"])
 def test_a_puback_that_breaks_the_specification_is_refused(body: bytes) -> None:
     with pytest.raises(ProtocolError):
-        packets.decode_puback(memoryview(body))
+        decoding.decode_puback(memoryview(body))
 
 
 @pytest.mark.parametrize(

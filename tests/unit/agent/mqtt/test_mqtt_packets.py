@@ -12,7 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from drupelet_agent.mqtt import packets
+from drupelet_agent.mqtt import decoding, packets
 from drupelet_agent.mqtt.encoding import read_variable, write_text, write_variable
 from drupelet_agent.mqtt.errors import MalformedPacketError, PacketSizeError, ProtocolError
 from drupelet_agent.mqtt.framing import Framer
@@ -92,7 +92,7 @@ def test_what_paho_publishes_is_read(request_: Message) -> None:
         properties.UserProperty = list(request_.user_properties)
     sent = published_by_paho(request_, properties)
     ((first, body),) = Framer(max_packet_bytes=2**20).feed(sent)
-    assert packets.decode_publish(first, body) == request_
+    assert decoding.decode_publish(first, body) == request_
 
 
 @given(TOPIC, st.binary(max_size=400), st.sampled_from([0, 1]), st.booleans(), st.booleans())
@@ -108,7 +108,7 @@ def test_a_publication_is_read_as_it_was_written(
     assert packets.publish_bytes(publication) == len(head + payload)
     ((first, body),) = Framer(max_packet_bytes=2**20).feed(head + payload)
     message = Message(topic, payload, qos=qos, retain=retain, dup=dup, mid=65_535 if qos else 0)
-    assert packets.decode_publish(first, body) == message
+    assert decoding.decode_publish(first, body) == message
 
 
 @given(st.lists(st.binary(max_size=300), max_size=6), st.lists(st.integers(1, 90), max_size=40), st.booleans())
@@ -148,11 +148,11 @@ def test_a_length_is_read_as_it_was_written(number: int) -> None:
 @given(st.integers(0, 15), st.binary(max_size=60))
 def test_foreign_bytes_are_read_or_refused_with_our_own_error(kind: int, body: bytes) -> None:
     decoders = (
-        packets.decode_connack,
-        packets.decode_puback,
-        packets.decode_suback,
-        packets.decode_disconnect,
-        lambda data: packets.decode_publish(0x30 | kind, data),
+        decoding.decode_connack,
+        decoding.decode_puback,
+        decoding.decode_suback,
+        decoding.decode_disconnect,
+        lambda data: decoding.decode_publish(0x30 | kind, data),
     )
     for decode in decoders:
         try:
