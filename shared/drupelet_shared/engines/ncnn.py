@@ -32,7 +32,16 @@ class NcnnEngine:
         return NcnnSession(net, signature)
 
     def load_profiled(self, path: Path, *, threads: int, folder: Path) -> ProfiledNcnnSession:
-        """Load a model to profile it; see `ProfilingEngine.load_profiled`."""
+        """Load a model to profile it; see `ProfilingEngine.load_profiled`.
+
+        Args:
+            path: The graph file.
+            threads: Threads of one inference.
+            folder: The folder for the profile.
+
+        Returns:
+            A session that records each inference.
+        """
         net, signature, graph = self._load(path, threads=threads)
         net.opt.lightmode = False
         return ProfiledNcnnSession(net, signature, graph=graph, folder=folder)
