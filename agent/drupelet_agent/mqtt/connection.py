@@ -67,6 +67,7 @@ class BrokerConnection:
         dialler: SocketFactory | None = None,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
+        connack_timeout_s: float = _CONNACK_TIMEOUT_S,
     ) -> None:
         """Prepare a session; nothing is sent before `connect` or `run`.
 
@@ -78,6 +79,7 @@ class BrokerConnection:
             dialler: Opens sockets; by default to the broker in the options.
             backoff: Decides how long to wait before the next attempt.
             clock: Returns the time in seconds, as the event loop does.
+            connack_timeout_s: Seconds in which the broker must answer a CONNECT.
         """
         self._options = options
         self._broker_name = f"broker {options.host}:{options.port}"
@@ -86,6 +88,7 @@ class BrokerConnection:
         self._dialler = dialler or Dialler(options.host, options.port, tls=options.tls)
         self._backoff = backoff or Backoff()
         self._clock = clock
+        self._connack_timeout_s = connack_timeout_s
         self._session = Session(
             max_pending_bytes=options.max_pending_bytes,
             on_message=on_message,
@@ -154,7 +157,7 @@ class BrokerConnection:
             ConnectFailedError: The broker cannot be reached, does not answer or refuses, or handling its acceptance
                 failed.
         """
-        self._due_s = self._clock() + RESOLVE_TIMEOUT_S + CONNECT_TIMEOUT_S + _CONNACK_TIMEOUT_S + _STALL_S
+        self._due_s = self._clock() + RESOLVE_TIMEOUT_S + CONNECT_TIMEOUT_S + self._connack_timeout_s + _STALL_S
         self._lost.clear()
         try:
             packet = self._handshake.encode()
@@ -175,10 +178,10 @@ class BrokerConnection:
         self._stream.write(packet)
         try:
             # Before Python 3.12 `wait_for` can swallow a cancellation.
-            async with asyncio.timeout(_CONNACK_TIMEOUT_S):
+            async with asyncio.timeout(self._connack_timeout_s):
                 await self._answer
         except TimeoutError as error:
-            message = f"{self._broker_name}: no answer within {_CONNACK_TIMEOUT_S:.0f} s"
+            message = f"{self._broker_name}: no answer within {self._connack_timeout_s:g} s"
             failure = ConnectFailedError(message, problem=ConnectionProblem.NO_ANSWER)
             self._close()
             raise failure from error

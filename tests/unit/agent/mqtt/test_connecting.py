@@ -166,6 +166,33 @@ def test_connect_raises_the_refusal() -> None:
     asyncio.run(main())
 
 
+def ignore_connect(*, session_present: bool) -> None:
+    """Nothing is subscribed here."""
+
+
+def test_a_broker_that_accepts_the_socket_and_sends_no_connack_is_given_up() -> None:
+    ended = asyncio.Event()
+
+    async def silent(peer: Peer) -> None:
+        await peer.closed()
+        ended.set()
+
+    async def main() -> None:
+        async with ScriptedBroker(silent) as broker:
+            connection = BrokerConnection(
+                ConnectionOptions(host="127.0.0.1", port=broker.port, client_id="device"),
+                on_connected=ignore_connect,
+                on_message=print,
+                connack_timeout_s=0.05,
+            )
+            with pytest.raises(ConnectFailedError, match=r"no answer within 0\.05 s") as raised:
+                await connection.connect()
+            assert raised.value.problem is ConnectionProblem.NO_ANSWER
+            await asyncio.wait_for(ended.wait(), 5)
+
+    asyncio.run(main())
+
+
 def test_a_refused_account_is_tried_again_after_minutes_in_the_end_and_reported_once() -> None:
     async def scenario(_: ScriptedBroker, client: MqttClient) -> None:
         await eventually(lambda: len(client.waits) >= 8)

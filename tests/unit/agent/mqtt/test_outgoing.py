@@ -175,3 +175,41 @@ def test_identifiers_are_given_out_in_turn_and_none_twice_while_it_is_in_use() -
     assert packet_ids.take() is None
     packet_ids.release(9)
     assert packet_ids.take() == 9
+
+
+def test_nothing_goes_out_without_a_connection() -> None:
+    outgoing = Outgoing(PacketIds())
+    outgoing.add(Delivery(Publication("a", b""), size_bytes=SIZE))
+    assert outgoing.next_ready() is None
+    reopen(outgoing)
+    assert send(outgoing) == ["a"]
+    lose(outgoing)
+    assert outgoing.next_ready() is None
+
+
+def test_the_length_counts_what_is_in_flight_what_is_sent_again_and_what_waits() -> None:
+    outgoing = make("a", "b", receive_maximum=2)
+    send(outgoing)
+    outgoing.connection_lost(blamed_up_to=0)
+    reopen(outgoing, receive_maximum=1)
+    send(outgoing)
+    outgoing.add(Delivery(Publication("c", b""), size_bytes=SIZE))
+    assert (len(outgoing), outgoing.pending_bytes) == (3, 3 * SIZE)
+
+
+def test_what_was_to_be_sent_again_is_cleared_too() -> None:
+    outgoing = make("a")
+    send(outgoing)
+    lose(outgoing)
+    assert [delivery.publication.topic for delivery in outgoing.clear()] == ["a"]
+    reopen(outgoing)
+    assert send(outgoing) == []
+    assert len(outgoing) == 0
+
+
+def test_a_delivery_that_was_never_written_to_the_socket_is_not_blamed() -> None:
+    outgoing = make("a")
+    for _ in range(5):
+        assert outgoing.next_ready() is not None
+        assert lose(outgoing) is None
+        reopen(outgoing)
