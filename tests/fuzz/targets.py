@@ -8,6 +8,7 @@ from fuzz.documents import MANIFEST, MESSAGE, SIGNATURE, STATEMENT, WORKER_PACKE
 from fuzz.files import GOLDEN, IMAGE, KEY
 from fuzz.mqtt_packets import MQTT_PACKETS
 from fuzz.orders import CHUNKS, ORDERS
+from fuzz.requests import REQUESTS
 from fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
@@ -22,6 +23,7 @@ TARGETS: dict[str, Target] = {
         MESSAGE,
         WORKER_PACKET,
         MQTT_PACKETS,
+        REQUESTS,
         ORDERS,
         CHUNKS,
         IMAGE,

@@ -1,4 +1,4 @@
 """The agent's processes: the daemon, the command process, the re-tuning process, and their logs.
 
-Wires the other folders together; only `cli` imports it.
+Connects the other folders to each other; only `cli` imports it.
 """

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from drupelet_agent.messaging.announcer import Announcer
 from drupelet_agent.messaging.dispatcher import Dispatcher
-from drupelet_agent.messaging.memory_budget import MemoryBudget
 from drupelet_agent.messaging.protocols import BrokerSession, OpenSession
 from drupelet_agent.messaging.reply_publisher import ReplyPublisher
 from drupelet_agent.messaging.requests import JobServer, RequestHandler
 from drupelet_agent.mqtt.message import Message
+from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_shared.contract.messages import Event, ModelState
 from drupelet_shared.contract.topics import DeviceTopics, MemberTopics
 
@@ -52,7 +52,7 @@ class BrokerLink:
         models: ServedModels,
         *,
         open_session: OpenSession,
-        budget: MemoryBudget,
+        budget: ByteBudget,
         run_id: str,
         outbox_length: int,
         discovery: Discovery | None = None,

@@ -1,7 +1,7 @@
-"""The process that runs one command: the agent itself never reads a package, and stays as small as it is.
+"""The process that runs one command, so that the agent itself never reads a package and stays small.
 
-Standard input: the command's name, a line; the agent's configuration, a line of JSON; the request as it came.
-Standard output: `<code> <payload>` a line, as `drupelet_agent.commands.runner` reads them; the last is the answer.
+Standard input: a line with the command's name, a line with the agent's configuration as JSON, the request's payload.
+Standard output: lines of `<code> <payload>`, which `drupelet_agent.commands.runner` reads; the last is the answer.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ Answer = Callable[[str, bytes], None]
 
 
 def main() -> int:
-    """Run one command; the exit status says whether it was done."""
-    # What it answers would reach nobody, and the next agent starts from a store that no half step can hurt.
+    """Run one command, and return 0 if it succeeded."""
+    # End with the agent: nobody reads the answer any more, and an interrupted command leaves the store consistent.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
     name = sys.stdin.buffer.readline().decode().strip()
     config = AgentConfig.model_validate_json(sys.stdin.buffer.readline())
@@ -47,10 +47,10 @@ def run(name: str, payload: bytes, config: AgentConfig, answer: Answer) -> int:
     """Run a command.
 
     Args:
-        name: Its name, one of the table's.
-        payload: Its request.
+        name: The name of a command in the table.
+        payload: The request.
         config: The agent's configuration.
-        answer: Takes the code and the payload of each progress message, and of the one answer at the end.
+        answer: Receives the code and payload of each progress message and of the answer at the end.
     """
 
     def observe(progress: Progress) -> None:

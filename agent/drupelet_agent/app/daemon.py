@@ -22,7 +22,7 @@ from drupelet_agent.delivery.desired import DesiredStates
 from drupelet_agent.delivery.spool import Spool
 from drupelet_agent.delivery.uploads import Uploads
 from drupelet_agent.messaging.announcer import status_publication
-from drupelet_agent.messaging.memory_budget import MemoryBudget
+from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.fleet import Fleet
 from drupelet_agent.serving.guard.guardian import Guardian
 from drupelet_agent.store.store import Store, incoming_folder
@@ -177,7 +177,7 @@ def _make_link(config: AgentConfig, topics: DeviceTopics, fleet: Fleet) -> Broke
         topics,
         fleet,
         open_session=device_session(config, will=will),
-        budget=MemoryBudget(message_budget_bytes(config)),
+        budget=ByteBudget(message_budget_bytes(config)),
         run_id=run_id,
         outbox_length=config.telemetry.outbox_length,
         discovery=_make_discovery(config, topics) if config.home_assistant else None,

@@ -1,4 +1,4 @@
-"""How log lines look: text for a terminal, text with priorities for the journal, or JSON for a machine."""
+"""The format of log lines: text for a terminal, text with priorities for the journal, or JSON for programs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, TextIO
 from drupelet_agent.config.environment import is_journal
 from drupelet_agent.config.sections import LogConfig
 
-# One conversion of a message's template, with the key in front of it where there is one: "bytes=%d".
+# One conversion in the template of a message, with the key in front of it if it has one: "bytes=%d".
 _CONVERSION = re.compile(r"(?:\b(\w+)=)?%(?:%|[-+ #0]*\d*(?:\.\d+)?[a-zA-Z])")
-# Priorities of syslog(3), which the journal takes from the start of a line (sd-daemon(3)).
+# Priorities of syslog(3), which the journal reads at the start of a line (sd-daemon(3)).
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
 
 
 def set_up_logging(config: LogConfig, *, stream: TextIO | None = None) -> None:
-    """Send every record to one stream, standard error by default, in the configured format."""
+    """Write every record to one stream, standard error by default, in the configured format."""
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_formatter(config, stream))
@@ -37,43 +37,43 @@ def _formatter(config: LogConfig, stream: TextIO) -> logging.Formatter:
 
 
 class TextFormatter(logging.Formatter):
-    """Time in UTC, level, module and message; what a remote side put into a message cannot start a line of its own."""
+    """Formats time in UTC, level, module and message; text from a remote side cannot start a line of its own."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - logging's
-        """The time as RFC 3339 has it, to the millisecond."""
+        """Return the time in the format of RFC 3339, to the millisecond."""
         return _timestamp(record)
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's
-        """The line without a traceback; control characters are written as escapes."""
+        """Return the line without a traceback; control characters become escapes."""
         record.message = _escape(record.message)
         return super().formatMessage(record)
 
 
 class JournalFormatter(logging.Formatter):
-    """Each line with its priority; the journal itself adds the time."""
+    """Formats each line with its priority; the journal itself adds the time."""
 
     def __init__(self) -> None:
         super().__init__("%(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's
-        """The line without a traceback; control characters are written as escapes."""
+        """Return the line without a traceback; control characters become escapes."""
         record.message = _escape(record.message)
         return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        """The message, and the lines of a traceback, each behind its priority."""
+        """Return the message and the lines of a traceback, each with its priority in front."""
         priority = next(number for level, number in _PRIORITIES if record.levelno >= level)
         return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; values named in the message's template ("pid=%d") are members of `fields`."""
+    """Formats one JSON object a line; values with a key in the template ("pid=%d") become members of `fields`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The object."""
+        """Return the object."""
         document: dict[str, Any] = {
             "time": _timestamp(record),
             "level": record.levelname.lower(),
@@ -89,7 +89,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """The arguments that stand behind `key=` in the template, by key."""
+    """Return the arguments that follow `key=` in the template, by key."""
     if isinstance(record.args, Mapping) or not record.args:
         return {}
     keys = [match[1] for match in _CONVERSION.finditer(str(record.msg)) if not match[0].endswith("%%")]
@@ -99,7 +99,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 def _escape(message: str) -> str:
     if message.isprintable():
         return message
-    # Lists of faults have lines of their own; anything else that does not print is not to be trusted with a terminal.
+    # A line break or control character may come from a remote side, and could forge a line or control a terminal.
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
 
 

@@ -1,6 +1,6 @@
-"""The process in which a running agent has a model measured again; its configuration comes on standard input.
+"""The process that measures a model again for a running agent, which itself never reads a package and stays small.
 
-The agent itself never reads a package, and stays as small as it is.
+Standard input: the agent's configuration as JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Tune one model; the exit status says whether it has a plan that was just made."""
+    """Tune one model, and return 0 if it has a new plan."""
     parser = argparse.ArgumentParser(prog="python -m drupelet_agent.app.retuning")
     parser.add_argument("model")
     parser.add_argument("why")

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from drupelet_agent.messaging.dispatcher import Dispatcher
-from drupelet_agent.messaging.memory_budget import MemoryBudget
 from drupelet_agent.messaging.protocols import OpenSession
 from drupelet_agent.messaging.reply_publisher import ReplyPublisher
 from drupelet_agent.messaging.requests import JobServer, RequestHandler
 from drupelet_agent.mqtt.message import Message
+from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_shared.contract.topics import MemberTopics
 
 
@@ -26,7 +26,7 @@ class PoolMembership:
         find: Callable[[str, str | None], JobServer],
         *,
         open_session: OpenSession,
-        budget: MemoryBudget,
+        budget: ByteBudget,
         on_undeliverable: Callable[[str], None],
     ) -> None:
         """Create a membership; nothing is sent before `run`.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from drupelet_agent.mqtt.message import Message
-from drupelet_agent.mqtt.properties import publish_properties
+from drupelet_agent.mqtt.properties import correlation_property, publish_properties
 from drupelet_shared.contract.response_topic import check_response_topic
 from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.contract.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY, JSON_TYPE
@@ -75,12 +76,17 @@ def reply_properties(
     if not address.takes_properties and header_length is None:
         # Some brokers fail to strip them for a subscriber of MQTT 3.1.1: rumqttd 0.20 drops that connection.
         return b""
+    properties = _constant_properties(code, content_type, header_length)
+    return properties if address.correlation is None else properties + correlation_property(address.correlation)
+
+
+# The replies of a model are alike, and encoding these properties anew is a fifth of the work for a small request here.
+@lru_cache(maxsize=64)
+def _constant_properties(code: str, content_type: str, header_length: int | None) -> bytes:
+    """Return the properties that do not depend on the request."""
     pairs = [(CODE_PROPERTY, code)]
     if header_length is not None:
         pairs.append((HEADER_LENGTH_PROPERTY, str(header_length)))
     return publish_properties(
-        content_type=content_type,
-        is_text=content_type == JSON_TYPE,
-        correlation=address.correlation,
-        user_properties=pairs,
+        content_type=content_type, is_text=content_type == JSON_TYPE, correlation=None, user_properties=pairs
     )

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from drupelet_agent.messaging.memory_budget import MemoryBudget
 from drupelet_agent.messaging.protocols import Acknowledge
 from drupelet_agent.messaging.replies import ReplyAddress, default_address, reply_address
 from drupelet_agent.messaging.reply_publisher import ReplyPublisher
 from drupelet_agent.mqtt.message import Message
+from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.job import Job, Outcome, refusal
 from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.contract.wire import HEADER_LENGTH_PROPERTY, PEEKED_BYTES, peek_id
@@ -44,7 +44,7 @@ class RequestHandler:
         *,
         filters: Sequence[str],
         replies: ReplyPublisher,
-        budget: MemoryBudget,
+        budget: ByteBudget,
         corked: Callable[[], AbstractContextManager[None]],
     ) -> None:
         """Create a handler.

@@ -60,10 +60,19 @@ def publish_properties(
     if is_text:
         parts.append(_PAYLOAD_FORMAT + b"\x01")
     if correlation is not None:
-        parts += (_CORRELATION, write_bytes(correlation))
+        parts.append(correlation_property(correlation))
     for name, value in user_properties:
         parts += (_USER_PROPERTY, write_text(name), write_text(value))
     return b"".join(parts)
+
+
+def correlation_property(correlation: bytes) -> bytes:
+    """Encode the Correlation Data of a PUBLISH packet.
+
+    Raises:
+        EncodingError: The data are longer than 65,535 bytes.
+    """
+    return _CORRELATION + write_bytes(correlation)
 
 
 def connect_properties(*, session_expiry_s: int, receive_maximum: int, max_packet_bytes: int) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from drupelet_shared.contract.topics import DEFAULT_PREFIX, DeviceTopics
 from drupelet_shared.errors import RequestError
@@ -24,6 +25,8 @@ _FORBIDDEN = re.compile(
 )
 
 
+# A client uses one topic for all its replies. What is refused raises, so that it is not kept.
+@lru_cache(maxsize=64)
 def check_response_topic(topic: str, topics: DeviceTopics) -> None:
     """Check that replies may be sent to a topic.
 

@@ -10,9 +10,9 @@ import pytest
 
 from drupelet_agent.app.broker_link import BrokerLink
 from drupelet_agent.messaging.home_assistant.discovery import Discovery
-from drupelet_agent.messaging.memory_budget import MemoryBudget
 from drupelet_agent.messaging.protocols import OnConnected
 from drupelet_agent.mqtt.message import Message
+from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.job import Job, Outcome
 from drupelet_shared.contract.messages import ModelState
 from drupelet_shared.contract.topics import DeviceTopics, MemberTopics, PoolTopics
@@ -60,7 +60,7 @@ class Device:
             TOPICS,
             self.models,
             open_session=self.sessions.open,
-            budget=MemoryBudget(1000),
+            budget=ByteBudget(1000),
             run_id="run",
             outbox_length=2,
             discovery=discovery,

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from drupelet_agent.messaging.memory_budget import MemoryBudget
 from drupelet_agent.messaging.pool import PoolMembership
 from drupelet_agent.messaging.protocols import OnConnected
 from drupelet_agent.mqtt.message import Message
+from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.job import Job, Outcome
 from drupelet_shared.contract.topics import MemberTopics, PoolTopics
 from fakes.broker_session import FakeSession
@@ -25,7 +25,7 @@ class Member:
     def __init__(self) -> None:
         self.sessions: list[FakeSession] = []
         self.jobs: list[Job] = []
-        self.budget = MemoryBudget(1000)
+        self.budget = ByteBudget(1000)
         self.membership = PoolMembership(
             TOPICS, lambda *_: self, open_session=self._open, budget=self.budget, on_undeliverable=print
         )

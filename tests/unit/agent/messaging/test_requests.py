@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from drupelet_agent.messaging.dispatcher import Dispatcher
-from drupelet_agent.messaging.memory_budget import MemoryBudget
 from drupelet_agent.messaging.reply_publisher import ReplyPublisher
 from drupelet_agent.messaging.requests import RequestHandler
 from drupelet_agent.mqtt.message import Message, Publication
+from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.job import EXPIRED, Job, Outcome, refusal
 from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.errors import ModelUnavailableError, UnknownModelError
@@ -42,7 +42,7 @@ class Device:
 
     def __init__(self, server: Jobs, *, budget_bytes: int = 1000) -> None:
         self.session = FakeSession(on_connected=self._on_connected, on_message=self._on_message)
-        self.budget = MemoryBudget(budget_bytes)
+        self.budget = ByteBudget(budget_bytes)
         self.reasons: list[str] = []
         self.server = server
         self.requests = RequestHandler(
