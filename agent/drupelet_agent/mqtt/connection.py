@@ -164,8 +164,8 @@ class BrokerConnection:
             opened = await self._dialler.dial()
         except EncodingError as error:
             raise ConnectFailedError(f"{self._broker_name}: {error}", problem=ConnectionProblem.REFUSED) from error
-        except (OSError, ValueError) as error:
-            # A name that IDNA cannot encode is a ValueError.
+        except (OSError, ValueError, RuntimeError) as error:
+            # A name that IDNA cannot encode is a ValueError, and a thread that cannot be started a RuntimeError.
             raise ConnectFailedError(f"{self._broker_name}: {error}") from error
         self._answer = asyncio.get_running_loop().create_future()
         self._stream = Stream(

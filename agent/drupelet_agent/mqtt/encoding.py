@@ -105,7 +105,12 @@ def read_text(data: memoryview, start: int) -> tuple[str, int]:
 
 
 def read_number(data: memoryview, start: int, *, size: int) -> tuple[int, int]:
-    """Decode an integer of `size` bytes, and return it with the position behind it.
+    """Decode an integer, and return it with the position behind it.
+
+    Args:
+        data: The packet behind its fixed header.
+        start: Where the integer begins.
+        size: How many bytes it takes.
 
     Raises:
         MalformedPacketError: The data ends first.

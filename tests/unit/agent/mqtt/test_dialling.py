@@ -12,7 +12,9 @@ import pytest
 
 from drupelet_agent.mqtt.connection import BrokerConnection
 from drupelet_agent.mqtt.dialling import Dialler
+from drupelet_agent.mqtt.errors import ConnectFailedError
 from drupelet_agent.mqtt.options import ConnectionOptions
+from drupelet_agent.mqtt.status import ConnectionProblem
 from support.broker.mqtt_clients import eventually
 
 Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int]]
@@ -124,6 +126,24 @@ def test_the_socket_of_an_attempt_that_is_abandoned_is_closed(listening: socket.
     with asyncio.run(main()) as accepted:
         accepted.settimeout(5)
         assert accepted.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no route"), UnicodeError("no name"), RuntimeError("can't start new thread")]
+)
+def test_whatever_keeps_a_socket_from_being_opened_is_a_failed_attempt(error: Exception) -> None:
+    def resolve(_host: str, _port: int) -> Sequence[Address]:
+        raise error
+
+    connection = BrokerConnection(
+        ConnectionOptions(host="broker", port=1, client_id="device"),
+        on_connected=ignore,
+        on_message=print,
+        dialler=Dialler("broker", 1, tls=None, resolve=resolve),
+    )
+    with pytest.raises(ConnectFailedError, match=str(error)) as raised:
+        asyncio.run(connection.connect())
+    assert raised.value.problem is ConnectionProblem.UNREACHABLE
 
 
 def ignore(*, session_present: bool) -> None:
