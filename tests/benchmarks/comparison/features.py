@@ -57,7 +57,7 @@ class Features:
     tables: tuple[FeatureTable, ...]
 
     def url(self, source: str) -> str:
-        """Where a source of others' can be read."""
+        """Return the address of another tool's source."""
         base, _, path = source.partition(":")
         return f"{self.bases[base]}{path}"
 
@@ -95,10 +95,11 @@ def _faults(feature: str, column: str, cell: Cell, bases: Mapping[str, str]) -> 
 
 
 def render_features(features: Features) -> str:
-    """The tables, with what the cells say more in lists below them, as Markdown."""
+    """Return the tables as Markdown, with the notes of their cells as lists below them."""
     legend = (
-        "Each mark of others' is a link to the document or code that it rests on; ours rest on the tests and documents "
-        'listed at the end. "Unstated": that source says nothing of it, which is no proof that it is missing.'
+        "The mark of each other tool links to its source, a document or code. The marks of drupelet rest on the tests "
+        'and documents listed at the end. "Unstated": the source does not mention it, which does not prove that it is '
+        "missing."
     )
     files: dict[str, int] = {}
     parts = [legend]
@@ -109,7 +110,7 @@ def render_features(features: Features) -> str:
             lines.append(f"| {feature} | {' | '.join(marks)} |")
         parts += [f"### {table.title}", _render_behind(table), "\n".join(lines), _render_notes(table)]
     own = "\n".join(f"{number}. `{path}`" for path, number in files.items())
-    return "\n\n".join([*parts, f"### What our own marks rest on\n\n{own}"])
+    return "\n\n".join([*parts, f"### Sources of the marks of drupelet\n\n{own}"])
 
 
 def _render(cell: Cell, features: Features, files: dict[str, int]) -> str:
@@ -120,13 +121,13 @@ def _render(cell: Cell, features: Features, files: dict[str, int]) -> str:
 
 
 def _render_behind(table: FeatureTable) -> str:
-    """What others have and the product has not, said first."""
+    """List the features that others have and the product lacks."""
     behind = [
         feature
         for feature, cells in table.rows.items()
         if cells[PRODUCT].mark == "no" and any(cell.mark == "yes" for cell in cells.values())
     ]
-    return f"Others do, and {PRODUCT} does not: {'; '.join(behind)}."
+    return f"Other tools have, and {PRODUCT} lacks: {'; '.join(behind)}."
 
 
 def _render_notes(table: FeatureTable) -> str:

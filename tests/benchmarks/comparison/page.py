@@ -1,4 +1,4 @@
-"""The page that says how the product stands beside others: results, others' numbers, features."""
+"""Renders the comparison page: measured results, published numbers, features."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ PAGE = ROOT / "shared/docs/comparison.md"
 _PUBLISHED = Path(__file__).with_name("published.toml")
 # By the name of the stage, which is that of its result too.
 _SECTIONS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
-    "compiler": ("The compiler beside other tools", render_compiler),
-    "agent": ("The agent beside other servers", render_agent),
+    "compiler": ("The compiler compared with other tools", render_compiler),
+    "agent": ("The agent compared with other servers", render_agent),
     "engines": ("Engines: time on a workstation", render_engine_times),
     "instructions": ("Engines: instructions on the Pi's processor", render_instructions),
 }
 _INTRODUCTION = Path(__file__).with_name("introduction.md")
-_NOT_YET = "Not measured on a quiet machine yet: `make bench` does."
+_NOT_YET = "Not measured yet on an idle machine: run `make bench`."
 
 
 def render_page(results: Path = RESULTS) -> str:
-    """The whole page from the results that are there."""
+    """Return the whole page, from the results that exist."""
     parts = [_INTRODUCTION.read_text(encoding="utf-8").strip()]
     for name, (title, render) in _SECTIONS.items():
         path = results / f"{name}.json"
         body = render(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else _NOT_YET
         parts.append(f"## {title}\n\n{body}")
-    parts.append(f"## Times on a Raspberry Pi 4 that others published\n\n{_render_published()}")
+    parts.append(f"## Published times on a Raspberry Pi 4\n\n{_render_published()}")
     parts.append(f"## Features\n\n{render_features(read_features())}")
     return "\n\n".join(parts) + "\n"
 
@@ -54,7 +54,7 @@ def _render_published() -> str:
     ]
     settings = "\n".join(f"- {source['name']}: {source['setting']}." for source in sources.values())
     closing = (
-        "Not measured by us, and not with these weights. Of ONNX Runtime on this board no number was found that says "
-        "how it was measured."
+        "These were not measured here and not with these weights. No published number of ONNX Runtime on this board "
+        "states how it was measured."
     )
     return "\n\n".join(["\n".join(lines), settings, closing])

@@ -57,8 +57,8 @@ def test_others_cells_rest_on_their_own_documents() -> None:
 
 
 def test_what_others_have_and_the_product_has_not_is_said_first(tmp_path: Path) -> None:
-    assert "Others do, and drupelet does not: flies." in read(tmp_path)
-    behind = [line for line in render_features(FEATURES).splitlines() if line.startswith("Others do")]
+    assert "Other tools have, and drupelet lacks: flies." in read(tmp_path)
+    behind = [line for line in render_features(FEATURES).splitlines() if line.startswith("Other tools have, and")]
     assert len(behind) == len(FEATURES.tables)
     assert not any(line.endswith(": .") for line in behind)
 

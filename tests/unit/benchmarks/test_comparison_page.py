@@ -123,7 +123,7 @@ def test_every_result_says_what_it_was_measured_on() -> None:
 
 
 def test_a_stage_without_a_result_is_said_to_be_unmeasured(tmp_path: Path) -> None:
-    assert render(tmp_path).count("Not measured on a quiet machine yet") == 4
+    assert render(tmp_path).count("Not measured yet on an idle machine") == 4
 
 
 def test_one_and_two_threads_stand_side_by_side_with_the_spread_of_the_rounds(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_the_agent_stands_beside_its_peers_with_the_aims_it_missed(tmp_path: Pat
 
 def test_others_times_stand_apart_with_their_source() -> None:
     text = render_page()
-    _, _, rest = text.partition("## Times on a Raspberry Pi 4 that others published")
+    _, _, rest = text.partition("## Published times on a Raspberry Pi 4")
     published, _, _ = rest.partition("## Features")
     rows = [line for line in published.splitlines() if line.endswith(" ms |")]
     assert rows
