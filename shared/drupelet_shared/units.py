@@ -26,7 +26,7 @@ def parse_bytes(value: str | int) -> int:
     """Bytes in "512MB", "1.5 GiB" or a plain number; KB, MB and GB are powers of 1000, KiB, MiB and GiB of 1024.
 
     Raises:
-        InvalidValueError: It is not a size.
+        InvalidValueError: The text is not a size.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return value

@@ -24,7 +24,7 @@ DIALECT: dict[str, str] = {
     r"\blessons\b": "training data",
     r"\bdead taps\b": "zero weights, padding",
     r"\bthe request in work\b": "the request being processed",
-    r"Error: (?:It is|It does|It has|It cannot|None does|They are|They do|There is)(?: not| none)?\.$": "a whole clause that states the condition",
+    r"Error: (?:It|None|They|There) (?:is|does|has|are|do)(?: not| none)?\.$": "a whole clause",
 }
 _PATTERN = re.compile("|".join(f"(?:{expression})" for expression in DIALECT), re.IGNORECASE | re.MULTILINE)
 # Recorded as it was said at the time, or the text of others.

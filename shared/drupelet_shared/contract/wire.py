@@ -41,7 +41,7 @@ def sniff_content_type(payload: bytes | memoryview) -> str:
     """Return the content type of a payload that names none, as MQTT 3.1.1 cannot; binary tensors are never guessed.
 
     Raises:
-        ContentTypeError: It is not a PNG, a JPEG or a JSON object.
+        ContentTypeError: The payload is not a PNG, a JPEG or a JSON object.
     """
     head = bytes(payload[:_SNIFFED_BYTES])
     if head.startswith(_PNG_MAGIC):

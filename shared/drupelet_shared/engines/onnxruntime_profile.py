@@ -42,7 +42,7 @@ def read_operators(file: Path, *, runs: int) -> tuple[OperatorTime, ...]:
         runs: How many inferences at the end of it count; those before were to warm up.
 
     Raises:
-        EngineError: It is something else, or has fewer inferences.
+        EngineError: The file is not a profile of ONNX Runtime, or has fewer inferences.
     """
     kept: deque[list[Event]] = deque(maxlen=runs)
     pending: list[Event] = []
@@ -65,7 +65,7 @@ def count_operators(file: Path) -> int:
     """Return how many operators ran in all inferences of a profile.
 
     Raises:
-        EngineError: It is something else.
+        EngineError: The file is not a profile of ONNX Runtime.
     """
     return sum(event.get("cat") == "Node" for event in _read_events(file))
 

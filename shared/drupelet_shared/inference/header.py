@@ -98,7 +98,7 @@ def parse_name(entry: Mapping[str, Any], *, kind: Kind) -> str:
     """Return the name of a tensor.
 
     Raises:
-        InputNameError: It is missing, empty, too long or not text.
+        InputNameError: The name is missing, empty, too long or not text.
     """
     name = entry.get("name")
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH:
@@ -110,7 +110,7 @@ def parse_parameters(value: object, *, what: str) -> dict[str, Parameter]:
     """Return an optional object of parameters, whose values are text, numbers or booleans.
 
     Raises:
-        RequestError: It is something else.
+        RequestError: The value is not an object of such parameters.
     """
     if value is None:
         return {}

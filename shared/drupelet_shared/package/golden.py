@@ -63,7 +63,7 @@ def load_golden(path: Path) -> GoldenVectors:
     """Read a golden file.
 
     Raises:
-        PackageError: It is not an NPZ of golden vectors.
+        PackageError: The file is not an NPZ of golden vectors.
     """
     try:
         # Opened here, because NumPy does not close a file that it cannot read.

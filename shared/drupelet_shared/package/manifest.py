@@ -292,7 +292,7 @@ class Manifest(_Model):
         """Return the variant of that id.
 
         Raises:
-            ManifestError: There is none.
+            ManifestError: The package has no variant with this id.
         """
         for variant in self.variants:
             if variant.id == variant_id:

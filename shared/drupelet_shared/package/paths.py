@@ -19,7 +19,7 @@ def check_path(path: str) -> str:
     """Return `path` if it is well formed: `/`-separated segments of ASCII letters, digits and `._+-`.
 
     Raises:
-        UnsafePathError: It has another form; such paths are absolute, climb out, name a drive or hide something.
+        UnsafePathError: The path has another form: it is absolute, leaves the folder, names a drive or is hidden.
     """
     if len(path) > MAX_PATH_LENGTH:
         raise UnsafePathError(f"path {path[:40]!r}... has {len(path)} characters: the limit is {MAX_PATH_LENGTH}")
