@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from drupelet_agent.messaging.reply_publisher import ReplyPublisher
 from drupelet_agent.messaging.requests import RequestHandler
-from drupelet_agent.mqtt import packets
+from drupelet_agent.mqtt import decoding, packets
 from drupelet_agent.mqtt.encoding import write_text
 from drupelet_agent.mqtt.errors import EncodingError, ProtocolError
 from drupelet_agent.mqtt.framing import Framer
@@ -37,7 +37,7 @@ def check_request(data: bytes) -> bool:
     try:
         for first, body in Framer(max_packet_bytes=_LIMIT_BYTES).feed(data):
             if first >> 4 == packets.PUBLISH:
-                taken |= _answer(packets.decode_publish(first, body))
+                taken |= _answer(decoding.decode_publish(first, body))
     except ProtocolError:
         return False
     return taken

@@ -17,11 +17,16 @@ _LONGEST_S = 30.0
 _LONGEST_REFUSED_S = 300.0
 # Whoever was taken over and comes back at once takes over in its turn, for ever.
 _FIRST_TAKEN_OVER_S = 60.0
+# To ask a broker that is away costs one packet, and it should be found soon after it is back. So these attempts are not
+# spaced further, and lengthen no later wait.
+_LONGEST_UNREACHABLE_S = 5.0
+_MOST_UNREACHABLE = 2
 # A connection that lasted this long takes back one step of the backoff.
 _STEP_S = 5.0
 LASTED_S = 30.0
 
 _CEILINGS: Mapping[ConnectionProblem, tuple[float, float]] = {
+    ConnectionProblem.UNREACHABLE: (_FIRST_CEILING_S, _LONGEST_UNREACHABLE_S),
     ConnectionProblem.ACCOUNT_REFUSED: (_FIRST_CEILING_S, _LONGEST_REFUSED_S),
     ConnectionProblem.PROTOCOL_VERSION: (_FIRST_CEILING_S, _LONGEST_REFUSED_S),
     ConnectionProblem.REFUSED: (_FIRST_CEILING_S, _LONGEST_REFUSED_S),
@@ -53,7 +58,8 @@ class Backoff:
         """Count a failure, and return the longest wait after it in seconds."""
         first_s, longest_s = _CEILINGS.get(problem, (_FIRST_CEILING_S, _LONGEST_S))
         ceiling_s: float = min(longest_s, first_s * _GROWTH ** min(self.failures, 16))
-        self.failures += 1
+        if problem is not ConnectionProblem.UNREACHABLE or self.failures < _MOST_UNREACHABLE:
+            self.failures += 1
         return ceiling_s
 
     def next_s(self, problem: ConnectionProblem) -> float:

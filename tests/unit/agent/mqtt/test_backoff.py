@@ -17,7 +17,7 @@ def ceilings(backoff: Backoff, problem: Problem, count: int) -> list[float]:
 @pytest.mark.parametrize(
     ("problem", "expected_s"),
     [
-        (Problem.UNREACHABLE, [0.5, 1.5, 4.5, 13.5, 30, 30]),
+        (Problem.UNREACHABLE, [0.5, 1.5, 4.5, 4.5, 4.5, 4.5]),
         (Problem.CLOSED, [0.5, 1.5, 4.5, 13.5, 30, 30]),
         (Problem.UNSUPPORTED, [0.5, 1.5, 4.5, 13.5, 30, 30]),
         (Problem.ACCOUNT_REFUSED, [0.5, 1.5, 4.5, 13.5, 40.5, 121.5, 300, 300]),
@@ -59,6 +59,13 @@ def test_a_connection_that_lasted_resets_ten_thousand_failures() -> None:
     assert ceilings(backoff, Problem.CLOSED, 10_000)[-1] == 30
     backoff.connection_ended(LASTED_S)
     assert backoff.ceiling_s(Problem.CLOSED) == 0.5
+
+
+def test_a_broker_that_was_away_for_long_lengthens_no_later_wait() -> None:
+    backoff = Backoff()
+    ceilings(backoff, Problem.UNREACHABLE, 100)
+    assert ceilings(backoff, Problem.CLOSED, 2) == [4.5, 13.5]
+    assert backoff.ceiling_s(Problem.UNREACHABLE) == 5
 
 
 def test_a_broker_that_disconnects_at_once_sees_few_connections_in_twenty_seconds() -> None:
