@@ -72,6 +72,12 @@ class ConstraintError(DrupeletError):
     code = "constraint_not_met"
 
     def __init__(self, message: str, *, frontier: tuple[Candidate, ...] = ()) -> None:
+        """Make the error.
+
+        Args:
+            message: How close the best candidate came.
+            frontier: The candidates that the search judged.
+        """
         super().__init__(message)
         self.frontier = frontier
 
@@ -92,29 +98,35 @@ class RemoteError(DrupeletError):
     code = "remote_error"
 
     def __init__(self, message: str, *, device_code: str | None = None) -> None:
+        """Make the error.
+
+        Args:
+            message: What failed.
+            device_code: The code of the device's own error; None if the device did not answer with one.
+        """
         super().__init__(message)
         self.device_code = device_code
 
 
 class BrokerError(RemoteError):
-    """The broker cannot be reached or refuses the connection."""
+    """The broker cannot be reached, or refuses a connection or a message."""
 
     code = "broker_unreachable"
 
 
 class ReplyTimeoutError(RemoteError):
-    """No answer came in time."""
+    """No answer arrived in time."""
 
     code = "reply_timeout"
 
 
 class DeviceRestartedError(RemoteError):
-    """The agent was started again while it had an order in work."""
+    """The agent was restarted while it carried out a command."""
 
     code = "device_restarted"
 
 
 class DeviceOfflineError(RemoteError):
-    """The device is not connected to the broker, or there is none of that name."""
+    """The device is offline, or no device of that name has announced itself."""
 
     code = "device_offline"

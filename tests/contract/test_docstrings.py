@@ -12,7 +12,23 @@ from support.source.tree import REPOSITORY, package_modules
 # Folders that are not done yet; empty in a release.
 UNDONE: tuple[str, ...] = (
     "agent/drupelet_agent/",
-    "host/drupelet_host/",
+    "host/drupelet_host/compiler/",
+    "host/drupelet_host/data/",
+    "host/drupelet_host/evaluation/",
+    "host/drupelet_host/export/",
+    "host/drupelet_host/latency/",
+    "host/drupelet_host/local_runtime/",
+    "host/drupelet_host/ncnn_files/",
+    "host/drupelet_host/onnx_files/",
+    "host/drupelet_host/packaging/",
+    "host/drupelet_host/progress/",
+    "host/drupelet_host/pruning/",
+    "host/drupelet_host/quantization/",
+    "host/drupelet_host/recipe/",
+    "host/drupelet_host/report/",
+    "host/drupelet_host/selection/",
+    "host/drupelet_host/torch_models/",
+    "host/drupelet_host/training/",
 )
 
 

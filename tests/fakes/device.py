@@ -18,6 +18,7 @@ from drupelet_shared.contract.messages import DeviceStatus, ModelState
 from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.contract.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY, OK_CODE
 from drupelet_shared.inference import Encoded, InferenceReply, InferenceRequest, decode_request, encode_reply
+from drupelet_shared.transport import acknowledge_now, set_no_delay
 from support.broker.brokers import Broker
 
 NAME = "pi-fake"
@@ -90,6 +91,9 @@ def fake_device(broker: Broker, behaviour: Behaviour = double) -> Iterator[FakeD
             timer.start()
 
     filters = [(topic, SubscribeOptions(qos=1)) for topic in device.topics.infer_filters]
+    # As the agent does with its socket.
+    client.on_socket_open = lambda _client, _userdata, opened: set_no_delay(opened)
+    client.on_publish = lambda *_: acknowledge_now(client.socket())
     client.on_connect = lambda *_: client.subscribe(filters)
     client.on_subscribe = lambda *_: subscribed.set()
     client.on_message = receive

@@ -19,6 +19,7 @@ class FakeSource:
         self.fleet = Fleet(FleetTopics())
         self.now_s = 1000.0
         self.is_connected = True
+        self.notice: str | None = None
         self.take(messages)
 
     def take(self, messages: Iterable[Announced]) -> None:

@@ -92,7 +92,7 @@ def main() -> NoReturn:
         code = EXIT_INTERRUPTED
     except OutputError as error:
         discard_standard_output()
-        # Whoever closes a pipe, as `head` does, has read enough.
+        # A reader that closes the pipe, as `head` does, has read enough.
         if not isinstance(error.__cause__, BrokenPipeError):
             print_error(error)
         code = EXIT_FAILED

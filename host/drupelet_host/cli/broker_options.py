@@ -57,6 +57,9 @@ def broker_address(
         cert_file: The value of --cert-file.
         key_file: The value of --key-file.
 
+    Returns:
+        The broker's address with account and TLS.
+
     Raises:
         click.UsageError: The URL is malformed, or the options contradict each other.
     """

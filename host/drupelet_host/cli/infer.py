@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from drupelet_host.client.inference.base import InferenceClient
     from drupelet_shared.contract.messages import ModelState
 
+# One delayed acknowledgement takes 40 ms; of a longer answer it is a small part.
+_DELAYED_MS = (38.0, 200.0)
+
 
 @click.command(cls=GroupedCommand)
 @click.argument("model")
@@ -83,6 +86,17 @@ def infer(
     else:
         print_reply(reply, top=top)
         click.echo(f"{pool or device} answered in {elapsed_ms:.1f} ms", err=True)
+        _advise_on_delay(address, prefix=prefix, elapsed_ms=elapsed_ms)
+
+
+def _advise_on_delay(broker: BrokerAddress, *, prefix: str, elapsed_ms: float) -> None:
+    """Print what to change if an answer may have been delayed by a broker that holds small messages back."""
+    if not _DELAYED_MS[0] <= elapsed_ms <= _DELAYED_MS[1]:
+        return
+    from drupelet_host.client.connection.link import DELAY_ADVICE, delays_small_messages  # noqa: PLC0415 - as above
+
+    if delays_small_messages(broker, prefix=prefix):
+        click.echo(f"note: {DELAY_ADVICE}", err=True)
 
 
 @contextmanager

@@ -37,6 +37,9 @@ def read_body(file: Path, *, input_name: str | None, describe: Callable[[], Mode
         input_name: The input that an .npy file is for.
         describe: Returns the model's inputs; called only for an .npy file without `input_name`.
 
+    Returns:
+        The request body with its content type.
+
     Raises:
         DataError: The file cannot be read, or the input that an .npy file is for is ambiguous.
         ContentTypeError: The file has none of these formats.

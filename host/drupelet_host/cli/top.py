@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,11 +90,15 @@ def top(
         if once:
             _wait_for_telemetry(feed, wait_s=wait)
             _print_once(_select(feed, order, text), as_json=as_json)
+            if not as_json and (notice := feed.check_broker()) is not None:
+                click.echo(f"note: {notice}", err=True)
         elif as_json:
             _print_lines(feed, order, text, interval_s=interval)
         else:
             from drupelet_host.top.app import TopApp  # noqa: PLC0415 - only the live view needs Textual
 
+            # Beside the view, which need not wait for it.
+            threading.Thread(target=feed.check_broker, daemon=True).start()
             TopApp(feed, broker=str(address), order=order, text=text, interval_s=interval).run()
 
 

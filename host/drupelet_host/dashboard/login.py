@@ -48,6 +48,9 @@ def add_login(body: bytes, *, username: str | None, password: str | None) -> byt
         username: The account's name; None adds no account.
         password: The account's password; None adds none.
 
+    Returns:
+        The packet with its fixed header.
+
     Raises:
         InvalidValueError: The packet has an account or a will already, or is not of MQTT 3.1.1 or 5.
     """

@@ -16,13 +16,16 @@ _POLL_S = 0.05
 def find_devices(
     broker: BrokerAddress, *, prefix: str, connect_timeout_s: float, include_offline: bool
 ) -> tuple[str, ...]:
-    """Return the sorted names of the devices on a broker.
+    """Find the devices on a broker.
 
     Args:
         broker: The broker's address.
         prefix: The first levels of the topics.
         connect_timeout_s: The limit for connecting to the broker.
         include_offline: Whether devices that have announced that they are offline are included.
+
+    Returns:
+        The sorted names.
 
     Raises:
         BrokerError: The broker cannot be reached or refuses the client.

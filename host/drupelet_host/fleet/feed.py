@@ -10,6 +10,7 @@ from typing import Self, TypeVar
 
 from drupelet_host.client.connection.address import BrokerAddress
 from drupelet_host.client.connection.connection import Connection
+from drupelet_host.client.connection.link import DELAY_ADVICE, delays_small_messages
 from drupelet_host.client.connection.transport import ReceivedMessage, TransportFactory
 from drupelet_host.fleet.state import Fleet
 from drupelet_shared.contract.topics import DEFAULT_PREFIX, Announcement, FleetTopics
@@ -39,6 +40,9 @@ class FleetFeed:
             on_change: Receives each announcement that changed the fleet, on the network thread.
             transport_factory: Makes the connection to the broker.
         """
+        self._broker = broker
+        self._prefix = prefix
+        self._notice: str | None = None
         self._topics = FleetTopics(prefix=prefix)
         self._connect_timeout_s = connect_timeout_s
         self._on_change = on_change
@@ -68,6 +72,17 @@ class FleetFeed:
     def is_connected(self) -> bool:
         """Whether the connection stands now; a broken one is made again without a call."""
         return self._transport.is_connected
+
+    @property
+    def notice(self) -> str | None:
+        """A fault of the broker that people should know of; None until one is found."""
+        return self._notice
+
+    def check_broker(self) -> str | None:
+        """Check whether the broker holds small messages back, and return the notice about it; takes up to seconds."""
+        if delays_small_messages(self._broker, prefix=self._prefix):
+            self._notice = DELAY_ADVICE
+        return self._notice
 
     def read(self, view: Callable[[Fleet, float], Result]) -> Result:
         """Return what `view` computes from the fleet and the current time of its clock, in seconds."""

@@ -164,4 +164,6 @@ class FleetScreen(Screen[None]):
             parts.append(f"{shown} of {len(overview.rows)} rows")
         if self._is_paused:
             parts.append("PAUSED")
+        if self._source.notice is not None:
+            parts.append(self._source.notice)
         return Text(" · ".join(parts), no_wrap=True, overflow="ellipsis")

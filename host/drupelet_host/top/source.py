@@ -17,5 +17,9 @@ class FleetSource(Protocol):
     def is_connected(self) -> bool:
         """Whether the connection to the broker stands now."""
 
+    @property
+    def notice(self) -> str | None:
+        """A fault of the broker that people should know of; None without one."""
+
     def read(self, view: Callable[[Fleet, float], Result]) -> Result:
         """Return what `view` computes from the fleet and the current time of its clock, in seconds."""

@@ -211,7 +211,7 @@ def test_a_command_that_is_delivered_twice_runs_once_and_is_answered_twice(site:
 
 def test_an_order_to_a_device_that_is_not_there_says_so(site: Site, embedded: Broker) -> None:
     with ControlClient(broker=BrokerAddress(embedded.host, embedded.port), connect_timeout_s=0.5) as client:
-        with pytest.raises(DeviceOfflineError, match="has not been heard of"):
+        with pytest.raises(DeviceOfflineError, match="has not announced itself"):
             client.command(site.topics.device, "list", ListRequest(), InstalledModels)
         with running_agent(site.configure(embedded)) as agent, site.listener(embedded) as heard:
             heard.wait_for(site.topics.status, state="online")

@@ -58,6 +58,9 @@ def parse_broker_url(url: str, *, password: str | None = None, tls: TlsOptions |
         password: The password of the URL's user. The URL must not hold it, because process lists show URLs.
         tls: Certificates of an `mqtts` URL.
 
+    Returns:
+        The broker's address.
+
     Raises:
         InvalidValueError: The URL is malformed or holds a password, a password is given without a user, or certificates
             are given for a plain connection.

@@ -47,12 +47,14 @@ class Connection:
     retained messages anew; that suits a client that only observes.
     """
 
-    def __init__(self, broker: BrokerAddress, *, keeps_session: bool = True) -> None:
+    def __init__(self, broker: BrokerAddress, *, keeps_session: bool = True, acknowledges_at_once: bool = True) -> None:
         """Make a connection that is not open yet.
 
         Args:
             broker: The broker's address.
             keeps_session: Whether the broker keeps messages for the client while the connection is broken.
+            acknowledges_at_once: Whether TCP acknowledges each packet at once, which a broker with Nagle's algorithm
+                waits for before it sends the next small one.
 
         Raises:
             InvalidValueError: A certificate or key file of the address cannot be read.
@@ -68,6 +70,7 @@ class Connection:
         self._session_expiry_s = _SESSION_EXPIRY_S if keeps_session else 0
         # rumqttd loses retained messages beyond 100 that wait for acknowledgements; mosquitto sends all of them.
         self._qos = 1 if keeps_session else 0
+        self._acknowledges_at_once = acknowledges_at_once
         self._client = self._build_client()
 
     @property
@@ -207,12 +210,16 @@ class Connection:
 
     def _handle_publish(self, client: Client, _: object, mid: int, reason: ReasonCode, __: Properties | None) -> None:
         # Nagle's algorithm in the broker holds the reply back until this answer to the request is acknowledged.
-        acknowledge_now(client.socket())
+        self._acknowledge(client)
         self._confirmations.resolve(mid, describe_puback(self._client.puback_reason) if reason.is_failure else None)
 
     def _handle_message(self, client: Client, _: object, message: MQTTMessage) -> None:
-        acknowledge_now(client.socket())
+        self._acknowledge(client)
         self._on_message(read_message(message))
+
+    def _acknowledge(self, client: Client) -> None:
+        if self._acknowledges_at_once:
+            acknowledge_now(client.socket())
 
 
 def check_broker(broker: BrokerAddress, *, timeout_s: float) -> None:

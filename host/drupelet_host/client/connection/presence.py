@@ -35,19 +35,24 @@ def read_statuses(payloads: Mapping[str, bytes]) -> dict[str, DeviceStatus]:
 
 
 def explain_absence(device: str, statuses: Mapping[str, DeviceStatus], *, prefix: str) -> DeviceOfflineError | None:
-    """Return the error that says why a device does not answer; None if it is online.
+    """Explain why a device does not answer.
 
     Args:
         device: The device's name.
         statuses: All known statuses by device name.
         prefix: The first levels of the topics, for the message.
+
+    Returns:
+        The error, which names the most similar device; None if the device is online.
     """
     status = statuses.get(device)
     if status is not None and status.state == "online":
         return None
     if status is not None:
         return DeviceOfflineError(f"device {device!r} says that it is offline: start its agent or check its network")
-    return DeviceOfflineError(f"device {device!r} has not been heard of: {_describe_others(device, statuses, prefix)}")
+    return DeviceOfflineError(
+        f"device {device!r} has not announced itself: {_describe_others(device, statuses, prefix)}"
+    )
 
 
 def _describe_others(device: str, statuses: Mapping[str, DeviceStatus], prefix: str) -> str:

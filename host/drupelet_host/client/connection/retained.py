@@ -17,7 +17,11 @@ class RetainedTopics:
     """Collects the messages of topics that are subscribed to for a moment; safe to use from several threads."""
 
     def __init__(self, transport: Transport) -> None:
-        """Make a reader for a transport that hands its messages to `receive`."""
+        """Make a reader.
+
+        Args:
+            transport: The connection, whose messages are handed to `receive`.
+        """
         self._transport = transport
         self._changed = threading.Condition()
         self._readers: dict[str, int] = {}

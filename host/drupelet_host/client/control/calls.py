@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from drupelet_host.client.connection.error_reply import read_error
 from drupelet_host.errors import DeviceOfflineError, DeviceRestartedError, RemoteError, ReplyTimeoutError
-from drupelet_shared.contract.messages import DeviceStatus, ErrorReply
+from drupelet_shared.contract.messages import DeviceStatus
 from drupelet_shared.contract.wire import OK_CODE, PROGRESS_CODE
 
 # Random, so that another client of the broker cannot guess it and forge an answer.
@@ -69,7 +70,7 @@ class PendingCall:
         if isinstance(answer, RemoteError):
             raise answer
         if answer.code not in {OK_CODE, PROGRESS_CODE}:
-            raise _device_error(self.device, answer)
+            raise read_error(answer.payload, target=f"device {self.device!r}", code=answer.code)
         return answer
 
 
@@ -94,7 +95,7 @@ class PendingCalls:
             call.put(_cancellation(call.device))
 
     def wait_until_online(self, device: str, *, timeout_s: float) -> None:
-        """Wait for a device's birth message; a call that is sent before it reaches nobody.
+        """Wait for a device's birth message; a call that is sent before it is lost.
 
         Args:
             device: The device's name.
@@ -109,7 +110,7 @@ class PendingCalls:
             if self._is_cancelled:
                 raise _cancellation(device)
             if not is_online:
-                reason = "says that it is offline" if device in self._online else "has not been heard of"
+                reason = "says that it is offline" if device in self._online else "has not announced itself"
                 raise DeviceOfflineError(f"device {device!r} {reason}: waited for {timeout_s:g} s")
 
     def open(self, device: str, description: str) -> tuple[bytes, PendingCall]:
@@ -166,11 +167,3 @@ class PendingCalls:
 
 def _cancellation(device: str) -> RemoteError:
     return RemoteError(f"device {device!r}: the call was cancelled")
-
-
-def _device_error(device: str, answer: CallAnswer) -> RemoteError:
-    try:
-        text = ErrorReply.model_validate_json(answer.payload).error
-    except ValidationError:
-        text = f"no text in {len(answer.payload)} bytes"
-    return RemoteError(f"device {device!r} answered {answer.code}: {text}", device_code=answer.code)

@@ -121,6 +121,9 @@ class ControlClient:
             on_progress: Receives each progress message.
             silence_s: The time to wait for the next message of the device.
 
+        Returns:
+            The command's result.
+
         Raises:
             RemoteError: The device refused the command or failed; `device_code` holds its error code.
             DeviceRestartedError: The agent was restarted before it answered; `list` shows whether the command was done.

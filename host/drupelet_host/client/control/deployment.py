@@ -43,6 +43,9 @@ def deploy(
         watch: An entered watch of the same device.
         timeout_s: The time to wait for the broker, and then for the device.
 
+    Returns:
+        The delivery state "in_sync".
+
     Raises:
         BrokerError: The broker refuses the message, or does not accept it in time.
         RemoteError: The device failed; `device_code` holds its error code, and the device may try again.
@@ -81,6 +84,9 @@ def read_report(
         prefix: The first levels of the topics.
         connect_timeout_s: The limit for connecting to the broker.
         transport_factory: Makes the connection to the broker.
+
+    Returns:
+        The device's status, models and deliveries.
 
     Raises:
         BrokerError: The broker cannot be reached or refuses the client.

@@ -69,6 +69,9 @@ def push(
         activate: Whether the device activates it; it is staged otherwise.
         observer: Receives the progress.
 
+    Returns:
+        The release, and whether the device had it before.
+
     Raises:
         RemoteError: The device refused the package or failed; `device_code` holds its error code.
         ReplyTimeoutError: The device sent nothing, or received nothing, for too long.

@@ -124,6 +124,9 @@ class InferenceClient:
             timeout_s: The time to wait for the reply; the device drops the request after it.
             binary: Whether tensors travel as raw bytes in both directions; as JSON otherwise.
 
+        Returns:
+            The model's outputs by name.
+
         Raises:
             RemoteError: The device refused the request; `device_code` holds its error code.
             BrokerError: The broker refused the request.
@@ -146,6 +149,9 @@ class InferenceClient:
             payload: The bytes of a JPEG or PNG file.
             version: The version that must answer; the active one by default.
             timeout_s: The time to wait for the reply; the device drops the request after it.
+
+        Returns:
+            The model's outputs by name.
 
         Raises:
             RemoteError: The device refused the request; `device_code` holds its error code.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
+from drupelet_host.client.connection.error_reply import read_error
 from drupelet_host.client.connection.transport import ReceivedMessage
 from drupelet_host.errors import RemoteError
-from drupelet_shared.contract.messages import ErrorReply
 from drupelet_shared.contract.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY, JSON_TYPE, OK_CODE
 from drupelet_shared.errors import RequestError
 from drupelet_shared.inference import InferenceReply, decode_reply
@@ -18,6 +16,9 @@ def read_reply(message: ReceivedMessage, *, target: str) -> InferenceReply:
     Args:
         message: A message on the response topic.
         target: The device or pool for error messages, such as `device 'pi-7'`.
+
+    Returns:
+        The reply with its tensors.
 
     Raises:
         RemoteError: The reply carries an error, whose text and code the exception repeats, or it is malformed.
@@ -33,21 +34,6 @@ def read_reply(message: ReceivedMessage, *, target: str) -> InferenceReply:
         )
     except RequestError as error:
         raise RemoteError(f"{target}: malformed reply: {error}") from error
-
-
-def read_error(payload: bytes, *, target: str, code: str) -> RemoteError:
-    """Make the exception of an error reply.
-
-    Args:
-        payload: The error reply as JSON.
-        target: The device or pool for the message.
-        code: The error's stable code.
-    """
-    try:
-        text = ErrorReply.model_validate_json(payload).error
-    except ValidationError:
-        text = f"no text in {len(payload)} bytes"
-    return RemoteError(f"{target} answered {code}: {text}", device_code=code)
 
 
 def _header_length(user: dict[str, str]) -> int | None:

@@ -79,7 +79,7 @@ def test_the_same_birth_message_again_ends_no_call() -> None:
 
 def test_a_device_is_online_from_its_birth_message_to_its_will() -> None:
     calls = PendingCalls()
-    with pytest.raises(DeviceOfflineError, match="'pi-7' has not been heard of"):
+    with pytest.raises(DeviceOfflineError, match="'pi-7' has not announced itself"):
         calls.wait_until_online("pi-7", timeout_s=0)
     online(calls)
     calls.wait_until_online("pi-7", timeout_s=0)

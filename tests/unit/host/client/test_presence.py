@@ -28,7 +28,7 @@ def test_a_device_that_is_offline_is_named() -> None:
 
 def test_a_misspelt_name_is_answered_with_the_nearest_one() -> None:
     assert explain("pi-8", pi_7="online", camera="online") == (
-        "device 'pi-8' has not been heard of: did you mean 'pi-7'? It is online"
+        "device 'pi-8' has not announced itself: did you mean 'pi-7'? It is online"
     )
 
 

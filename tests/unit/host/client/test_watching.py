@@ -86,7 +86,7 @@ def test_a_condition_that_is_not_met_in_time_gives_none() -> None:
 def test_the_report_of_a_device_that_nobody_knows_is_an_error_with_the_nearest_name() -> None:
     broker = FakeBroker()
     announce(broker, birth("pi-7"))
-    with pytest.raises(DeviceOfflineError, match="'pi-8' has not been heard of: did you mean 'pi-7'"):
+    with pytest.raises(DeviceOfflineError, match="'pi-8' has not announced itself: did you mean 'pi-7'"):
         report(broker, "pi-8")
 
 

@@ -164,6 +164,16 @@ def test_new_numbers_are_drawn_at_the_interval_unless_it_is_paused() -> None:
     play(small_fleet(), script, interval_s=0.05)
 
 
+def test_a_fault_of_the_broker_stands_beside_the_counts() -> None:
+    async def script(pilot: Pilot[None], source: FakeSource) -> None:
+        source.notice = "the broker is slow"
+        pilot.app.screen.draw_fleet()
+        await pilot.pause()
+        assert "the broker is slow" in "\n".join(screen(pilot))
+
+    play(small_fleet(), script)
+
+
 def test_a_lost_broker_is_said() -> None:
     async def script(pilot: Pilot[None], source: FakeSource) -> None:
         source.is_connected = False
