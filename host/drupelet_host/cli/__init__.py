@@ -16,6 +16,7 @@ from drupelet_host.cli.folders import settings_file
 from drupelet_host.cli.output import print_error
 from drupelet_host.cli.streams import discard_standard_output, guard_standard_output
 from drupelet_host.errors import OutputError
+from drupelet_shared import __version__
 from drupelet_shared.errors import DrupeletError
 
 EXIT_FAILED = 1
@@ -53,7 +54,7 @@ COMMANDS = {
 
 
 @click.group(cls=LazyGroup, commands_by_name=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="drupelet", prog_name="drupelet")
+@click.version_option(__version__, prog_name="drupelet")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Compile trained networks into small signed packages and run them on a Raspberry Pi 4.
