@@ -100,6 +100,7 @@ class BrokerConnection:
         self._answer: asyncio.Future[BrokerLimits] | None = None
         self._limits: BrokerLimits | None = None
         self._lost = asyncio.Event()
+        self._disconnecting = False
         self._connected_s: float | None = None
         self._due_s = clock() + _STALL_S
 
@@ -159,6 +160,7 @@ class BrokerConnection:
         """
         self._due_s = self._clock() + RESOLVE_TIMEOUT_S + CONNECT_TIMEOUT_S + self._connack_timeout_s + _STALL_S
         self._lost.clear()
+        self._disconnecting = False
         try:
             packet = self._handshake.encode()
             opened = await self._dialler.dial()
@@ -232,6 +234,7 @@ class BrokerConnection:
         QoS 1 publications that the broker has not acknowledged by then are dropped.
         """
         if self._stream is not None:
+            self._disconnecting = True
             self._stream.write(packets.encode_disconnect())
             await self._stream.drain(timeout_s=_DISCONNECT_S)
             self._close()
@@ -311,6 +314,10 @@ class BrokerConnection:
             problem: The kind of end.
         """
         if self._stream is None:
+            return
+        if self._disconnecting:
+            # The broker closes the connection as it was asked to.
+            self._close()
             return
         reason = None
         if isinstance(why, ConnectFailedError):

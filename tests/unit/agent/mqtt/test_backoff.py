@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from drupelet_agent.mqtt.backoff import LASTED_S, Backoff
+from drupelet_agent.mqtt.backoff import Backoff
 from drupelet_agent.mqtt.status import ConnectionProblem as Problem
 
 
@@ -43,7 +43,7 @@ def test_the_wait_is_drawn_between_0_and_the_ceiling() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lasted_s", "next_s"), [(0, 30), (4.9, 30), (5, 13.5), (14, 4.5), (LASTED_S, 0.5), (1e6, 0.5)]
+    ("lasted_s", "next_s"), [(0, 30), (4.9, 30), (5, 13.5), (14, 4.5), (25, 0.5), (30, 0.5), (1e6, 0.5)]
 )
 def test_a_connection_takes_back_one_step_every_five_seconds_and_all_once_it_has_lasted(
     lasted_s: float, next_s: float
@@ -54,10 +54,12 @@ def test_a_connection_takes_back_one_step_every_five_seconds_and_all_once_it_has
     assert backoff.ceiling_s(Problem.CLOSED) == next_s
 
 
-def test_a_connection_that_lasted_resets_ten_thousand_failures() -> None:
+def test_a_connection_that_lasted_thirty_seconds_resets_ten_thousand_failures() -> None:
     backoff = Backoff()
     assert ceilings(backoff, Problem.CLOSED, 10_000)[-1] == 30
-    backoff.connection_ended(LASTED_S)
+    backoff.connection_ended(29.9)
+    assert backoff.ceiling_s(Problem.CLOSED) == 30
+    backoff.connection_ended(30)
     assert backoff.ceiling_s(Problem.CLOSED) == 0.5
 
 

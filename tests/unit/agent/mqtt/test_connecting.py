@@ -193,6 +193,20 @@ def test_a_broker_that_accepts_the_socket_and_sends_no_connack_is_given_up() -> 
     asyncio.run(main())
 
 
+def test_the_end_that_was_asked_for_is_no_problem() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.expect(DISCONNECT)
+
+    async def scenario(_: ScriptedBroker, client: MqttClient) -> None:
+        await eventually(lambda: client.connection.connected)
+        await client.connection.disconnect()
+        assert client.events == []
+        assert client.connection.status.problem is None
+
+    run_scenario(scenario, script)
+
+
 def test_a_refused_account_is_tried_again_after_minutes_in_the_end_and_reported_once() -> None:
     async def scenario(_: ScriptedBroker, client: MqttClient) -> None:
         await eventually(lambda: len(client.waits) >= 8)
