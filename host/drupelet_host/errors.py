@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from drupelet_shared.errors import DrupeletError
 
 if TYPE_CHECKING:
-    from drupelet_host.selection.frontier import Candidate
+    from drupelet_host.selection.frontier import JudgedCandidate
 
 
 class RecipeError(DrupeletError):
@@ -71,7 +71,7 @@ class ConstraintError(DrupeletError):
 
     code = "constraint_not_met"
 
-    def __init__(self, message: str, *, frontier: tuple[Candidate, ...] = ()) -> None:
+    def __init__(self, message: str, *, frontier: tuple[JudgedCandidate, ...] = ()) -> None:
         """Make the error.
 
         Args:

@@ -24,7 +24,7 @@ from drupelet_host.report.document import (
     UnprunableRow,
 )
 from drupelet_host.selection.constraints import check_constraints
-from drupelet_host.selection.frontier import Candidate
+from drupelet_host.selection.frontier import JudgedCandidate
 
 _NO_TEST = (
     "The samples that measured these models also made the choices on the way: expect a little less on new data. With "
@@ -166,7 +166,7 @@ def _candidate_rows(state: CompileState) -> tuple[CandidateRow, ...]:
     )
 
 
-def _chosen_point(candidates: Sequence[Candidate], ranking: tuple[str, ...]) -> tuple[int, str] | None:
+def _chosen_point(candidates: Sequence[JudgedCandidate], ranking: tuple[str, ...]) -> tuple[int, str] | None:
     """The last candidate that was kept is what ships; of its variants, the one that the package ranks highest."""
     kept = [candidate for candidate in candidates if candidate.kept]
     ranked = [variant for variant in ranking if kept and variant in kept[-1].measurements]

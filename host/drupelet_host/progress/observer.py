@@ -16,7 +16,7 @@ class Observer(Protocol):
         """Inside the current pass, `done` of `total` pieces of work are done; `what` is the latest."""
 
     def decided(self, message: str) -> None:
-        """Something was kept, taken back or left out; the message says why."""
+        """Something was kept, rolled back or left out; the message says why."""
 
     def pass_finished(self, name: str, *, seconds: float, metrics: Mapping[str, float]) -> None:
         """The pass is done, with what it measured."""

@@ -102,7 +102,7 @@ def _title(row: CandidateRow, metric: MetricStyle) -> str:
 
 
 def _decision(*, is_kept: bool) -> str:
-    return "kept" if is_kept else "taken back"
+    return "kept" if is_kept else "rolled back"
 
 
 def _metric_limit(report: Report, metric: MetricStyle) -> Limit | None:

@@ -13,7 +13,7 @@ _POINTS_IN_MESSAGE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class JudgedCandidate:
     """One model of a search, measured as every variant it would be shipped as.
 
     Attributes:
@@ -22,7 +22,7 @@ class Candidate:
         parameters: Counted before quantization.
         macs: Multiply-accumulates of one inference.
         kept: Whether the search went on from here.
-        reason: Why it was kept or taken back.
+        reason: Why it was kept or rolled back.
     """
 
     number: int
@@ -42,7 +42,7 @@ class Point:
     measurement: Measurement
 
 
-def best_points(candidates: Sequence[Candidate]) -> tuple[Point, ...]:
+def best_points(candidates: Sequence[JudgedCandidate]) -> tuple[Point, ...]:
     """The points that no other beats in both metric and size, smallest first."""
     points = [
         Point(candidate.number, variant, measurement)
@@ -55,7 +55,7 @@ def best_points(candidates: Sequence[Candidate]) -> tuple[Point, ...]:
     return tuple(front)
 
 
-def describe_frontier(candidates: Sequence[Candidate]) -> str:
+def describe_frontier(candidates: Sequence[JudgedCandidate]) -> str:
     """The best points in one line, for a message."""
     points = best_points(candidates)
     shown = "; ".join(_describe(point) for point in points[:_POINTS_IN_MESSAGE])

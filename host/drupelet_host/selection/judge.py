@@ -29,7 +29,7 @@ _METRIC_CONSTRAINT = "max_metric_drop"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CandidateResult:
     """What was measured of a candidate.
 
     Attributes:
@@ -73,7 +73,7 @@ class CandidateJudge:
     input_shape: tuple[int, ...]
     output_names: tuple[str, ...]
 
-    def __call__(self, model: nn.Module) -> Verdict:
+    def __call__(self, model: nn.Module) -> CandidateResult:
         """Measure.
 
         Raises:
@@ -94,7 +94,7 @@ class CandidateJudge:
             find_excess(tuple(check for check in checks if check.variant in JUDGED[engine]))
             for engine in self.originals
         ]
-        return Verdict(measured, max((found for found in excess if found is not None), default=None))
+        return CandidateResult(measured, max((found for found in excess if found is not None), default=None))
 
     def _write_onnx(self, model: nn.Module, folder: Path) -> dict[str, Path]:
         paths = {name: folder / f"{name}.onnx" for name in (FLOAT, STATIC)}
@@ -137,7 +137,7 @@ class CandidateJudge:
 
 
 def find_excess(checks: tuple[Check, ...]) -> float | None:
-    """How far the nearest variant is from the constraints on size, latency and memory; see `Verdict.excess`."""
+    """How far the nearest variant is from the constraints on size, latency and memory; see `CandidateResult.excess`."""
     missed_metric = {check.variant for check in checks if check.constraint == _METRIC_CONSTRAINT and not check.met}
     costs = [check for check in checks if check.constraint != _METRIC_CONSTRAINT]
     if not costs:

@@ -16,9 +16,9 @@ from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.torch_models.device import on_device
 from drupelet_host.training.batch_norm import reestimate_statistics
 from drupelet_host.training.step import Step, make_step
-from drupelet_host.training.training_data import Lessons, prepare_lessons
+from drupelet_host.training.training_data import TrainingData, prepare_training_data
 
-__all__ = ["Evaluate", "Lessons", "OnEpoch", "count_passes", "prepare_lessons", "recover"]
+__all__ = ["Evaluate", "OnEpoch", "TrainingData", "count_passes", "prepare_training_data", "recover"]
 
 Evaluate = Callable[[nn.Module], float]
 OnEpoch = Callable[[int, float], None]
@@ -32,16 +32,16 @@ _STEPS_AN_EPOCH = 200
 _IMAGES_RANK = 4
 
 
-def count_passes(model: nn.Module, lessons: Lessons, config: RecoveryConfig) -> int:
+def count_passes(model: nn.Module, training_data: TrainingData, config: RecoveryConfig) -> int:
     """How many epochs the model may learn for: `config.epochs`, and more as it gets cheaper than the original."""
-    macs = count_macs(model, lessons.example_input)
-    gain = math.sqrt(lessons.macs / max(1, macs))
+    macs = count_macs(model, training_data.example_input)
+    gain = math.sqrt(training_data.macs / max(1, macs))
     return round(config.epochs * min(max(1.0, gain), _MOST_PASSES))
 
 
 def recover(
     model: nn.Module,
-    lessons: Lessons,
+    training_data: TrainingData,
     evaluate: Evaluate,
     *,
     config: RecoveryConfig,
@@ -54,7 +54,7 @@ def recover(
 
     Args:
         model: The pruned model.
-        lessons: What it learns from.
+        training_data: What it learns from.
         evaluate: Gives the metric, higher is better.
         config: Learning rate, schedule, distillation.
         seed: For the order of the samples and for dropout.
@@ -68,9 +68,9 @@ def recover(
     Raises:
         ModelError: The model has no output to learn from.
     """
-    with on_device(model, lessons.device):
+    with on_device(model, training_data.device):
         best, best_state = _train(
-            model, lessons, evaluate, config=config, seed=seed, enough=enough, passes=passes, on_epoch=on_epoch
+            model, training_data, evaluate, config=config, seed=seed, enough=enough, passes=passes, on_epoch=on_epoch
         )
         model.load_state_dict(best_state)
     _lay_out(model, torch.contiguous_format)
@@ -80,7 +80,7 @@ def recover(
 
 def _train(
     model: nn.Module,
-    lessons: Lessons,
+    training_data: TrainingData,
     evaluate: Evaluate,
     *,
     config: RecoveryConfig,
@@ -90,16 +90,16 @@ def _train(
     on_epoch: OnEpoch,
 ) -> tuple[float, Mapping[str, torch.Tensor]]:
     """The best metric and the state that had it."""
-    reestimate_statistics(model, lessons.samples.inputs)
+    reestimate_statistics(model, training_data.samples.inputs)
     best, best_state = evaluate(model), copy.deepcopy(model.state_dict())
-    course = _Course.start(model, lessons, config=config, passes=passes, seed=seed)
-    generators = [lessons.device] if lessons.device.type == "cuda" else []
+    state = _TrainingState.start(model, training_data, config=config, passes=passes, seed=seed)
+    generators = [training_data.device] if training_data.device.type == "cuda" else []
     with torch.random.fork_rng(devices=generators), torch.inference_mode(mode=False), torch.enable_grad():
         torch.manual_seed(seed)
         for epoch in range(1, passes + 1):
             if best >= enough:
                 break
-            course.train_epoch()
+            state.train_epoch()
             metric = evaluate(model)
             on_epoch(epoch, metric)
             if metric > best:
@@ -108,11 +108,11 @@ def _train(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Course:
+class _TrainingState:
     """One schedule of training from its first step to its last."""
 
     model: nn.Module
-    lessons: Lessons
+    training_data: TrainingData
     batch_size: int
     step: Step
     schedule: torch.optim.lr_scheduler.LRScheduler
@@ -120,17 +120,19 @@ class _Course:
     look: np.random.Generator
 
     @classmethod
-    def start(cls, model: nn.Module, lessons: Lessons, *, config: RecoveryConfig, passes: int, seed: int) -> _Course:
-        samples = len(lessons)
+    def start(
+        cls, model: nn.Module, training_data: TrainingData, *, config: RecoveryConfig, passes: int, seed: int
+    ) -> _TrainingState:
+        samples = len(training_data)
         batch_size = config.batch_size or _choose_batch_size(samples)
         # A larger batch takes a proportionally larger step (Goyal et al., "Accurate, Large Minibatch SGD", 2017).
         learning_rate = config.learning_rate * batch_size / _SMALLEST_BATCH
-        _prefer_channels_last(model, lessons)
-        optimizer = _make_optimizer(model, learning_rate=learning_rate, device=lessons.device)
+        _prefer_channels_last(model, training_data)
+        optimizer = _make_optimizer(model, learning_rate=learning_rate, device=training_data.device)
         steps = max(1, passes * -(-samples // batch_size))
         return cls(
             model=model,
-            lessons=lessons,
+            training_data=training_data,
             batch_size=batch_size,
             step=make_step(model, optimizer, config),
             schedule=_schedule(optimizer, config, learning_rate=learning_rate, steps=steps),
@@ -140,13 +142,13 @@ class _Course:
 
     def train_epoch(self) -> None:
         self.model.train()
-        held, samples = self.lessons.samples.inputs.device, len(self.lessons)
+        held, samples = self.training_data.samples.inputs.device, len(self.training_data)
         order = torch.from_numpy(self.shuffle.permutation(samples)).to(held)
-        views = 1 if self.lessons.views is None else len(self.lessons.views)
+        views = 1 if self.training_data.views is None else len(self.training_data.views)
         which = torch.from_numpy(self.look.integers(0, views, samples)).to(held)
         for chosen, seen in zip(torch.split(order, self.batch_size), torch.split(which, self.batch_size), strict=True):
             if len(chosen) > 1:  # batch norm cannot train on one sample
-                self.step(self.lessons.take(chosen, seen))
+                self.step(self.training_data.take(chosen, seen))
             self.schedule.step()
 
 
@@ -158,9 +160,9 @@ def _make_optimizer(model: nn.Module, *, learning_rate: float, device: torch.dev
     return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=_WEIGHT_DECAY, fused=True, capturable=True)
 
 
-def _prefer_channels_last(model: nn.Module, lessons: Lessons) -> None:
+def _prefer_channels_last(model: nn.Module, training_data: TrainingData) -> None:
     """Lay out the weights as convolutions train fastest, where the model takes images and does not mind."""
-    example = lessons.example_input.to(lessons.device)
+    example = training_data.example_input.to(training_data.device)
     if example.ndim != _IMAGES_RANK:
         return
     _lay_out(model, torch.channels_last)

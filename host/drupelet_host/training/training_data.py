@@ -64,7 +64,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Lessons:
+class TrainingData:
     """What a pruned model learns from.
 
     Attributes:
@@ -103,14 +103,14 @@ class Lessons:
         return Batch(self.views.show(batch.inputs, seen), batch.labels, answers)
 
 
-def prepare_lessons(
+def prepare_training_data(
     original: nn.Module,
     train: Dataset,
     *,
     device: torch.device = CPU,
     augment: AugmentConfig | None = None,
     seed: int = 0,
-) -> Lessons:
+) -> TrainingData:
     """Run the original over the training data, once for each view, so that its answers need not be asked for again.
 
     Args:
@@ -137,7 +137,7 @@ def prepare_lessons(
         {name: values.clone() for name, values in answers.items()},
     )
     held = samples.to(device) if fits(sum(tensor.nbytes for tensor in samples.tensors), device) else samples
-    return Lessons(held, count_macs(original, inputs[:1]), device, views)
+    return TrainingData(held, count_macs(original, inputs[:1]), device, views)
 
 
 def _answer(original: nn.Module, inputs: torch.Tensor, views: Views | None) -> dict[str, torch.Tensor]:

@@ -37,7 +37,7 @@ class Narrator:
         self._say(f"{what} ({done} of {total})")
 
     def decided(self, message: str) -> None:
-        """Something was kept or taken back."""
+        """Something was kept or rolled back."""
         self._say(message)
 
     def pass_finished(self, name: str, *, seconds: float, metrics: Mapping[str, float]) -> None:

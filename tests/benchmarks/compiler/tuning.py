@@ -13,7 +13,7 @@ from drupelet_host.data.dataset import Dataset
 from drupelet_host.evaluation.scoring import evaluate_module
 from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.torch_models.device import choose_device
-from drupelet_host.training.recovery import prepare_lessons, recover
+from drupelet_host.training.recovery import prepare_training_data, recover
 
 
 def fine_tune(
@@ -23,7 +23,7 @@ def fine_tune(
     device = choose_device(setting.device)
     recover(
         model,
-        prepare_lessons(model, training, device=device),
+        prepare_training_data(model, training, device=device),
         partial(evaluate_module, dataset=selection),
         config=RecoveryConfig(distillation_weight=0.0, precision=setting.precision),
         seed=SEED,

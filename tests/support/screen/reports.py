@@ -131,7 +131,7 @@ def _candidates(number: int, *, last: int) -> tuple[CandidateRow, ...]:
     share = 0.7**number
     lost = 0.0003 * number + (0 if kept else 0.012 if number != 7 else 0.6)
     reason = (
-        "kept: metric 0.9288, at least 0.9262" if kept else "taken back: metric 0.9171 after recovery, below 0.9262"
+        "kept: metric 0.9288, at least 0.9262" if kept else "rolled back: metric 0.9171 after recovery, below 0.9262"
     )
     return tuple(
         CandidateRow(

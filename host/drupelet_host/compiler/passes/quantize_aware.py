@@ -19,7 +19,7 @@ from drupelet_host.selection.judge import CandidateJudge
 from drupelet_host.selection.variants import JUDGED
 from drupelet_host.torch_models.device import CPU, choose_device
 from drupelet_host.training.fake_quantization import fake_quantized
-from drupelet_host.training.recovery import count_passes, prepare_lessons, recover
+from drupelet_host.training.recovery import count_passes, prepare_training_data, recover
 
 
 class QuantizeAwareConfig(PassConfig):
@@ -82,14 +82,14 @@ class QuantizeAwarePass:
     def _train(self, state: CompileState, observer: Observer, *, enough: float) -> nn.Module:
         training, config = state.require_training(), self.config.recovery
         model = copy.deepcopy(training.model).requires_grad_(requires_grad=True)
-        lessons = prepare_lessons(
+        training_data = prepare_training_data(
             copy.deepcopy(training.original),
             training.train,
             device=self.device,
             augment=self.config.recovery.augment,
             seed=self.seed,
         )
-        passes = count_passes(model, lessons, config)
+        passes = count_passes(model, training_data, config)
 
         def tell(epoch: int, metric: float) -> None:
             what = f"epoch {epoch} of at most {passes}: metric with rounding {metric:.4f}"
@@ -98,7 +98,7 @@ class QuantizeAwarePass:
         with fake_quantized(model, training.train.inputs):
             recover(
                 model,
-                lessons,
+                training_data,
                 training.evaluator(state.metric, device=self.device),
                 config=config,
                 seed=self.seed,

@@ -16,7 +16,7 @@ from drupelet_host.progress.observer import Observer
 from drupelet_host.pruning.sparsity import held_sparse, measure_sparsity, ramp
 from drupelet_host.recipe.schema import Recipe, RecoveryConfig
 from drupelet_host.torch_models.device import CPU, choose_device
-from drupelet_host.training.recovery import Lessons, count_passes, prepare_lessons, recover
+from drupelet_host.training.recovery import TrainingData, count_passes, prepare_training_data, recover
 
 
 class SparsifyConfig(PassConfig):
@@ -58,7 +58,7 @@ class SparsifyPass:
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Set to zero and recover."""
         training = state.require_training()
-        lessons = prepare_lessons(
+        training_data = prepare_training_data(
             copy.deepcopy(training.original),
             training.train,
             device=self.device,
@@ -69,9 +69,9 @@ class SparsifyPass:
         model, steps = training.model, self.config.iterations
         for step in range(1, steps + 1):
             fraction = ramp(self.config.sparsity, step=step, steps=steps)
-            attempt, metric = self._attempt(model, fraction, lessons, training, state, step=step)
+            attempt, metric = self._attempt(model, fraction, training_data, training, state, step=step)
             kept = limit.allows(metric)
-            verdict = "kept" if kept else "taken back"
+            verdict = "kept" if kept else "rolled back"
             observer.decided(f"sparsity {fraction:.0%}: metric {metric:.4f}, at least {limit.lowest:.4f}: {verdict}")
             observer.progressed(f"sparsity {fraction:.0%}", done=step, total=steps)
             if not kept:
@@ -81,18 +81,25 @@ class SparsifyPass:
         return PassResult(made, {"sparsity": measure_sparsity(model)})
 
     def _attempt(
-        self, model: nn.Module, sparsity: float, lessons: Lessons, training: Training, state: CompileState, *, step: int
+        self,
+        model: nn.Module,
+        sparsity: float,
+        training_data: TrainingData,
+        training: Training,
+        state: CompileState,
+        *,
+        step: int,
     ) -> tuple[nn.Module, float]:
         attempt = copy.deepcopy(model).requires_grad_(requires_grad=True)
         with held_sparse(attempt, sparsity=sparsity):
             metric = recover(
                 attempt,
-                lessons,
+                training_data,
                 training.evaluator(state.metric, device=self.device),
                 config=self.config.recovery,
                 seed=self.seed + step,
                 enough=state.reference.metric,
-                passes=count_passes(attempt, lessons, self.config.recovery),
+                passes=count_passes(attempt, training_data, self.config.recovery),
                 on_epoch=lambda _epoch, _metric: None,
             )
         return attempt, metric

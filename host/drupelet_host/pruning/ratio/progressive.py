@@ -1,4 +1,4 @@
-"""Progressive pruning: small steps, recovery after each, and a step that cannot be recovered is taken back."""
+"""Progressive pruning: small steps, recovery after each, and a step that cannot be recovered is rolled back."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from drupelet_host.pruning.ratio.policy import layer_factors
 from drupelet_host.pruning.sensitivity import SensitivityCurve
 from drupelet_host.pruning.structure.groups import Importance, PrunableGroup, find_groups
 from drupelet_host.recipe.schema import RecoveryConfig
-from drupelet_host.selection.frontier import Candidate
+from drupelet_host.selection.frontier import JudgedCandidate
 from drupelet_host.selection.metric_limit import MetricLimit
 from drupelet_host.torch_models.device import CPU
-from drupelet_host.training.recovery import Evaluate, Lessons, count_passes, prepare_lessons, recover
+from drupelet_host.training.recovery import Evaluate, TrainingData, count_passes, prepare_training_data, recover
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class PruningResult:
     baseline: float
     channels: Mapping[str, tuple[int, int]]
     steps: tuple[PruningStep, ...]
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[JudgedCandidate, ...] = ()
     passes: int = 0
 
 
@@ -114,9 +114,9 @@ def progressive_pruning(
         pruner: How much and in how many steps.
         sensitivity: The curves of `analyze_sensitivity`.
         recovery: The fine-tuning after each step.
-        max_metric_drop: A step that stays further below the original is taken back; a fraction: 0.01 is one point.
+        max_metric_drop: A step that stays further below the original is rolled back; a fraction: 0.01 is one point.
         seed: For the order of the training samples.
-        observer: Is told how far it is and why a step was kept or taken back.
+        observer: Is told how far it is and why a step was kept or rolled back.
         device: What trains; `evaluate` is given models that are there.
 
     Raises:
@@ -130,7 +130,9 @@ def progressive_pruning(
         original=copy.deepcopy(model).eval(),
         example_input=torch.from_numpy(dataset.inputs[:1]),
         evaluate=evaluate,
-        lessons=prepare_lessons(copy.deepcopy(model), dataset, device=device, augment=recovery.augment, seed=seed),
+        training_data=prepare_training_data(
+            copy.deepcopy(model), dataset, device=device, augment=recovery.augment, seed=seed
+        ),
         samples=label_samples(model, dataset),
         pruner=pruner or StructuredPruner(),
         recovery=recovery,
@@ -155,7 +157,7 @@ class _Run:
     original: nn.Module
     example_input: torch.Tensor
     evaluate: Evaluate
-    lessons: Lessons
+    training_data: TrainingData
     samples: Dataset
     pruner: StructuredPruner
     recovery: RecoveryConfig
@@ -179,7 +181,7 @@ class _Run:
             kept = attempt.metric >= lowest
             steps.append(PruningStep(target.fraction, count_parameters(attempt.model), attempt.metric, kept))
             self._report(steps, lowest=lowest)
-            # After a step that was taken back, the next one goes half as far from the same place.
+            # After a step that was rolled back, the next one goes half as far from the same place.
             stride = target.stride if kept else target.stride / 2
             position, failed = (attempt, failed) if kept else (position, target.channels)
         both = {name: (count, position.channels[name]) for name, count in before.items()}
@@ -194,9 +196,9 @@ class _Run:
             removals,
             importance=self.pruner.importance,
             samples=self.samples,
-            device=self.lessons.device,
+            device=self.training_data.device,
         )
-        passes = count_passes(model, self.lessons, self.recovery)
+        passes = count_passes(model, self.training_data, self.recovery)
 
         def tell(epoch: int, metric: float) -> None:
             what = f"step {number + 1}, epoch {epoch} of at most {passes}: metric {metric:.4f}"
@@ -204,7 +206,7 @@ class _Run:
 
         metric = recover(
             model,
-            self.lessons,
+            self.training_data,
             self.evaluate,
             config=self.recovery,
             seed=self.seed + number,
@@ -220,4 +222,4 @@ class _Run:
         if last.kept:
             self.observer.decided(f"{what}: metric {last.metric:.4f}, at least {lowest:.4f}: kept")
         else:
-            self.observer.decided(f"{what}: metric {last.metric:.4f} after recovery, below {lowest:.4f}: taken back")
+            self.observer.decided(f"{what}: metric {last.metric:.4f} after recovery, below {lowest:.4f}: rolled back")

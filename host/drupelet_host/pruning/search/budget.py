@@ -9,7 +9,7 @@ _SECONDS_PER_MINUTE = 60
 
 
 @dataclass(slots=True)
-class Effort:
+class SearchBudget:
     """The limits of a search, and what of them is used; the clock starts with it.
 
     Attributes:
@@ -34,7 +34,7 @@ class Effort:
         return passes if self.max_passes is None else min(passes, self.max_passes - self.passes)
 
     def spent(self, *, trials: int = 0) -> str:
-        """Which limit is reached, in words; "" while there is some effort left.
+        """Which limit is reached, in words; "" while there is some budget left.
 
         Args:
             trials: How many candidates were made.

@@ -17,7 +17,7 @@ _LOSS_FLOOR = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prospects:
+class ChannelChoice:
     """What the choice is made from.
 
     Attributes:

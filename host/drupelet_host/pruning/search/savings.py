@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from drupelet_host.evaluation.cost import count_macs, count_parameters
-from drupelet_host.pruning.structure.attention_rewriting import loosen_attention
+from drupelet_host.pruning.structure.attention_rewriting import rewrite_attention
 from drupelet_host.pruning.structure.candidates import find_candidate
-from drupelet_host.pruning.structure.slices import cut_slices
+from drupelet_host.pruning.structure.slices import Unprunable, cut_slices
 from drupelet_host.pruning.structure.tracing import Trace
 
 
@@ -35,19 +35,19 @@ def channel_savings(
         channels: How many channels each group has now.
         weights: What counts as cost.
     """
-    loose = copy.deepcopy(model).eval()
-    loosen_attention(loose, example_input)
-    trace = Trace(loose, example_input)
-    parameters, macs = count_parameters(loose), count_macs(loose, example_input)
+    rewritten = copy.deepcopy(model).eval()
+    rewrite_attention(rewritten, example_input)
+    trace = Trace(rewritten, example_input)
+    parameters, macs = count_parameters(rewritten), count_macs(rewritten, example_input)
     savings = {}
     for name, count in channels.items():
         root = trace.root(name)
-        candidate = find_candidate(loose, trace, root, trace.coupling(root, range(count)))
-        removed = 0 if isinstance(candidate, str) else candidate.half
-        if removed == 0 or isinstance(candidate, str):
+        candidate = find_candidate(rewritten, trace, root, trace.coupling(root, range(count)))
+        if isinstance(candidate, Unprunable) or candidate.half == 0:
             continue
-        trial = copy.deepcopy(loose)
-        cut_slices(trial, trace.coupling(root, candidate.choose(loose, removed, importance="l2")).slices)
+        removed = candidate.half
+        trial = copy.deepcopy(rewritten)
+        cut_slices(trial, trace.coupling(root, candidate.choose(rewritten, removed, importance="l2")).slices)
         saved_parameters = 1 - count_parameters(trial) / parameters
         saved_macs = 1 - count_macs(trial, example_input) / macs
         savings[name] = (weights.parameters * saved_parameters + weights.macs * saved_macs) / removed

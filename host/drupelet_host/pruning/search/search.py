@@ -16,19 +16,19 @@ from drupelet_host.progress.observer import Observer
 from drupelet_host.pruning.importance import label_samples, prune_least_important
 from drupelet_host.pruning.ratio.policy import layer_factors
 from drupelet_host.pruning.ratio.progressive import PruningResult
-from drupelet_host.pruning.search.budget import Effort
-from drupelet_host.pruning.search.choice import Prospects
+from drupelet_host.pruning.search.budget import SearchBudget
+from drupelet_host.pruning.search.choice import ChannelChoice
 from drupelet_host.pruning.search.settings import SearchSettings
 from drupelet_host.pruning.search.steps import plan_step
 from drupelet_host.pruning.sensitivity import SensitivityCurve, analyze_sensitivity
 from drupelet_host.pruning.structure.groups import PrunableGroup, find_groups
-from drupelet_host.pruning.structure.padding_trim import trim_dead_taps
+from drupelet_host.pruning.structure.padding_trim import trim_padding
 from drupelet_host.pruning.structure.widths import next_width
 from drupelet_host.recipe.schema import RecoveryConfig
-from drupelet_host.selection.frontier import Candidate
-from drupelet_host.selection.judge import Verdict
+from drupelet_host.selection.frontier import JudgedCandidate
+from drupelet_host.selection.judge import CandidateResult
 from drupelet_host.selection.metric_limit import MetricLimit
-from drupelet_host.training.recovery import Evaluate, Lessons, count_passes, prepare_lessons, recover
+from drupelet_host.training.recovery import Evaluate, TrainingData, count_passes, prepare_training_data, recover
 
 __all__ = ["SearchSettings", "search_pruning"]
 
@@ -55,7 +55,7 @@ def search_pruning(
     model: nn.Module,
     train: Dataset,
     evaluate: Evaluate,
-    judge: Callable[[nn.Module], Verdict],
+    judge: Callable[[nn.Module], CandidateResult],
     *,
     baseline: float,
     curves: Mapping[str, SensitivityCurve],
@@ -67,8 +67,8 @@ def search_pruning(
     It starts from a copy without the kernel taps that see only padding, which computes the same. A step removes the
     channels that save most for the loss the curves predict, is fine-tuned, exported, quantized and measured; one that
     misses by little is fine-tuned once more. It stays if the quantized model keeps the metric in every engine; else it
-    is taken back and half of it is tried. The same seed gives the same weights on the same machine, unless a latency is
-    constrained or `max_minutes` ends the search: times are never the same twice.
+    is rolled back and half of it is tried. The same seed gives the same weights on the same machine, unless a latency
+    is constrained or `max_minutes` ends the search: times are never the same twice.
 
     Args:
         model: The original; it is left as it is.
@@ -78,7 +78,7 @@ def search_pruning(
         baseline: The original's metric in the engine.
         curves: Sensitivity by group.
         settings: Limits and means.
-        observer: Is told why each step was kept or taken back.
+        observer: Is told why each step was kept or rolled back.
 
     Raises:
         ExportError: A candidate cannot be exported or quantized.
@@ -87,7 +87,7 @@ def search_pruning(
     search = _Search(
         original=copy.deepcopy(model).eval(),
         train=train,
-        lessons=prepare_lessons(
+        training_data=prepare_training_data(
             copy.deepcopy(model),
             train,
             device=settings.device,
@@ -100,7 +100,7 @@ def search_pruning(
         baseline=baseline,
         settings=settings,
         observer=observer,
-        effort=Effort(settings.max_trials, settings.max_passes, settings.max_minutes),
+        budget=SearchBudget(settings.max_trials, settings.max_passes, settings.max_minutes),
     )
     return search.run(curves)
 
@@ -111,11 +111,11 @@ class _Position:
 
     model: nn.Module
     channels: Mapping[str, int]
-    verdict: Verdict
+    result: CandidateResult
 
 
 @dataclass(frozen=True, slots=True)
-class _Course:
+class _SearchState:
     """How the next step is chosen.
 
     Attributes:
@@ -137,20 +137,20 @@ class _Course:
 class _Search:
     original: nn.Module
     train: Dataset
-    lessons: Lessons
+    training_data: TrainingData
     samples: Dataset
     evaluate: Evaluate
-    judge: Callable[[nn.Module], Verdict]
+    judge: Callable[[nn.Module], CandidateResult]
     baseline: float
     settings: SearchSettings
     observer: Observer
-    effort: Effort
+    budget: SearchBudget
 
     @property
     def example_input(self) -> torch.Tensor:
         return torch.from_numpy(self.train.inputs[:1])
 
-    def _enough(self, verdict: Verdict) -> float:
+    def _enough(self, result: CandidateResult) -> float:
         """The metric at which recovery ends early.
 
         Where nothing but the metric is constrained it goes on beyond the original, by as much as may be lost: what a
@@ -159,95 +159,95 @@ class _Search:
         drop = self.settings.max_metric_drop
         if drop < 0:
             return self._lowest(drop - _RESERVE)
-        return self._lowest(-drop) if verdict.excess is None else self.baseline
+        return self._lowest(-drop) if result.excess is None else self.baseline
 
     def run(self, curves: Mapping[str, SensitivityCurve]) -> PruningResult:
         groups = {group.name: group for group in find_groups(self.original, self.example_input)}
         before = {name: group.channels for name, group in groups.items()}
-        start = self._without_dead_taps()
+        start = self._without_padding_taps()
         position = _Position(start, before, self.judge(start))
-        judged = self._choose_variants(position.verdict, drop=self.settings.max_metric_drop)
-        course = self._first_course(position, curves)
+        judged = self._choose_variants(position.result, drop=self.settings.max_metric_drop)
+        state = self._first_state(position, curves)
         candidates = [
             self._candidate(0, position, kept=True, reason=f"unpruned; steps are judged as {' and '.join(judged)}")
         ]
         self._tell(candidates[-1], judged)
-        while position.verdict.excess != 0 and not self.effort.spent(trials=len(candidates) - 1):
-            channels = self._next_channels(position, course, groups)
+        while position.result.excess != 0 and not self.budget.spent(trials=len(candidates) - 1):
+            channels = self._next_channels(position, state, groups)
             if channels is None:
-                if not self._may_relax(position, course, groups):
+                if not self._may_relax(position, state, groups):
                     break
-                course = replace(course, drop=2 * course.drop, stride=_FIRST_STRIDE, blocked=frozenset())
-                self.observer.decided(f"no max_metric_drop was stated: going on with a limit of {course.drop:.4g}")
+                state = replace(state, drop=2 * state.drop, stride=_FIRST_STRIDE, blocked=frozenset())
+                self.observer.decided(f"no max_metric_drop was stated: going on with a limit of {state.drop:.4g}")
                 continue
             attempt = self._attempt(position, channels, number=len(candidates))
-            if not self.effort.spent() and self._misses_narrowly(attempt.verdict.metric(judged), course):
+            if not self.budget.spent() and self._misses_narrowly(attempt.result.metric(judged), state):
                 attempt = self._attempt_again(attempt, number=len(candidates))
-            kept, reason = self._decide(attempt.verdict.metric(judged), course)
+            kept, reason = self._decide(attempt.result.metric(judged), state)
             candidates.append(self._candidate(len(candidates), attempt, kept=kept, reason=reason))
             self._tell(candidates[-1], judged)
-            course = self._renewed(course, attempt) if kept else self._narrowed(course, position, attempt, groups)
+            state = self._renewed(state, attempt) if kept else self._narrowed(state, position, attempt, groups)
             position = attempt if kept else position
         self._say_why_it_ended(position, trials=len(candidates) - 1)
         return PruningResult(
             model=position.model,
-            metric=position.verdict.metric(judged),
+            metric=position.result.metric(judged),
             baseline=self.baseline,
             channels={name: (count, position.channels[name]) for name, count in before.items()},
             steps=(),
             candidates=tuple(candidates),
-            passes=self.effort.passes,
+            passes=self.budget.passes,
         )
 
-    def _first_course(self, position: _Position, curves: Mapping[str, SensitivityCurve]) -> _Course:
+    def _first_state(self, position: _Position, curves: Mapping[str, SensitivityCurve]) -> _SearchState:
         drop = self.settings.max_metric_drop
-        if position.verdict.excess is None:
+        if position.result.excess is None:
             drop = drop * _SPENT_SHARE if drop >= 0 else drop - _RESERVE
             self.observer.decided(f"nothing but the metric is constrained: spending {drop:.4g} of what may be lost")
-        return _Course(_FIRST_STRIDE, drop, frozenset(), curves, self._cost(self.original))
+        return _SearchState(_FIRST_STRIDE, drop, frozenset(), curves, self._cost(self.original))
 
-    def _choose_variants(self, verdict: Verdict, *, drop: float) -> tuple[str, ...]:
+    def _choose_variants(self, result: CandidateResult, *, drop: float) -> tuple[str, ...]:
         lowest = self._lowest(drop)
         return tuple(
-            next((name for name in names if verdict.measurements[name].metric >= lowest), names[-1])
+            next((name for name in names if result.measurements[name].metric >= lowest), names[-1])
             for names in self.settings.variants
         )
 
     def _lowest(self, drop: float) -> float:
         return MetricLimit(self.baseline, drop).lowest
 
-    def _without_dead_taps(self) -> nn.Module:
+    def _without_padding_taps(self) -> nn.Module:
         model = copy.deepcopy(self.original)
-        removed = trim_dead_taps(model, self.example_input)
+        removed = trim_padding(model, self.example_input)
         if removed:
             self.observer.decided(f"cut {removed} weights of kernels that see only padding: the outputs stay the same")
         return model
 
     def _next_channels(
-        self, position: _Position, course: _Course, groups: Mapping[str, PrunableGroup]
+        self, position: _Position, state: _SearchState, groups: Mapping[str, PrunableGroup]
     ) -> dict[str, int] | None:
-        if course.stride < (_SMALLEST_FREE_STRIDE if position.verdict.excess is None else _SMALLEST_STRIDE):
+        if state.stride < (_SMALLEST_FREE_STRIDE if position.result.excess is None else _SMALLEST_STRIDE):
             return None
-        excess = position.verdict.excess
+        excess = position.result.excess
         chosen = plan_step(
             position.model,
             self.example_input,
             position.channels,
-            goal=course.stride if excess is None else min(course.stride, excess * _OVERSHOOT),
-            prospects=Prospects(
+            goal=state.stride if excess is None else min(state.stride, excess * _OVERSHOOT),
+            choice=ChannelChoice(
                 savings={},
-                curves=course.curves,
+                curves=state.curves,
                 factors=layer_factors(list(groups.values()), self.settings.layers),
                 multiple=self.settings.channel_multiple,
                 groups=groups,
             ),
             weights=self.settings.weights,
-            blocked=course.blocked,
+            blocked=state.blocked,
         )
         return None if chosen == position.channels else chosen
 
-    def _may_relax(self, position: _Position, course: _Course, groups: Mapping[str, PrunableGroup]) -> bool:
-        if self.settings.drop_is_stated or position.verdict.excess is None or course.drop >= self.baseline:
+    def _may_relax(self, position: _Position, state: _SearchState, groups: Mapping[str, PrunableGroup]) -> bool:
+        if self.settings.drop_is_stated or position.result.excess is None or state.drop >= self.baseline:
             return False
         # With nothing left to remove, no limit helps.
         return any(self._next_width(count, groups[name]) < count for name, count in position.channels.items())
@@ -266,7 +266,7 @@ class _Search:
             samples=self.samples,
             device=self.settings.device,
         )
-        enough = self._enough(position.verdict)
+        enough = self._enough(position.result)
         return self._recovered(model, channels, number=number, recovery=self.settings.recovery, enough=enough)
 
     def _attempt_again(self, attempt: _Position, *, number: int) -> _Position:
@@ -274,7 +274,7 @@ class _Search:
         model = copy.deepcopy(attempt.model).requires_grad_(requires_grad=True)
         recovery = self.settings.recovery
         gentler = recovery.model_copy(update={"learning_rate": recovery.learning_rate * _GENTLER})
-        enough = self._enough(attempt.verdict)
+        enough = self._enough(attempt.result)
         return self._recovered(model, attempt.channels, number=number, recovery=gentler, enough=enough)
 
     def _recovered(
@@ -286,10 +286,10 @@ class _Search:
         recovery: RecoveryConfig,
         enough: float,
     ) -> _Position:
-        passes = self.effort.allow(count_passes(model, self.lessons, recovery))
+        passes = self.budget.allow(count_passes(model, self.training_data, recovery))
         recover(
             model,
-            self.lessons,
+            self.training_data,
             self.evaluate,
             config=recovery,
             seed=self.settings.seed + number,
@@ -300,25 +300,25 @@ class _Search:
         return _Position(model, channels, self.judge(model))
 
     def _progressed(self, number: int, passes: int, epoch: int, metric: float) -> None:
-        self.effort.count_pass()
+        self.budget.count_pass()
         trials = self.settings.max_trials
         what = f"candidate {number} of at most {trials}, epoch {epoch} of at most {passes}: metric {metric:.4f}"
         self.observer.progressed(what, done=(number - 1) * passes + epoch, total=trials * passes)
 
-    def _misses_narrowly(self, metric: float, course: _Course) -> bool:
-        lowest = self._lowest(course.drop)
-        return self.settings.recovery.epochs > 0 and lowest - _NEAR_MISS * abs(course.drop) <= metric < lowest
+    def _misses_narrowly(self, metric: float, state: _SearchState) -> bool:
+        lowest = self._lowest(state.drop)
+        return self.settings.recovery.epochs > 0 and lowest - _NEAR_MISS * abs(state.drop) <= metric < lowest
 
-    def _decide(self, metric: float, course: _Course) -> tuple[bool, str]:
-        lowest = self._lowest(course.drop)
+    def _decide(self, metric: float, state: _SearchState) -> tuple[bool, str]:
+        lowest = self._lowest(state.drop)
         if metric >= lowest:
             return True, f"kept: metric {metric:.4f}, at least {lowest:.4f}"
-        return False, f"taken back: metric {metric:.4f} after recovery, below {lowest:.4f}"
+        return False, f"rolled back: metric {metric:.4f} after recovery, below {lowest:.4f}"
 
-    def _renewed(self, course: _Course, attempt: _Position) -> _Course:
+    def _renewed(self, state: _SearchState, attempt: _Position) -> _SearchState:
         cost = self._cost(attempt.model)
-        if all(now > then * _STALE_SHARE for now, then in zip(cost, course.curves_at, strict=True)):
-            return course
+        if all(now > then * _STALE_SHARE for now, then in zip(cost, state.curves_at, strict=True)):
+            return state
         curves = analyze_sensitivity(
             attempt.model,
             self.example_input,
@@ -329,42 +329,42 @@ class _Search:
             device=self.settings.device,
         )
         self.observer.decided("the model has halved: measured its sensitivity again")
-        return replace(course, curves=curves, curves_at=cost, blocked=frozenset())
+        return replace(state, curves=curves, curves_at=cost, blocked=frozenset())
 
     def _narrowed(
-        self, course: _Course, position: _Position, attempt: _Position, groups: Mapping[str, PrunableGroup]
-    ) -> _Course:
+        self, state: _SearchState, position: _Position, attempt: _Position, groups: Mapping[str, PrunableGroup]
+    ) -> _SearchState:
         moved = [name for name, count in attempt.channels.items() if count < position.channels[name]]
         if len(moved) == 1 and attempt.channels[moved[0]] == self._next_width(
             position.channels[moved[0]], groups[moved[0]]
         ):
             # One block cannot be halved: the other groups may still have some to give.
-            return replace(course, blocked=course.blocked | {moved[0]})
-        excess = position.verdict.excess
-        return replace(course, stride=min(course.stride, excess or course.stride) / 2)
+            return replace(state, blocked=state.blocked | {moved[0]})
+        excess = position.result.excess
+        return replace(state, stride=min(state.stride, excess or state.stride) / 2)
 
     def _cost(self, model: nn.Module) -> tuple[int, int]:
         return count_parameters(model), count_macs(model, self.example_input)
 
-    def _candidate(self, number: int, position: _Position, *, kept: bool, reason: str) -> Candidate:
+    def _candidate(self, number: int, position: _Position, *, kept: bool, reason: str) -> JudgedCandidate:
         parameters, macs = self._cost(position.model)
-        return Candidate(
+        return JudgedCandidate(
             number=number,
-            measurements=position.verdict.measurements,
+            measurements=position.result.measurements,
             parameters=parameters,
             macs=macs,
             kept=kept,
             reason=reason,
         )
 
-    def _tell(self, candidate: Candidate, variants: tuple[str, ...]) -> None:
+    def _tell(self, candidate: JudgedCandidate, variants: tuple[str, ...]) -> None:
         sizes = [f"{candidate.measurements[name].size_bytes} bytes as {name}" for name in variants]
         what = f"candidate {candidate.number}: {candidate.parameters} parameters, {', '.join(sizes)}"
         self.observer.decided(f"{what}: {candidate.reason}")
 
     def _say_why_it_ended(self, position: _Position, *, trials: int) -> None:
-        if position.verdict.excess == 0:
+        if position.result.excess == 0:
             reason = "the constraints are met"
         else:
-            reason = self.effort.spent(trials=trials) or "no further step keeps the metric"
+            reason = self.budget.spent(trials=trials) or "no further step keeps the metric"
         self.observer.decided(f"the search ends: {reason}")

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from drupelet_host.evaluation.cost import count_macs, count_parameters
-from drupelet_host.pruning.search.choice import Prospects
+from drupelet_host.pruning.search.choice import ChannelChoice
 from drupelet_host.pruning.search.savings import CostWeights, channel_savings
 from drupelet_host.pruning.structure.groups import remove_channels
 
@@ -24,7 +24,7 @@ def plan_step(
     channels: Mapping[str, int],
     *,
     goal: float,
-    prospects: Prospects,
+    choice: ChannelChoice,
     weights: CostWeights,
     blocked: Collection[str] = (),
 ) -> dict[str, int]:
@@ -35,7 +35,7 @@ def plan_step(
         example_input: An input it takes.
         channels: The channels of each group now.
         goal: The share of the model's cost that goes, at least, where there is that much.
-        prospects: What the choice is made from; its savings are counted here.
+        choice: What the choice is made from; its savings are counted here.
         weights: What counts as cost.
         blocked: Groups that are left alone.
     """
@@ -45,7 +45,7 @@ def plan_step(
         savings = channel_savings(trial, example_input, chosen, weights=weights)
         allowed = {name: saving for name, saving in savings.items() if name not in blocked}
         part = min(_LARGEST_PART, 1 - (1 - goal) / left)
-        narrower = replace(prospects, savings=allowed).choose(chosen, goal=part)
+        narrower = replace(choice, savings=allowed).choose(chosen, goal=part)
         if narrower == chosen:
             break
         removals = {name: chosen[name] - count for name, count in narrower.items()}

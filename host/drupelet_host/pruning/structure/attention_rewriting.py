@@ -17,17 +17,17 @@ _TOKENS_RANK = 3
 _AGREEMENT = 1e-9
 
 
-def loosen_attention(model: nn.Module, example_input: torch.Tensor) -> None:
+def rewrite_attention(model: nn.Module, example_input: torch.Tensor) -> None:
     """Replace, in place, every attention that is recognised; the model computes what it did before.
 
     Torch's own is known; a module of a person's own is one if its linear layers, put together as attention, compute
     what the module computes. Other modules are left alone.
     """
     for name, original, inputs in _candidates(model, example_input):
-        loose = _loosened(original, inputs)
-        if loose is not None:
+        rewritten = _loosened(original, inputs)
+        if rewritten is not None:
             parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, loose.train(original.training))
+            setattr(model.get_submodule(parent), child, rewritten.train(original.training))
 
 
 def _candidates(model: nn.Module, example_input: torch.Tensor) -> list[tuple[str, nn.Module, tuple[torch.Tensor, ...]]]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from drupelet_host.pruning.structure.attention import HeadedAttention
 from drupelet_host.pruning.structure.recurrent import RECURRENT, directions
-from drupelet_host.pruning.structure.slices import CONVOLUTION, Slice, find_target
+from drupelet_host.pruning.structure.slices import CONVOLUTION, Slice, Unprunable, find_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class Blocks:
         return sorted((lowest + size * torch.arange(self.count)[:, None]).flatten().tolist())
 
 
-def find_blocks(model: nn.Module, slices: Sequence[Slice], channels: int) -> Blocks | str:
-    """How all the channels of a group are split, or in words why none can go."""
+def find_blocks(model: nn.Module, slices: Sequence[Slice], channels: int) -> Blocks | Unprunable:
+    """How all the channels of a group are split, or why none can go."""
     count, alike, minimum = 1, False, 1
     for piece in slices:
         target = find_target(model, piece.layer)
@@ -49,16 +49,18 @@ def find_blocks(model: nn.Module, slices: Sequence[Slice], channels: int) -> Blo
         if own == 1:
             continue
         if piece.indices != tuple(range(channels)) or piece.roots != piece.indices or _width(target, piece) != channels:
-            return f"{_describe(target, piece.layer)} splits channels of several layers"
+            return Unprunable(f"{_describe(target, piece.layer)} splits channels of several layers")
         count = math.lcm(count, own)
         if isinstance(target, CONVOLUTION):
             alike = alike or piece.side == "in"
             # With one output in each group Torch-Pruning takes the convolution for a depthwise one.
             minimum = max(minimum, 2 * own) if piece.side == "out" else minimum
         if channels // own < 2 or channels % count:  # noqa: PLR2004 - one channel must stay in each
-            return f"{_describe(target, piece.layer)} splits its {channels} channels {own} ways: none can go alone"
+            return Unprunable(
+                f"{_describe(target, piece.layer)} splits its {channels} channels {own} ways: none can go alone"
+            )
     if channels < 2 * count:
-        return f"it has {channels} channels in {count} blocks: one must stay in each"
+        return Unprunable(f"it has {channels} channels in {count} blocks: one must stay in each")
     return Blocks(count, alike, max(minimum, count))
 
 

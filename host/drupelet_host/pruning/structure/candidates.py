@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from drupelet_host.pruning.structure.blocks import Blocks, find_blocks
-from drupelet_host.pruning.structure.slices import Importance, Slice, score_slices
+from drupelet_host.pruning.structure.slices import Importance, Slice, Unprunable, score_slices
 from drupelet_host.pruning.structure.tracing import Coupling, Trace
 from drupelet_host.pruning.structure.trial import IN_THE_OUTPUT, Trial
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class GroupCandidate:
     """Coupled channels whose removal can be tried.
 
     Attributes:
@@ -44,41 +44,62 @@ class Candidate:
         return self.blocks.choose(scores, count)
 
 
-def find_candidate(model: nn.Module, trace: Trace, root: str, coupling: Coupling | str) -> Candidate | str:
-    """The candidate at this root, or in words why its channels cannot go."""
-    if isinstance(coupling, str):
+def find_candidate(
+    model: nn.Module, trace: Trace, root: str, coupling: Coupling | Unprunable
+) -> GroupCandidate | Unprunable:
+    """Find the candidate at a root.
+
+    Args:
+        model: The model, its attention rewritten.
+        trace: Its dependencies.
+        root: The root layer's name in the trace.
+        coupling: What goes with the root's channels.
+
+    Returns:
+        The candidate, or why its channels cannot go.
+    """
+    if isinstance(coupling, Unprunable):
         return coupling
     if coupling.reaches_output:
-        return IN_THE_OUTPUT
+        return Unprunable(IN_THE_OUTPUT)
     channels = trace.channels(root)
     blocks = find_blocks(model, coupling.slices, channels)
-    if isinstance(blocks, str):
+    if isinstance(blocks, Unprunable):
         return blocks
-    return Candidate(trace.public[root], root, channels, coupling.slices, blocks)
+    return GroupCandidate(trace.public[root], root, channels, coupling.slices, blocks)
 
 
 def find_sound(
     model: nn.Module, trace: Trace, example_input: torch.Tensor
-) -> tuple[tuple[Candidate, ...], Mapping[str, str]]:
-    """The candidates that passed their trial, and what is wrong with the others, by the name of every layer in them."""
-    found, faults = [], dict[str, str]()
+) -> tuple[tuple[GroupCandidate, ...], Mapping[str, str]]:
+    """Try every candidate.
+
+    Args:
+        model: The model, its attention rewritten.
+        trace: Its dependencies.
+        example_input: An input it takes.
+
+    Returns:
+        The candidates that passed their trial, and the faults of the others by the name of every layer in them.
+    """
+    candidates, faults = list[GroupCandidate](), dict[str, str]()
     for root, coupling in trace.roots():
         candidate = find_candidate(model, trace, root, coupling)
-        if isinstance(candidate, Candidate) and candidate.half == 0:
-            candidate = f"it has {candidate.channels} channels: {candidate.blocks.minimum} must stay"
-        if isinstance(candidate, str):
-            layers = [root] if isinstance(coupling, str) else [piece.layer for piece in coupling.slices]
-            faults.update((layer, candidate) for layer in layers if layer not in faults)
+        if isinstance(candidate, GroupCandidate) and candidate.half == 0:
+            candidate = Unprunable(f"it has {candidate.channels} channels: {candidate.blocks.minimum} must stay")
+        if isinstance(candidate, Unprunable):
+            layers = [root] if isinstance(coupling, Unprunable) else [piece.layer for piece in coupling.slices]
+            faults.update((layer, candidate.reason) for layer in layers if layer not in faults)
         else:
-            found.append(candidate)
+            candidates.append(candidate)
     trial = Trial(model, example_input)
-    sound = _sift(found, lambda some: trial.fault(_half_of(model, trace, some)), faults)
+    sound = _sift(candidates, lambda some: trial.fault(_half_of(model, trace, some)), faults)
     return tuple(sound), faults
 
 
 def _sift(
-    candidates: Sequence[Candidate], fault: Callable[[Sequence[Candidate]], str], faults: dict[str, str]
-) -> list[Candidate]:
+    candidates: Sequence[GroupCandidate], fault: Callable[[Sequence[GroupCandidate]], str], faults: dict[str, str]
+) -> list[GroupCandidate]:
     """Those that stand the trial together: all at once where they do, else by halves down to the ones that do not."""
     found = fault(candidates) if candidates else ""
     if not found:
@@ -98,7 +119,7 @@ def _sift(
     return first
 
 
-def _half_of(model: nn.Module, trace: Trace, candidates: Sequence[Candidate]) -> list[Slice]:
+def _half_of(model: nn.Module, trace: Trace, candidates: Sequence[GroupCandidate]) -> list[Slice]:
     slices: list[Slice] = []
     for candidate in candidates:
         chosen = candidate.choose(model, candidate.half, importance="l2")

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from drupelet_host.errors import ModelError
-from drupelet_host.pruning.structure.attention_rewriting import loosen_attention
-from drupelet_host.pruning.structure.candidates import Candidate, find_candidate, find_sound
-from drupelet_host.pruning.structure.slices import Importance, Slice, cut_slices
+from drupelet_host.pruning.structure.attention_rewriting import rewrite_attention
+from drupelet_host.pruning.structure.candidates import GroupCandidate, find_candidate, find_sound
+from drupelet_host.pruning.structure.slices import Importance, Slice, Unprunable, cut_slices
 from drupelet_host.pruning.structure.tracing import Trace, called_layers
 
 __all__ = ["Importance", "PrunableGroup", "Role", "Structure", "find_groups", "find_structure", "remove_channels"]
@@ -75,13 +75,13 @@ def find_structure(model: nn.Module, example_input: torch.Tensor) -> Structure:
     Raises:
         ModelError: The model's dependencies cannot be traced.
     """
-    loose = copy.deepcopy(model).eval()
-    loosen_attention(loose, example_input)
-    called = called_layers(loose, example_input)
+    rewritten = copy.deepcopy(model).eval()
+    rewrite_attention(rewritten, example_input)
+    called = called_layers(rewritten, example_input)
     if not called:
         raise ModelError("the model has no convolution, linear or recurrent layer: there is nothing to prune")
-    trace = Trace(loose, example_input)
-    candidates, faults = find_sound(loose, trace, example_input)
+    trace = Trace(rewritten, example_input)
+    candidates, faults = find_sound(rewritten, trace, example_input)
     groups = tuple(_describe(candidate, trace, first=called[0], last=called[-1]) for candidate in candidates)
     return Structure(groups, _explain(trace, groups=groups, faults=faults))
 
@@ -91,7 +91,7 @@ def remove_channels(
 ) -> None:
     """Remove the least important channels, in place: the model's layers really get smaller.
 
-    Attention gives way to attention with an inner width of its own, see `loosen_attention`.
+    Attention gives way to attention with an inner width of its own, see `rewrite_attention`.
 
     Args:
         model: The model; it is left in evaluation mode.
@@ -103,7 +103,7 @@ def remove_channels(
     Raises:
         ModelError: A group is not there, or has not that many channels to lose; no layer has lost any then.
     """
-    loosen_attention(model.eval(), example_input)
+    rewrite_attention(model.eval(), example_input)
     trace = Trace(model, example_input)
     cut_slices(model, [piece for item in removals.items() for piece in choose_slices(model, trace, *item, importance)])
 
@@ -112,7 +112,7 @@ def choose_slices(model: nn.Module, trace: Trace, name: str, count: int, importa
     """The weights that go with the `count` least important channels of a group.
 
     Args:
-        model: The model, its attention loosened.
+        model: The model, its attention rewritten.
         trace: Its dependencies.
         name: The group's.
         count: How many channels go.
@@ -128,8 +128,8 @@ def choose_slices(model: nn.Module, trace: Trace, name: str, count: int, importa
     if count == 0:
         return ()
     candidate = find_candidate(model, trace, root, trace.coupling(root, range(channels)))
-    if isinstance(candidate, str):
-        raise ModelError(f"group {name!r} cannot be pruned: {candidate}")
+    if isinstance(candidate, Unprunable):
+        raise ModelError(f"group {name!r} cannot be pruned: {candidate.reason}")
     blocks = candidate.blocks
     if count % blocks.count or channels - count < blocks.minimum:
         limits = f"a multiple of {blocks.count}, and {blocks.minimum} must stay"
@@ -137,7 +137,7 @@ def choose_slices(model: nn.Module, trace: Trace, name: str, count: int, importa
     return trace.coupling(root, candidate.choose(model, count, importance=importance)).slices
 
 
-def _describe(candidate: Candidate, trace: Trace, *, first: str, last: str) -> PrunableGroup:
+def _describe(candidate: GroupCandidate, trace: Trace, *, first: str, last: str) -> PrunableGroup:
     layers = [piece.layer for piece in candidate.slices if piece.layer in trace.layers]
     role: Role = "first" if first in layers else "last" if last in layers else "inner"
     members = tuple(dict.fromkeys(trace.public[layer] for layer in layers))

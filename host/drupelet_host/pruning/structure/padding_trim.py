@@ -19,7 +19,7 @@ class _Axis:
     padding: int
 
 
-def trim_dead_taps(model: nn.Module, example_input: torch.Tensor) -> int:
+def trim_padding(model: nn.Module, example_input: torch.Tensor) -> int:
     """Cut the kernels of zero-padded convolutions down to the taps that see input, in place.
 
     With inputs of exactly this shape the outputs stay the same: a 3 x 3 kernel on a 1 x 1 map is a 1 x 1 kernel. A

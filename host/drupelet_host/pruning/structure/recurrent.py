@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils import _pytree as pytree  # torch has no public name for it
-from torch_pruning.pruner.function import BasePruningFunc
+
+from drupelet_host.pruning.structure.dependency_graph import PruningFunction
 
 RECURRENT = (nn.LSTM, nn.GRU, nn.RNN)
 _GATES: dict[type[nn.RNNBase], int] = {nn.LSTM: 4, nn.GRU: 3, nn.RNN: 1}
@@ -34,7 +35,7 @@ def gate_rows(layer: nn.RNNBase, units: Sequence[int], direction: int) -> list[i
     return [gate * layer.hidden_size + unit for gate in range(_GATES[type(layer)]) for unit in own]
 
 
-class RecurrentPruner(BasePruningFunc):  # type: ignore[misc]  # torch-pruning has no types
+class RecurrentPruner(PruningFunction):  # type: ignore[misc]  # Torch-Pruning has no types
     """Removes the same hidden units from all layers of the stack: torch knows one hidden size."""
 
     def prune_out_channels(self, layer: nn.RNNBase, idxs: Sequence[int]) -> nn.RNNBase:

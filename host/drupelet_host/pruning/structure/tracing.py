@@ -5,18 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-import torch_pruning
 from torch import nn
-from torch_pruning import ops
 
 from drupelet_host.errors import ModelError
 from drupelet_host.pruning.structure.attention import HeadedAttention
+from drupelet_host.pruning.structure.dependency_graph import CoupledChannels, DependencyGraph, UntraceableError
 from drupelet_host.pruning.structure.recurrent import RECURRENT, RecurrentPruner, opaque_recurrence
-from drupelet_host.pruning.structure.slices import CONVOLUTION, Slice
-from drupelet_host.torch_models.outputs import name_outputs
+from drupelet_host.pruning.structure.slices import CONVOLUTION, Slice, Unprunable
 
 LAYERS = (CONVOLUTION, nn.Linear, *RECURRENT)
 
@@ -46,29 +44,36 @@ class Trace:
     """
 
     def __init__(self, model: nn.Module, example_input: torch.Tensor) -> None:
+        """Trace a copy of a model.
+
+        Args:
+            model: The model, its attention rewritten.
+            example_input: An input it takes.
+        """
         # The graph follows grad_fn, so it needs gradients even where the caller has switched them off.
         twin = copy.deepcopy(model).eval().requires_grad_(requires_grad=True)
-        self._graph = _dependency_graph(twin, example_input)
+        with opaque_recurrence(twin):
+            self._graph = DependencyGraph(twin, example_input, functions=dict.fromkeys(RECURRENT, RecurrentPruner()))
         self._modules = {name: module for name, module in twin.named_modules() if name}
         self._names = {module: name for name, module in self._modules.items()}
         self.layers = tuple(name for name, module in self._modules.items() if isinstance(module, LAYERS))
         self.public = _public_names(twin)
 
-    def roots(self) -> Iterator[tuple[str, Coupling | str]]:
-        """Every set of coupled channels by its root layer: what they are, or why nobody knows."""
-        seen = set()
-        for module in list(self._graph.module2node):
+    def roots(self) -> Iterator[tuple[str, Coupling | Unprunable]]:
+        """Every set of coupled channels by its root layer, or why its channels cannot be followed."""
+        seen: set[nn.Module | nn.Parameter] = set()
+        for module in self._graph.modules():
             if not isinstance(module, LAYERS) or module in seen:
                 continue
             seen.add(module)
             root: str = self._names[module]
             try:
-                group = self._group(root, range(self.channels(root)))
-            except Exception as error:  # noqa: BLE001 - torch-pruning raises bare exceptions
-                yield root, f"Torch-Pruning cannot follow its channels: {type(error).__name__}: {error}"
+                coupled = list(self._graph.coupled(module, range(self.channels(root))))
+            except UntraceableError as error:
+                yield root, Unprunable(f"Torch-Pruning cannot follow its channels: {error}")
                 continue
-            seen.update(item.dep.target.module for item in group if _is_out(item))
-            yield root, self._coupling(group)
+            seen.update(part.target for part in coupled if part.is_out)
+            yield root, self._coupling(coupled)
 
     def root(self, name: str) -> str:
         """The layer that a group is called after.
@@ -76,39 +81,43 @@ class Trace:
         Raises:
             ModelError: The model has no such layer, or its outputs do not lead to the model's.
         """
-        found = [layer for layer in self.layers if self.public[layer] == name]
-        reached = [layer for layer in found if self._modules[layer] in self._graph.module2node]
-        if not reached:
-            raise ModelError(f"group {name!r}: the model has no such layer")
-        return str(reached[0])
+        traced = set(self._graph.modules())
+        for layer in self.layers:
+            if self.public[layer] == name and self._modules[layer] in traced:
+                return str(layer)
+        raise ModelError(f"group {name!r}: the model has no such layer")
 
     def channels(self, root: str) -> int:
         """How many outputs the layer has."""
-        return int(self._graph.get_out_channels(self._modules[root]))
+        return self._graph.channels(self._modules[root])
 
     def coupling(self, root: str, indices: Sequence[int]) -> Coupling:
-        """Everything that goes with these outputs of the layer."""
-        return self._coupling(self._group(root, indices))
+        """Everything that goes with these outputs of the layer.
 
-    def _group(self, root: str, indices: Sequence[int]) -> Any:  # noqa: ANN401 - torch-pruning has no types
-        module = self._modules[root]
-        prune = self._graph.get_pruner_of_module(module).prune_out_channels
-        return self._graph.get_pruning_group(module, prune, list(indices))
+        Raises:
+            ModelError: Torch-Pruning cannot follow them.
+        """
+        try:
+            return self._coupling(list(self._graph.coupled(self._modules[root], indices)))
+        except UntraceableError as error:
+            raise ModelError(
+                f"group {self.public[root]!r}: Torch-Pruning cannot follow its channels: {error}"
+            ) from error
 
-    def _coupling(self, group: Any) -> Coupling:  # noqa: ANN401 - as above
+    def _coupling(self, coupled: Sequence[CoupledChannels]) -> Coupling:
         slices = []
-        for item in group:
-            name = self._name(item.dep.target.module)
+        for part in coupled:
+            name = self._name(part.target)
             if name is not None:
-                side: Literal["out", "in"] = "out" if _is_out(item) else "in"
-                axis = item.dep.target.pruning_dim
-                slices.append(Slice(name, side, tuple(item.idxs), tuple(item.root_idxs), item.dep.handler, axis))
-        return Coupling(tuple(slices), any(_is_output(item) for item in group))
+                side: Literal["out", "in"] = "out" if part.is_out else "in"
+                slices.append(Slice(name, side, part.indices, part.roots, part.handler, part.axis))
+        return Coupling(tuple(slices), any(part.is_model_output for part in coupled))
 
     def _name(self, target: nn.Module | nn.Parameter) -> str | None:
         # The graph also holds additions, reshapes and the like, which are no part of the model.
-        parameters: dict[nn.Parameter, str] = self._graph._param_to_name  # noqa: SLF001 - it has no public list
-        return parameters.get(target) if isinstance(target, nn.Parameter) else self._names.get(target)
+        if isinstance(target, nn.Parameter):
+            return self._graph.parameter_names().get(target)
+        return self._names.get(target)
 
 
 def called_layers(model: nn.Module, example_input: torch.Tensor) -> list[str]:
@@ -128,15 +137,6 @@ def called_layers(model: nn.Module, example_input: torch.Tensor) -> list[str]:
     return called
 
 
-def _is_output(item: Any) -> bool:  # noqa: ANN401 - as above
-    node = item.dep.target
-    return bool(node.type == ops.OPTYPE.OUTPUT or (_is_out(item) and not node.outputs))
-
-
-def _is_out(item: Any) -> bool:  # noqa: ANN401 - as above
-    return bool(item.dep.handler.__name__ == "prune_out_channels")
-
-
 def _public_names(model: nn.Module) -> dict[str, str]:
     """What each layer is called in the model as it came, by its name in the model with its attention loosened."""
     names = {name: name for name, _ in model.named_modules() if name}
@@ -145,21 +145,3 @@ def _public_names(model: nn.Module) -> dict[str, str]:
             for child, origin in module.origins.items():
                 names[f"{name}.{child}"] = f"{name}.{origin}" if origin else name
     return names
-
-
-def _dependency_graph(model: nn.Module, example_input: torch.Tensor) -> Any:  # noqa: ANN401 - as above
-    graph = torch_pruning.DependencyGraph()
-    pruners = dict.fromkeys(RECURRENT, RecurrentPruner())
-    try:
-        with torch.inference_mode(mode=False), torch.enable_grad(), opaque_recurrence(model):
-            return graph.build_dependency(
-                model,
-                example_input.clone(),
-                output_transform=lambda returned: [
-                    tensor for tensor in name_outputs(returned).values() if tensor.grad_fn is not None
-                ],
-                customized_pruners=pruners,
-                verbose=False,
-            )
-    except Exception as error:  # torch-pruning raises bare exceptions
-        raise ModelError(f"the model's layers cannot be traced for pruning: {error}") from error

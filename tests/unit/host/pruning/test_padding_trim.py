@@ -8,7 +8,7 @@ from torch import nn
 
 from drupelet_host.compiler.lineage import digest_module
 from drupelet_host.evaluation.cost import count_parameters
-from drupelet_host.pruning.structure.padding_trim import trim_dead_taps
+from drupelet_host.pruning.structure.padding_trim import trim_padding
 
 
 def conv(**settings: object) -> nn.Conv2d:
@@ -19,7 +19,7 @@ def conv(**settings: object) -> nn.Conv2d:
 def trimmed(model: nn.Module, shape: tuple[int, ...]) -> tuple[nn.Module, int]:
     """A trimmed copy that computes what the model computes, and how many weights went."""
     copied = copy.deepcopy(model)
-    removed = trim_dead_taps(copied, torch.zeros(shape))
+    removed = trim_padding(copied, torch.zeros(shape))
     assert removed == count_parameters(model) - count_parameters(copied)
     inputs = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     assert torch.allclose(copied(inputs), model.eval()(inputs), atol=1e-6)
@@ -80,8 +80,8 @@ def test_one_dimension_and_transposed_convolutions_work_too() -> None:
     assert trimmed(nn.ConvTranspose2d(3, 4, 3, padding=1), (1, 3, 1, 1))[1] == 0
 
 
-def test_a_model_without_dead_taps_keeps_its_bytes() -> None:
+def test_a_model_without_padding_taps_keeps_its_bytes() -> None:
     model = nn.Sequential(conv(), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 64, 2)).eval()
     before = digest_module(model)
-    assert trim_dead_taps(model, torch.zeros(1, 3, 8, 8)) == 0
+    assert trim_padding(model, torch.zeros(1, 3, 8, 8)) == 0
     assert digest_module(model) == before

@@ -73,7 +73,7 @@ def test_a_step_that_cannot_be_recovered_is_taken_back() -> None:
     result, observer = prune_worthless(smallest=count_parameters(trained().model))
     assert digest_module(result.model) == digest_module(trained().model)
     assert [step.kept for step in result.steps] == [False, False]
-    assert all("taken back" in decision for decision in observer.decisions)
+    assert all("rolled back" in decision for decision in observer.decisions)
     assert result.metric == result.baseline == 1.0
 
 

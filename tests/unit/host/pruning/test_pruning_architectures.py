@@ -14,7 +14,7 @@ from drupelet_host.errors import ModelError
 from drupelet_host.evaluation.cost import count_macs, count_parameters
 from drupelet_host.export.onnx import export_onnx
 from drupelet_host.pruning.search.savings import CostWeights, channel_savings
-from drupelet_host.pruning.structure.attention_rewriting import loosen_attention
+from drupelet_host.pruning.structure.attention_rewriting import rewrite_attention
 from drupelet_host.pruning.structure.groups import PrunableGroup, find_groups, find_structure, remove_channels
 from drupelet_host.torch_models.outputs import name_outputs
 from support.model.architectures import ARCHITECTURES, Attention, VisionTransformer
@@ -74,8 +74,8 @@ def test_half_the_channels_go_and_the_answers_keep_their_names_and_shapes(name: 
     before, after = answers(model, inputs), answers(small, inputs)
     assert {key: value.shape for key, value in after.items()} == {key: value.shape for key, value in before.items()}
     assert count_parameters(small) < 0.6 * count_parameters(model)
-    # Counted with attention loosened: torch's own has a fast path that the counter does not see into.
-    loosen_attention(model, inputs)
+    # Counted with attention rewritten: torch's own has a fast path that the counter does not see into.
+    rewrite_attention(model, inputs)
     assert count_macs(small, inputs) < 0.65 * count_macs(model, inputs)
     again = {group.name: group.channels for group in find_groups(small, inputs)}
     assert again == {group.name: group.channels - half_of(groups)[group.name] for group in groups}
@@ -163,7 +163,7 @@ def test_loosened_attention_computes_what_the_attention_did(name: str) -> None:
     model, inputs = build(name)
     expected = answers(model, inputs)
     before = count_parameters(model)
-    loosen_attention(model, torch.zeros_like(inputs))
+    rewrite_attention(model, torch.zeros_like(inputs))
     assert count_parameters(model) == before
     assert not [module for module in model.modules() if isinstance(module, (Attention, nn.MultiheadAttention))]
     torch.testing.assert_close(answers(model, inputs), expected, rtol=1e-4, atol=1e-5)
@@ -178,7 +178,7 @@ class OtherAttention(Attention):
 
 def test_attention_that_does_something_else_is_left_alone_and_named() -> None:
     model, inputs = VisionTransformer(OtherAttention).eval(), torch.zeros(1, 3, 16, 16)
-    loosen_attention(model, inputs)
+    rewrite_attention(model, inputs)
     assert isinstance(model.get_submodule("blocks.0.attention"), OtherAttention)
     structure = find_structure(model, inputs)
     assert {group.name for group in structure.groups} == {"blocks.0.mlp.0", "blocks.1.mlp.0"}
@@ -203,9 +203,9 @@ def test_torchs_transformer_layer_is_pruned_with_its_masks(*, batch_first: bool,
     torch.manual_seed(0)
     model, inputs = Encoder().eval(), torch.randn(6, 6, 4)
     expected = answers(model, inputs)
-    loose = copy.deepcopy(model)
-    loosen_attention(loose, inputs)
-    torch.testing.assert_close(answers(loose, inputs), expected, rtol=1e-4, atol=1e-5)
+    rewritten = copy.deepcopy(model)
+    rewrite_attention(rewritten, inputs)
+    torch.testing.assert_close(answers(rewritten, inputs), expected, rtol=1e-4, atol=1e-5)
     groups = {group.name: group for group in find_groups(model, inputs)}
     assert (groups["layer.self_attn"].channels, groups["layer.self_attn"].multiple) == (16, 2)
     remove_channels(model, inputs, half_of(tuple(groups.values())), importance="l2")

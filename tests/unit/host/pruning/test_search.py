@@ -11,7 +11,7 @@ from drupelet_host.compiler.lineage import digest_module
 from drupelet_host.evaluation.cost import count_parameters
 from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.pruning.ratio.progressive import PruningResult
-from drupelet_host.pruning.search.choice import Prospects, predicted_loss
+from drupelet_host.pruning.search.choice import ChannelChoice, predicted_loss
 from drupelet_host.pruning.search.savings import CostWeights, channel_savings
 from drupelet_host.pruning.search.search import SearchSettings, search_pruning
 from drupelet_host.pruning.search.steps import plan_step
@@ -19,8 +19,8 @@ from drupelet_host.pruning.sensitivity import SensitivityCurve
 from drupelet_host.pruning.structure.groups import PrunableGroup, find_groups, remove_channels
 from drupelet_host.pruning.structure.widths import next_width
 from drupelet_host.recipe.schema import RecoveryConfig
-from drupelet_host.selection.frontier import Candidate, best_points, describe_frontier
-from drupelet_host.selection.judge import Verdict
+from drupelet_host.selection.frontier import JudgedCandidate, best_points, describe_frontier
+from drupelet_host.selection.judge import CandidateResult
 from drupelet_shared.timing import Timing
 from fakes.observer import RecordingObserver
 from support.model.tiny_project import INPUT_SHAPE, trained
@@ -41,13 +41,13 @@ class Judge:
         self.judged: list[int] = []
         self._smallest, self._wanted, self._int8_metric = smallest, wanted, int8_metric
 
-    def __call__(self, model: nn.Module) -> Verdict:
+    def __call__(self, model: nn.Module) -> CandidateResult:
         size = count_parameters(model)
         self.judged.append(size)
         good = size >= self._smallest
         found = {FLOAT: measurement(float(good), size), INT8: measurement(self._int8_metric * good, size)}
         excess = None if self._wanted is None else max(0.0, 1 - self._wanted / size)
-        return Verdict(found, excess)
+        return CandidateResult(found, excess)
 
 
 def search(judge: Judge, *, observer: RecordingObserver | None = None, **settings: object) -> PruningResult:
@@ -94,15 +94,15 @@ def test_without_a_constraint_on_cost_the_search_goes_on_until_the_metric_is_spe
 
 def test_a_step_is_judged_by_the_quantized_model() -> None:
     class SpoiltByQuantization(Judge):
-        def __call__(self, model: nn.Module) -> Verdict:
+        def __call__(self, model: nn.Module) -> CandidateResult:
             verdict = super().__call__(model)
             spoilt = {**verdict.measurements, INT8: measurement(float(len(self.judged) == 1), self.judged[-1])}
-            return Verdict(spoilt, verdict.excess)
+            return CandidateResult(spoilt, verdict.excess)
 
     result = search(SpoiltByQuantization(wanted=1))
     assert digest_module(result.model) == digest_module(trained().model)
     assert [candidate.kept for candidate in result.candidates] == [True, *[False] * (len(result.candidates) - 1)]
-    assert "taken back: metric 0.0000 after recovery, below 0.9900" in result.candidates[1].reason
+    assert "rolled back: metric 0.0000 after recovery, below 0.9900" in result.candidates[1].reason
 
 
 def test_where_int8_alone_costs_more_than_the_limit_the_float_variant_is_judged() -> None:
@@ -131,10 +131,10 @@ def test_a_limit_that_nobody_stated_gives_way_to_a_size_that_somebody_did() -> N
     size, wanted = original_size(), original_size() // 2
 
     class Falling(Judge):
-        def __call__(self, model: nn.Module) -> Verdict:
+        def __call__(self, model: nn.Module) -> CandidateResult:
             verdict = super().__call__(model)
             found = measurement(count_parameters(model) / size, count_parameters(model))
-            return Verdict(dict.fromkeys((FLOAT, INT8), found), verdict.excess)
+            return CandidateResult(dict.fromkeys((FLOAT, INT8), found), verdict.excess)
 
     strict = search(Falling(wanted=wanted), max_trials=60)
     relaxed = search(Falling(wanted=wanted), max_trials=60, drop_is_stated=False)
@@ -181,23 +181,23 @@ def curve(name: str, *points: tuple[float, float]) -> SensitivityCurve:
     return SensitivityCurve(name, 64, ((0.0, 0.9), *points))
 
 
-def prospects(**changes: object) -> Prospects:
+def choice(**changes: object) -> ChannelChoice:
     given = {
         "savings": {"a": 0.005, "b": 0.005},
         "curves": {"a": curve("a", (0.5, 0.9)), "b": curve("b", (0.5, 0.3))},
         "factors": {"a": 1.0, "b": 1.0},
         "multiple": 8,
     }
-    return Prospects(**{**given, **changes})
+    return ChannelChoice(**{**given, **changes})
 
 
 def test_effort_goes_where_the_curve_is_flat() -> None:
-    assert prospects().choose({"a": 64, "b": 64}, goal=0.12) == {"a": 40, "b": 64}
+    assert choice().choose({"a": 64, "b": 64}, goal=0.12) == {"a": 40, "b": 64}
 
 
 def test_of_two_flat_groups_the_one_that_saves_more_goes_first() -> None:
     flat = {"a": curve("a", (0.5, 0.9)), "b": curve("b", (0.5, 0.9))}
-    chosen = prospects(curves=flat, savings={"a": 0.001, "b": 0.005}).choose({"a": 64, "b": 64}, goal=0.04)
+    chosen = choice(curves=flat, savings={"a": 0.001, "b": 0.005}).choose({"a": 64, "b": 64}, goal=0.04)
     assert chosen == {"a": 64, "b": 56}
 
 
@@ -212,7 +212,7 @@ def test_a_point_above_the_one_before_it_counts_as_equal() -> None:
 
 
 def test_a_choice_ends_where_nothing_is_left() -> None:
-    assert prospects().choose({"a": 8, "b": 8}, goal=0.5) == {"a": 8, "b": 8}
+    assert choice().choose({"a": 8, "b": 8}, goal=0.5) == {"a": 8, "b": 8}
 
 
 @pytest.mark.parametrize(("count", "narrower"), [(64, 56), (60, 56), (16, 8), (9, 8), (8, 8), (6, 6)])
@@ -230,9 +230,9 @@ def test_savings_are_those_counted_on_a_smaller_copy() -> None:
 
 
 def test_the_best_points_are_those_that_no_other_beats() -> None:
-    def candidate(number: int, metric: float, size_bytes: int) -> Candidate:
+    def candidate(number: int, metric: float, size_bytes: int) -> JudgedCandidate:
         found = {INT8: measurement(metric, size_bytes)}
-        return Candidate(number=number, measurements=found, parameters=1, macs=1, kept=True, reason="")
+        return JudgedCandidate(number=number, measurements=found, parameters=1, macs=1, kept=True, reason="")
 
     candidates = [candidate(0, 0.99, 400), candidate(1, 0.97, 300), candidate(2, 0.98, 200)]
     assert [point.candidate for point in best_points(candidates)] == [2, 0]
@@ -240,7 +240,7 @@ def test_the_best_points_are_those_that_no_other_beats() -> None:
     assert text.startswith("3 candidates were judged, the best: candidate 2 as int8: metric 0.9800, 200 B")
 
 
-def test_a_search_starts_from_a_copy_without_dead_taps() -> None:
+def test_a_search_starts_from_a_copy_without_padding_taps() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 8, 8), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.Flatten(), nn.Linear(8, 4))
     tiny, judge, observer = trained(), Judge(wanted=10**9), RecordingObserver()
@@ -263,11 +263,11 @@ def test_a_candidate_that_misses_narrowly_is_recovered_once_more() -> None:
     class Second(Judge):
         """A metric just below the limit at the first look at a size, above it at the second."""
 
-        def __call__(self, model: nn.Module) -> Verdict:
+        def __call__(self, model: nn.Module) -> CandidateResult:
             verdict = super().__call__(model)
             size = self.judged[-1]
             metric = 0.987 if size < original_size() and self.judged.count(size) == 1 else 1.0
-            return Verdict(dict.fromkeys((FLOAT, INT8), measurement(metric, size)), verdict.excess)
+            return CandidateResult(dict.fromkeys((FLOAT, INT8), measurement(metric, size)), verdict.excess)
 
     judge, observer = Second(wanted=original_size() // 2), RecordingObserver()
     result = search(judge, observer=observer, recovery=RecoveryConfig(epochs=1))
@@ -279,15 +279,15 @@ def test_a_candidate_that_misses_narrowly_is_recovered_once_more() -> None:
 def test_a_group_that_loses_several_channels_at_once_does_so_in_a_step() -> None:
     group = PrunableGroup("a", 48, ("a",), "inner", multiple=12, minimum=12)
     assert [next_width(count, multiple=8, group=group) for count in (48, 24)] == [24, 24]
-    assert prospects(groups={"a": group}).choose({"a": 48}, goal=0.01) == {"a": 24}
+    assert choice(groups={"a": group}).choose({"a": 48}, goal=0.01) == {"a": 24}
 
 
 def test_a_step_saves_what_was_asked_for_counted_on_the_smaller_model() -> None:
     tiny = trained()
     channels = {group.name: group.channels for group in find_groups(tiny.model, EXAMPLE)}
     weights = CostWeights(parameters=1.0, macs=0.0)
-    given = Prospects(savings={}, curves={}, factors=dict.fromkeys(channels, 1.0), multiple=4)
-    chosen = plan_step(tiny.model, EXAMPLE, channels, goal=0.5, prospects=given, weights=weights)
+    given = ChannelChoice(savings={}, curves={}, factors=dict.fromkeys(channels, 1.0), multiple=4)
+    chosen = plan_step(tiny.model, EXAMPLE, channels, goal=0.5, choice=given, weights=weights)
     smaller = copy.deepcopy(tiny.model).requires_grad_(requires_grad=True)
     remove_channels(smaller, EXAMPLE, {name: channels[name] - chosen[name] for name in channels}, importance="l2")
     assert 0.35 * original_size() < count_parameters(smaller) <= 0.5 * original_size()
@@ -296,20 +296,18 @@ def test_a_step_saves_what_was_asked_for_counted_on_the_smaller_model() -> None:
 def test_a_step_leaves_blocked_groups_alone() -> None:
     tiny = trained()
     channels = {group.name: group.channels for group in find_groups(tiny.model, EXAMPLE)}
-    given = Prospects(savings={}, curves={}, factors=dict.fromkeys(channels, 1.0), multiple=4)
-    chosen = plan_step(
-        tiny.model, EXAMPLE, channels, goal=0.9, prospects=given, weights=CostWeights(), blocked=["conv1"]
-    )
+    given = ChannelChoice(savings={}, curves={}, factors=dict.fromkeys(channels, 1.0), multiple=4)
+    chosen = plan_step(tiny.model, EXAMPLE, channels, goal=0.9, choice=given, weights=CostWeights(), blocked=["conv1"])
     assert chosen["conv1"] == channels["conv1"]
     assert chosen != channels
 
 
 def test_without_a_constraint_on_cost_half_of_what_may_be_lost_is_left_for_other_samples() -> None:
     class Falling(Judge):
-        def __call__(self, model: nn.Module) -> Verdict:
+        def __call__(self, model: nn.Module) -> CandidateResult:
             verdict = super().__call__(model)
-            return Verdict(dict.fromkeys((FLOAT, INT8), measurement(0.993, 1)), verdict.excess)
+            return CandidateResult(dict.fromkeys((FLOAT, INT8), measurement(0.993, 1)), verdict.excess)
 
     spent, met = search(Falling(), max_trials=1), search(Falling(wanted=1), max_trials=1)
-    assert spent.candidates[1].reason == "taken back: metric 0.9930 after recovery, below 0.9950"
+    assert spent.candidates[1].reason == "rolled back: metric 0.9930 after recovery, below 0.9950"
     assert met.candidates[1].reason == "kept: metric 0.9930, at least 0.9900"

@@ -82,4 +82,4 @@ def test_a_step_that_cannot_be_recovered_is_taken_back(tmp_path: Path) -> None:
     state = replace(started(tmp_path))
     sparse, observer = sparsify(state, sparsity=0.999, max_metric_drop=0.0)
     assert measure_sparsity(sparse.require_training().model) < 0.999
-    assert "taken back" in observer.decisions[-1]
+    assert "rolled back" in observer.decisions[-1]

@@ -16,7 +16,7 @@ from drupelet_host.evaluation.cost import count_macs
 from drupelet_host.pruning.structure.groups import remove_channels
 from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.training.distillation import imitation_loss
-from drupelet_host.training.recovery import Lessons, count_passes, prepare_lessons, recover
+from drupelet_host.training.recovery import TrainingData, count_passes, prepare_training_data, recover
 from support.model.tiny_project import INPUT_SHAPE, trained
 
 
@@ -56,23 +56,27 @@ def half(model: nn.Module, group: str) -> nn.Module:
     return pruned
 
 
-def nearness(lessons: Lessons) -> Callable[[nn.Module], float]:
+def nearness(training_data: TrainingData) -> Callable[[nn.Module], float]:
     """The negative distance to the original's outputs."""
 
     def evaluate(model: nn.Module) -> float:
         with torch.no_grad():
-            found = model.eval()(lessons.samples.inputs)
-        return -float(imitation_loss(found, teacher=lessons.samples.answers, labels=None, temperature=1, weight=1))
+            found = model.eval()(training_data.samples.inputs)
+        return -float(
+            imitation_loss(found, teacher=training_data.samples.answers, labels=None, temperature=1, weight=1)
+        )
 
     return evaluate
 
 
-def run(model: nn.Module, lessons: Lessons, evaluate: Callable[[nn.Module], float], *, passes: int = 2) -> list[float]:
+def run(
+    model: nn.Module, training_data: TrainingData, evaluate: Callable[[nn.Module], float], *, passes: int = 2
+) -> list[float]:
     told: list[float] = []
     config = RecoveryConfig(learning_rate=1e-2)
     recover(
         model,
-        lessons,
+        training_data,
         evaluate,
         config=config,
         seed=0,
@@ -86,11 +90,11 @@ def run(model: nn.Module, lessons: Lessons, evaluate: Callable[[nn.Module], floa
 def test_a_model_with_several_outputs_learns_all_of_them_from_the_original() -> None:
     torch.manual_seed(0)
     original = TwoHeads().eval()
-    lessons = prepare_lessons(original, images())
+    training_data = prepare_training_data(original, images())
     pruned = half(original, "stem")
-    before = nearness(lessons)(pruned)
-    run(pruned, lessons, nearness(lessons), passes=20)
-    assert nearness(lessons)(pruned) > before / 4
+    before = nearness(training_data)(pruned)
+    run(pruned, training_data, nearness(training_data), passes=20)
+    assert nearness(training_data)(pruned) > before / 4
 
 
 def test_outputs_without_fractions_teach_nothing() -> None:
@@ -102,24 +106,24 @@ def test_outputs_without_fractions_teach_nothing() -> None:
 def test_a_model_whose_views_need_the_usual_layout_is_recovered_in_it() -> None:
     torch.manual_seed(0)
     model = Viewing()
-    assert len(run(model, prepare_lessons(model, images()), lambda _: 0.0)) == 2
+    assert len(run(model, prepare_training_data(model, images()), lambda _: 0.0)) == 2
     assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 4)
 
 
 def test_recovery_leaves_the_weights_in_the_usual_layout() -> None:
     model = half(trained().model, "conv1")
-    run(model, prepare_lessons(copy.deepcopy(trained().model), trained().train), trained().evaluate)
+    run(model, prepare_training_data(copy.deepcopy(trained().model), trained().train), trained().evaluate)
     assert all(parameter.is_contiguous() for parameter in model.parameters())
 
 
 def test_the_best_state_is_kept_even_if_it_is_the_first() -> None:
     falling = iter([1.0, 0.5, 0.4])
     model = half(trained().model, "conv1")
-    lessons = prepare_lessons(copy.deepcopy(trained().model), trained().train)
+    training_data = prepare_training_data(copy.deepcopy(trained().model), trained().train)
     untouched = copy.deepcopy(model)
     recover(
         untouched,
-        lessons,
+        training_data,
         lambda _: 1.0,
         config=RecoveryConfig(),
         seed=0,
@@ -127,18 +131,18 @@ def test_the_best_state_is_kept_even_if_it_is_the_first() -> None:
         passes=2,
         on_epoch=lambda _e, _m: None,
     )
-    assert run(model, lessons, lambda _: next(falling)) == [0.5, 0.4]
+    assert run(model, training_data, lambda _: next(falling)) == [0.5, 0.4]
     assert digest_module(model) == digest_module(untouched)
 
 
 def test_a_cheaper_model_may_learn_for_longer() -> None:
     original = trained().model
-    lessons = prepare_lessons(copy.deepcopy(original), trained().train)
+    training_data = prepare_training_data(copy.deepcopy(original), trained().train)
     config = RecoveryConfig(epochs=10)
     pruned = half(original, "conv1")
     gain = count_macs(original, torch.zeros(INPUT_SHAPE)) / count_macs(pruned, torch.zeros(INPUT_SHAPE))
     assert gain > 1.5
-    assert count_passes(original, lessons, config) == 10
-    assert count_passes(pruned, lessons, config) == round(10 * math.sqrt(gain))
-    assert count_passes(pruned, Lessons(lessons.samples, lessons.macs * 10**6), config) == 80
-    assert count_passes(pruned, lessons, RecoveryConfig(epochs=0)) == 0
+    assert count_passes(original, training_data, config) == 10
+    assert count_passes(pruned, training_data, config) == round(10 * math.sqrt(gain))
+    assert count_passes(pruned, TrainingData(training_data.samples, training_data.macs * 10**6), config) == 80
+    assert count_passes(pruned, training_data, RecoveryConfig(epochs=0)) == 0

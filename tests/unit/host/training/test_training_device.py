@@ -23,7 +23,7 @@ from drupelet_host.torch_models.device import (
 from drupelet_host.training.fake_quantization import fake_quantized
 from drupelet_host.training.recovery import recover
 from drupelet_host.training.step import can_be_recorded
-from drupelet_host.training.training_data import prepare_lessons
+from drupelet_host.training.training_data import prepare_training_data
 from support.model.tiny_project import trained
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -35,7 +35,7 @@ def recovered(precision: Precision) -> dict[str, torch.Tensor]:
     model = copy.deepcopy(trained().model).requires_grad_(requires_grad=True)
     recover(
         model,
-        prepare_lessons(copy.deepcopy(trained().model), trained().train),
+        prepare_training_data(copy.deepcopy(trained().model), trained().train),
         # Each state is the best so far, so that the last is kept.
         lambda _: next(rising),
         config=RecoveryConfig(precision=precision),
@@ -98,14 +98,14 @@ def test_a_step_with_python_in_it_is_not_recorded() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gives_the_same_weights_twice() -> None:
-    lessons = prepare_lessons(copy.deepcopy(trained().model), trained().train, device=choose_device("cuda"))
+    training_data = prepare_training_data(copy.deepcopy(trained().model), trained().train, device=choose_device("cuda"))
     results = []
     for _ in range(2):
         rising = itertools.count()
         model = copy.deepcopy(trained().model).requires_grad_(requires_grad=True)
         recover(
             model,
-            lessons,
+            training_data,
             lambda _, rising=rising: next(rising),  # type: ignore[misc]
             config=RecoveryConfig(),
             seed=0,

@@ -13,7 +13,7 @@ from drupelet_host.pruning.structure.groups import remove_channels
 from drupelet_host.recipe.schema import AugmentConfig, RecoveryConfig
 from drupelet_host.training.augmentation import Views, choose_views
 from drupelet_host.training.recovery import recover
-from drupelet_host.training.training_data import prepare_lessons
+from drupelet_host.training.training_data import prepare_training_data
 from support.model.tiny_project import INPUT_SHAPE, trained
 
 PICTURE = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])[None, None]
@@ -53,26 +53,28 @@ def test_the_first_view_is_the_image_and_the_others_stay_within_what_is_allowed(
     assert not mirrored.down.any()
 
 
-def test_a_lesson_is_the_originals_answer_to_the_view_that_is_shown() -> None:
+def test_a_target_is_the_originals_answer_to_the_view_that_is_shown() -> None:
     original = copy.deepcopy(trained().model).eval()
-    lessons = prepare_lessons(original, trained().train, augment=AugmentConfig(mirror=True, shift=1, views=4))
-    batch = lessons.take(torch.arange(12), torch.arange(12) % 4)
+    training_data = prepare_training_data(
+        original, trained().train, augment=AugmentConfig(mirror=True, shift=1, views=4)
+    )
+    batch = training_data.take(torch.arange(12), torch.arange(12) % 4)
     with torch.inference_mode():
         expected = original(batch.inputs)
     torch.testing.assert_close(next(iter(batch.answers.values())), expected)
-    assert not torch.equal(batch.inputs, lessons.samples.inputs[:12])
+    assert not torch.equal(batch.inputs, training_data.samples.inputs[:12])
 
 
 def test_recovery_with_views_gives_the_same_weights_from_the_same_seed_and_others_than_without() -> None:
     def weights(augment: AugmentConfig | None) -> str:
         model = copy.deepcopy(trained().model)
         remove_channels(model, torch.zeros(INPUT_SHAPE), {"conv1": 8}, importance="l2")
-        lessons = prepare_lessons(copy.deepcopy(trained().model), trained().train, augment=augment)
+        training_data = prepare_training_data(copy.deepcopy(trained().model), trained().train, augment=augment)
         # Always better than before: the last state is the one that is kept.
         metrics = iter(range(10))
         recover(
             model.requires_grad_(requires_grad=True),
-            lessons,
+            training_data,
             lambda _: next(metrics),
             config=RecoveryConfig(augment=augment),
             seed=0,
@@ -90,7 +92,7 @@ def test_recovery_with_views_gives_the_same_weights_from_the_same_seed_and_other
 def test_what_is_no_image_has_no_other_views() -> None:
     signals = Dataset(np.zeros((4, 1, 16), np.float32), None)
     with pytest.raises(DataError, match=r"inputs of shape \[1, 16\]: expected images"):
-        prepare_lessons(torch.nn.Flatten(), signals, augment=AugmentConfig(shift=1))
+        prepare_training_data(torch.nn.Flatten(), signals, augment=AugmentConfig(shift=1))
 
 
 def test_a_shift_beyond_the_image_is_refused() -> None:

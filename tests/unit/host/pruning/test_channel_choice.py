@@ -1,0 +1,56 @@
+"""Which channels a step of the search removes, from curves and savings alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from drupelet_host.pruning.search.choice import ChannelChoice
+from drupelet_host.pruning.sensitivity import SensitivityCurve
+
+CHANNELS = {"steep": 64, "flat": 64}
+
+
+def curve(name: str, *, at_half: float) -> SensitivityCurve:
+    return SensitivityCurve(name, 64, ((0.0, 1.0), (0.5, at_half)))
+
+
+def choice(**changes: object) -> ChannelChoice:
+    given = {
+        "savings": dict.fromkeys(CHANNELS, 0.005),
+        "curves": {"steep": curve("steep", at_half=0.2), "flat": curve("flat", at_half=0.95)},
+        "factors": dict.fromkeys(CHANNELS, 1.0),
+        "multiple": 8,
+        **changes,
+    }
+    return ChannelChoice(**given)  # type: ignore[arg-type]  # a test's keywords
+
+
+def test_of_two_groups_that_save_alike_the_less_sensitive_one_shrinks() -> None:
+    chosen = choice().choose(CHANNELS, goal=0.1)
+    assert chosen["steep"] == 64
+    assert chosen["flat"] < 64
+
+
+def test_of_two_groups_that_are_alike_sensitive_the_one_that_saves_more_shrinks() -> None:
+    same = {name: curve(name, at_half=0.9) for name in CHANNELS}
+    chosen = choice(curves=same, savings={"steep": 0.01, "flat": 0.001}).choose(CHANNELS, goal=0.05)
+    assert chosen["steep"] < 64
+    assert chosen["flat"] == 64
+
+
+@pytest.mark.parametrize(("factor", "shrinks"), [(0.01, "steep"), (1.0, "flat")])
+def test_the_policy_weighs_what_the_curves_say(factor: float, shrinks: str) -> None:
+    chosen = choice(factors={"steep": 1.0, "flat": factor}).choose(CHANNELS, goal=0.03)
+    assert chosen[shrinks] < 64
+
+
+def test_a_group_that_the_policy_leaves_alone_never_shrinks() -> None:
+    chosen = choice(factors={"steep": 1.0, "flat": 0.0}).choose(CHANNELS, goal=0.5)
+    assert chosen["flat"] == 64
+    assert chosen["steep"] < 64
+
+
+def test_a_step_saves_its_goal_and_no_block_more() -> None:
+    chosen = choice().choose(CHANNELS, goal=0.1)
+    saved = sum((CHANNELS[name] - count) * 0.005 for name, count in chosen.items())
+    assert 0.1 <= saved < 0.1 + 8 * 0.005
