@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from drupelet_agent.messaging.home_assistant.discovery import Discovery
 from drupelet_host.demo.broker import LOOPBACK
+from drupelet_shared.contract.topics import DeviceTopics
 from support.agent.agents import running_agent, write_config
 from support.broker.brokers import Broker
 from support.broker.secured_broker import SUBSCRIBED, SecuredBroker, make_ca
@@ -223,6 +225,15 @@ def test_the_agent_serves_with_these_files(secured: SecuredBroker, tmp_path: Pat
                 assert status is not None
             assert agent.stop() == 0
         assert json.loads(observer.heard.get(timeout=20).payload)["state"] == "offline"
+
+
+@pytest.mark.parametrize("device", ["pi-9", "cam.1", "cam_1", "a.b.c"])
+def test_a_device_may_publish_the_description_that_the_agent_publishes(tmp_path: Path, device: str) -> None:
+    folder = tmp_path / "ca"
+    make_ca(folder, "init", LOOPBACK)
+    make_ca(folder, "device", device)
+    topic = Discovery(DeviceTopics(device), board="x", interval_s=1).describe([]).topic
+    assert f"topic write {topic}" in (folder / "acl").read_text(encoding="utf-8").splitlines()
 
 
 def test_keys_and_lists_are_for_their_owner_alone(secured: SecuredBroker) -> None:

@@ -1,4 +1,4 @@
-"""What the service manager hears on its socket."""
+"""What the service manager receives on its socket."""
 
 from __future__ import annotations
 
@@ -100,51 +100,51 @@ def test_the_watchdog_is_this_processs_own(usec: str | None, pid: str | None, ex
     assert ServiceManager("@x", watchdog_usec=usec, watchdog_pid=pid).watchdog_s == expected_s
 
 
-async def live(manager: Manager, lives: list[ServiceState], *, longest_start_s: float = 300.0) -> list[list[str]]:
-    """What is heard after each of these looks, at a watchdog of 30 ms."""
-    heard: list[list[str]] = []
-    remaining = iter(lives)
+async def report(manager: Manager, states: list[ServiceState], *, longest_start_s: float = 300.0) -> list[list[str]]:
+    """Return the reports after each of these states, at a watchdog of 30 ms."""
+    reports: list[list[str]] = []
+    remaining = iter(states)
 
-    def look() -> ServiceState:
-        if heard or manager_has_looked:
-            heard.append(manager.received())
-        manager_has_looked.append(True)
+    def read_state() -> ServiceState:
+        if reports or was_read:
+            reports.append(manager.received())
+        was_read.append(True)
         try:
             return next(remaining)
         except StopIteration:
             raise asyncio.CancelledError from None
 
-    manager_has_looked: list[bool] = []
+    was_read: list[bool] = []
     with suppress(asyncio.CancelledError):
         await report_state(
-            ServiceManager(manager.address, watchdog_usec="30000"), look, longest_start_s=longest_start_s
+            ServiceManager(manager.address, watchdog_usec="30000"), read_state, longest_start_s=longest_start_s
         )
-    return heard
+    return reports
 
 
 def test_readiness_is_told_once_and_after_the_wait_for_it(manager: Manager) -> None:
-    heard = asyncio.run(live(manager, [STARTING, STARTING, SERVING, SERVING]))
+    reports = asyncio.run(report(manager, [STARTING, STARTING, SERVING, SERVING]))
     more_time = "EXTEND_TIMEOUT_USEC=30000000\nSTATUS=loading digits"
-    assert heard == [[more_time], [more_time], ["READY=1\nSTATUS=2 models", "WATCHDOG=1"], ["WATCHDOG=1"]]
+    assert reports == [[more_time], [more_time], ["READY=1\nSTATUS=2 models", "WATCHDOG=1"], ["WATCHDOG=1"]]
 
 
 def test_a_fault_starves_the_watchdog_and_says_why(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
-    heard = asyncio.run(live(manager, [SERVING, STUCK, STUCK, SERVING]))
-    assert heard[1:] == [["STATUS=worker 7 answers nothing"], [], ["STATUS=2 models", "WATCHDOG=1"]]
+    reports = asyncio.run(report(manager, [SERVING, STUCK, STUCK, SERVING]))
+    assert reports[1:] == [["STATUS=worker 7 answers nothing"], [], ["STATUS=2 models", "WATCHDOG=1"]]
     assert caplog.text.count("the watchdog is not fed: worker 7 answers nothing") == 1
 
 
 def test_a_fault_while_starting_asks_for_no_more_time(manager: Manager) -> None:
     faulty = ServiceState(ready=False, fault="the connection's task ended", status="")
-    heard = asyncio.run(live(manager, [STARTING, faulty, faulty]))
-    assert heard[1:] == [["STATUS=the connection's task ended"], []]
+    reports = asyncio.run(report(manager, [STARTING, faulty, faulty]))
+    assert reports[1:] == [["STATUS=the connection's task ended"], []]
 
 
 def test_a_start_that_takes_too_long_counts_as_ready(manager: Manager) -> None:
-    heard = asyncio.run(live(manager, [STARTING, STARTING], longest_start_s=0.0))
-    assert heard[0] == ["READY=1\nSTATUS=loading digits", "WATCHDOG=1"]
+    reports = asyncio.run(report(manager, [STARTING, STARTING], longest_start_s=0.0))
+    assert reports[0] == ["READY=1\nSTATUS=loading digits", "WATCHDOG=1"]
 
 
-def test_an_agent_that_lost_its_broker_stays_ready_and_alive(manager: Manager) -> None:
-    heard = asyncio.run(live(manager, [SERVING, STARTING]))
-    assert heard[1] == ["STATUS=loading digits", "WATCHDOG=1"]
+def test_an_agent_that_lost_its_broker_stays_ready_and_areport(manager: Manager) -> None:
+    reports = asyncio.run(report(manager, [SERVING, STARTING]))
+    assert reports[1] == ["STATUS=loading digits", "WATCHDOG=1"]
