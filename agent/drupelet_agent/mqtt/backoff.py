@@ -15,7 +15,7 @@ _FIRST_CEILING_S = 0.5
 _LONGEST_S = 30.0
 # A person must change something first, so asking often only fills logs.
 _LONGEST_REFUSED_S = 300.0
-# Whoever was taken over and comes back at once takes over in its turn, for ever.
+# A client that was taken over and reconnects at once takes over in its turn, for ever.
 _FIRST_TAKEN_OVER_S = 60.0
 # To ask a broker that is away costs one packet, and it should be found soon after it is back. So these attempts are not
 # spaced further, and lengthen no later wait.

@@ -133,7 +133,7 @@ class _Attempt:
         self._opened: OpenSocket | None = None
 
     def keep(self, opened: OpenSocket) -> OpenSocket:
-        """Keep the socket, or close it if nobody waits for it any more."""
+        """Keep the socket, or close it if the attempt was abandoned."""
         with self._lock:
             self._opened = opened
             if self._abandoned:
@@ -156,7 +156,7 @@ def _in_thread(work: Callable[[], _T]) -> asyncio.Future[_T]:
     def run() -> None:
         try:
             conclude = partial(future.set_result, work())
-        except Exception as error:  # noqa: BLE001 - whoever waits gets it, whatever it is
+        except Exception as error:  # noqa: BLE001 - the awaiting coroutine raises it
             conclude = partial(future.set_exception, error)
         with suppress(RuntimeError):
             # The loop may be closed by now.

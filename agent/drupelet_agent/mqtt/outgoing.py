@@ -23,7 +23,7 @@ class Delivery:
 
     Attributes:
         publication: What is published.
-        on_outcome: Receives the outcome; None where nobody asks for it.
+        on_outcome: Receives the outcome; None without an observer.
         size_bytes: The size of its packet.
         packet_id: Its Packet Identifier; 0 before it is sent for the first time.
         is_dup: Whether the broker may already have it, which the packet then says.

@@ -22,7 +22,7 @@ class ProblemReports:
         """Start without a connection.
 
         Args:
-            on_event: Receives each kind of problem once until a connection has lasted; None where nobody listens.
+            on_event: Receives each kind of problem once until a connection has lasted; None without an observer.
         """
         self._on_event = on_event
         self._known: set[ConnectionProblem] = set()

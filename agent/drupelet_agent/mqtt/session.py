@@ -288,5 +288,5 @@ def _conclude(on_outcome: OutcomeCallback | None, outcome: PublishOutcome, reaso
     try:
         on_outcome(outcome, reason)
     except Exception:
-        # The outcomes of other publications must still be told.
+        # The outcomes of other publications must still be reported.
         log.exception("the outcome of a publication was not handled")
