@@ -5,6 +5,7 @@ DrupeletError
 |-- StoreError                store_error
 |   |-- StoreBusyError        store_busy
 |   |-- StoreFullError        store_full
+|   |-- StoreReadOnlyError    store_read_only
 |   |-- NotInstalledError     not_installed
 |   |-- NoPreviousError       no_previous_release
 |   |-- ReleaseTooOldError    release_too_old
@@ -59,6 +60,12 @@ class StoreFullError(StoreError):
     """The store's file system has no room for what was asked."""
 
     code = "store_full"
+
+
+class StoreReadOnlyError(StoreError):
+    """The store's file system is read-only, as Linux mounts a card that fails."""
+
+    code = "store_read_only"
 
 
 class NotInstalledError(StoreError):
@@ -158,11 +165,22 @@ class WorkerTimeoutError(WorkerError):
 
 @contextmanager
 def store_errors(folder: Path) -> Iterator[None]:
-    """What the operating system says of the store's files, as a `StoreError` that names the file or the room."""
+    """Raise the operating system's errors about the store's files as store errors.
+
+    Args:
+        folder: A folder of the store, for the message.
+
+    Raises:
+        StoreFullError: The file system has no space left, or the quota is used up.
+        StoreReadOnlyError: The file system is read-only.
+        StoreError: The operating system reports another error; the message names the file.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
             free = format_bytes(shutil.disk_usage(folder).free)
             raise StoreFullError(f"store {folder}: {error.strerror}: {free} are free") from error
+        if error.errno == errno.EROFS:
+            raise StoreReadOnlyError(f"store {folder}: the file system is read-only") from error
         raise StoreError(f"store {folder}: {error.strerror}: {error.filename}") from error

@@ -8,12 +8,13 @@ import logging
 import signal
 import uuid
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from drupelet_agent.app.broker_link import BrokerLink
 from drupelet_agent.app.service_manager import ServiceManager, report_state
 from drupelet_agent.app.service_state import read_service_state
 from drupelet_agent.app.sessions import device_session, message_budget_bytes, pool_session
+from drupelet_agent.app.store_follower import StoreFollower
 from drupelet_agent.commands.router import CommandRouter
 from drupelet_agent.commands.runner import CommandRunner
 from drupelet_agent.config.environment import service_manager_settings
@@ -21,13 +22,14 @@ from drupelet_agent.config.sections import AgentConfig
 from drupelet_agent.delivery.desired import DesiredStates
 from drupelet_agent.delivery.spool import Spool
 from drupelet_agent.delivery.uploads import Uploads
+from drupelet_agent.errors import StoreError, StoreReadOnlyError
 from drupelet_agent.messaging.announcer import status_publication
 from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.fleet import Fleet
 from drupelet_agent.serving.guard.guardian import Guardian
-from drupelet_agent.store.store import Store, incoming_folder
+from drupelet_agent.store.store import Store
 from drupelet_agent.telemetry.reporter import Reporter
-from drupelet_shared.contract.messages import ModelState
+from drupelet_shared.contract.messages import Event, ModelState
 from drupelet_shared.contract.topics import DeviceTopics, MemberTopics
 
 if TYPE_CHECKING:
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from drupelet_agent.telemetry.endpoint import MetricsEndpoint
 
 log = logging.getLogger(__name__)
-
-_STORE_POLL_S = 0.5
 
 
 class Daemon:
@@ -54,9 +54,8 @@ class Daemon:
         self._manager = ServiceManager(
             manager.notify_socket, watchdog_usec=manager.watchdog_usec, watchdog_pid=manager.watchdog_pid
         )
-        self._is_store_read = False
         topics = DeviceTopics(config.device, prefix=config.broker.prefix)
-        self._guardian = Guardian(config, self._store.is_measuring)
+        self._guardian = Guardian(config, self._is_measuring)
         self._fleet = Fleet(
             self._store,
             config,
@@ -67,23 +66,22 @@ class Daemon:
         self._link = _make_link(config, topics, self._fleet)
         runner = CommandRunner(config)
         self._commands = CommandRouter(topics, runner, replies=self._link.replies)
-        self._uploads = Uploads(
-            topics, Spool(incoming_folder(config.state_dir), config.delivery), replies=self._link.replies
-        )
+        self._uploads = Uploads(topics, Spool(self._store.layout.incoming, config.delivery), replies=self._link.replies)
         self._desired = DesiredStates(topics, self._store, runner, publish=self._link.session.publish)
         self._link.dispatcher.register(self._commands)
         self._link.dispatcher.register(self._uploads)
         self._link.dispatcher.register(self._desired, retained=True)
         self._link.on_connect(lambda session_present: self._desired.connected(session_present=session_present))
+        self._follower = StoreFollower(self._store, self._fleet, on_fault=self._on_store_fault)
         self._reporter = Reporter(config, self._fleet, self._link.announcer)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT.
 
         Raises:
-            DrupeletError: The store cannot be used.
+            StoreError: The store cannot be created, and not because its file system is read-only.
         """
-        self._store.create()
+        self._create_store()
         # What was imported stays, so the collector need not go through it again in the middle of a request.
         gc.freeze()
         stopping = asyncio.Event()
@@ -108,7 +106,7 @@ class Daemon:
 
     def _work(self) -> list[Coroutine[None, None, None]]:
         work = [
-            self._follow_store(),
+            self._follower.run(),
             self._link.run(),
             self._report(),
             self._uploads.run(),
@@ -124,7 +122,8 @@ class Daemon:
                         fleet.serving,
                         session.status,
                         broker=f"{config.host}:{config.port}",
-                        is_store_read=self._is_store_read,
+                        is_store_read=self._follower.is_read,
+                        store_fault=self._follower.fault,
                         is_stalled=self._link.stalled,
                     ),
                 )
@@ -140,19 +139,36 @@ class Daemon:
         self._reporter.report()
         await self._link.leave()
 
+    def _is_measuring(self) -> bool:
+        try:
+            return self._store.is_measuring()
+        except StoreError:
+            # The follower reports it.
+            return False
+
     def _on_state(self, state: ModelState) -> None:
         self._link.publish_state(state)
 
-    async def _follow_store(self) -> None:
-        last: object = None
-        while True:
-            fingerprint = self._store.fingerprint()
-            if fingerprint != last:
-                last = fingerprint
-                self._fleet.follow_store()
-                self._is_store_read = True
-            self._fleet.set_measuring(measuring=self._store.is_measuring())
-            await asyncio.sleep(_STORE_POLL_S)
+    def _create_store(self) -> None:
+        try:
+            self._store.create()
+        except StoreReadOnlyError as error:
+            # The follower goes on reporting it; a broker that can reach this device can at least ask.
+            log.warning("the agent starts without a store: %s [%s]", error, error.code)
+
+    def _on_store_fault(self, fault: str | None) -> None:
+        state: Literal["raised", "cleared"] = "cleared" if fault is None else "raised"
+        message = fault or "the store can be read and written again"
+        self._link.announcer.event(
+            Event(
+                device=self._config.device,
+                kind="store",
+                state=state,
+                value=float(fault is not None),
+                limit=0.0,
+                message=message,
+            )
+        )
 
     async def _report(self) -> None:
         while True:

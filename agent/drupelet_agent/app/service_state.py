@@ -28,6 +28,7 @@ def read_service_state(
     broker: str,
     is_store_read: bool,
     is_stalled: bool,
+    store_fault: str | None = None,
 ) -> ServiceState:
     """Return the state of the agent.
 
@@ -40,6 +41,7 @@ def read_service_state(
         broker: The broker's address.
         is_store_read: Whether the installed models are known.
         is_stalled: Whether a connection's own tasks no longer run.
+        store_fault: What is wrong with the store; None if nothing is.
     """
     stuck = [name for name, server in servers.items() if server.stuck]
     starting = [name for name, server in servers.items() if server.health == "starting"]
@@ -52,4 +54,6 @@ def read_service_state(
         status = f"waiting for the broker {broker}{why}; {status}"
     elif connection.explanation:
         status = f"{status}; {connection.explanation}"
+    if store_fault is not None:
+        status = f"{store_fault}; {status}"
     return ServiceState(ready=is_store_read and not starting, fault=fault, status=status)

@@ -269,8 +269,8 @@ def _rollback(config: AgentConfig, arguments: argparse.Namespace) -> int:
     from drupelet_agent.store.store import Store  # noqa: PLC0415 - see the module's docstring
 
     store = Store(config.state_dir)
-    with store.lock():
-        activation = store.roll_back(arguments.model)
+    with store.writer() as writer:
+        activation = writer.roll_back(arguments.model)
     print(f"{_describe(activation)} is active again")
     return EXIT_OK
 

@@ -10,7 +10,7 @@ from drupelet_agent.store.records import Activation
 from drupelet_shared.contract.commands import InstalledRelease
 
 # Long enough for another process's last step, a rename and two syncs to an SD card.
-STORE_PATIENCE_S = 10.0
+STORE_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from drupelet_agent.commands.context import STORE_PATIENCE_S, Context, released
+from drupelet_agent.commands.context import STORE_TIMEOUT_S, Context, released
 from drupelet_agent.install.activation import Progress
 from drupelet_agent.store.store import Store
 from drupelet_shared.contract.commands import (
@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 def activate(request: ActivateRequest, context: Context) -> InstalledRelease:
     """Make an installed, newer release active."""
     store = Store(context.config.state_dir)
-    with store.lock(patience_s=STORE_PATIENCE_S):
-        activation = store.activate_installed(request.model, release=request.release)
+    with store.writer(timeout_s=STORE_TIMEOUT_S) as writer:
+        activation = writer.activate_installed(request.model, release=request.release)
     context.observe(Progress("active", f"{activation.model} release {activation.release}"))
     return released(activation)
 
@@ -34,8 +34,8 @@ def activate(request: ActivateRequest, context: Context) -> InstalledRelease:
 def roll_back(request: RollBackRequest, context: Context) -> InstalledRelease:
     """Make the release before the active one active again."""
     store = Store(context.config.state_dir)
-    with store.lock(patience_s=STORE_PATIENCE_S):
-        activation = store.roll_back(request.model, from_release=request.from_release)
+    with store.writer(timeout_s=STORE_TIMEOUT_S) as writer:
+        activation = writer.roll_back(request.model, from_release=request.from_release)
     log.warning("model %s rolled back to release %d, asked for over MQTT", activation.model, activation.release)
     context.observe(Progress("active", f"{activation.model} release {activation.release}"))
     return released(activation)
@@ -44,11 +44,11 @@ def roll_back(request: RollBackRequest, context: Context) -> InstalledRelease:
 def remove(request: RemoveRequest, context: Context) -> Removed:
     """Take a model away."""
     store = Store(context.config.state_dir)
-    with store.lock(patience_s=STORE_PATIENCE_S):
+    with store.writer(timeout_s=STORE_TIMEOUT_S) as writer:
         digests = [known.digest for known in store.record(request.model).releases]
         freed_bytes = sum(_size_bytes(store.package_folder(digest)) for digest in digests)
-        activation = store.remove(request.model)
-        store.collect()
+        activation = writer.remove(request.model)
+        writer.collect()
     log.warning("model %s removed, asked for over MQTT", activation.model)
     context.observe(Progress("removed", f"{activation.model} release {activation.release}"))
     return Removed(model=activation.model, release=activation.release, freed_bytes=freed_bytes)
@@ -57,7 +57,6 @@ def remove(request: RemoveRequest, context: Context) -> Removed:
 def list_installed(_: ListRequest, context: Context) -> InstalledModels:
     """What the store holds."""
     store = Store(context.config.state_dir)
-    store.create()
     models = []
     for name in store.models():
         record = store.record(name)

@@ -18,6 +18,7 @@ _PASSING = {
     "store_busy",
     "store_error",
     "store_full",
+    "store_read_only",
     "too_many_uploads",
     "unknown_upload",
     "upload_digest_mismatch",

@@ -18,7 +18,7 @@ from drupelet_agent.errors import (
     UploadDigestError,
     WrongPackageError,
 )
-from drupelet_agent.store.store import incoming_folder
+from drupelet_agent.store.layout import StoreLayout
 from drupelet_shared.errors import PackageError, SourceError
 from drupelet_shared.units import format_bytes
 
@@ -48,7 +48,7 @@ def obtained(source: str, config: AgentConfig, *, on_bytes: OnBytes) -> Iterator
         path = _uploaded(source.removeprefix(_UPLOAD), config)
         discard: Callable[[], None] = path.unlink
     else:
-        partial = fetch(source, incoming_folder(config.state_dir) / "fetched", config.delivery, on_bytes=on_bytes)
+        partial = fetch(source, StoreLayout(config.state_dir).incoming / "fetched", config.delivery, on_bytes=on_bytes)
         path, discard = partial.path, partial.discard
     try:
         yield path
@@ -59,7 +59,7 @@ def obtained(source: str, config: AgentConfig, *, on_bytes: OnBytes) -> Iterator
 
 
 def _uploaded(digest: str, config: AgentConfig) -> Path:
-    path = Spool(incoming_folder(config.state_dir), config.delivery).whole(digest)
+    path = Spool(StoreLayout(config.state_dir).incoming, config.delivery).whole(digest)
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,6 +11,7 @@ from pathlib import Path
 from drupelet_agent.config.environment import CREDENTIALS_PREFIX
 from drupelet_agent.config.sections import AgentConfig
 from drupelet_agent.doctor.findings import Finding
+from drupelet_agent.errors import StoreReadOnlyError
 from drupelet_agent.store.store import Store
 from drupelet_shared.errors import DrupeletError
 from drupelet_shared.package.trust import load_trust_folder
@@ -37,10 +38,14 @@ def _store(config: AgentConfig) -> Finding:
     store = Store(config.state_dir)
     try:
         store.create()
+        if store.is_read_only():
+            return _read_only(store)
         with tempfile.TemporaryFile(dir=config.state_dir):
             pass
         free_bytes = store.free_bytes()
         models = store.active()
+    except StoreReadOnlyError:
+        return _read_only(store)
     except (DrupeletError, OSError) as error:
         mend = f"make {config.state_dir} writable for uid {os.getuid()}, or set state_dir"
         return Finding("store", "fail", str(error), mend)
@@ -50,6 +55,11 @@ def _store(config: AgentConfig) -> Finding:
     if config.state_dir.stat().st_mode & stat.S_IWOTH:
         return Finding("store", "warn", f"{found}, writable by everybody", f"chmod o-w {config.state_dir}")
     return Finding("store", "ok", found)
+
+
+def _read_only(store: Store) -> Finding:
+    repair = "the card may have failed: look at `dmesg`, copy what you need, replace the card and install again"
+    return Finding("store", "fail", f"{store.root} is on a read-only file system; the active models are served", repair)
 
 
 def _trust(config: AgentConfig) -> Finding:

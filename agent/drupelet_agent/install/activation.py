@@ -9,12 +9,13 @@ from pathlib import Path
 
 from drupelet_agent.config.sections import AgentConfig
 from drupelet_agent.device import probe
-from drupelet_agent.errors import StoreError, store_errors
+from drupelet_agent.errors import StoreError
 from drupelet_agent.install.binding import ANYTHING, Expected, check_expected, check_target
 from drupelet_agent.install.planning import make_plan, means_for
-from drupelet_agent.store.measurements import KeptMeasurements, read_measurements, write_measurements
+from drupelet_agent.store.measurements import KeptMeasurements
 from drupelet_agent.store.records import Activation
 from drupelet_agent.store.store import Store
+from drupelet_agent.store.writer import StoreWriter
 from drupelet_shared.contract.commands import Stage
 from drupelet_shared.package.manifest import MANIFEST_PATH, Manifest, parse_manifest
 from drupelet_shared.package.reading import UnpackedPackage, unpack_package
@@ -23,9 +24,9 @@ from drupelet_shared.package.trust import load_trust_folder
 log = logging.getLogger(__name__)
 
 # Long enough for another process's last step, a rename and two syncs to an SD card.
-_PATIENCE_S = 10.0
+_WRITER_TIMEOUT_S = 10.0
 # Long enough for another package's variants, as when a running agent measures again at this moment.
-MEASURING_PATIENCE_S = 120.0
+MEASURING_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,11 @@ def install(
         PlanError: No variant runs, fits in the memory budget or keeps the contract.
     """
     store = Store(config.state_dir)
-    with store.lock(), store.measuring(patience_s=MEASURING_PATIENCE_S), store.staging_folder() as folder:
+    with (
+        store.writer() as writer,
+        store.measuring(timeout_s=MEASURING_TIMEOUT_S),
+        writer.staging_folder() as folder,
+    ):
         package = _verify(archive, folder / "package", config, store)
         manifest = package.manifest
         signed = f"signed by {package.signed_by[:12]}" if package.signed_by else "signature NOT checked"
@@ -80,7 +85,7 @@ def install(
             manifest,
             folder / "package",
             means=means_for(manifest.name, package.digest, config=config, store=store),
-            known=read_measurements(store.measurements_path(package.digest)),
+            known=store.measurements(package.digest),
             fresh=False,
             observe=lambda stage, detail: observe(Progress(stage, detail)),
         )
@@ -96,35 +101,40 @@ def install(
             outputs=manifest.outputs,
         )
         observe(Progress("tuned", _describe(activation)))
-        put_in_place(store, folder / "package", activation, planned.measurements, activate=activate, why=why)
+        put_in_place(writer, folder / "package", activation, planned.measurements, activate=activate, why=why)
     observe(Progress("active" if activate else "staged", f"{activation.model} release {activation.release}"))
     return activation
 
 
 def put_in_place(
-    store: Store, package: Path, activation: Activation, measurements: KeptMeasurements, *, activate: bool, why: str
+    writer: StoreWriter,
+    package: Path,
+    activation: Activation,
+    measurements: KeptMeasurements,
+    *,
+    activate: bool,
+    why: str,
 ) -> None:
-    """The last steps of an installation, each of which leaves the store whole: commit, record, collect.
+    """Take the last steps of an installation, each of which leaves the store whole: commit, record, collect.
 
     Args:
-        store: The store, locked.
+        writer: The store, open for changes.
         package: The checked package in a staging folder.
-        activation: How it is to run.
-        measurements: What was measured of it.
-        activate: False leaves it installed beside the active release.
-        why: What the change's record says.
+        activation: The release with its plan.
+        measurements: The measurements that led to the plan.
+        activate: Whether the release becomes active; otherwise it is staged.
+        why: The reason, for the record of changes.
 
     Raises:
-        StoreError: The disk is full, or fails; what was active stays.
+        StoreError: The file system fails, is full or read-only; the active release stays.
     """
-    with store_errors(store.root):
-        store.commit(package, activation.digest)
-        write_measurements(store.measurements_path(activation.digest), measurements)
-        if activate:
-            store.activate(activation, why=why)
-        else:
-            store.stage(activation)
-        store.collect()
+    writer.commit(package, activation.digest)
+    writer.keep_measurements(activation.digest, measurements)
+    if activate:
+        writer.activate(activation, why=why)
+    else:
+        writer.stage(activation)
+    writer.collect()
 
 
 def tune(model: str, config: AgentConfig, *, why: str, fresh: bool, observe: Observe) -> Activation:
@@ -146,20 +156,19 @@ def tune(model: str, config: AgentConfig, *, why: str, fresh: bool, observe: Obs
     store = Store(config.state_dir)
     active = store.require_active(model)
     folder = store.package_folder(active.digest)
-    with store.measuring(patience_s=MEASURING_PATIENCE_S):
+    with store.measuring(timeout_s=MEASURING_TIMEOUT_S):
         planned = make_plan(
             stored_manifest(folder),
             folder,
             means=means_for(model, active.digest, config=config, store=store),
-            known=read_measurements(store.measurements_path(active.digest)),
+            known=store.measurements(active.digest),
             fresh=fresh,
             observe=lambda stage, detail: observe(Progress(stage, detail)),
         )
     activation = active.model_copy(update={"variant": planned.variant, "plan": planned.plan})
     observe(Progress("tuned", _describe(activation)))
-    with store_errors(config.state_dir), store.lock(patience_s=_PATIENCE_S):
-        store.retune(activation, why=why)
-        write_measurements(store.measurements_path(active.digest), planned.measurements)
+    with store.writer(timeout_s=_WRITER_TIMEOUT_S) as writer:
+        writer.retune(activation, why=why, measurements=planned.measurements)
     observe(Progress("active", f"{activation.model} release {activation.release}"))
     return activation
 

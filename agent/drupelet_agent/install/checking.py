@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from drupelet_agent.config.sections import AgentConfig
 from drupelet_agent.install import tuner
-from drupelet_agent.install.activation import MEASURING_PATIENCE_S, stored_manifest
+from drupelet_agent.install.activation import MEASURING_TIMEOUT_S, stored_manifest
 from drupelet_agent.planning.budget import Budget
 from drupelet_agent.planning.choice import Candidate, Rejection
 from drupelet_agent.store.records import Activation
@@ -61,7 +61,7 @@ def check(model: str, config: AgentConfig) -> Verdict:
         instances=active.plan.instances,
     )
     budget = Budget(active.plan.memory_budget_bytes, "the plan's memory budget")
-    with store.measuring(patience_s=MEASURING_PATIENCE_S):
+    with store.measuring(timeout_s=MEASURING_TIMEOUT_S):
         result = tuner.measure(folder, candidate, budget=budget, config=config.tuning_of(model))
     return _judge(active, result, limit_ms=config.contract_of(model).p99_limit_ms(active.plan.p99_ms))
 

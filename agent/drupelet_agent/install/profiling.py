@@ -9,7 +9,7 @@ from pathlib import Path
 
 from drupelet_agent.config.sections import AgentConfig
 from drupelet_agent.errors import MemoryBudgetError, WorkerError
-from drupelet_agent.install.activation import MEASURING_PATIENCE_S, Observe, Progress, stored_manifest
+from drupelet_agent.install.activation import MEASURING_TIMEOUT_S, Observe, Progress, stored_manifest
 from drupelet_agent.serving.workers.protocol import Benchmark, EndProfile, Measured, Profiled, Ready, WorkerSpec
 from drupelet_agent.serving.workers.worker_process import WorkerProcess, expect
 from drupelet_agent.store.store import Store
@@ -59,7 +59,7 @@ def profile(request: ProfileRequest, config: AgentConfig, *, observe: Observe) -
         slot_bytes=_SMALLEST_SLOT_BYTES,
     )
     tuning = config.tuning_of(request.model)
-    with store.measuring(patience_s=MEASURING_PATIENCE_S), tempfile.TemporaryDirectory(prefix="drupelet-") as work:
+    with store.measuring(timeout_s=MEASURING_TIMEOUT_S), tempfile.TemporaryDirectory(prefix="drupelet-") as work:
         observe(Progress("profiling", f"{variant.id} on {spec.threads} threads"))
         # Once to see how many operators an inference has, since everything that is recorded is held in memory.
         first = _record(spec, Path(work, "first"), Benchmark(warmup=0, runs=1, max_seconds=0.0))

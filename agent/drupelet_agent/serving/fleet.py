@@ -127,7 +127,7 @@ class Fleet:
 
     def follow_store(self) -> None:
         """Take the steps from what is served to what the store says is active."""
-        records = {model: self._store.record(model) for model in self._store.models()}
+        records = self._read_records()
         target = {model: record.active for model, record in records.items() if record.active is not None}
         for model, slot in self._slots.items():
             record = records.get(model, ModelRecord())
@@ -152,12 +152,12 @@ class Fleet:
         """
         failed = slot.current.activation
         try:
-            with self._store.lock():
+            with self._store.writer() as writer:
                 if release_to_restore(self._store.record(failed.model), failed) is None:
                     slot.set_note(f"release {failed.release}, {reason}; there is no earlier release to go back to")
                     return
                 because = f"rolled back from release {failed.release}, {reason}"
-                restored = self._store.roll_back(failed.model, because=because)
+                restored = writer.roll_back(failed.model, because=because)
         except StoreBusyError as error:
             log.info("roll back of %s waits: %s", failed.model, error)
             server = slot.current
@@ -174,6 +174,18 @@ class Fleet:
         """Let every server finish what it has accepted, then end all workers."""
         await self._admission.wait_for_evictions()
         await self._retirement.retire_all(self._servers())
+
+    def _read_records(self) -> dict[str, ModelRecord]:
+        """Read the records; a model whose record cannot be read goes on as it is."""
+        records: dict[str, ModelRecord] = {}
+        for model in self._store.models():
+            try:
+                records[model] = self._store.record(model)
+            except StoreError as error:
+                log.warning("model %s does not follow the store: %s [%s]", model, error, error.code)
+                if model in self._slots:
+                    records[model] = ModelRecord(active=self._slots[model].target)
+        return records
 
     def _servers(self) -> list[ModelServer]:
         return [server for slot in self._slots.values() for server in slot.servers]

@@ -1,13 +1,13 @@
-"""One process at a time: locks on files, which end with the process that holds them."""
+"""Locks on files, which end with the process that holds them."""
 
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 from drupelet_agent.errors import StoreBusyError, store_errors
 
@@ -15,33 +15,55 @@ _RETRY_S = 0.05
 
 
 @contextmanager
-def held(path: Path, *, what: str, doing: str, patience_s: float) -> Iterator[None]:
-    """Hold a lock until the block ends.
+def exclusive_lock(path: Path, *, what: str, activity: str, timeout_s: float) -> Iterator[None]:
+    """Hold a lock for the duration of the block.
+
+    The file is opened for reading, so that an existing lock can be held on a read-only file system; it is never written
+    to.
 
     Args:
-        path: Its file; made if need be, and never written to, for that would wear out the card.
-        what: What is locked, for the message.
-        doing: What whoever holds it is doing, for the message.
-        patience_s: How long to wait for another.
+        path: The file of the lock; created if it does not exist.
+        what: What the lock protects, for the error message.
+        activity: What the holder does, for the error message.
+        timeout_s: How long to wait for another holder.
 
     Raises:
-        StoreBusyError: Another process holds it.
-        StoreError: The file cannot be made.
+        StoreBusyError: Another process holds the lock until the timeout.
+        StoreError: The file cannot be opened or created.
     """
-    deadline = time.monotonic() + patience_s
+    deadline_s = time.monotonic() + timeout_s
     with store_errors(path.parent):
-        opened = path.open("a")
-    with opened as file:
-        while not _try_lock(file):
-            if time.monotonic() >= deadline:
-                raise StoreBusyError(f"{what}: another process is {doing}")
+        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        while not _try_lock(descriptor, fcntl.LOCK_EX):
+            if time.monotonic() >= deadline_s:
+                raise StoreBusyError(f"{what}: another process is {activity}")
             time.sleep(_RETRY_S)
         yield
+    finally:
+        os.close(descriptor)
 
 
-def _try_lock(file: TextIO) -> bool:
+def is_locked(path: Path) -> bool:
+    """Return whether some process holds a lock, without creating or changing its file.
+
+    Raises:
+        StoreError: The file cannot be opened.
+    """
+    with store_errors(path.parent):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return not _try_lock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int, operation: int) -> bool:
+    try:
+        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -229,7 +229,8 @@ class Event(_Message):
 
     Attributes:
         device: Its name.
-        kind: Which value; `reply` counts the replies that the broker did not accept.
+        kind: Which value; `reply` counts the replies that the broker did not accept, `store` is 1 while the
+            store cannot be read or written.
         state: "raised" when it exceeded the limit, "cleared" when it is back within it.
         value: The value.
         limit: The limit.
@@ -238,7 +239,7 @@ class Event(_Message):
     """
 
     device: Name
-    kind: Literal["temperature", "memory", "error_rate", "latency", "reply"]
+    kind: Literal["temperature", "memory", "error_rate", "latency", "reply", "store"]
     state: Literal["raised", "cleared"]
     value: float
     limit: float

@@ -43,18 +43,18 @@ def make_config(folder: Path, **sections: object) -> AgentConfig:
 
 def install(store: Store, activation: Activation) -> None:
     """Make a release active, as an installation does."""
-    with store.lock(), store.staging_folder() as folder:
+    with store.writer() as writer, writer.staging_folder() as folder:
         (folder / "package").mkdir()
-        store.commit(folder / "package", activation.digest)
-        store.activate(activation)
-        store.collect()
+        writer.commit(folder / "package", activation.digest)
+        writer.activate(activation)
+        writer.collect()
 
 
 def remove(store: Store, model: str) -> None:
     """Remove a model, as the command does."""
-    with store.lock():
-        store.remove(model)
-        store.collect()
+    with store.writer() as writer:
+        writer.remove(model)
+        writer.collect()
 
 
 @dataclass

@@ -11,7 +11,7 @@ from drupelet_agent.delivery.spool import Spool
 from drupelet_agent.install.activation import put_in_place
 from drupelet_agent.store.measurements import KeptMeasurements
 from drupelet_agent.store.records import Activation
-from drupelet_agent.store.store import Store, incoming_folder
+from drupelet_agent.store.store import Store
 from drupelet_shared.package.reading import UnpackedPackage, read_package_folder, unpack_package
 from support.agent.values import make_activation
 
@@ -70,11 +70,11 @@ class Operations:
     def install(self, store: Store, release: int, *, activate: bool = True) -> None:
         """What an installation does to the store; measuring writes nothing there."""
         archive = self._packages / f"{MODEL}-{release}.0.0.drupe"
-        with store.lock(), store.measuring(patience_s=0.0), store.staging_folder() as folder:
+        with store.writer() as writer, store.measuring(timeout_s=0.0), writer.staging_folder() as folder:
             package = unpack_package(archive, folder / "package", trusted_keys=None, room_bytes=store.free_bytes())
             store.check_release(MODEL, release=release, digest=package.digest)
             put_in_place(
-                store,
+                writer,
                 folder / "package",
                 make_activation(MODEL, release=release, digest=package.digest, variant=_VARIANT),
                 KeptMeasurements(by_conditions={"test": ()}),
@@ -83,24 +83,24 @@ class Operations:
             )
 
     def _activate(self, store: Store) -> None:
-        with store.lock():
-            store.activate_installed(MODEL, release=None)
+        with store.writer() as writer:
+            writer.activate_installed(MODEL, release=None)
 
     def _roll_back(self, store: Store) -> None:
-        with store.lock():
-            store.roll_back(MODEL)
+        with store.writer() as writer:
+            writer.roll_back(MODEL)
 
     def _tune(self, store: Store) -> None:
-        with store.lock():
-            store.retune(store.require_active(MODEL), why="test")
+        with store.writer() as writer:
+            writer.retune(store.require_active(MODEL), why="test")
 
     def _remove(self, store: Store) -> None:
-        with store.lock():
-            store.remove(MODEL)
-            store.collect()
+        with store.writer() as writer:
+            writer.remove(MODEL)
+            writer.collect()
 
     def _receive(self, store: Store) -> None:
-        content, spool = self._upload, Spool(incoming_folder(store.root), DeliveryConfig(reserve=1))
+        content, spool = self._upload, Spool(store.layout.incoming, DeliveryConfig(reserve=1))
         for offset in range(0, len(content), 4096):
             spool.append(_UPLOAD, len(content), offset=offset, chunk=content[offset : offset + 4096])
         assert spool.whole(_UPLOAD).read_bytes() == content
@@ -122,7 +122,7 @@ def check_store(root: Path, *, allowed: set[int | None], releases: set[int]) -> 
     """
     store = Store(root)
     store.create()
-    with store.lock():
+    with store.writer():
         pass
     record = store.record(MODEL)
     active = record.active.release if record.active else None
@@ -135,8 +135,8 @@ def check_store(root: Path, *, allowed: set[int | None], releases: set[int]) -> 
         path for folder in ("staging", "models") for path in (root / folder).iterdir() if path.suffix != ".json"
     ]
     assert leftovers == [], f"left behind: {leftovers}"
-    with store.lock():
-        store.collect()
+    with store.writer() as writer:
+        writer.collect()
     kept = {path.name for path in (root / "packages").iterdir()}
     assert kept == {known.digest for known in record.releases}
     return active

@@ -237,7 +237,7 @@ class TestRollBack:
         async def scenario(bench: FleetBench) -> None:
             for activation in (FIRST, SECOND):
                 bench.serve(activation)
-            with bench.store.lock():
+            with bench.store.writer():
                 bench.crash()
                 record = bench.store.record("digits")
                 assert record.active == SECOND
@@ -250,7 +250,7 @@ class TestRollBack:
         async def scenario(bench: FleetBench) -> None:
             for activation in (FIRST, SECOND):
                 bench.serve(activation)
-            with bench.store.lock():
+            with bench.store.writer():
                 bench.crash()
             bench.install(THIRD)
             bench.workers.latest.become_ready()

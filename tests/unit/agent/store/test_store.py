@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from drupelet_agent.errors import NoPreviousError, NotInstalledError, ReleaseTooOldError, StoreBusyError, StoreError
-from drupelet_agent.store.measurements import KeptMeasurements, read_measurements, write_measurements
+from drupelet_agent.store.measurements import KeptMeasurements
 from drupelet_agent.store.records import Activation
 from drupelet_agent.store.store import Store
+from drupelet_agent.store.writer import StoreWriter
 from support.agent.values import make_activation
 
 
@@ -22,11 +23,23 @@ def store(tmp_path: Path) -> Store:
 
 def put(store: Store, activation: Activation) -> None:
     """Commit a package folder and activate it, as an installation does."""
-    with store.lock(), store.staging_folder() as folder:
+    with store.writer() as writer, writer.staging_folder() as folder:
         (folder / "package").mkdir()
-        store.commit(folder / "package", activation.digest)
-        store.activate(activation)
-        store.collect()
+        writer.commit(folder / "package", activation.digest)
+        writer.activate(activation)
+        writer.collect()
+
+
+def roll_back(store: Store, model: str, *, because: str | None = None) -> Activation:
+    """Roll a model back, as the command or the agent itself does."""
+    with store.writer() as writer:
+        return writer.roll_back(model, because=because)
+
+
+def retune(store: Store, activation: Activation, *, why: str) -> None:
+    """Give a release another plan, as a measurement does."""
+    with store.writer() as writer:
+        writer.retune(activation, why=why)
 
 
 def test_an_activated_release_is_the_target_state(store: Store) -> None:
@@ -36,7 +49,7 @@ def test_an_activated_release_is_the_target_state(store: Store) -> None:
 
 
 def test_a_second_process_cannot_change_the_store_meanwhile(store: Store, tmp_path: Path) -> None:
-    with store.lock(), pytest.raises(StoreBusyError), Store(tmp_path / "state").lock():
+    with store.writer(), pytest.raises(StoreBusyError), Store(tmp_path / "state").writer():
         pass
 
 
@@ -44,13 +57,13 @@ def test_the_next_writer_clears_what_an_interrupted_one_left(store: Store, tmp_p
     leftover = tmp_path / "state/staging/abandoned"
     leftover.mkdir()
     (leftover / "part").write_bytes(b"half")
-    with store.lock():
+    with store.writer():
         assert not leftover.exists()
 
 
 def test_staging_is_empty_after_a_failed_installation(store: Store, tmp_path: Path) -> None:
     def fail_halfway() -> None:
-        with store.lock(), store.staging_folder() as folder:
+        with store.writer() as writer, writer.staging_folder() as folder:
             (folder / "part").write_bytes(b"half")
             raise RuntimeError
 
@@ -63,15 +76,15 @@ def test_rolling_back_swaps_the_two_latest_releases(store: Store) -> None:
     first, second = make_activation(release=1), make_activation(release=2)
     put(store, first)
     put(store, second)
-    assert store.roll_back("digits") == first
+    assert roll_back(store, "digits") == first
     assert store.active() == {"digits": first}
-    assert store.roll_back("digits") == second
+    assert roll_back(store, "digits") == second
 
 
 def test_the_highest_release_is_remembered_through_a_rollback(store: Store) -> None:
     put(store, make_activation(release=1))
     put(store, make_activation(release=2))
-    store.roll_back("digits")
+    roll_back(store, "digits")
     with pytest.raises(ReleaseTooOldError, match="release 1: this device has activated release 2"):
         store.check_release("digits", release=1, digest="c" * 64)
 
@@ -88,7 +101,7 @@ def test_the_same_package_may_be_installed_again(store: Store) -> None:
     put(store, activation)
     store.check_release("digits", release=2, digest=activation.digest)
     put(store, activation)
-    assert store.roll_back("digits") == make_activation(release=1)
+    assert roll_back(store, "digits") == make_activation(release=1)
 
 
 def test_packages_nobody_refers_to_are_collected(store: Store) -> None:
@@ -101,13 +114,13 @@ def test_packages_nobody_refers_to_are_collected(store: Store) -> None:
 def test_rolling_back_an_unknown_model_names_the_known_ones(store: Store) -> None:
     put(store, make_activation("faces"))
     with pytest.raises(NotInstalledError, match="'digits' is not installed; installed: faces"):
-        store.roll_back("digits")
+        roll_back(store, "digits")
 
 
 def test_rolling_back_the_first_release_is_refused(store: Store) -> None:
     put(store, make_activation())
     with pytest.raises(NoPreviousError):
-        store.roll_back("digits")
+        roll_back(store, "digits")
 
 
 def test_a_damaged_record_is_named(store: Store, tmp_path: Path) -> None:
@@ -134,7 +147,7 @@ def test_a_new_plan_keeps_the_release_before_and_is_remembered_with_its_reason(s
     put(store, make_activation(release=1))
     put(store, make_activation(release=2))
     tuned = make_activation(release=2, variant="ort-static-wi8-ai8")
-    store.retune(tuned, why="usable cores 2 -> 4")
+    retune(store, tuned, why="usable cores 2 -> 4")
     record = store.record("digits")
     assert (record.active, record.previous) == (tuned, make_activation(release=1))
     assert [(change.what, change.release) for change in record.changes] == [
@@ -150,15 +163,15 @@ def test_a_plan_for_a_release_that_is_no_longer_active_is_refused(store: Store) 
     put(store, make_activation(release=1))
     put(store, make_activation(release=2))
     with pytest.raises(StoreError, match="release 1 is no longer active"):
-        store.retune(make_activation(release=1), why="late")
+        retune(store, make_activation(release=1), why="late")
     assert store.active()["digits"].release == 2
 
 
 def test_a_roll_back_says_whether_somebody_asked_for_it(store: Store) -> None:
     put(store, make_activation(release=1))
     put(store, make_activation(release=2))
-    store.roll_back("digits", because="it broke its contract")
-    store.roll_back("digits")
+    roll_back(store, "digits", because="it broke its contract")
+    roll_back(store, "digits")
     changes = store.record("digits").changes[-2:]
     assert [(change.what, change.why) for change in changes] == [
         ("rolled_back_by_itself", "it broke its contract"),
@@ -169,36 +182,59 @@ def test_a_roll_back_says_whether_somebody_asked_for_it(store: Store) -> None:
 def test_only_the_latest_changes_are_kept(store: Store) -> None:
     put(store, make_activation())
     for number in range(30):
-        store.retune(make_activation(), why=str(number))
+        retune(store, make_activation(), why=str(number))
     assert [change.why for change in store.record("digits").changes] == [str(number) for number in range(20, 30)]
 
 
 def test_one_process_measures_at_a_time_and_others_can_tell(store: Store, tmp_path: Path) -> None:
     assert not store.is_measuring()
     other = Store(tmp_path / "state")
-    with store.measuring(patience_s=0.0):
+    with store.measuring(timeout_s=0.0):
         assert other.is_measuring()
-        with pytest.raises(StoreBusyError, match="another process is measuring"), other.measuring(patience_s=0.1):
+        with pytest.raises(StoreBusyError, match="another process is measuring"), other.measuring(timeout_s=0.1):
             pass
     assert not other.is_measuring()
 
 
 def test_measuring_does_not_keep_others_from_changing_the_store(store: Store, tmp_path: Path) -> None:
-    with store.measuring(patience_s=0.0), Store(tmp_path / "state").lock():
+    with store.measuring(timeout_s=0.0), Store(tmp_path / "state").writer():
         pass
 
 
 def test_measurements_go_with_their_package(store: Store) -> None:
     for release in (1, 2, 3):
         activation = make_activation(release=release)
-        path = store.measurements_path(activation.digest)
-        write_measurements(path, KeptMeasurements(by_conditions={str(release): ()}))
+        with store.writer() as writer:
+            writer.keep_measurements(activation.digest, KeptMeasurements(by_conditions={str(release): ()}))
         put(store, activation)
-    kept = [read_measurements(store.measurements_path(f"{n:064x}")).by_conditions for n in (1, 2, 3)]
+    kept = [store.measurements(f"{n:064x}").by_conditions for n in (1, 2, 3)]
     assert kept == [{}, {"2": ()}, {"3": ()}]
 
 
 def test_damaged_measurements_are_as_good_as_none(store: Store) -> None:
-    path = store.measurements_path(f"{1:064x}")
-    path.write_text("{", encoding="utf-8")
-    assert read_measurements(path) == KeptMeasurements()
+    digest = f"{1:064x}"
+    store.layout.measurements_of(digest).write_text("{", encoding="utf-8")
+    assert store.measurements(digest) == KeptMeasurements()
+
+
+def test_nothing_can_change_a_store_without_its_lock() -> None:
+    changes = set(vars(StoreWriter)) - {"__init__"}
+    assert {"activate", "stage", "retune", "remove", "roll_back", "commit", "collect"} <= changes
+    assert not any(hasattr(Store, name) for name in changes if not name.startswith("__"))
+
+
+def test_asking_whether_a_process_measures_makes_no_file(store: Store) -> None:
+    assert not store.is_measuring()
+    assert not store.layout.measuring_lock.exists()
+
+
+def test_a_record_that_cannot_be_read_is_a_store_error(store: Store) -> None:
+    (store.layout.models / "digits.json").mkdir()
+    with pytest.raises(StoreError, match="Is a directory"):
+        store.record("digits")
+
+
+def test_a_folder_that_is_gone_is_a_store_error(store: Store) -> None:
+    store.layout.models.rmdir()
+    with pytest.raises(StoreError, match="No such file"):
+        store.fingerprint()
