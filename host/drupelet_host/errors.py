@@ -67,6 +67,10 @@ class ConstraintError(DrupeletError):
 
     Attributes:
         frontier: What the search judged, where there was a search.
+
+    Args:
+        message: The message.
+        frontier: The judged candidates, where there was a search.
     """
 
     code = "constraint_not_met"
@@ -93,6 +97,10 @@ class RemoteError(DrupeletError):
 
     Attributes:
         device_code: The code of the device's own error, where the device answered with one.
+
+    Args:
+        message: The message.
+        device_code: The device's error code, where the device replied with one.
     """
 
     code = "remote_error"

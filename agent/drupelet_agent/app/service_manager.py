@@ -61,7 +61,7 @@ class ServiceManager:
         self.watchdog_s = int(period) / 1e6 if is_ours and period.isdigit() else None
 
     def __bool__(self) -> bool:
-        """Whether there is a service manager."""
+        """Return whether there is a service manager."""
         return self._address is not None
 
     def ready(self, status: str) -> None:

@@ -11,7 +11,7 @@ SHELLS = ("bash", "zsh")
 
 
 def completion_script(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> str:
-    """The script that lets a shell complete the command."""
+    """Return the script that lets a shell complete the command."""
     import shtab  # noqa: PLC0415 - the running agent does without
 
     for action in _actions(parser):
@@ -29,7 +29,7 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def config_schema() -> dict[str, Any]:
-    """The JSON Schema of the configuration file."""
+    """Return the JSON Schema of the configuration file."""
     from drupelet_agent.config.sections import AgentConfig  # noqa: PLC0415 - the running agent imports it in its own way
     from drupelet_shared.contract.schemas import toml_schema  # noqa: PLC0415
 
@@ -37,7 +37,7 @@ def config_schema() -> dict[str, Any]:
 
 
 def config_schema_text(_: argparse.ArgumentParser, __: argparse.Namespace) -> str:
-    """The same as a document."""
+    """Return the same as a document."""
     from drupelet_shared.contract.schemas import schema_text  # noqa: PLC0415 - as above
 
     return schema_text(config_schema())

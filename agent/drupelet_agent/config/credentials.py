@@ -21,12 +21,12 @@ class Secret:
         return "Secret(***)"
 
     def reveal(self) -> str:
-        """The text itself."""
+        """Return the text itself."""
         return self._text
 
 
 def read_secret(path: Path) -> Secret:
-    """The content of a file without the line's end that editors add.
+    """Return the content of a file without the line's end that editors add.
 
     Raises:
         ConfigError: It cannot be read, is empty, longer than 64 KiB or not UTF-8; nothing of it is in the message.

@@ -15,7 +15,7 @@ _WORKER_PREFIXES = ("LC_", "PYTHON", "MALLOC_", "OMP_")
 
 
 def resolve_path(path: Path, *, base: Path) -> Path:
-    """A path of the configuration as this process can open it.
+    """Return a path of the configuration as this process can open it.
 
     Args:
         path: As it was written. `$CREDENTIALS_DIRECTORY/name` is a systemd credential (systemd.exec(5)).
@@ -31,7 +31,7 @@ def resolve_path(path: Path, *, base: Path) -> Path:
 
 
 def worker_environment() -> Mapping[str, str]:
-    """The environment of a worker process."""
+    """Return the environment of a worker process."""
     kept = {
         name: value for name, value in os.environ.items() if name in _WORKER_NAMES or name.startswith(_WORKER_PREFIXES)
     }
@@ -55,13 +55,13 @@ class ServiceManagerSettings:
 
 
 def service_manager_settings() -> ServiceManagerSettings:
-    """What the service manager that started this process passed to it, if there is one."""
+    """Return what the service manager that started this process passed to it, if there is one."""
     get = os.environ.get
     return ServiceManagerSettings(get("NOTIFY_SOCKET"), get("WATCHDOG_USEC"), get("WATCHDOG_PID"))
 
 
 def is_journal(descriptor: int) -> bool:
-    """Whether what is written to a descriptor goes straight to the journal (JOURNAL_STREAM, systemd.exec(5))."""
+    """Return whether what is written to a descriptor goes straight to the journal (JOURNAL_STREAM, systemd.exec(5))."""
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     status = os.fstat(descriptor)
     return (device, inode) == (str(status.st_dev), str(status.st_ino))

@@ -265,7 +265,7 @@ def _read_kept(path: Path) -> dict[str, DesiredState]:
 
 
 def read_desired(model: str, payload: bytes) -> DesiredState:
-    """The desired state in a message.
+    """Return the desired state in a message.
 
     Raises:
         DesiredStateError: The message is malformed or too long.

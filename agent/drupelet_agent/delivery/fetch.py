@@ -224,7 +224,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        """The request to where the server points."""
+        """Return the request to where the server points."""
         if urlsplit(newurl).scheme != "https":
             target = f"it redirects to {shown_source(newurl)}, which is not https"
             raise SourceError(f"source {shown_source(req.full_url)}: {target}")

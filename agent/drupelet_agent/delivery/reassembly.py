@@ -6,7 +6,7 @@ from drupelet_shared.errors import UploadError
 
 
 def continuation(*, received: int, size: int, offset: int, length: int) -> slice | None:
-    """The part of a chunk that comes next, whatever was lost, repeated or sent twice in other pieces.
+    """Return the part of a chunk that comes next, whatever was lost, repeated or sent twice in other pieces.
 
     Args:
         received: How many bytes of the file are there, from its beginning.

@@ -84,7 +84,7 @@ def decide(
     *,
     now_s: float,
 ) -> dict[str, Decision]:
-    """The next step for each model of which something is desired, by name.
+    """Return the next step for each model of which something is desired, by name.
 
     Args:
         desired: What is desired of each model.
@@ -99,7 +99,7 @@ def decide(
 
 
 def delay_s(code: str, *, count: int, jitter: float) -> float:
-    """How long to wait after a failure.
+    """Return how long to wait after a failure.
 
     Args:
         code: Its code.
@@ -130,5 +130,5 @@ def _decide(desired: DesiredState, record: ModelRecord, failure: Failure | None,
 
 
 def is_meant(desired: DesiredState, activation: Activation) -> bool:
-    """Whether a release is the one that is desired."""
+    """Return whether a release is the one that is desired."""
     return desired.version in {None, activation.version} and desired.digest in {None, activation.digest}

@@ -34,7 +34,7 @@ class Spool:
         self._written_s: dict[str, float] = {}
 
     def received(self, digest: str, size: int) -> int:
-        """How much of a file is there; a new one is begun if there is room.
+        """Return how much of a file is there; a new one is begun if there is room.
 
         Raises:
             UploadError: Another size was announced for the same digest.

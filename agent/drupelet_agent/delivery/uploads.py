@@ -95,7 +95,7 @@ class Uploads:
 
 
 def read_chunk(digest: str, user_properties: Sequence[tuple[str, str]], payload: bytes) -> Chunk:
-    """A chunk with what its User Properties say of it.
+    """Return a chunk with what its User Properties say of it.
 
     Raises:
         UploadError: They are missing or malformed.

@@ -31,7 +31,7 @@ class _Mount:
 
 
 def cpu_quota(root: Path) -> float | None:
-    """The cores' worth of time this process may use: the smallest quota from its group up; None without any.
+    """Return the cores' worth of time this process may use: the smallest quota from its group up; None without any.
 
     Args:
         root: Where /proc and /sys are.
@@ -41,7 +41,7 @@ def cpu_quota(root: Path) -> float | None:
 
 
 def memory_limit(root: Path) -> MemoryLimit | None:
-    """The smallest limit, and the least that is left, from this process's group up; None without any.
+    """Return the smallest limit, and the least that is left, from this process's group up; None without any.
 
     Args:
         root: Where /proc and /sys are.
@@ -89,7 +89,7 @@ def _number(path: Path) -> int | None:
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:
-    """The folders of this process's groups and their ancestors that may limit it, nearest first."""
+    """Yield the folders of this process's groups and their ancestors that may limit it, nearest first."""
     mounts = _mounts(root)
     for line in read_text(root / "proc/self/cgroup").splitlines():
         _, names, path = line.split(":", 2)
@@ -135,7 +135,7 @@ def _mounts(root: Path) -> list[_Mount]:
 
 
 def read_text(path: Path) -> str:
-    """A small file of the kernel's without its white space; empty where there is none."""
+    """Return a small file of the kernel's without its white space; empty where there is none."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):

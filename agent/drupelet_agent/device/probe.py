@@ -39,7 +39,7 @@ def take_snapshot(*, root: Path = Path("/")) -> Snapshot:
 
 
 def cpu_model(*, root: Path = Path("/")) -> str:
-    """What the board, or else the processor, calls itself."""
+    """Return what the board, or else the processor, calls itself."""
     own = board(root=root)
     if own is not None:
         return own
@@ -51,7 +51,7 @@ def cpu_model(*, root: Path = Path("/")) -> str:
 
 
 def board(*, root: Path = Path("/")) -> str | None:
-    """What the board calls itself; None on a machine without a device tree."""
+    """Return what the board calls itself; None on a machine without a device tree."""
     return read_text(root / "proc/device-tree/model").rstrip("\0") or None
 
 

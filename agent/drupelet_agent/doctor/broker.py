@@ -77,7 +77,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _connect_ms(config: BrokerConfig) -> float:
-    """What the network takes there and back."""
+    """Return what the network takes there and back."""
     start = time.perf_counter()
     try:
         socket.create_connection((config.host, config.port), timeout=_PATIENCE_S).close()
@@ -87,7 +87,7 @@ def _connect_ms(config: BrokerConfig) -> float:
 
 
 async def _measure_echo(config: AgentConfig) -> float | None:
-    """The median round trip of two small messages that the broker sends back, in milliseconds; None if it does not.
+    """Return the median round trip of two small messages in milliseconds; None if the broker does not return them.
 
     Raises:
         DrupeletError: The broker is not there, does not answer or refuses.

@@ -13,7 +13,7 @@ _TIMEX_BYTES = 512
 
 
 def is_synchronised() -> bool:
-    """Whether a time service has set the clock, as the kernel knows it."""
+    """Return whether a time service has set the clock, as the kernel knows it."""
     state: int = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     return 0 <= state < _TIME_ERROR
 

@@ -34,5 +34,5 @@ class Finding:
         return f"{line}\n      -> {self.mend}" if self.mend else line
 
     def as_json(self) -> dict[str, str]:
-        """The finding as JSON values."""
+        """Return the finding as JSON values."""
         return asdict(self)

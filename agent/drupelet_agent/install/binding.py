@@ -64,7 +64,7 @@ def check_target(manifest: Manifest, *, board: str | None, configured: Sequence[
 
 
 def target_of(board: str | None) -> str | None:
-    """What the compiler calls a board, or would; None for what is no Raspberry Pi."""
+    """Return what the compiler calls a board, or would; None for what is no Raspberry Pi."""
     found = _BOARD.match(board or "")
     if found is None:
         return None

@@ -112,6 +112,9 @@ def read_number(data: memoryview, start: int, *, size: int) -> tuple[int, int]:
         start: Where the integer begins.
         size: How many bytes it takes.
 
+    Returns:
+        The integer, and the position after it.
+
     Raises:
         MalformedPacketError: The data ends first.
     """

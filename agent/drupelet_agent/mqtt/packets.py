@@ -110,6 +110,9 @@ def encode_publish_head(publication: Publication, *, packet_id: int, dup: bool =
         packet_id: Its Packet Identifier; unused at QoS 0.
         dup: Whether the broker may already have it.
 
+    Returns:
+        The packet without its payload.
+
     Raises:
         EncodingError: The topic or the packet is too long, or the topic contains a character that MQTT forbids.
     """
@@ -134,6 +137,9 @@ def encode_subscribe(packet_id: int, filters: Sequence[str], *, retained: bool =
         packet_id: Its Packet Identifier.
         filters: The topic filters.
         retained: Whether retained messages are sent as well, or only what is published from now on.
+
+    Returns:
+        The packet.
 
     Raises:
         EncodingError: A filter is empty, longer than 65,535 bytes, or has a wildcard, a share name or a character that

@@ -22,7 +22,26 @@ _SESSION_EXPIRY, _WILL_DELAY, _RECEIVE_MAXIMUM, _MAXIMUM_PACKET = b"\x11", b"\x1
 
 @dataclass(slots=True)
 class Properties:
-    """The properties of one packet; None or empty where the packet lacks one."""
+    """The properties of one packet; None or empty where the packet lacks one.
+
+    Attributes:
+        content_type: Content Type.
+        response_topic: Response Topic.
+        correlation: Correlation Data.
+        expiry_s: Message Expiry Interval in seconds.
+        user_properties: User Properties, in order.
+        reason: Reason String.
+        server_keepalive_s: Server Keep Alive in seconds.
+        receive_maximum: Receive Maximum.
+        maximum_qos: Maximum QoS.
+        retain_available: Retain Available, 0 or 1.
+        maximum_packet_bytes: Maximum Packet Size.
+        wildcard_available: Wildcard Subscription Available, 0 or 1.
+        shared_available: Shared Subscription Available, 0 or 1.
+        assigned_client_id: Assigned Client Identifier.
+        server_reference: Server Reference.
+        topic_alias: Topic Alias.
+    """
 
     content_type: str | None = None
     response_topic: str | None = None
@@ -53,6 +72,9 @@ def publish_properties(
         correlation: The Correlation Data; None leaves it out.
         user_properties: Pairs of name and value, in order.
 
+    Returns:
+        The encoded properties.
+
     Raises:
         EncodingError: A value is longer than 65,535 bytes, or contains a character that MQTT forbids.
     """
@@ -82,6 +104,9 @@ def connect_properties(*, session_expiry_s: int, receive_maximum: int, max_packe
         session_expiry_s: Seconds for which the broker keeps the session after the connection ended.
         receive_maximum: How many QoS 1 messages the broker may send before the first is acknowledged.
         max_packet_bytes: The largest packet that the client reads.
+
+    Returns:
+        The encoded properties.
     """
     return b"".join(
         (
@@ -104,6 +129,9 @@ def read_properties(data: memoryview, start: int, *, allowed: int) -> tuple[Prop
         data: The packet behind its fixed header.
         start: Where the length of the properties begins.
         allowed: One of `IN_PUBLISH` and the like.
+
+    Returns:
+        The properties, and the position after them.
 
     Raises:
         MalformedPacketError: They are cut short, or one is unknown.

@@ -59,7 +59,7 @@ class ModelRecord(_Record):
         previous: Activation | None,
         staged: Activation | None = None,
     ) -> ModelRecord:
-        """The record after a change."""
+        """Return the record after a change."""
         highest, digest = self.highest_release, self.highest_digest
         if active is not None and active.release >= highest:
             highest, digest = active.release, active.digest

@@ -28,20 +28,24 @@ _DAY_S = 86_400.0
 
 
 class PassCache:
-    """Finished passes under one folder, which nobody else may write to: entries are pickles."""
+    """Finished passes in one folder. No other user may write to it: entries are pickles.
+
+    Args:
+        folder: The folder; it is created with mode 0700.
+    """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
 
     def key(self, step: Pass, parent: str) -> str:
-        """The digest of what the pass's result depends on: its settings, and all that came before it."""
+        """Return the digest of what the pass's result depends on: its settings, and all that came before it."""
         settings = {field.name: getattr(step, field.name) for field in fields(step)}  # type: ignore[arg-type]  # passes are dataclasses
         text = json.dumps([step.name, to_jsonable_python(settings, fallback=repr), parent], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def adopt(self, path: Path) -> Path:
-        """A copy of a file, under its digest, that outlives the run."""
+        """Return a copy of a file, under its digest, that outlives the run."""
         digest = digest_file(path)
         folder = self._folder / digest
         copy = folder / path.name
@@ -52,14 +56,14 @@ class PassCache:
         return copy
 
     def workspace(self, key: str) -> Path:
-        """An empty folder for the files of a pass that is about to run."""
+        """Return an empty folder for the files of a pass that is about to run."""
         folder = self._folder / key
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         return folder
 
     def load(self, key: str, state: CompileState) -> tuple[PassResult, float] | None:
-        """What the pass gave back and how many seconds it took; None where it has not finished or is damaged."""
+        """Return what the pass gave back and how many seconds it took; None where it has not finished or is damaged."""
         folder = self._folder / key
         try:
             stored = (folder / _ENTRY).read_bytes()
@@ -78,7 +82,14 @@ class PassCache:
         return PassResult(replace(state, **changes), metrics), seconds
 
     def store(self, key: str, before: CompileState, result: PassResult, *, seconds: float) -> None:
-        """Keep what the pass changed."""
+        """Store what a pass changed.
+
+        Args:
+            key: The key of the pass.
+            before: The state before the pass.
+            result: The result of the pass.
+            seconds: Its duration.
+        """
         after = result.state
         changes: dict[str, Any] = {
             field.name: getattr(after, field.name)
@@ -102,5 +113,5 @@ class PassCache:
 
 
 def _digest_files(folder: Path) -> dict[str, str]:
-    """The digests of the model files of an entry."""
+    """Return the digests of the model files of an entry."""
     return {path.name: digest_file(path) for path in folder.iterdir() if path.name != _ENTRY}

@@ -55,6 +55,6 @@ class JudgeConfig(PassConfig):
 
 
 def stated_or_default_drop(recipe: Recipe) -> float:
-    """The limit on the metric: the recipe's, or else one point."""
+    """Return the limit on the metric: the recipe's, or else one point."""
     stated = recipe.constraints.max_metric_drop
     return DEFAULT_DROP if stated is None else stated

@@ -25,7 +25,7 @@ _TOOLS = (
 
 
 def fingerprint_start(state: CompileState) -> str:
-    """The SHA-256 over model, data, metric, machine, and the programs that compile.
+    """Return the SHA-256 over model, data, metric, machine, and the programs that compile.
 
     The calibration samples of a module are not part of it: they are some of its training samples, and how many is a
     setting of the passes that use them.

@@ -17,7 +17,7 @@ from drupelet_shared.engines.registry import load_engine
 
 
 def make_judge(state: CompileState, config: JudgeConfig) -> CandidateJudge:
-    """A judge of copies of the model that is being compiled, in the engines in which its original was measured.
+    """Return a judge of copies of the model that is being compiled, in the engines in which its original was measured.
 
     Args:
         state: The state after the evaluate pass.
@@ -55,10 +55,16 @@ class FileJudge:
 
     @classmethod
     def of_state(cls, state: CompileState, *, count: int, seed: int) -> FileJudge:
-        """A judge on at most `count` of the validation samples, drawn with a seed."""
+        """Return a judge on at most `count` of the validation samples, drawn with a seed.
+
+        Args:
+            state: The state of the compile.
+            count: The maximum number of samples.
+            seed: The seed of the choice.
+        """
         return cls(state.samples.subset(count, seed=seed), state.metric)
 
     def __call__(self, path: Path) -> float:
-        """The metric of a file."""
+        """Return the metric of a file."""
         session = load_engine(engine_of(path)).load(path, threads=THREADS)
         return evaluate_session(session, self.samples, self.metric)

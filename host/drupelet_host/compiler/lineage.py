@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def digest_module(module: nn.Module) -> str:
-    """The SHA-256 over a module's state: names, datatypes, shapes and values."""
+    """Return the SHA-256 over a module's state: names, datatypes, shapes and values."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
@@ -25,7 +25,7 @@ def digest_module(module: nn.Module) -> str:
 
 
 def digest_file(path: Path) -> str:
-    """The SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -33,7 +33,7 @@ def digest_file(path: Path) -> str:
 def record_pass(
     name: str, config: BaseModel, *, metrics: Mapping[str, float], seconds: float, parent: str | None, digest: str
 ) -> LineageRecord:
-    """The record of one pass.
+    """Return the record of one pass.
 
     Args:
         name: The pass.

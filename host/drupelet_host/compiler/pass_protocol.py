@@ -23,7 +23,13 @@ class PassResult:
 
 
 def add_variant(state: CompileState, variant: str, path: Path) -> PassResult:
-    """The result of a pass that made one more variant's file."""
+    """Return the result of a pass that made one more variant's file.
+
+    Args:
+        state: The state before the pass.
+        variant: The id of the new variant.
+        path: Its model file.
+    """
     artifacts = {**state.artifacts, variant: path}
     return PassResult(replace(state, artifacts=artifacts), {"size_bytes": float(model_size_bytes(path))})
 

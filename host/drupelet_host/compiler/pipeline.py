@@ -14,7 +14,14 @@ from drupelet_host.progress.observer import SILENT, Observer
 
 
 class Pipeline:
-    """Runs passes one after another, or takes what an earlier run of the same passes left in the cache."""
+    """Runs passes one after another, or takes what an earlier run of the same passes left in the cache.
+
+    Args:
+        passes: The passes, in order.
+        observer: Receives progress.
+        cache: The cache of finished passes; None for no cache.
+        uncached: The names of passes that always run.
+    """
 
     def __init__(
         self,
@@ -35,6 +42,9 @@ class Pipeline:
         Args:
             state: What the first pass works on.
             start: The digest of all that it depends on, for the cache.
+
+        Returns:
+            The state after the last pass.
 
         Raises:
             DrupeletError: A pass cannot do its work; those after it do not run.

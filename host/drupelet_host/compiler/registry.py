@@ -64,7 +64,7 @@ _OF_VARIANTS = {
 
 
 def passes_of(recipe: Recipe) -> tuple[str, ...]:
-    """The names of the passes that a recipe asks for, in order."""
+    """Return the names of the passes that a recipe asks for, in order."""
     if recipe.model.file is not None and recipe.model.file.suffix == TFLITE_SUFFIX:
         return _OF_TFLITE
     unwanted = {"adopt_tflite", *(_OF_FILES if recipe.model.factory else _OF_MODULES)}

@@ -33,7 +33,13 @@ _NO_TEST = (
 
 
 def build_report(state: CompileState, recipe: Recipe, *, created: datetime) -> Report:
-    """The report of a compile whose variants are measured and ranked."""
+    """Return the report of a compile whose variants are measured and ranked.
+
+    Args:
+        state: The state of the compile.
+        recipe: The recipe.
+        created: The time of the compile.
+    """
     assert state.original_cost is not None, "the evaluate pass comes first"
     cost = state.cost or state.original_cost
     return Report(

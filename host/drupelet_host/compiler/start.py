@@ -116,11 +116,16 @@ def _choose_metric(
 
 
 def choose_metric(recipe: Recipe, *, labels: Labels | None, outputs: Sequence[str]) -> Metric:
-    """The metric that the recipe names, or the first that the data and the task allow.
+    """Return the metric that the recipe names, or the first that the data and the task allow.
+
+    Args:
+        recipe: The recipe.
+        labels: The labels of the validation samples, if there are any.
+        outputs: The names of the model's outputs.
 
     Raises:
-        DataError: It needs labels and there are none.
-        ModelError: It looks at one output and the model has several.
+        DataError: The metric needs labels and there are none.
+        ModelError: The metric needs one output and the model has several.
     """
     wanted, classifies = recipe.evaluation.metric, recipe.model.task == CLASSIFICATION
     if isinstance(wanted, FactoryRef):
@@ -140,7 +145,7 @@ def choose_metric(recipe: Recipe, *, labels: Labels | None, outputs: Sequence[st
 
 
 def _count_classes(recipe: Recipe, outputs: Mapping[str, Shape]) -> int | None:
-    """How many classes a classifier tells apart; None for other tasks, and where the file leaves it open."""
+    """Return how many classes a classifier tells apart; None for other tasks, and where the file leaves it open."""
     if recipe.model.task != CLASSIFICATION:
         return None
     shapes = [list(shape) for shape in outputs.values()]

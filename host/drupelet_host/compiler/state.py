@@ -63,7 +63,14 @@ class Training:
     def evaluator(
         self, metric: Metric, *, device: torch.device = CPU, samples: int | None = None, seed: int = 0
     ) -> Evaluate:
-        """Gives a module's metric on the validation data, or on that many of its samples, computed on the device."""
+        """Return a function that measures the metric of a module on the validation data.
+
+        Args:
+            metric: The metric.
+            device: The device that computes.
+            samples: The number of samples to draw; None for all.
+            seed: The seed of the draw.
+        """
         dataset = self.validation if samples is None else self.validation.subset(samples, seed=seed)
         return partial(evaluate_module, dataset=dataset, metric=metric, names=self.output_names, device=device)
 
@@ -126,7 +133,7 @@ class CompileState:
         return self.samples if self.test is None else self.test
 
     def narrow_drop(self, max_metric_drop: float) -> float:
-        """What a choice may lose on the samples that choose, so that the result keeps the limit on those that test.
+        """Return the loss allowed on the validation samples, so that the result keeps the limit on the test samples.
 
         With test data, less than the limit by one standard error of a drop of that size, at most by half of it: what
         just passes on some samples fails on others every other time.
@@ -137,7 +144,7 @@ class CompileState:
         return max_metric_drop - min(size / 2, math.sqrt(size / len(self.samples)))
 
     def metric_limit(self, max_metric_drop: float, *, baseline: float | None = None) -> MetricLimit:
-        """The limit for a choice between models.
+        """Return the limit for a choice between models.
 
         Args:
             max_metric_drop: The stated limit, a fraction.
@@ -151,12 +158,12 @@ class CompileState:
         return next(iter(self.references.values()))
 
     def require_training(self) -> Training:
-        """The PyTorch side, for passes that are only run where there is one."""
+        """Return the PyTorch side, for passes that are only run where there is one."""
         assert self.training is not None, "the recipe's passes are those of its model"
         return self.training
 
     def digest(self) -> str:
-        """The SHA-256 of the newest artifact: the model files if there are any, else the model's state."""
+        """Return the SHA-256 of the newest artifact: the model files if there are any, else the model's state."""
         if self.artifacts:
             lines = [f"{variant} {digest_file(path)}\n" for variant, path in sorted(self.artifacts.items())]
             return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -40,7 +40,7 @@ class Dataset:
         return self.take(choose_rows(len(self), count, seed=seed))
 
     def take(self, chosen: npt.NDArray[np.int64]) -> Dataset:
-        """The samples at these positions."""
+        """Return the samples at these positions."""
         return Dataset(
             inputs=self.inputs[chosen],
             labels=None if self.labels is None else self.labels[chosen],
@@ -49,7 +49,13 @@ class Dataset:
 
 
 def choose_rows(size: int, count: int, *, seed: int) -> npt.NDArray[np.int64]:
-    """The positions of `count` of `size` samples, ascending; the same for the same seed."""
+    """Return the positions of some samples, ascending; the same for the same seed.
+
+    Args:
+        size: The number of samples.
+        count: How many to choose.
+        seed: The seed of the choice.
+    """
     return np.sort(np.random.default_rng(seed).choice(size, size=count, replace=False))
 
 
@@ -78,8 +84,16 @@ def make_dataset(value: Any, *, source: str) -> Dataset:  # noqa: ANN401 - whate
 def make_labels(value: Any, *, count: int, source: str) -> Labels:  # noqa: ANN401 - whatever a person's factory returned
     """Check and convert one class index for each of `count` samples.
 
+    Args:
+        value: What a factory returned.
+        count: The number of samples.
+        source: The name of the data, for messages.
+
+    Returns:
+        The labels.
+
     Raises:
-        DataError: They are no integers, or not as many.
+        DataError: The labels are not integers, or their number differs from `count`.
     """
     labels: Labels = _to_array(value, np.int64, what=f"{source}: labels")
     if labels.shape != (count,):
@@ -109,8 +123,13 @@ def check_fits(dataset: Dataset, *, input_shape: tuple[int, ...], classes: int |
 def check_labels(labels: Labels, *, classes: int, source: str) -> None:
     """Check that every label is one of the model's classes.
 
+    Args:
+        labels: Class indices.
+        classes: The number of classes of the model.
+        source: The name of the data, for messages.
+
     Raises:
-        DataError: One is not.
+        DataError: A label is not a class of the model.
     """
     lowest, highest = int(labels.min()), int(labels.max())
     if lowest < 0 or highest >= classes:

@@ -42,6 +42,9 @@ def load_samples(
         labels: The model's labels; they order the classes of a folder of images.
         what: "train" or "validation", for messages.
 
+    Returns:
+        The samples.
+
     Raises:
         DataError: The data cannot be read or does not fit the model.
     """
@@ -61,8 +64,16 @@ def load_samples(
 def make_samples(value: Any, specs: Sequence[TensorSpec], *, where: str) -> Samples:  # noqa: ANN401 - whatever a factory returned
     """Check and convert what `load_samples` describes.
 
+    Args:
+        value: What a factory returned.
+        specs: The model's inputs.
+        where: The name of the data, for messages.
+
+    Returns:
+        The samples.
+
     Raises:
-        DataError: It is something else, is empty, or a sample is not what the model takes.
+        DataError: The value has another form, is empty, or a sample does not fit the model.
     """
     inputs, labels = value if isinstance(value, tuple) and len(value) == _PAIR else (value, None)
     if not isinstance(inputs, Sequence):

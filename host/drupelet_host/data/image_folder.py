@@ -19,12 +19,15 @@ _SUFFIXES = {".jpg", ".jpeg", ".png"}
 def read_image_folder(
     folder: Path, preprocessing: ImagePreprocessing, *, labels: tuple[str, ...]
 ) -> tuple[Inputs, Labels]:
-    """Every JPEG and PNG file under `folder/LABEL/`, in the order of their names.
+    """Return every JPEG and PNG file under `folder/LABEL/`, in the order of their names.
 
     Args:
         folder: The folder.
         preprocessing: How an image becomes an input.
         labels: The model's labels in order; without any, the folders' names in alphabetical order.
+
+    Returns:
+        The inputs and the class index of each.
 
     Raises:
         DataError: There are no images, a folder is no label, or an image cannot be read.
@@ -42,7 +45,7 @@ def read_image_folder(
 
 
 def read_image(path: Path, preprocessing: ImagePreprocessing) -> Inputs:
-    """One image as the device will see it, without the batch dimension.
+    """Return one image as the device will see it, without the batch dimension.
 
     Raises:
         DataError: It cannot be decoded.

@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 
 
 def read_npz(path: Path) -> tuple[Array, Array | None]:
-    """The arrays `inputs` and, if there, `labels`.
+    """Return the arrays `inputs` and, if there, `labels`.
 
     Raises:
         DataError: It is not such a file.
@@ -51,7 +51,7 @@ def read_idx_pair(images: Path, labels: Path) -> tuple[Array, Array]:
 
 
 def read_idx(path: Path) -> Array:
-    """One IDX file, gzipped or not.
+    """Return one IDX file, gzipped or not.
 
     Raises:
         DataError: It is not IDX, or its length is not what its header says.

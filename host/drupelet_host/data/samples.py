@@ -40,7 +40,7 @@ class Samples:
         return self.take(choose_rows(len(self), count, seed=seed))
 
     def take(self, chosen: npt.NDArray[np.int64]) -> Samples:
-        """The samples at these positions."""
+        """Return the samples at these positions."""
         return Samples(
             feeds=[self.feeds[index] for index in chosen],
             labels=None if self.labels is None else self.labels[chosen],
@@ -52,10 +52,18 @@ Held = TypeVar("Held", Dataset, Samples)
 
 
 def hold_out(data: Held, share: float, *, seed: int) -> tuple[Held, Held]:
-    """What is left of the validation data, and the share that is kept apart; both in their order.
+    """Split the validation data; both parts keep their order.
+
+    Args:
+        data: The validation data.
+        share: The fraction to hold out.
+        seed: The seed of the choice.
+
+    Returns:
+        The remaining samples, and the held-out samples.
 
     Raises:
-        DataError: One of them would be empty.
+        DataError: One of the parts would be empty.
     """
     count = round(share * len(data))
     if not 0 < count < len(data):
@@ -65,7 +73,7 @@ def hold_out(data: Held, share: float, *, seed: int) -> tuple[Held, Held]:
 
 
 def split_dataset(dataset: Dataset, *, input_name: str) -> Samples:
-    """The samples of a dataset one by one, without copying them."""
+    """Return the samples of a dataset one by one, without copying them."""
     rows = range(len(dataset))
     return Samples(
         feeds=[{input_name: dataset.inputs[row : row + 1]} for row in rows],

@@ -22,6 +22,9 @@ def load_source(source: DataSource, *, image: ImagePreprocessing | None, labels:
         labels: The model's labels; they order the classes of a folder of images.
         what: "train" or "validation", for messages.
 
+    Returns:
+        The samples.
+
     Raises:
         DataError: The data cannot be read.
     """
@@ -29,7 +32,16 @@ def load_source(source: DataSource, *, image: ImagePreprocessing | None, labels:
 
 
 def read_source(source: DataSource, *, image: ImagePreprocessing | None, labels: tuple[str, ...], what: str) -> Any:  # noqa: ANN401 - a factory makes anything
-    """What a source holds, unchecked; the arguments are those of `load_source`.
+    """Read a data source without checking its content.
+
+    Args:
+        source: Where the samples are.
+        image: How an image becomes an input; a folder of images needs it.
+        labels: The model's labels; they order the classes of a folder of images.
+        what: "train" or "validation", for messages.
+
+    Returns:
+        What the factory or the file contains.
 
     Raises:
         DataError: The data cannot be read.

@@ -13,7 +13,7 @@ Precision = Literal["fp32", "wf16", "dynamic-wi8", "static-wi8-ai8"]
 
 
 def count_tflite_parameters(path: Path) -> int:
-    """How many numbers a LiteRT file carries as constants.
+    """Return how many numbers a LiteRT file carries as constants.
 
     Raises:
         ModelError: The file is not a LiteRT model.
@@ -22,7 +22,7 @@ def count_tflite_parameters(path: Path) -> int:
 
 
 def find_precision(path: Path) -> Precision:
-    """The precision of a LiteRT file: of its activations where they are int8, else of its weights.
+    """Return the precision of a LiteRT file: of its activations where they are int8, else of its weights.
 
     Raises:
         ModelError: The file is not a LiteRT model.
@@ -36,7 +36,7 @@ def find_precision(path: Path) -> Precision:
 
 
 def _tensors(path: Path) -> Iterator[tuple[str, tuple[int, ...], bool]]:
-    """The type, shape and constancy of every tensor."""
+    """Yield the type, shape and constancy of every tensor."""
     # An optional engine; only this file format needs it.
     import ai_edge_litert.schema_py_generated as schema  # noqa: PLC0415
 

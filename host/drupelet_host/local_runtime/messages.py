@@ -15,7 +15,13 @@ from drupelet_shared.tensors import TensorSpec
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The model is loaded."""
+    """The model is loaded.
+
+    Attributes:
+        inputs: The inputs of the model.
+        outputs: Its outputs.
+        threads: The threads of the session.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]

@@ -32,7 +32,13 @@ class ModelFile:
 
 
 class LoadedModel:
-    """A model that runs in its own limited process: call it with arrays, close it when done."""
+    """A model that runs in its own limited process: call it with arrays, close it when done.
+
+    Args:
+        file: The model file and its engine.
+        cores: The number of cores.
+        memory_limit_bytes: The memory limit of the process; None for no limit.
+    """
 
     def __init__(self, file: ModelFile, *, cores: int, memory_limit_bytes: int | None) -> None:
         self._name = file.path.name
@@ -71,7 +77,11 @@ class LoadedModel:
         return self.run(inputs)[self.outputs[0].name]
 
     def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
-        """The same by name: every input in, every output out."""
+        """Run the model on named inputs and return all outputs by name.
+
+        Raises:
+            InferenceFailedError: The engine failed, or the process has ended.
+        """
         inputs = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         check_inputs(inputs, self.inputs)
         if self._connection.closed:

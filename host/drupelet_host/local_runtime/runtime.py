@@ -48,6 +48,9 @@ class Runtime:
     """Loads models, each into a process of its own with the device's limits.
 
     This machine's processor is not the device's: the limits are real here, the times are not the device's.
+
+    Args:
+        device_config: The device, or a mapping with its keys.
     """
 
     def __init__(self, device_config: DeviceConfig | Mapping[str, Any]) -> None:

@@ -52,7 +52,12 @@ def limit_cores(cores: int) -> int:
 
 
 def limit_memory(limit: int, *, model_bytes: int, threads: int) -> None:
-    """Make allocations beyond the limit fail; the runtime is loaded already, the model is not.
+    """Limit the memory of this process, after the runtime and before the model is loaded.
+
+    Args:
+        limit: The limit in bytes.
+        model_bytes: The size of the model file.
+        threads: The threads of the session.
 
     Raises:
         _MemoryExceededError: What is in use and the model's file together exceed the limit before anything is loaded.

@@ -31,7 +31,7 @@ class NcnnLayer:
     parameters: Mapping[int, str] = field(default_factory=dict)
 
     def integer(self, identifier: int, default: int = 0) -> int:
-        """An integer parameter, or its default."""
+        """Return an integer parameter, or its default."""
         return int(float(self.parameters.get(identifier, default)))
 
 
@@ -42,13 +42,13 @@ class NcnnGraph:
     layers: tuple[NcnnLayer, ...]
 
     def to_text(self) -> str:
-        """The content of a graph file; `parse_graph(graph.to_text()) == graph`."""
+        """Return the content of a graph file; `parse_graph(graph.to_text()) == graph`."""
         tensors = sum(len(layer.outputs) for layer in self.layers)
         lines = [_MAGIC, f"{len(self.layers)} {tensors}", *map(_format_layer, self.layers)]
         return "\n".join(lines) + "\n"
 
     def readers(self, tensor: str) -> list[NcnnLayer]:
-        """The layers that read a tensor."""
+        """Return the layers that read a tensor."""
         return [layer for layer in self.layers if tensor in layer.inputs]
 
 

@@ -15,7 +15,7 @@ from drupelet_shared.engines.ncnn_session import NcnnSignature, NcnnTensor, make
 
 
 def run_tensors(path: Path, samples: Sequence[Tensors], tensors: Sequence[str]) -> Iterator[Mapping[str, Array]]:
-    """The values of tensors inside a model for each sample, without a batch dimension.
+    """Yield the values of tensors inside a model for each sample, without a batch dimension.
 
     Args:
         path: The graph file.

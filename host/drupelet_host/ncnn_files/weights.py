@@ -145,7 +145,7 @@ _LAYOUTS: Mapping[str, Callable[[NcnnLayer], Blocks]] = {
 
 
 def blocks_of(layer: NcnnLayer) -> list[Block]:
-    """The arrays of a layer, in the order of the file."""
+    """Return the arrays of a layer, in the order of the file."""
     return list(_LAYOUTS.get(layer.kind, _none)(layer))
 
 
@@ -158,6 +158,9 @@ def read_weights(graph: NcnnGraph, content: bytes, *, name: str) -> dict[str, tu
         graph: The graph of the same model.
         content: The weights file.
         name: The model's name, for messages.
+
+    Returns:
+        The arrays of each layer that has weights, by its name.
 
     Raises:
         ExportError: The file holds more or less than the layers imply: a layer has weights that this reader does not
@@ -188,7 +191,7 @@ def read_weights(graph: NcnnGraph, content: bytes, *, name: str) -> dict[str, tu
 
 
 def write_weights(graph: NcnnGraph, weights: Weights, *, float16: bool = False) -> bytes:
-    """The content of a weights file.
+    """Return the content of a weights file.
 
     Args:
         graph: The graph.
@@ -203,7 +206,7 @@ def write_weights(graph: NcnnGraph, weights: Weights, *, float16: bool = False) 
 
 
 def encode_floats(values: FloatArray, *, flagged: bool, float16: bool = False) -> bytes:
-    """An array as the file holds it.
+    """Return an array as the file holds it.
 
     Args:
         values: The array.
@@ -218,7 +221,7 @@ def encode_floats(values: FloatArray, *, flagged: bool, float16: bool = False) -
 
 
 def encode_int8(levels: npt.NDArray[np.int8]) -> bytes:
-    """An int8 array with its flag, as the file holds it."""
+    """Return an int8 array with its flag, as the file holds it."""
     return _INT8_FLAG + _padded(levels.tobytes())
 
 

@@ -12,7 +12,7 @@ from drupelet_host.onnx_files.graph import first_line
 
 
 def join_external_data(source: Path, folder: Path) -> Path:
-    """The model as one file: the file itself, or where it has external data a copy in the folder that holds it all.
+    """Return the model as one file: the file itself, or for external data a copy in the folder with all of it.
 
     Raises:
         ModelError: It is no ONNX model, or data beside it is missing.

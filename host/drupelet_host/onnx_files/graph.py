@@ -40,7 +40,7 @@ def load_model(path: Path) -> onnx.ModelProto:
 
 
 def copy_model(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A model that can be changed without changing this one."""
+    """Return a model that can be changed without changing this one."""
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
     return copied
@@ -52,7 +52,7 @@ def open_session(
     name: str = "model",
     optimisation: ort.GraphOptimizationLevel = ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 ) -> ort.InferenceSession:
-    """A session on the CPU that computes the same numbers each time.
+    """Return a session on the CPU that computes the same numbers each time.
 
     Args:
         model: The model or its file.
@@ -75,17 +75,17 @@ def open_session(
 
 
 def read_constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    """The initializers by name."""
+    """Return the initializers by name."""
     return {tensor.name: tensor for tensor in graph.initializer}
 
 
 def first_output(node: onnx.NodeProto) -> str:
-    """The name of a node that survives optimisation and rewriting: its first output tensor."""
+    """Return the name of a node that survives optimisation and rewriting: its first output tensor."""
     return next(str(name) for name in node.output if name)
 
 
 def find_float_tensors(graph: onnx.GraphProto) -> set[str]:
-    """The float32 tensors that nodes compute or that come in; initializers are not among them."""
+    """Return the float32 tensors that nodes compute or that come in; initializers are not among them."""
     infos = (*graph.value_info, *graph.input, *graph.output)
     floats = {info.name for info in infos if info.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
     return floats - read_constants(graph).keys()
@@ -103,12 +103,18 @@ def strip_unused(model: onnx.ModelProto) -> None:
 
 
 def replace_constant(graph: onnx.GraphProto, name: str, values: Array) -> None:
-    """Give an initializer other values."""
+    """Replace the values of an initializer.
+
+    Args:
+        graph: The graph.
+        name: The name of the initializer.
+        values: The new values.
+    """
     read_constants(graph)[name].CopyFrom(numpy_helper.from_array(values, name))
 
 
 def first_line(error: Exception) -> str:
-    """What an exception of a foreign library says, in one line."""
+    """Return what an exception of a foreign library says, in one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
@@ -124,7 +130,7 @@ def quiet_tools() -> Iterator[None]:
 
 
 def relative_error(found: Mapping[str, Array], expected: Mapping[str, Array]) -> float:
-    """The largest difference of any output, as a fraction of its largest value; other shapes give infinity."""
+    """Return the largest difference of any output, as a fraction of its largest value; other shapes give infinity."""
     return max((_difference(found[name], wanted) for name, wanted in expected.items()), default=0.0)
 
 
@@ -141,7 +147,7 @@ def _difference(found: Array, expected: Array) -> float:
 
 
 def _find_needed(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The nodes that an output comes from, in the graph's order."""
+    """Return the nodes that an output comes from, in the graph's order."""
     makers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
     needed: set[int] = set()
     wanted = [info.name for info in graph.output]
@@ -154,13 +160,13 @@ def _find_needed(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 def _reads(node: onnx.NodeProto) -> set[str]:
-    """The tensors a node needs; what a graph inside it reads or gives out may be one of the graph around it."""
+    """Return the tensors a node needs; what a graph inside it reads or gives out may be one of the graph around it."""
     given = {info.name for graph in _subgraphs(node) for info in graph.output}
     return given.union(*(inner.input for inner in _walk([node])))
 
 
 def _walk(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """The nodes, and those of the graphs inside them."""
+    """Yield the nodes, and those of the graphs inside them."""
     for node in nodes:
         yield node
         for graph in _subgraphs(node):

@@ -19,7 +19,7 @@ def run_samples(
     *,
     optimisation: ort.GraphOptimizationLevel = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
 ) -> Iterator[dict[str, Array]]:
-    """The outputs of a model for each sample.
+    """Yield the outputs of a model for each sample.
 
     Args:
         model: The model or its file.

@@ -40,9 +40,18 @@ class PackageDescription:
     """Everything the manifest says except its list of files, which the builder computes.
 
     Attributes:
+        name: The name of the model.
+        version: Its version.
         release: An integer that only grows: devices refuse a lower one.
-        created: When; an argument and not the clock, so that the same input gives the same bytes.
-        variants: Best first.
+        created: The time; an argument, so that the same input gives the same bytes.
+        task: The task of the model.
+        inputs: The inputs.
+        outputs: The outputs.
+        target: The device that the package is for.
+        variants: The variants, the best first.
+        preprocessing: How an image becomes an input; None for a model that takes no images.
+        postprocessing: How outputs become labels, if they do.
+        lineage: The records of the passes.
     """
 
     name: str
@@ -61,7 +70,14 @@ class PackageDescription:
 
 @dataclass(frozen=True, slots=True)
 class BuiltPackage:
-    """A package that was written; `signed_by` is None where no key was given."""
+    """A package that was written.
+
+    Attributes:
+        path: The file.
+        manifest: Its manifest.
+        digest: The package digest.
+        signed_by: The identifier of the key; None for an unsigned package.
+    """
 
     path: Path
     manifest: Manifest
@@ -83,6 +99,9 @@ def build_package(
         description: What the manifest says.
         files: Every other file of the package by its path inside: bytes, or a file to read.
         signing_key: A P-256 key; without one the package is unsigned.
+
+    Returns:
+        The package.
 
     Raises:
         ManifestError: The description has faults, or does not fit the files; all of them are named.

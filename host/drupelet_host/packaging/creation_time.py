@@ -11,7 +11,7 @@ VARIABLE = "SOURCE_DATE_EPOCH"
 
 
 def creation_time() -> datetime:
-    """The time in SOURCE_DATE_EPOCH (reproducible-builds.org specification), else now; whole seconds, UTC.
+    """Return the time in SOURCE_DATE_EPOCH (reproducible-builds.org specification), else now; whole seconds, UTC.
 
     Raises:
         InvalidValueError: The variable holds no number of seconds.

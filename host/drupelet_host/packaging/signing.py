@@ -19,7 +19,7 @@ from drupelet_shared.package.signature import PublicKey, sign_digests
 
 @contextmanager
 def open_package(path: Path, *, trusted_keys: tuple[PublicKey, ...] | None) -> Iterator[UnpackedPackage]:
-    """A checked package, packed or unpacked; a packed one is extracted for as long as the block runs.
+    """Yield a checked package, packed or unpacked; a packed one is extracted for as long as the block runs.
 
     Raises:
         PackageError: The package is refused.

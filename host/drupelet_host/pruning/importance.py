@@ -56,7 +56,7 @@ def prune_least_important(
 
 
 def label_samples(model: nn.Module, train: Dataset) -> Dataset:
-    """A few training samples with their labels; without any, with what a classifier answers itself, or with none."""
+    """Return a few training samples with labels; without labels, with a classifier's own predictions, or none."""
     inputs = train.inputs[:_SAMPLES]
     if train.labels is not None:
         return Dataset(inputs, train.labels[:_SAMPLES])
@@ -78,16 +78,19 @@ def compare_importances(
     channel_multiple: int,
     device: torch.device = CPU,
 ) -> dict[Importance, float]:
-    """The metric with every group pruned at `ratio` by each importance, batch norms re-estimated, not fine-tuned.
+    """Prune every group at one ratio by each importance and measure the metric, without fine-tuning.
 
     Args:
-        model: The model; it is left as it is.
-        train: What Taylor scores and batch norms are estimated on.
-        evaluate: Gives a model's metric, higher is better.
+        model: The model; it is not changed.
+        train: Data for Taylor scores and batch-norm statistics.
+        evaluate: Returns a model's metric; higher is better.
         ratio: The fraction of channels to remove.
-        candidates: What is compared.
+        candidates: The importances to compare.
         channel_multiple: Layer widths stay multiples of this.
         device: Where the copies run.
+
+    Returns:
+        The metric by importance.
 
     Raises:
         ModelError: The model cannot be traced.
@@ -128,7 +131,7 @@ def _accumulate_gradients(model: nn.Module, samples: Dataset, device: torch.devi
 
 
 def _worth(outputs: Outputs, labels: torch.Tensor | None) -> torch.Tensor:
-    """What a channel's share is counted in: a classifier's loss, or the mean square of outputs that are no scores."""
+    """Return the quantity that channels are scored by: a classifier's loss, or the mean square of other outputs."""
     if labels is not None and is_scores(outputs):
         (scores,) = outputs.values()
         return functional.cross_entropy(scores, labels)

@@ -65,6 +65,9 @@ def analyze_sensitivity(
         observer: Is told how far it is.
         device: Where the importance "taylor" computes the loss.
 
+    Returns:
+        The curve of each group by name.
+
     Raises:
         ModelError: A ratio is out of range, or the model cannot be traced.
     """

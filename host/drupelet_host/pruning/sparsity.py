@@ -35,13 +35,21 @@ def held_sparse(model: nn.Module, *, sparsity: float) -> Iterator[None]:
 
 
 def measure_sparsity(model: nn.Module) -> float:
-    """The fraction of zeros in the weights of convolutions and linear layers."""
+    """Return the fraction of zeros in the weights of convolutions and linear layers."""
     weights = [module.weight.detach() for module in model.modules() if isinstance(module, _LAYERS)]
     return sum(int((weight == 0).sum()) for weight in weights) / max(1, sum(weight.numel() for weight in weights))
 
 
 def ramp(sparsity: float, *, step: int, steps: int) -> float:
-    """The sparsity after a step: fast at first, slow at the end (Zhu and Gupta, "To Prune, or Not to Prune", 2017)."""
+    """Return the sparsity after a step of a cubic schedule: fast at first, slow at the end.
+
+    Zhu and Gupta, "To Prune, or Not to Prune", 2017.
+
+    Args:
+        sparsity: The final sparsity.
+        step: The number of the step, from 1.
+        steps: The number of steps.
+    """
     return sparsity * (1 - (1 - step / steps) ** 3)
 
 

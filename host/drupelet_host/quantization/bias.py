@@ -54,7 +54,7 @@ def add_missing_biases(model: onnx.ModelProto, *, excluded: set[str]) -> None:
 def correct_biases(
     model: onnx.ModelProto, quantized: onnx.ModelProto, *, samples: Sequence[Tensors]
 ) -> onnx.ModelProto:
-    """The float model with biases from which the mean error of the quantized layers is taken.
+    """Return the float model with biases from which the mean error of the quantized layers is taken.
 
     Each quantized layer computes beside the float one, from the float one's input, so an error is counted where it
     arises, not again in every layer after it. Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization
@@ -104,7 +104,7 @@ def _find_correctable(model: onnx.ModelProto, quantized: onnx.ModelProto) -> Ite
 def _find_added(
     node: onnx.NodeProto, readers: dict[str, list[onnx.NodeProto]], constants: dict[str, onnx.TensorProto]
 ) -> str:
-    """The constant that an addition right after a matrix product adds to it; nothing where there is none."""
+    """Return the constant that an addition right after a matrix product adds to it; nothing where there is none."""
     after = readers.get(node.output[0], [])
     if len(after) != 1 or after[0].op_type != "Add":
         return ""
@@ -121,7 +121,7 @@ def _count_channels(node: onnx.NodeProto, weight: onnx.TensorProto) -> int:
 
 
 def _beside(model: onnx.ModelProto, quantized: onnx.ModelProto, layers: Sequence[_Correctable]) -> onnx.ModelProto:
-    """The float model with each quantized layer beside its own; the outputs are sums of the error of each channel."""
+    """Return the float model with each quantized layer beside the float one; outputs: summed error per channel."""
     both = copy_model(model)
     del both.graph.output[:]
     makers = {output: node for node in quantized.graph.node for output in node.output}
@@ -194,7 +194,7 @@ def _add_mean_error(graph: onnx.GraphProto, layer: _Correctable, *, position: in
 
 
 def _measure(model: onnx.ModelProto, samples: Sequence[Tensors]) -> dict[str, Array]:
-    """The mean error of each channel over all samples and positions."""
+    """Return the mean error of each channel over all samples and positions."""
     sums: dict[str, Array] = {}
     for outputs in run_samples(model, samples):
         for name, values in outputs.items():

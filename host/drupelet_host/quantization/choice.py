@@ -17,7 +17,13 @@ Judge = Callable[[Path], float]
 
 @dataclass(frozen=True, slots=True)
 class MethodScore:
-    """One way to quantize, and what it is worth."""
+    """The score of one way to quantize.
+
+    Attributes:
+        method: The calibration method.
+        bias_correction: Whether biases were corrected.
+        score: The score of the judge.
+    """
 
     method: Method
     bias_correction: bool
@@ -54,6 +60,9 @@ def choose_method(
         bias_corrections: At least one; all methods are tried with the first before the next.
         keep_float: Layers left in float, by name.
 
+    Returns:
+        The best settings with the score of each method.
+
     Raises:
         DataError: A calibration sample does not run.
         ExportError: The model cannot be quantized.
@@ -69,5 +78,5 @@ def choose_method(
 
 
 def describe_method(method: str, *, bias: bool) -> str:
-    """A way to calibrate in a few words."""
+    """Return a way to calibrate in a few words."""
     return f"{method}+bias" if bias else method

@@ -78,6 +78,9 @@ def observe(model: onnx.ModelProto, tensors: Sequence[str], *, samples: Sequence
         tensors: Names of inputs and of what nodes compute.
         samples: One inference each; they may differ in shape.
 
+    Returns:
+        A histogram for each tensor.
+
     Raises:
         DataError: There is no sample, or one does not run.
         ExportError: ONNX Runtime cannot load the model.
@@ -115,7 +118,7 @@ def _chunks(model: onnx.ModelProto, tensors: Sequence[str], *, samples: Sequence
 
 
 def _measure_sizes(model: onnx.ModelProto, tensors: Sequence[str], *, samples: Sequence[Tensors]) -> Mapping[str, int]:
-    """How many values each tensor has at most, found without holding any."""
+    """Return how many values each tensor has at most, found without holding any."""
     if not tensors:
         return {}
     sized = copy_model(model)

@@ -29,7 +29,7 @@ _HALF = BINS // 2
 
 
 def find_range(histogram: Histogram, *, method: Method) -> Range:
-    """The lowest and the highest value that int8 should tell apart; both sides of zero, or touching it."""
+    """Return the lowest and the highest value that int8 should tell apart; both sides of zero, or touching it."""
     if not histogram.lowest <= histogram.highest or histogram.limit == 0:
         return 0.0, 0.0
     low, high = _METHODS[method](histogram)
@@ -86,7 +86,7 @@ def _divergence(magnitudes: npt.NDArray[np.int64], count: int, *, levels: int) -
 
 
 def _mse(histogram: Histogram) -> Range:
-    """The least squared error, clipping and rounding together, each end searched in turn.
+    """Return the least squared error, clipping and rounding together, each end searched in turn.
 
     Nagel et al. 2021, "A White Paper on Neural Network Quantization", section 3.1.
     """

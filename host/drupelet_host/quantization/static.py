@@ -77,7 +77,7 @@ class Calibrated:
     _ranges: dict[Method, Mapping[str, Range]] = field(default_factory=dict, repr=False, compare=False)
 
     def find_ranges(self, method: Method) -> Mapping[str, Range]:
-        """What int8 covers of each tensor; found once, since mixed precision writes a model for each layer."""
+        """Return what int8 covers of each tensor; found once, since mixed precision writes a model for each layer."""
         if method not in self._ranges:
             self._ranges[method] = {name: find_range(seen, method=method) for name, seen in self.histograms.items()}
         return self._ranges[method]
@@ -116,7 +116,7 @@ def calibrate(source: Path, *, calibration: Sequence[Tensors]) -> Calibrated:
 
 
 def write_static(calibrated: Calibrated, path: Path, *, settings: StaticSettings) -> None:
-    """What `quantize_static` writes, from samples that have been run.
+    """Write a static int8 model from samples that have been run; see `quantize_static`.
 
     Raises:
         DataError: A calibration sample does not run while biases are corrected.
@@ -141,14 +141,14 @@ def write_static(calibrated: Calibrated, path: Path, *, settings: StaticSettings
 
 
 def _find_tensors(model: onnx.ModelProto) -> list[str]:
-    """The float tensors around what may become int8, in the graph's order."""
+    """Return the float tensors around what may become int8, in the graph's order."""
     floats = find_float_tensors(model.graph)
     names = (name for node in model.graph.node if node.op_type in _OPS for name in (*node.input, *node.output))
     return list(dict.fromkeys(name for name in names if name in floats))
 
 
 def _find_excluded(calibrated: Calibrated, keep_float: frozenset[str]) -> set[str]:
-    """The names of the nodes that stay float: those asked for, and those whose values no int8 range can hold."""
+    """Return the names of the nodes that stay float: those asked for, and those whose values no int8 range can hold."""
     nodes = {layer.name: set(layer.nodes) for layer in calibrated.layers}
     known = nodes.keys() | {node.name for node in calibrated.model.graph.node}
     if unknown := sorted(keep_float - known):

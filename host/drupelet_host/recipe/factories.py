@@ -20,7 +20,13 @@ _neighbours: dict[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class FactoryRef:
-    """Where a callable is: in a file, or in an importable module."""
+    """A reference to a callable in a file or in an importable module.
+
+    Attributes:
+        module: The name of the module.
+        attribute: The name of the callable.
+        file: The file; None for an importable module.
+    """
 
     module: str
     attribute: str

@@ -14,7 +14,7 @@ _MAX_VALUE_LENGTH = 60
 
 
 def describe_recipe_faults(error: ValidationError, *, document: Mapping[str, Any], model: type[BaseModel]) -> list[str]:
-    """One line for each fault, in the order of the document.
+    """Return one line for each fault, in the order of the document.
 
     Args:
         error: What pydantic found.
@@ -37,7 +37,7 @@ def _describe(fault: ErrorDetails, document: Mapping[str, Any], model: type[Base
 
 
 def _path_in_document(location: Sequence[int | str], document: Mapping[str, Any]) -> list[int | str]:
-    """The location without what pydantic adds: tags of unions, and keys below what is no table."""
+    """Return the location without what pydantic adds: tags of unions, and keys below what is no table."""
     path: list[int | str] = []
     node: Any = document
     for position, part in enumerate(location):
@@ -83,7 +83,7 @@ def _keys(path: Sequence[int | str], model: type[BaseModel]) -> list[str]:
 
 
 def _sections(annotation: object) -> list[type[BaseModel]]:
-    """The pydantic classes in an annotation such as `Section | None`."""
+    """Return the pydantic classes in an annotation such as `Section | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [section for argument in typing.get_args(annotation) for section in _sections(argument)]

@@ -342,6 +342,9 @@ def parse_recipe(document: Mapping[str, Any], *, folder: Path, source: str = "re
         folder: What paths in it are relative to.
         source: What to call it in messages.
 
+    Returns:
+        The recipe.
+
     Raises:
         RecipeError: It has faults; the message lists all of them.
     """

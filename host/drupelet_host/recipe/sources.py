@@ -11,12 +11,16 @@ from drupelet_host.recipe.factories import FactoryRef, parse_factory
 
 
 def recipe_folder(info: ValidationInfo) -> Path:
-    """The folder that paths in the recipe are relative to."""
+    """Return the folder that paths in the recipe are relative to."""
     return Path(info.context["folder"]) if info.context else Path()
 
 
 def existing_file(path: Path, info: ValidationInfo) -> Path:
-    """The full path of a file that is there."""
+    """Return the full path of an existing file.
+
+    Raises:
+        ValueError: The file does not exist.
+    """
     full = (recipe_folder(info) / path).resolve()
     if not full.is_file():
         raise ValueError(f"there is no file {full}")
@@ -35,7 +39,7 @@ def _factory(value: object, info: ValidationInfo) -> object:
 
 
 def _source(value: object) -> object:
-    """A string is a factory, an NPZ file or a folder of images; a table is a pair of IDX files."""
+    """Return a string is a factory, an NPZ file or a folder of images; a table is a pair of IDX files."""
     if isinstance(value, dict) and "kind" not in value:
         return {"kind": "idx", **value}
     if not isinstance(value, str):

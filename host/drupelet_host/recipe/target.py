@@ -60,7 +60,7 @@ DEFAULT_TARGET = "raspberry_pi_4"
 
 
 def find_target(name: str) -> TargetDevice:
-    """The device of that name.
+    """Return the device of that name.
 
     Raises:
         InvalidValueError: There is none.

@@ -43,7 +43,7 @@ class Axis:
     ticks: tuple[Tick, ...]
 
     def place(self, value: float) -> float:
-        """The pixel of a value, to a tenth; values beyond the axis stand at its end."""
+        """Return the pixel of a value, to a tenth; values beyond the axis stand at its end."""
         low, high, found = self.low, self.high, min(max(value, self.low), self.high)
         if self.is_logarithmic:
             low, high, found = math.log(low), math.log(high), math.log(found)
@@ -51,15 +51,18 @@ class Axis:
 
 
 def linear_axis(low: float, high: float, *, start: float, end: float, tick: Format, most_ticks: int = 6) -> Axis:
-    """An axis from low to high with ticks at round values; an empty range is widened.
+    """Make an axis with ticks at round values; an empty range is widened.
 
     Args:
         low: The smallest value.
-        high: The largest.
-        start: Where low stands, in pixels.
-        end: Where high stands.
-        tick: The text of a tick.
-        most_ticks: Upper bound on their number.
+        high: The largest value.
+        start: The position of `low` in pixels.
+        end: The position of `high` in pixels.
+        tick: Formats the text of a tick.
+        most_ticks: The maximum number of ticks.
+
+    Returns:
+        The axis.
     """
     if high <= low:
         low, high = low - max(abs(low) * 0.01, 1e-6), low + max(abs(low) * 0.01, 1e-6)
@@ -68,7 +71,18 @@ def linear_axis(low: float, high: float, *, start: float, end: float, tick: Form
 
 
 def logarithmic_axis(low: float, high: float, *, start: float, end: float, tick: Format) -> Axis:
-    """An axis over positive values, a little wider than they are, with ticks at 1, 2 and 5 of each decade."""
+    """Make a logarithmic axis, slightly wider than its values, with ticks at 1, 2 and 5 of each decade.
+
+    Args:
+        low: The smallest value, above 0.
+        high: The largest value.
+        start: The position of the lower end in pixels.
+        end: The position of the upper end in pixels.
+        tick: Formats the text of a tick.
+
+    Returns:
+        The axis.
+    """
     padding = (high / low) ** _LOGARITHMIC_PADDING if high > low else 2.0
     low, high = low / padding, high * padding
     bare = Axis(low=low, high=high, start=start, end=end, is_logarithmic=True, ticks=())
@@ -76,7 +90,17 @@ def logarithmic_axis(low: float, high: float, *, start: float, end: float, tick:
 
 
 def cost_axis(values: list[float], *, start: float, end: float, tick: Format) -> Axis:
-    """An axis for costs: from 0, or logarithmic where the largest is many times the smallest."""
+    """Make an axis for costs: from 0, or logarithmic where the largest is many times the smallest.
+
+    Args:
+        values: The costs, at least one.
+        start: The position of the lower end in pixels.
+        end: The position of the upper end in pixels.
+        tick: Formats the text of a tick.
+
+    Returns:
+        The axis.
+    """
     low, high = min(values), max(values)
     if low > 0 and high / low >= _LOGARITHMIC_FROM:
         return logarithmic_axis(low, high, start=start, end=end, tick=tick)

@@ -41,7 +41,13 @@ class CheckLine:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the compile came to: the constraints, then what was gained and lost."""
+    """The result of the compile in words.
+
+    Attributes:
+        is_met: Whether every constraint is met.
+        constraints: The constraints and how they were met.
+        gains: What was gained and lost against the original.
+    """
 
     is_met: bool
     constraints: str
@@ -49,14 +55,14 @@ class Verdict:
 
 
 def describe_checks(report: Report) -> tuple[CheckLine, ...]:
-    """Every check, the best variant's first."""
+    """Return every check, the best variant's first."""
     order = {name: place for place, name in enumerate(report.packaged)}
     rows = sorted(report.checks, key=lambda check: order.get(check.variant, len(order)))
     return tuple(_line(check, report) for check in rows)
 
 
 def describe_verdict(report: Report) -> Verdict:
-    """The verdict on the variant that the package ranks first."""
+    """Return the verdict on the variant that the package ranks first."""
     mine = [check for check in report.checks if check.variant == report.best.name]
     missed = [check for check in mine if not check.met]
     if not mine:

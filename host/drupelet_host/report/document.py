@@ -180,13 +180,13 @@ class Report(_Model):
         return self.originals[0]
 
     def original_of(self, row: ModelRow) -> ModelRow:
-        """What a row's latency and memory are compared with: the original in the same engine, where it ran there."""
+        """Return the reference for a row's latency and memory: the original in the same engine, if it ran there."""
         return next((original for original in self.originals if original.engine == row.engine), self.original)
 
     def limit(self, constraint: str) -> float | None:
-        """What was asked of every variant, in the unit of `CheckRow.wanted`; None where nothing was."""
+        """Return what was asked of every variant, in the unit of `CheckRow.wanted`; None where nothing was."""
         return next((check.wanted for check in self.checks if check.constraint == constraint), None)
 
     def to_bytes(self) -> bytes:
-        """The JSON document, keys sorted."""
+        """Return the JSON document, keys sorted."""
         return (json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True) + "\n").encode()

@@ -35,7 +35,7 @@ _FILTERS = {
 
 
 def render_html(report: Report) -> str:
-    """The page; it loads nothing from anywhere, runs no script, and is the same bytes for the same report."""
+    """Return the page; it loads nothing from anywhere, runs no script, and is the same bytes for the same report."""
     environment = Environment(
         loader=PackageLoader("drupelet_host.report", "templates"),
         autoescape=True,

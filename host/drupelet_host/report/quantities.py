@@ -19,13 +19,13 @@ _BYTE_UNITS = ((10**9, " GB"), (10**6, " MB"), (10**3, " KB"), (1, " B"))
 
 
 def format_ms(value_ms: float) -> str:
-    """A latency with about three digits that mean something: "0.184 ms", "12.34 ms"."""
+    """Return a latency with about three digits that mean something: "0.184 ms", "12.34 ms"."""
     decimals = 3 if value_ms < _TWO_DIGITS else 2 if value_ms < _THREE_DIGITS else 1
     return f"{value_ms:.{decimals}f} ms"
 
 
 def format_seconds(seconds: float) -> str:
-    """A duration: "0.42 s", "12.3 s", "3 min 05 s", "1 h 12 min"."""
+    """Return a duration: "0.42 s", "12.3 s", "3 min 05 s", "1 h 12 min"."""
     if seconds < _SHORTEST_S:
         return f"under {_SHORTEST_S} s"
     if seconds < _SECONDS_IN_MINUTE:
@@ -38,19 +38,29 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_count(count: float) -> str:
-    """A count with its magnitude: "11.2 M", "196 k", "940"."""
+    """Return a count with its magnitude: "11.2 M", "196 k", "940"."""
     factor, unit = next((pair for pair in _COUNT_UNITS if count >= pair[0]), _COUNT_UNITS[-1])
     decimals = 1 if factor > 1 and count / factor < _THREE_DIGITS else 0
     return f"{count / factor:.{decimals}f}{unit}"
 
 
 def format_percent(share: float) -> str:
-    """A share from 0 to 1 as a whole percentage."""
+    """Return a share from 0 to 1 as a whole percentage."""
     return f"{share * 100:.0f} %"
 
 
 def format_factor(before: float, after: float, *, less: str, more: str) -> str:
-    """How many times less (or more) it is now: "14.2x smaller"."""
+    """Format the ratio of two values: "14.2x smaller".
+
+    Args:
+        before: The value before.
+        after: The value after.
+        less: The word for a decrease.
+        more: The word for an increase.
+
+    Returns:
+        The text; "not comparable" unless both values are positive.
+    """
     if before <= 0 or after <= 0:
         return "not comparable"
     factor, word = (before / after, less) if before >= after else (after / before, more)
@@ -68,11 +78,11 @@ class MetricStyle:
 
     @classmethod
     def of(cls, metric: str) -> Self:
-        """The style of a metric by its name in the report."""
+        """Return the style of a metric by its name in the report."""
         return cls(_LABELS.get(metric, metric), metric in _SHARES)
 
     def show(self, value: float) -> str:
-        """The metric."""
+        """Return the metric."""
         return f"{value * 100:.2f} %" if self.is_share else f"{value:.4f}"
 
     def show_size(self, difference: float) -> str:
@@ -81,34 +91,34 @@ class MetricStyle:
         return f"{points:.2f} points" if self.is_share else f"{abs(difference):.4f}"
 
     def show_change(self, difference: float) -> str:
-        """A difference with its sign: "+0.21 points"."""
+        """Return a difference with its sign: "+0.21 points"."""
         size = self.show_size(difference)
         if not any(digit in size for digit in "123456789"):
             return "no change"
         return f"{'+' if difference > 0 else _MINUS}{size}"
 
     def tick(self, value: float) -> str:
-        """The shortest text of a round value."""
+        """Return the shortest text of a round value."""
         return f"{round(value * 100, 6):g} %" if self.is_share else f"{value:g}"
 
 
 def tick_bytes(value_bytes: float) -> str:
-    """The shortest text of a round size."""
+    """Return the shortest text of a round size."""
     return _scaled(value_bytes, _BYTE_UNITS) if value_bytes else "0"
 
 
 def tick_ms(value_ms: float) -> str:
-    """The shortest text of a round latency."""
+    """Return the shortest text of a round latency."""
     return f"{value_ms:g} ms" if value_ms else "0"
 
 
 def tick_count(count: float) -> str:
-    """The shortest text of a round count."""
+    """Return the shortest text of a round count."""
     return _scaled(count, _COUNT_UNITS)
 
 
 def tick_percent(share: float) -> str:
-    """The shortest text of a round share."""
+    """Return the shortest text of a round share."""
     return f"{round(share * 100, 6):g} %"
 
 

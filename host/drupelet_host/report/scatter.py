@@ -50,7 +50,18 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dot:
-    """A point in pixels; `label` is empty where it has none, `is_below` says that it stands under the scale."""
+    """A point of the chart.
+
+    Attributes:
+        shape: The path of its mark.
+        is_chosen: Whether it is the chosen one, which gets a ring.
+        x: The horizontal position in pixels.
+        y: The vertical position in pixels.
+        is_kept: Whether the candidate was kept.
+        is_below: Whether it lies below the scale and is drawn at its edge.
+        label: The text beside it; empty for most.
+        title: The text shown on hovering.
+    """
 
     x: float
     y: float
@@ -72,7 +83,13 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A limit in pixels along its axis; `is_past_middle` says on which side of it there is room for the text."""
+    """A limit along one axis.
+
+    Attributes:
+        position: The position in pixels.
+        text: Its label.
+        is_past_middle: Whether it lies in the second half of the axis, so that the label is placed before it.
+    """
 
     position: float
     text: str
@@ -81,7 +98,21 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scatter:
-    """Everything the template draws, in pixels from the upper left corner."""
+    """Everything that the template draws, in pixels from the upper left corner.
+
+    Attributes:
+        series: The legend: name and mark of each series.
+        x: The horizontal axis.
+        y: The vertical axis.
+        x_label: The title of the horizontal axis.
+        y_label: The title of the vertical axis.
+        dots: The points.
+        edge: The path of the Pareto front.
+        x_limit: The limit of the horizontal axis, if there is one.
+        y_limit: The limit of the vertical axis, if there is one.
+        width: The width of the chart.
+        height: The height of the chart.
+    """
 
     x: Axis
     y: Axis
@@ -121,7 +152,20 @@ def draw_scatter(
     x_limit: Limit | None = None,
     y_limit: Limit | None = None,
 ) -> Scatter:
-    """Place the points, at least one; limits are always in sight."""
+    """Place at least one point; limits are always within the axes.
+
+    Args:
+        points: The points.
+        x_label: The title of the horizontal axis.
+        y_label: The title of the vertical axis.
+        x_tick: Formats the ticks of the horizontal axis.
+        y_tick: Formats the ticks of the vertical axis.
+        x_limit: The limit of the costs.
+        y_limit: The limit of the metric.
+
+    Returns:
+        The chart.
+    """
     costs = [point.cost for point in points] + ([x_limit.value] if x_limit else [])
     x = cost_axis(costs, start=_LEFT, end=_WIDTH - _RIGHT, tick=x_tick)
     y = _metric_axis(points, y_limit, tick=y_tick)
@@ -142,7 +186,7 @@ def draw_scatter(
 
 
 def undominated(points: Sequence[Point]) -> list[Point]:
-    """The points that no other beats in both metric and cost, cheapest first."""
+    """Return the points that no other beats in both metric and cost, cheapest first."""
     return pareto_front(points, cost=lambda point: point.cost, value=lambda point: point.metric)
 
 

@@ -17,7 +17,13 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 20, 10, 24
 
 @dataclass(frozen=True, slots=True)
 class Corner:
-    """A measured point in pixels and what hovering tells."""
+    """A measured point of a curve.
+
+    Attributes:
+        x: The horizontal position in pixels.
+        y: The vertical position in pixels.
+        title: The text shown on hovering.
+    """
 
     x: float
     y: float
@@ -51,7 +57,15 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensitivityCharts:
-    """Every curve, the least robust group first, and the axes they share."""
+    """All sensitivity curves and their common axes.
+
+    Attributes:
+        x: The horizontal axis: the pruning ratio.
+        y: The vertical axis: the metric.
+        curves: The curves, the least robust group first.
+        width: The width of each chart in pixels.
+        height: The height of each chart in pixels.
+    """
 
     x: Axis
     y: Axis
@@ -61,7 +75,7 @@ class SensitivityCharts:
 
 
 def draw_sensitivity(report: Report) -> SensitivityCharts | None:
-    """The charts; None where nothing was measured."""
+    """Return the charts; None where nothing was measured."""
     if not report.sensitivity:
         return None
     metric = MetricStyle.of(report.metric)

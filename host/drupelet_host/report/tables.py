@@ -14,7 +14,13 @@ from drupelet_shared.units import format_bytes
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A value with its text, what to say under it, and its share of the longest bar in percent."""
+    """A value drawn as a bar.
+
+    Attributes:
+        text: The value.
+        note: The text below it.
+        percent: Its share of the longest bar in percent.
+    """
 
     text: str
     note: str
@@ -23,7 +29,19 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLine:
-    """One model of the comparison; without `memory` where it was not measured."""
+    """One model in the comparison.
+
+    Attributes:
+        role: Its engine and its rank, or that it is the original.
+        name: The name of the model.
+        metric: Its metric.
+        change: The change against the original.
+        size: Its size.
+        p50: Its median latency.
+        p99: Its 99th percentile.
+        memory: Its peak memory; None where it was not measured.
+        is_original: Whether it is the original.
+    """
 
     name: str
     role: str
@@ -38,7 +56,13 @@ class ModelLine:
 
 @dataclass(frozen=True, slots=True)
 class GroupLine:
-    """One group's channels; both bars are in percent of the widest group."""
+    """The channels of one group.
+
+    Attributes:
+        row: The group.
+        before_percent: The channels before pruning, in percent of the widest group.
+        after_percent: The channels after pruning, in percent of the widest group.
+    """
 
     row: GroupRow
     before_percent: float
@@ -47,7 +71,14 @@ class GroupLine:
 
 @dataclass(frozen=True, slots=True)
 class PassLine:
-    """One pass; its parameters and metrics as (name, value) texts."""
+    """One pass.
+
+    Attributes:
+        record: Its lineage record.
+        percent: Its share of the longest pass in percent.
+        parameters: Names and values of its settings.
+        metrics: Names and values of its measurements.
+    """
 
     record: LineageRecord
     percent: float
@@ -56,14 +87,14 @@ class PassLine:
 
 
 def compare_models(report: Report) -> tuple[ModelLine, ...]:
-    """The original in each engine, then the variants with the packaged ones first."""
+    """Return the original in each engine, then the variants with the packaged ones first."""
     ranks = {name: rank for rank, name in enumerate(report.packaged, start=1)}
     variants = sorted(report.variants, key=lambda row: ranks.get(row.name, len(ranks) + 1))
     return tuple(_model_line(row, report, rank=ranks.get(row.name)) for row in (*report.originals, *variants))
 
 
 def list_groups(rows: Sequence[GroupRow]) -> tuple[GroupLine, ...]:
-    """The groups in the order of the network."""
+    """Return the groups in the order of the network."""
     widest = max((row.channels_before for row in rows), default=1)
     return tuple(
         GroupLine(row, _percent(row.channels_before, widest), _percent(row.channels_after, widest)) for row in rows
@@ -71,7 +102,7 @@ def list_groups(rows: Sequence[GroupRow]) -> tuple[GroupLine, ...]:
 
 
 def list_passes(records: Sequence[LineageRecord]) -> tuple[PassLine, ...]:
-    """The passes in the order they ran, their parameters and metrics by name as in the JSON document."""
+    """Return the passes in the order they ran, their parameters and metrics by name as in the JSON document."""
     longest = max((record.seconds for record in records), default=0.0)
     return tuple(
         PassLine(

@@ -15,7 +15,14 @@ from drupelet_shared.units import format_bytes
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One constraint against one variant; smaller values are better."""
+    """One constraint against one variant; smaller values are better.
+
+    Attributes:
+        constraint: The name of the constraint.
+        variant: The id of the variant.
+        wanted: The limit.
+        found: The measured value.
+    """
 
     constraint: str
     variant: str
@@ -31,7 +38,7 @@ class Check:
 def check_constraints(
     constraints: Constraints, measurements: Mapping[str, Measurement], *, references: Mapping[EngineName, Measurement]
 ) -> tuple[Check, ...]:
-    """Every stated constraint against every variant.
+    """Return every stated constraint against every variant.
 
     Args:
         constraints: What was asked for.
@@ -49,7 +56,7 @@ def check_constraints(
 
 
 def rank_variants(checks: tuple[Check, ...], measurements: Mapping[str, Measurement]) -> tuple[str, ...]:
-    """The variants a package may hold, best first: those that meet everything, then by latency.
+    """Return the variants a package may hold, best first: those that meet everything, then by latency.
 
     A variant that misses the latency alone stays behind one that meets all: the time is this machine's, and the
     device measures for itself.
@@ -98,7 +105,7 @@ def _describe_best(check: Check) -> str:
 
 
 def show_limit(constraint: str, value: float) -> str:
-    """A constraint's value in words."""
+    """Return a constraint's value in words."""
     if constraint in {"max_size", "memory_limit"}:
         return f"{format_bytes(value)} ({value:.0f} bytes)"
     return f"{value:.4g}"

@@ -15,7 +15,7 @@ _SAME_SPEED = 1.03
 def drop_idle(
     ranking: Sequence[str], measurements: Mapping[str, Measurement], *, observer: Observer
 ) -> tuple[str, ...]:
-    """The variants without those that another beats or equals in metric, size and speed.
+    """Return the variants without those that another beats or equals in metric, size and speed.
 
     Only variants for the same engine and of the same arithmetic are compared: which of float, int8 and a mix of them is
     faster is for the device to find out.

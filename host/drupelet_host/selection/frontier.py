@@ -35,7 +35,13 @@ class JudgedCandidate:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One variant of one candidate."""
+    """One variant of one candidate.
+
+    Attributes:
+        candidate: The number of the candidate.
+        variant: The id of its variant.
+        measurement: What was measured of it.
+    """
 
     candidate: int
     variant: str

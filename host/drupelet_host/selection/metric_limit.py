@@ -31,5 +31,5 @@ class MetricLimit:
         return round(self.baseline - self.max_drop, _DIGITS)
 
     def allows(self, metric: float) -> bool:
-        """Whether a metric is within the limit."""
+        """Return whether a metric is within the limit."""
         return metric >= self.lowest

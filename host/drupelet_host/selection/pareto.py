@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 
 
 def pareto_front(items: Iterable[Item], *, cost: Callable[[Item], float], value: Callable[[Item], float]) -> list[Item]:
-    """The items that no other beats, cheapest first.
+    """Return the items that no other beats, cheapest first.
 
     An item is beaten by one that costs no more and has at least its value; of items equal in both the first stays.
 

@@ -23,7 +23,7 @@ _CUBLAS_VARIABLE, _CUBLAS_SETTING = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
 
 
 def choose_device(wanted: DeviceName) -> torch.device:
-    """The device that training runs on; "auto" is the first GPU, or the CPU where PyTorch has none.
+    """Return the device that training runs on; "auto" is the first GPU, or the CPU where PyTorch has none.
 
     Raises:
         ModelError: A GPU was asked for and there is none.
@@ -40,7 +40,7 @@ def choose_device(wanted: DeviceName) -> torch.device:
 
 
 def describe_device(device: torch.device) -> str:
-    """The device in words, for reports; a GPU by its name."""
+    """Return the device in words, for reports; a GPU by its name."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
@@ -63,7 +63,7 @@ def on_device(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def use_bfloat16(precision: Precision, device: torch.device) -> bool:
-    """Whether training computes in bfloat16 where that is safe; "auto" does on a GPU.
+    """Return whether training computes in bfloat16 where that is safe; "auto" does on a GPU.
 
     On a CPU the time depends on the processor and on the widths: "auto" stays with float32, whose results are known.
     """
@@ -71,7 +71,7 @@ def use_bfloat16(precision: Precision, device: torch.device) -> bool:
 
 
 def fits(size_bytes: int, device: torch.device) -> bool:
-    """Whether so many bytes may stay on the device and leave it room to work; the CPU holds them already."""
+    """Return whether so many bytes may stay on the device and leave it room to work; the CPU holds them already."""
     if device.type != "cuda":
         return True
     free_bytes, _ = torch.cuda.mem_get_info(device)

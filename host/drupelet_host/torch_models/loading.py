@@ -51,10 +51,18 @@ def load_weights(model: nn.Module, path: Path) -> None:
 def check_runs(
     model: nn.Module, input_shape: tuple[int, ...], *, names: Sequence[str] = ()
 ) -> dict[str, tuple[int, ...]]:
-    """Run the model on zeros of the input shape; the shapes of its outputs by name.
+    """Run a model once on zeros.
+
+    Args:
+        model: The model.
+        input_shape: The shape of its input.
+        names: The names of its outputs; empty for names by position.
+
+    Returns:
+        The shapes of its outputs by name.
 
     Raises:
-        ModelError: It fails, or does not return tensors, or not as many as there are names.
+        ModelError: The model fails, returns something other than tensors, or another number of outputs than names.
     """
     try:
         with torch.inference_mode():

@@ -11,7 +11,7 @@ from drupelet_host.recipe.schema import OUTPUT_NAME
 
 
 def name_outputs(returned: object, *, names: Sequence[str] = ()) -> dict[str, torch.Tensor]:
-    """The tensors that a module returned, in its order.
+    """Return the tensors that a module returned, in its order.
 
     Args:
         returned: What it returned.

@@ -35,7 +35,7 @@ class Views:
         return len(self.down)
 
     def show(self, images: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
-        """Each image in a view of its own.
+        """Return each image in a view of its own.
 
         Args:
             images: Of shape (samples, channels, height, width).
@@ -50,17 +50,20 @@ class Views:
         return images[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
     def to(self, device: torch.device) -> Views:
-        """The same views on a device."""
+        """Return the same views on a device."""
         return Views(self.mirrored.to(device), self.down.to(device), self.right.to(device))
 
 
 def choose_views(config: AugmentConfig | None, shape: tuple[int, ...], *, seed: int) -> Views | None:
-    """Views drawn at random, the same for the same seed; None where only the images themselves are wanted.
+    """Draw random views, the same for the same seed.
 
     Args:
-        config: What may be done to an image.
-        shape: Of the training inputs.
-        seed: For the drawing.
+        config: The changes that are allowed; None for no views.
+        shape: The shape of the training inputs.
+        seed: The seed of the choice.
+
+    Returns:
+        The views; None without a configuration.
 
     Raises:
         DataError: The inputs are no images, or are smaller than the shift.

@@ -16,7 +16,7 @@ Outputs = Mapping[str, torch.Tensor]
 
 
 def is_scores(outputs: Outputs) -> bool:
-    """Whether a model gives one output of shape (batch, classes): what a classifier gives."""
+    """Return whether a model gives one output of shape (batch, classes): what a classifier gives."""
     shapes = [tuple(tensor.shape) for tensor in outputs.values()]
     return len(shapes) == 1 and len(shapes[0]) == _SCORES_RANK and shapes[0][1] > 1
 
@@ -24,17 +24,20 @@ def is_scores(outputs: Outputs) -> bool:
 def imitation_loss(
     outputs: Outputs, *, teacher: Outputs, labels: torch.Tensor | None, temperature: float, weight: float
 ) -> torch.Tensor:
-    """Soft targets and labels for a classifier's scores; for anything else the squared error over the variance.
+    """Compute the loss of a student: soft targets and labels for a classifier's scores, else the squared error.
 
     Args:
-        outputs: The student's, by name.
-        teacher: The teacher's.
-        labels: Class indices, where there are some.
+        outputs: The student's outputs, by name.
+        teacher: The teacher's outputs.
+        labels: Class indices, if there are labels.
         temperature: As in `distillation_loss`.
         weight: As in `distillation_loss`.
 
+    Returns:
+        The loss. A squared error is divided by the variance of the teacher's output.
+
     Raises:
-        ModelError: No output is a floating-point number: there is nothing to learn from.
+        ModelError: No output is a floating-point tensor.
     """
     if is_scores(outputs):
         (name,) = outputs
@@ -53,11 +56,15 @@ def distillation_loss(
     """Soft targets and labels together (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
 
     Args:
-        scores: The student's, shape (batch, classes).
-        teacher: The teacher's.
-        labels: Class indices; without any, the teacher alone teaches.
-        temperature: Softens both sides; the square keeps the gradients' size.
-        weight: The teacher's share, 0 to 1.
+        scores: The student's scores, shape (batch, classes).
+        teacher: The teacher's scores.
+        labels: Class indices; without labels only the teacher counts.
+        temperature: The temperature of both distributions; the loss is multiplied by its square, which preserves the
+            size of gradients.
+        weight: The weight of the teacher's part, 0 to 1.
+
+    Returns:
+        The loss, a scalar.
     """
     soft = functional.kl_div(
         functional.log_softmax(scores / temperature, dim=1),

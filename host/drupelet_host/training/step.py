@@ -27,12 +27,15 @@ Step = Callable[[Batch], None]
 
 
 def make_step(model: nn.Module, optimizer: torch.optim.Optimizer, config: RecoveryConfig) -> Step:
-    """A step of training for the model where it is; its results are in the model alone.
+    """Return a step of training for the model where it is; its results are in the model alone.
 
     Args:
         model: In training mode whenever the step is called.
         optimizer: Its learning rate is a tensor on the device where that is a GPU.
         config: The loss and the precision.
+
+    Returns:
+        The step: called with a batch, it updates the model. On a GPU it is recorded as a graph where possible.
     """
     device = device_of(model)
     step = _PlainStep(model, optimizer, config, use_bfloat16(config.precision, device))
@@ -40,7 +43,7 @@ def make_step(model: nn.Module, optimizer: torch.optim.Optimizer, config: Recove
 
 
 def can_be_recorded(model: nn.Module) -> bool:
-    """Whether a step is nothing but kernels: hooks and parametrizations are Python that must run each time.
+    """Return whether a step is nothing but kernels: hooks and parametrizations are Python that must run each time.
 
     The masks of `torch.nn.utils.prune` are hooks that only multiply.
     """

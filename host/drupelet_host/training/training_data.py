@@ -120,6 +120,9 @@ def prepare_training_data(
         augment: What other views of the images there are.
         seed: For the choice of the views.
 
+    Returns:
+        The training data with the original's outputs for each view.
+
     Raises:
         DataError: Other views are wanted and the model takes no images.
     """

@@ -26,7 +26,7 @@ def validation() -> Split:
 
 
 def pixels() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """The validation images as 8-bit gray pixels, as a PNG holds them."""
+    """Return the validation images as 8-bit gray pixels, as a PNG holds them."""
     inputs, labels = validation()
     return np.round(inputs[:, 0] * _PIXEL_MAX).astype(np.uint8), labels
 

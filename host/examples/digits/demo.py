@@ -113,7 +113,7 @@ def run_command(name: str, module: str, *words: object) -> str:
 
 
 def write_config(broker: DemoBroker) -> Path:
-    """The agent's configuration, and the maker's public key in the folder it trusts."""
+    """Return the agent's configuration, and the maker's public key in the folder it trusts."""
     path = FOLDER / "agent.toml"
     path.write_text(
         f'device = "{DEVICE}"\nstate_dir = "state"\nlog.level = "warning"\n'
@@ -128,7 +128,7 @@ def write_config(broker: DemoBroker) -> Path:
 
 @contextmanager
 def agent(config: Path) -> Iterator[None]:
-    """The agent as its own process, ended in good order."""
+    """Yield the agent as its own process, ended in good order."""
     command = [sys.executable, "-m", "drupelet_agent", "--config", str(config), "run"]
     console.print("[bold]$ drupelet-agent --config .demo/agent.toml run &[/]")
     with subprocess.Popen(command) as process:
@@ -140,7 +140,7 @@ def agent(config: Path) -> Iterator[None]:
 
 @contextmanager
 def telemetry(broker: DemoBroker) -> Iterator[list[ModelTelemetry]]:
-    """The windows that the agent reports for the model, as they come."""
+    """Yield the windows that the agent reports for the model, as they come."""
     windows: list[ModelTelemetry] = []
     topic = DeviceTopics(DEVICE).model_telemetry(MODEL)
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
@@ -171,7 +171,7 @@ def wait_until_ready(client: DeviceClient) -> None:
 
 
 def png_requests() -> list[Encoded]:
-    """The held-out digits as PNG files."""
+    """Return the held-out digits as PNG files."""
     requests = []
     for image in pixels()[0]:
         buffer = io.BytesIO()
@@ -181,7 +181,7 @@ def png_requests() -> list[Encoded]:
 
 
 def tensor_requests() -> list[Encoded]:
-    """The held-out digits as binary tensors."""
+    """Return the held-out digits as binary tensors."""
     return [
         encode_request(InferenceRequest(inputs={"input": image[None]}, binary_output=True), binary=True)
         for image in validation()[0]
@@ -189,7 +189,7 @@ def tensor_requests() -> list[Encoded]:
 
 
 def read_top_k(reply: InferenceReply) -> int | None:
-    """The best label of an image's answer; None if the answer has another shape."""
+    """Return the best label of an image's answer; None if the answer has another shape."""
     labels, scores = reply.outputs.get("labels"), reply.outputs.get("scores")
     if labels is None or scores is None or labels.shape != (TOP_K,) or scores.shape != (TOP_K,):
         return None
@@ -197,7 +197,7 @@ def read_top_k(reply: InferenceReply) -> int | None:
 
 
 def read_scores(reply: InferenceReply) -> int | None:
-    """The best class of a tensor's answer; None if the answer has another shape."""
+    """Return the best class of a tensor's answer; None if the answer has another shape."""
     scores: npt.NDArray[np.float32] | None = reply.outputs.get("output")
     return int(scores.argmax()) if scores is not None and scores.shape == (1, CLASSES) else None
 

@@ -50,5 +50,5 @@ class DigitNet(nn.Module):
 
 
 def build() -> nn.Module:
-    """The network with random weights."""
+    """Return the network with random weights."""
     return DigitNet()

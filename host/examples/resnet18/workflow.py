@@ -78,7 +78,7 @@ def trained_resnet18(samples: Samples, *, epochs: int) -> ResNet18:
 
 
 def top1(model: torch.nn.Module, samples: Samples) -> float:
-    """The fraction of samples whose label has the highest score."""
+    """Return the fraction of samples whose label has the highest score."""
     with torch.inference_mode():
         return float((model.eval()(samples[0]).argmax(dim=1) == samples[1]).float().mean())
 

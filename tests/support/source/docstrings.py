@@ -12,7 +12,9 @@ MIN_DOCUMENTED_PARAMETERS = 3
 
 _SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises):$", re.MULTILINE)
 _ENTRY = re.compile(r"^ {4}(\*{0,2}[A-Za-z_][\w.]*)(?: \([^)]*\))?:", re.MULTILINE)
-# What a function with few parameters may start with instead of a Returns section.
+# A summary that states what is returned, or names the docstring that documents the method, needs no sections.
+_RETURNING = re.compile(r"^(Return|Yield)s? ")
+_REFERENCE = re.compile(r"\b(?:see|those of|as) `[\w.]+`")
 _SELF_RAISED = {"AssertionError", "NotImplementedError", "StopIteration", "SystemExit", "KeyboardInterrupt"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -68,11 +70,11 @@ def _check_function(node: Function, *, name: str) -> Iterator[tuple[int, str]]:
     docstring = ast.get_docstring(node) or ""
     sections = set(_SECTION.findall(docstring))
     parameters = _parameters(node)
-    if len(parameters) >= MIN_DOCUMENTED_PARAMETERS:
+    if len(parameters) >= MIN_DOCUMENTED_PARAMETERS and not _REFERENCE.search(docstring):
         missing = [parameter for parameter in parameters if parameter not in _documented_names(node, "Args")]
         if missing:
             yield node.lineno, f"{name}: Args lacks {', '.join(missing)}"
-        if _returns_value(node) and not sections & {"Returns", "Yields"}:
+        if _returns_value(node) and not sections & {"Returns", "Yields"} and not _RETURNING.match(docstring):
             yield node.lineno, f"{name}: has no Returns"
     raised = _raised_errors(node) - _documented_names(node, "Raises")
     if raised and "Raises" not in sections:

@@ -28,7 +28,11 @@ class ConstraintsPass:
         return cls(recipe.constraints)
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
-        """Check and rank."""
+        """Check the constraints and rank the variants.
+
+        Raises:
+            ConstraintError: No variant meets all constraints.
+        """
         checks = check_constraints(self.config, state.measurements, references=state.references)
         try:
             ranking = drop_idle(rank_variants(checks, state.measurements), state.measurements, observer=observer)

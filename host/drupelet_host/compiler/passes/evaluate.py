@@ -29,7 +29,13 @@ _NCNN: EngineName = "ncnn"
 
 
 class EvaluateConfig(BaseModel):
-    """What is exported, and how it is measured."""
+    """What is exported, and how it is measured.
+
+    Attributes:
+        input_shape: The input shape for the export; None for a model that came as a file.
+        engines: The engines in which the original is measured.
+        threads: The threads of each session.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -104,7 +110,7 @@ class EvaluatePass:
 
 
 def _export_ncnn(export: Callable[[Path], None], state: CompileState, observer: Observer) -> dict[EngineName, Path]:
-    """The original for ncnn; nothing where ncnn cannot run it, and then the compile goes on without that engine."""
+    """Return the original for ncnn; empty where ncnn cannot run it: the compile continues without that engine."""
     path = state.workspace / f"{ORIGINAL}.param"
     try:
         export(path)
@@ -115,7 +121,7 @@ def _export_ncnn(export: Callable[[Path], None], state: CompileState, observer: 
 
 
 def measure_originals(state: CompileState, originals: Mapping[EngineName, Path]) -> dict[EngineName, Measurement]:
-    """The original in each engine."""
+    """Return the original in each engine."""
     measured = measure_models(
         {name_original(engine): path for engine, path in originals.items()}, state.samples, state.metric
     )
@@ -123,7 +129,7 @@ def measure_originals(state: CompileState, originals: Mapping[EngineName, Path])
 
 
 def name_original(engine: EngineName) -> str:
-    """What lineage calls the original in an engine."""
+    """Return what lineage calls the original in an engine."""
     return f"{ORIGINAL}.{engine}"
 
 
@@ -137,7 +143,7 @@ def describe_originals(references: Mapping[EngineName, Measurement]) -> dict[str
 
 
 def describe_measurement(measurement: Measurement) -> dict[str, float]:
-    """A measurement as lineage metrics."""
+    """Return a measurement as lineage metrics."""
     found = {
         "metric": measurement.metric,
         "size_bytes": float(measurement.size_bytes),

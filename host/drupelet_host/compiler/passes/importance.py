@@ -22,7 +22,14 @@ _CANDIDATES: tuple[Importance, ...] = ("l2", "taylor")
 
 
 class ImportanceConfig(BaseModel):
-    """What was asked for, and how the candidates are compared."""
+    """What was asked for, and how the candidates are compared.
+
+    Attributes:
+        importance: The importance that the recipe names, or "auto".
+        ratio: The ratio at which the candidates are compared.
+        samples: The number of validation samples.
+        channel_multiple: Layer widths stay multiples of this.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -34,7 +41,13 @@ class ImportanceConfig(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ImportancePass:
-    """Compares magnitude with Taylor once, on copies, unless the recipe names one."""
+    """Compares magnitude with Taylor once, on copies, unless the recipe names one.
+
+    Attributes:
+        config: What the pass reads from the recipe.
+        seed: The seed of every random choice.
+        device: The device that computes.
+    """
 
     name: ClassVar[str] = "importance"
     config: ImportanceConfig

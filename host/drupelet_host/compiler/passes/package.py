@@ -45,7 +45,13 @@ _TOP_K = 5
 
 
 class PackageConfig(BaseModel):
-    """What the package is called."""
+    """What the package is called.
+
+    Attributes:
+        name: The name of the model.
+        version: Its version.
+        release: Its release.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,7 +62,14 @@ class PackageConfig(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class PackagePass:
-    """Writes `NAME-VERSION.drupe`, and the report beside it."""
+    """Writes `NAME-VERSION.drupe`, and the report beside it.
+
+    Attributes:
+        config: The identity of the package.
+        recipe: The recipe, for the report.
+        target: The device that the package is for.
+        signing_key: The key that signs; None for an unsigned package.
+    """
 
     name: ClassVar[str] = "package"
     config: PackageConfig

@@ -71,7 +71,13 @@ class SearchConfig(PassConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrunePass:
-    """Prunes a copy of the model; the original stays the teacher."""
+    """Prunes a copy of the model; the original stays the teacher.
+
+    Attributes:
+        config: What the pass reads from the recipe.
+        seed: The seed of every random choice.
+        device: The device that computes.
+    """
 
     name: ClassVar[str] = "prune"
     config: RatioConfig | SearchConfig
@@ -183,7 +189,7 @@ def _configure(recipe: Recipe) -> RatioConfig | SearchConfig:
 
 
 def weigh_costs(constraints: Constraints) -> CostWeights:
-    """What a search saves: parameters for a size, multiply-accumulates for a latency, half and half otherwise."""
+    """Return the costs to save: parameters for a size, multiply-accumulates for a latency, else half of each."""
     if constraints.max_size is not None and constraints.max_latency is None:
         return CostWeights(parameters=1.0, macs=0.0)
     if constraints.max_latency is not None and constraints.max_size is None:

@@ -38,7 +38,13 @@ class QuantizeAwareConfig(PassConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizeAwarePass:
-    """Fine-tunes with int8 rounding, by distillation from the original, only where static int8 needs it."""
+    """Fine-tunes with int8 rounding, by distillation from the original, only where static int8 needs it.
+
+    Attributes:
+        config: What the pass reads from the recipe.
+        seed: The seed of every random choice.
+        device: The device that computes.
+    """
 
     name: ClassVar[str] = "quantize_aware"
     config: QuantizeAwareConfig

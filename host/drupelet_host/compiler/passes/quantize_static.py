@@ -87,7 +87,7 @@ class QuantizeStaticPass:
 
 
 def match_layers(calibrated: Calibrated, patterns: tuple[str, ...]) -> frozenset[str]:
-    """The layers whose names match one of the patterns, those of their tensors or of their modules.
+    """Return the layers whose names match one of the patterns, those of their tensors or of their modules.
 
     Raises:
         ExportError: A pattern matches none.

@@ -18,7 +18,13 @@ from drupelet_host.torch_models.device import CPU, choose_device
 
 @dataclass(frozen=True, slots=True)
 class SensitivityPass:
-    """Measures on a part of the validation data; the model is left as it is."""
+    """Measures on a part of the validation data; the model is left as it is.
+
+    Attributes:
+        config: What the pass reads from the recipe.
+        seed: The seed of every random choice.
+        device: The device that computes.
+    """
 
     name: ClassVar[str] = "sensitivity"
     config: SensitivityConfig

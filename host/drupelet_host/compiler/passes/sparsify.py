@@ -37,7 +37,13 @@ class SparsifyConfig(PassConfig):
 
 @dataclass(frozen=True, slots=True)
 class SparsifyPass:
-    """Prunes a copy of the model without changing a shape; the first step that cannot be recovered is the last."""
+    """Prunes a copy of the model without changing a shape; the first step that cannot be recovered is the last.
+
+    Attributes:
+        config: What the pass reads from the recipe.
+        seed: The seed of every random choice.
+        device: The device that computes.
+    """
 
     name: ClassVar[str] = "sparsify"
     config: SparsifyConfig

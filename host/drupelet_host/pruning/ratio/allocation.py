@@ -12,7 +12,7 @@ MAX_RATIO = 0.9
 def allocate_ratios(
     factors: Mapping[str, float], *, curves: Mapping[str, SensitivityCurve], prune_ratio: float
 ) -> dict[str, float]:
-    """The final pruning ratio of each group.
+    """Return the final pruning ratio of each group.
 
     A group's robustness is the mean of its curve, relative to the metric of the unpruned model; a group of average
     robustness gets `prune_ratio`, a more robust one proportionally more.

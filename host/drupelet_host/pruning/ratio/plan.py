@@ -14,7 +14,13 @@ _SMALLEST_STRIDE = 1 / 64
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a step leads: the fraction of the plan, the stride that led there, and the channels of each group."""
+    """The state that a step leads to.
+
+    Attributes:
+        fraction: The fraction of the plan that is done.
+        stride: The stride that led there.
+        channels: The channels of each group.
+    """
 
     fraction: float
     stride: float
@@ -23,14 +29,20 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class PruningPlan:
-    """The final pruning ratio of each group; every width on the way is a multiple of `channel_multiple`."""
+    """The final pruning ratio of each group.
+
+    Attributes:
+        groups: The groups.
+        ratios: The final ratio of each group by name.
+        channel_multiple: Every width is a multiple of it.
+    """
 
     groups: tuple[PrunableGroup, ...]
     ratios: Mapping[str, float]
     channel_multiple: int
 
     def channels_at(self, fraction: float) -> dict[str, int]:
-        """The channels of each group when `fraction` of its ratio is gone; at 0 they are the original's."""
+        """Return the channels of each group when `fraction` of its ratio is gone; at 0 they are the original's."""
         if fraction == 0:
             return {group.name: group.channels for group in self.groups}
         return {group.name: self._keep(group, self.ratios[group.name] * fraction) for group in self.groups}
@@ -38,7 +50,7 @@ class PruningPlan:
     def next_target(
         self, fraction: float, *, stride: float, current: Mapping[str, int], failed: Mapping[str, int]
     ) -> Target | None:
-        """The next state worth trying, or None at the end of the way.
+        """Return the next state worth trying, or None at the end of the way.
 
         Args:
             fraction: How much of the plan is done.

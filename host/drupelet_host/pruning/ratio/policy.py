@@ -12,7 +12,7 @@ ROLE_FACTORS: dict[Role, float] = {"first": 0.5, "inner": 1.0, "last": 0.75}
 
 
 def layer_factors(groups: Sequence[PrunableGroup], patterns: Mapping[str, float]) -> dict[str, float]:
-    """The factor on the pruning ratio for each group.
+    """Return the factor on the pruning ratio for each group.
 
     Args:
         groups: The model's groups.

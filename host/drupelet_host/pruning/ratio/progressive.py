@@ -61,7 +61,14 @@ class StructuredPruner:
 
 @dataclass(frozen=True, slots=True)
 class PruningStep:
-    """One step: how far it went (1 is the whole plan), what the model then did, and whether it stayed."""
+    """One step of progressive pruning.
+
+    Attributes:
+        fraction: The fraction of the plan after the step; 1 is all of it.
+        parameters: The parameters of the model after it.
+        metric: The metric after recovery.
+        kept: Whether the step was kept; otherwise it was rolled back.
+    """
 
     fraction: float
     parameters: int
@@ -118,6 +125,9 @@ def progressive_pruning(
         seed: For the order of the training samples.
         observer: Is told how far it is and why a step was kept or rolled back.
         device: What trains; `evaluate` is given models that are there.
+
+    Returns:
+        The pruned model with its metric and steps.
 
     Raises:
         DataError: The training data is not usable.

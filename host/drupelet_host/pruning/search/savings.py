@@ -27,13 +27,13 @@ class CostWeights:
 def channel_savings(
     model: nn.Module, example_input: torch.Tensor, channels: Mapping[str, int], *, weights: CostWeights
 ) -> dict[str, float]:
-    """The share of the model's cost that goes with one channel of each group, counted on smaller copies.
+    """Return the share of the model's cost that one channel of each group accounts for, counted on smaller copies.
 
     Args:
-        model: The model; it is left as it is.
+        model: The model; it is not changed.
+        channels: The number of channels of each group now.
+        weights: The weights of parameters and multiply-accumulates in the cost.
         example_input: An input it takes.
-        channels: How many channels each group has now.
-        weights: What counts as cost.
     """
     rewritten = copy.deepcopy(model).eval()
     rewrite_attention(rewritten, example_input)

@@ -80,6 +80,9 @@ def search_pruning(
         settings: Limits and means.
         observer: Is told why each step was kept or rolled back.
 
+    Returns:
+        The pruned model with its metric and steps.
+
     Raises:
         ExportError: A candidate cannot be exported or quantized.
         ModelError: The model cannot be traced.

@@ -28,7 +28,7 @@ def plan_step(
     weights: CostWeights,
     blocked: Collection[str] = (),
 ) -> dict[str, int]:
-    """The channels of each group after a step; nothing changes where nothing can be removed.
+    """Return the channels of each group after a step; unchanged where nothing can be removed.
 
     Args:
         model: The model as it is now; it is left as it is.

@@ -39,12 +39,18 @@ class HeadedAttention(nn.Module):
         self.num_heads, self.scale, self.origins = heads, scale, dict(origins)
 
     def scores(self, query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """The weights of every head, of shape (batch, heads, queries, keys)."""
+        """Return the attention weights of every head, of shape (batch, heads, queries, keys).
+
+        Args:
+            query: The queries.
+            key: The keys.
+            mask: What is added to the products, or None.
+        """
         products = self._split(self.query(query)) * self.scale @ self._split(self.key(key)).transpose(-2, -1)
         return (products if mask is None else products + mask).softmax(dim=-1)
 
     def mix(self, weights: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """The weighted values of all heads, joined, of shape (batch, queries, width)."""
+        """Return the weighted values of all heads, joined, of shape (batch, queries, width)."""
         mixed: torch.Tensor = self.out((weights @ self._split(self.value(value))).transpose(1, 2).flatten(2))
         return mixed
 
@@ -56,12 +62,16 @@ class SelfAttention(HeadedAttention):
     """Attention of one tensor to itself, of shape (batch, tokens, width)."""
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """What the tokens attend to."""
+        """Return what the tokens attend to."""
         return self.mix(self.scores(tokens, tokens, None), tokens)
 
 
 class MultiheadAttention(HeadedAttention):
-    """Called as `nn.MultiheadAttention` is, without its extra biases and zeros; dropout is left out."""
+    """Attention with the interface of `nn.MultiheadAttention`, without its extra biases, zeros and dropout.
+
+    Args:
+        original: The layer to copy the weights from.
+    """
 
     in_proj_bias = None
     # What a transformer layer of torch looks at: together they keep it from reading the weights past `forward`.
@@ -90,7 +100,7 @@ class MultiheadAttention(HeadedAttention):
         average_attn_weights: bool = True,  # noqa: FBT001, FBT002 - as above
         is_causal: bool = False,  # noqa: FBT001, FBT002, ARG002 - torch asks for the mask beside it
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Attend; arguments and results are those of `nn.MultiheadAttention`, for batches."""
+        """Attend. Arguments and results are those of `nn.MultiheadAttention`, for batches."""
         if not self.batch_first:
             query, key, value = (tokens.transpose(0, 1) for tokens in (query, key, value))
         mask = _joined_mask(attn_mask, key_padding_mask, batch=len(query), heads=self.num_heads)
@@ -105,7 +115,17 @@ class MultiheadAttention(HeadedAttention):
 def rows_of(
     weight: torch.Tensor, bias: torch.Tensor | None, rows: Sequence[int], bias_rows: Sequence[int]
 ) -> nn.Linear:
-    """A linear layer of some rows of a weight and a bias, with their gradients."""
+    """Make a linear layer of some rows of a weight and a bias, with their gradients.
+
+    Args:
+        weight: The weight.
+        bias: The bias, or None.
+        rows: The rows of the weight.
+        bias_rows: The rows of the bias.
+
+    Returns:
+        The layer.
+    """
     layer = nn.Linear(weight.shape[1], len(rows), bias=bias is not None)
     layer.weight = _chosen(weight, rows)
     if bias is not None:

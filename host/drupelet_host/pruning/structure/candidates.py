@@ -39,7 +39,13 @@ class GroupCandidate:
         return max(0, min(count, self.channels - self.blocks.minimum)) // self.blocks.count * self.blocks.count
 
     def choose(self, model: nn.Module, count: int, *, importance: Importance) -> list[int]:
-        """The `count` channels that are worth least."""
+        """Return the least important channels.
+
+        Args:
+            model: The model.
+            count: The number of channels to choose.
+            importance: The measure of importance.
+        """
         scores = score_slices(model, self.slices, self.channels, importance=importance)
         return self.blocks.choose(scores, count)
 

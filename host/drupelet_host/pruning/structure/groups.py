@@ -109,17 +109,15 @@ def remove_channels(
 
 
 def choose_slices(model: nn.Module, trace: Trace, name: str, count: int, importance: Importance) -> tuple[Slice, ...]:
-    """The weights that go with the `count` least important channels of a group.
+    """Return the weights that belong to the least important channels of a group.
 
     Args:
         model: The model, its attention rewritten.
         trace: Its dependencies.
-        name: The group's.
-        count: How many channels go.
         importance: As in `remove_channels`.
 
     Raises:
-        ModelError: The group is not there, or has not that many channels to lose.
+        ModelError: The group does not exist, or has not that many channels to remove.
     """
     root = trace.root(name)
     channels = trace.channels(root)

@@ -30,7 +30,13 @@ def recurrent_weights(layer: nn.RNNBase) -> Iterator[tuple[str, int, int]]:
 
 
 def gate_rows(layer: nn.RNNBase, units: Sequence[int], direction: int) -> list[int]:
-    """The rows of `weight_ih` and `weight_hh` that make these outputs, in every gate; `units` count both directions."""
+    """Return the rows of `weight_ih` and `weight_hh` that compute some outputs, in every gate.
+
+    Args:
+        layer: The recurrent layer.
+        units: The outputs, counted over both directions.
+        direction: 0 for forward, 1 for backward.
+    """
     own = [unit - direction * layer.hidden_size for unit in units if unit // layer.hidden_size == direction]
     return [gate * layer.hidden_size + unit for gate in range(_GATES[type(layer)]) for unit in own]
 

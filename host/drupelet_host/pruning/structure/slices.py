@@ -70,10 +70,16 @@ def blank_slices(model: nn.Module, slices: Iterable[Slice]) -> None:
 
 
 def score_slices(model: nn.Module, slices: Iterable[Slice], channels: int, *, importance: Importance) -> torch.Tensor:
-    """The importance of each of the root's channels: over all layers, the sum of its weights' powers or of |w x dL/dw|.
+    """Return the importance of each of the root's channels, summed over the layers of the group.
+
+    Args:
+        model: The model.
+        slices: The weights of the group.
+        channels: The number of the root's channels.
+        importance: The measure: powers of the weights, or |w x dL/dw|.
 
     Raises:
-        AttributeError: The importance asks for gradients that the parameters do not hold.
+        AttributeError: The importance needs gradients that the parameters do not hold.
     """
     scores = torch.zeros(channels, dtype=torch.float64)
     with torch.no_grad():

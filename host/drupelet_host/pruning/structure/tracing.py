@@ -39,6 +39,10 @@ class Trace:
         layers: The names of all convolutions, linear and recurrent layers.
         public: What each was called before attention was loosened.
 
+    Args:
+        model: The model, its attention loosened.
+        example_input: An input that it takes.
+
     Raises:
         ModelError: The model's dependencies cannot be traced.
     """

@@ -20,6 +20,10 @@ class Trial:
     """A model and a random input; the model is left as it is.
 
     In double precision where the model can: the smallest wrong weight then stands out from rounding.
+
+    Args:
+        model: The model; a copy of it is used.
+        example_input: The shape and datatype of the random input.
     """
 
     def __init__(self, model: nn.Module, example_input: torch.Tensor) -> None:

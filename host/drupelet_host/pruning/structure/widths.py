@@ -10,7 +10,7 @@ _MIN_CHANNELS = 8
 
 
 def channels_to_keep(channels: int, *, ratio: float, multiple: int, minimum: int = _MIN_CHANNELS) -> int:
-    """How many channels stay: the nearest multiple, at least 8 and at most all of them.
+    """Return how many channels stay: the nearest multiple, at least 8 and at most all of them.
 
     Args:
         channels: How many there are in the original.
@@ -24,7 +24,7 @@ def channels_to_keep(channels: int, *, ratio: float, multiple: int, minimum: int
 
 
 def next_width(count: int, *, multiple: int, group: PrunableGroup | None = None) -> int:
-    """The widest layer below `count` channels whose width is a multiple, at least 8; `count` if there is none.
+    """Return the widest layer below `count` channels whose width is a multiple, at least 8; `count` if there is none.
 
     Args:
         count: How wide it is.

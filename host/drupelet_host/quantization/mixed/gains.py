@@ -15,10 +15,15 @@ from drupelet_host.recipe.target import Int8Gains, LayerKind
 
 
 def find_gains(model: onnx.ModelProto, layers: Sequence[Layer], known: Int8Gains) -> dict[str, float]:
-    """How many times less work each layer is in int8, by its name.
+    """Return the factor by which int8 reduces the work of each layer, by its name.
 
     Between the widths that were counted it is a line over the logarithm of the width, beyond them the nearest. A layer
     of which the target knows nothing, such as a transposed convolution, is taken to gain nothing.
+
+    Args:
+        model: The float model.
+        layers: Its layers.
+        known: The target's table of gains.
     """
     nodes = {first_output(node): node for node in model.graph.node}
     constants = read_constants(model.graph)
@@ -28,7 +33,7 @@ def find_gains(model: onnx.ModelProto, layers: Sequence[Layer], known: Int8Gains
 def find_work(
     model: onnx.ModelProto, layers: Sequence[Layer], histograms: Mapping[str, Histogram], *, samples: int
 ) -> dict[str, float]:
-    """The multiply-accumulates of each layer in one inference, by its name.
+    """Return the multiply-accumulates of each layer in one inference, by its name.
 
     Args:
         model: The float model.
@@ -65,7 +70,7 @@ def _find_gain(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto], 
 
 
 def _classify(node: onnx.NodeProto, dims: list[int]) -> tuple[LayerKind, int] | None:
-    """The kind of a layer and its input channels."""
+    """Return the kind of a layer and its input channels."""
     attributes = {attribute.name: attribute.i for attribute in node.attribute}
     if node.op_type == "Gemm":
         return "vector", dims[1 if attributes.get("transB") else 0]

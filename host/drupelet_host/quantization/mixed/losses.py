@@ -55,6 +55,9 @@ def measure_losses(
         judge: Scores a file.
         settings: How layers are quantized; what it keeps in float does not count here.
         float_score: The float model's score by the same judge.
+
+    Returns:
+        The loss of each layer by name.
     """
     names = frozenset(layer.name for layer in calibrated.layers)
     samples = list(calibrated.samples[:_ERROR_SAMPLES])

@@ -105,6 +105,9 @@ def mix_precision(
         settings: How layers are quantized; its `keep_float` are float from the start.
         gains: How many times less work a kind of layer is in int8 on the target.
 
+    Returns:
+        The settings with the layers that stay in float, and how they were chosen.
+
     Raises:
         DataError: A calibration sample does not run.
         ExportError: The model has nothing to quantize.
@@ -147,7 +150,7 @@ class _Evidence:
     int8_times: ModelTimes
 
     def layers(self) -> dict[str, LayerEvidence]:
-        """What the search knows of each layer."""
+        """Return what the search knows of each layer."""
         return {
             name: LayerEvidence(loss=found.loss, error=found.error, work=self.work[name], gain=self.gains[name])
             for name, found in self.losses.items()
@@ -182,14 +185,14 @@ class _Bench:
         self._path = folder / "candidate.onnx"
 
     def judge_without(self, keep: frozenset[str]) -> float:
-        """The score with these layers in float."""
+        """Return the score with these layers in float."""
         if keep not in self.steps:
             self._write(keep)
             self.steps[keep] = Step(len(keep & self.names), self.judge(self._path))
         return self.steps[keep].score
 
     def time(self, keep: frozenset[str]) -> dict[str, ModelTimes]:
-        """The float model and one with these layers in float, in turns."""
+        """Return the float model and one with these layers in float, in turns."""
         self._write(keep)
         models = {_FLOAT: self.calibrated.model, _INT8: onnx.load(self._path)}
         return time_layers(models, self.calibrated.layers, sample=self.calibrated.samples[0])

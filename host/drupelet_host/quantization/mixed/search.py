@@ -66,13 +66,13 @@ class LayerSearch:
         self._lowest_score = lowest_score
 
     def find_slow(self, pinned: frozenset[str]) -> frozenset[str]:
-        """The layers that are more work in int8 on the target, where leaving them in float is worth another variant."""
+        """Return the layers with more work in int8 on the target, if keeping them in float is worth another variant."""
         slow = frozenset(name for name, layer in self._layers.items() if layer.gain < 1) - pinned
         in_int8 = sum(layer.work / layer.gain for layer in self._layers.values())
         return slow if -sum(self._layers[name].saved for name in slow) > WORTH_MIXING * in_int8 else frozenset()
 
     def find_costly(self, float_layers: frozenset[str]) -> frozenset[str]:
-        """The fewest further layers that reach the score, those that give back most for their work first.
+        """Return the fewest further layers that reach the score, those that give back most for their work first.
 
         Args:
             float_layers: The layers that stay in float in any case.
@@ -102,7 +102,7 @@ class LayerSearch:
         return self._judge(float_layers) >= self._lowest_score
 
     def _worth(self, name: str) -> tuple[float, float]:
-        """What a layer in float gives back for the work it costs: of the score, then of the error."""
+        """Return what a layer in float gives back for the work it costs: of the score, then of the error."""
         layer = self._layers[name]
         cost = max(layer.saved, _SMALLEST_WORK * sum(other.work for other in self._layers.values()))
         return max(layer.loss, 0.0) / cost, layer.error**2 / cost

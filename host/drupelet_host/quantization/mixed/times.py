@@ -56,6 +56,9 @@ def time_layers(
         layers: From `find_layers`.
         sample: The inputs.
         runs: Inferences of each model; a layer's time is their median.
+
+    Returns:
+        The times of the layers of each model, by its name.
     """
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         sessions = {
@@ -95,7 +98,7 @@ def _mark_nodes(model: onnx.ModelProto, layers: Sequence[Layer]) -> onnx.ModelPr
 
 
 def _find_owners(graph: onnx.GraphProto, layers: Sequence[Layer]) -> dict[str, int]:
-    """The layer of each node by the node's first output."""
+    """Return the layer of each node by the node's first output."""
     known = {name: position for position, layer in enumerate(layers) for name in layer.nodes}
     constants = read_constants(graph)
     readers: dict[str, onnx.NodeProto] = {}
@@ -124,7 +127,7 @@ def _find_owners(graph: onnx.GraphProto, layers: Sequence[Layer]) -> dict[str, i
 
 
 def _base(tensor: str) -> str:
-    """The float model's name of a tensor of the quantized one."""
+    """Return the float model's name of a tensor of the quantized one."""
     return _SUFFIX.sub("", tensor)
 
 
@@ -144,7 +147,7 @@ def _read_times(events: Sequence[Mapping[str, Any]], layers: Sequence[Layer]) ->
 def _attribute(
     events: Sequence[Mapping[str, Any]], layers: Sequence[Layer]
 ) -> Iterator[tuple[int | None, Mapping[str, Any]]]:
-    """Each node's run with the layer it belongs to."""
+    """Yield each node's run with the layer it belongs to."""
     known = {name: position for position, layer in enumerate(layers) for name in layer.nodes}
     before: int | None = None
     kernels = (event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"))

@@ -21,7 +21,7 @@ _SAMPLES = 32
 
 
 def correct_biases(calibrated: NcnnCalibrated, settings: NcnnInt8Settings) -> NcnnInt8Settings:
-    """The settings with a corrected bias for each int8 layer.
+    """Return the settings with a corrected bias for each int8 layer.
 
     Args:
         calibrated: The float32 model.
@@ -43,7 +43,7 @@ def correct_biases(calibrated: NcnnCalibrated, settings: NcnnInt8Settings) -> Nc
 
 
 def _input_means(calibrated: NcnnCalibrated, layers: list[NcnnLayer]) -> Mapping[str, npt.NDArray[np.float64]]:
-    """The mean of each channel of a convolution's input, and of each element of a product's."""
+    """Return the mean of each channel of a convolution's input, and of each element of a product's."""
     sums: dict[str, npt.NDArray[np.float64]] = {}
     samples = calibrated.samples[:_SAMPLES]
     for values in run_tensors(calibrated.source, samples, sorted({layer.inputs[0] for layer in layers})):
@@ -61,7 +61,7 @@ def _input_means(calibrated: NcnnCalibrated, layers: list[NcnnLayer]) -> Mapping
 def _output_shift(
     layer: NcnnLayer, error: npt.NDArray[np.float64] | FloatArray, means: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """What an error of the weights adds to each output channel on average, edges of padded images apart."""
+    """Return what an error of the weights adds to each output channel on average, edges of padded images apart."""
     outputs = layer.integer(0)
     if layer.kind == "InnerProduct":
         return np.asarray(error.reshape(outputs, -1) @ means, np.float64)

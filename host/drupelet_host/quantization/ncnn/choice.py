@@ -23,7 +23,13 @@ _LOSS_SAMPLES = 8
 
 @dataclass(frozen=True, slots=True)
 class NcnnMethodScore:
-    """One way to quantize and its score."""
+    """The score of one way to quantize.
+
+    Attributes:
+        method: The calibration method.
+        bias_correction: Whether biases were corrected.
+        score: The score of the judge.
+    """
 
     method: Method
     bias_correction: bool
@@ -59,6 +65,9 @@ def choose_ncnn_method(
         judge: Scores a file on samples that did not calibrate.
         methods: The methods to try, at least one.
         keep_float: Layers left in float32, by name.
+
+    Returns:
+        The best settings with the score of each method.
 
     Raises:
         DataError: A calibration sample does not run.
@@ -114,7 +123,7 @@ def keep_costly_layers(
 
 
 def rank_by_loss(calibrated: NcnnCalibrated, settings: NcnnInt8Settings) -> list[str]:
-    """The names of the int8 layers, the one first that alone in int8 changes the outputs most (relative RMS error)."""
+    """Return the names of the int8 layers by their relative RMS error alone in int8, the largest first."""
     outputs = [tensor.blob for tensor in calibrated.signature.outputs]
     samples = calibrated.samples[:_LOSS_SAMPLES]
     names = [layer.name for layer in calibrated.layers if layer.name not in settings.keep_float]

@@ -168,7 +168,7 @@ def _add_missing_biases(graph: NcnnGraph, weights: Weights) -> tuple[NcnnGraph, 
 
 
 def _only_int8_reader(layer: NcnnLayer, graph: NcnnGraph, quantized: Mapping[str, NcnnLayer]) -> NcnnLayer | None:
-    """The int8 convolution that alone reads a convolution's output."""
+    """Return the int8 convolution that alone reads a convolution's output."""
     readers = graph.readers(layer.outputs[0])
     if layer.kind == _PRODUCT or len(readers) != 1:
         return None
@@ -192,7 +192,7 @@ def _encode_layer(
 
 
 def rows_of(layer: NcnnLayer, weights: FloatArray) -> FloatArray:
-    """The weights of a layer with one row for each scale: each group of a depthwise layer, each output of others."""
+    """Return the weights with one row for each scale: each group of a depthwise layer, each output of others."""
     return weights.reshape(layer.integer(_GROUPS if layer.kind == _DEPTHWISE else _OUTPUTS_OF), -1)
 
 
