@@ -13,7 +13,15 @@ from drupelet_shared.errors import ExpiredError, RequestError
 
 
 class StageTimes(NamedTuple):
-    """How long one request spent in each stage, in milliseconds."""
+    """The time of one request in each stage, in milliseconds.
+
+    Attributes:
+        queue_ms: Waiting for a worker.
+        decode_ms: Decoding the request.
+        inference_ms: In the engine.
+        encode_ms: Encoding the reply.
+        total_ms: From arrival to reply.
+    """
 
     queue_ms: float
     decode_ms: float

@@ -173,7 +173,7 @@ def _candidate_rows(state: CompileState) -> tuple[CandidateRow, ...]:
 
 
 def _chosen_point(candidates: Sequence[JudgedCandidate], ranking: tuple[str, ...]) -> tuple[int, str] | None:
-    """The last candidate that was kept is what ships; of its variants, the one that the package ranks highest."""
+    """Return the last kept candidate and, of its variants, the one that the package ranks highest."""
     kept = [candidate for candidate in candidates if candidate.kept]
     ranked = [variant for variant in ranking if kept and variant in kept[-1].measurements]
     return (kept[-1].number, ranked[0]) if ranked else None

@@ -39,7 +39,7 @@ def _factory(value: object, info: ValidationInfo) -> object:
 
 
 def _source(value: object) -> object:
-    """Return a string is a factory, an NPZ file or a folder of images; a table is a pair of IDX files."""
+    """Convert a string to a factory, an NPZ file or a folder of images, and a table to a pair of IDX files."""
     if isinstance(value, dict) and "kind" not in value:
         return {"kind": "idx", **value}
     if not isinstance(value, str):

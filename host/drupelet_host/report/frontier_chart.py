@@ -50,7 +50,7 @@ def draw_frontier(report: Report) -> Frontier | None:
 
 
 def draw_steps(report: Report) -> Scatter | None:
-    """The steps towards a fixed ratio, the metric against parameters; None where there were none."""
+    """Return the steps towards a fixed ratio, the metric against parameters; None where there were none."""
     if not report.steps:
         return None
     metric = MetricStyle.of(report.metric)

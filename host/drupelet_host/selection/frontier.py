@@ -49,7 +49,7 @@ class Point:
 
 
 def best_points(candidates: Sequence[JudgedCandidate]) -> tuple[Point, ...]:
-    """The points that no other beats in both metric and size, smallest first."""
+    """Return the points that no other beats in both metric and size, smallest first."""
     points = [
         Point(candidate.number, variant, measurement)
         for candidate in candidates
@@ -62,7 +62,7 @@ def best_points(candidates: Sequence[JudgedCandidate]) -> tuple[Point, ...]:
 
 
 def describe_frontier(candidates: Sequence[JudgedCandidate]) -> str:
-    """The best points in one line, for a message."""
+    """Return the best points in one line, for a message."""
     points = best_points(candidates)
     shown = "; ".join(_describe(point) for point in points[:_POINTS_IN_MESSAGE])
     return f"{len(candidates)} candidates were judged, the best: {shown}"

@@ -43,7 +43,7 @@ class CandidateResult:
     excess: float | None
 
     def metric(self, variants: Sequence[str]) -> float:
-        """The lowest of these variants' metrics: what is kept whichever engine a device picks."""
+        """Return the lowest of these variants' metrics: what is kept whichever engine a device picks."""
         return min(self.measurements[name].metric for name in variants)
 
 

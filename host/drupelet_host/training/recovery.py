@@ -33,7 +33,13 @@ _IMAGES_RANK = 4
 
 
 def count_passes(model: nn.Module, training_data: TrainingData, config: RecoveryConfig) -> int:
-    """How many epochs the model may learn for: `config.epochs`, and more as it gets cheaper than the original."""
+    """Return the number of epochs: `config.epochs`, and more for a model that is cheaper than the original.
+
+    Args:
+        model: The pruned model.
+        training_data: The training data with the original's outputs.
+        config: The settings of the recovery.
+    """
     macs = count_macs(model, training_data.example_input)
     gain = math.sqrt(training_data.macs / max(1, macs))
     return round(config.epochs * min(max(1.0, gain), _MOST_PASSES))
@@ -89,7 +95,7 @@ def _train(
     passes: int,
     on_epoch: OnEpoch,
 ) -> tuple[float, Mapping[str, torch.Tensor]]:
-    """The best metric and the state that had it."""
+    """Return the best metric and the state that had it."""
     reestimate_statistics(model, training_data.samples.inputs)
     best, best_state = evaluate(model), copy.deepcopy(model.state_dict())
     state = _TrainingState.start(model, training_data, config=config, passes=passes, seed=seed)

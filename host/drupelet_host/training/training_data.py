@@ -46,11 +46,11 @@ class Batch:
         return self._each(lambda tensor: tensor[chosen])
 
     def to(self, device: torch.device) -> Batch:
-        """The same samples on a device."""
+        """Return the same samples on a device."""
         return self._each(lambda tensor: tensor.to(device))
 
     def clone(self) -> Batch:
-        """A copy of its own."""
+        """Return a copy of its own."""
         return self._each(torch.clone)
 
     def copy_(self, other: Batch) -> None:
@@ -144,7 +144,7 @@ def prepare_training_data(
 
 
 def _answer(original: nn.Module, inputs: torch.Tensor, views: Views | None) -> dict[str, torch.Tensor]:
-    """What the original makes of the samples; with views of shape (samples, views, ...)."""
+    """Return what the original makes of the samples; with views of shape (samples, views, ...)."""
     if views is None:
         return name_outputs(original(inputs))
     each = [torch.full((len(inputs),), place, device=inputs.device) for place in range(len(views))]

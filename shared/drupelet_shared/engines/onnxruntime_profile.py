@@ -71,7 +71,7 @@ def count_operators(file: Path) -> int:
 
 
 def _read_events(file: Path) -> Iterator[Event]:
-    """Yield one at a time, as devices have little memory; ONNX Runtime writes each on a line of its own."""
+    """Yield one event at a time, as devices have little memory; ONNX Runtime writes each on a line of its own."""
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             text = line.strip().rstrip(",")

@@ -74,9 +74,15 @@ class Failed:
 
 
 class Infer(NamedTuple):
-    """Parent to worker: answer the request in a slot, unless the monotonic clock has passed `deadline_s`.
+    """Parent to worker: answer a request.
 
-    `payload` is None if it lies in the slot.
+    Attributes:
+        slot: The slot of shared memory.
+        length: The length of the payload in bytes.
+        content_type: The Content Type; None where the request names none.
+        header_length: Bytes of JSON at the start of the payload; None if there is no header.
+        deadline_s: The time of the monotonic clock after which the request has expired; None for no deadline.
+        payload: The payload; None if it is in the slot.
     """
 
     slot: int
@@ -88,7 +94,20 @@ class Infer(NamedTuple):
 
 
 class Replied(NamedTuple):
-    """Worker to parent: the reply; `payload` is None if it lies in the slot, `code` is "ok" or an error's code."""
+    """Worker to parent: the reply to a request.
+
+    Attributes:
+        slot: The slot of shared memory.
+        length: The length of the payload in bytes.
+        content_type: The Content Type.
+        header_length: Bytes of JSON at the start of the payload; None if there is no header.
+        code: "ok" or the code of an error.
+        started_s: The time of the monotonic clock at which the worker started.
+        decode_ms: The time of decoding.
+        inference_ms: The time in the engine.
+        encode_ms: The time of encoding.
+        payload: The payload; None if it is in the slot.
+    """
 
     slot: int
     length: int

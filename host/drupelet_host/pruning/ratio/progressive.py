@@ -53,7 +53,7 @@ class StructuredPruner:
     def plan(
         self, groups: tuple[PrunableGroup, ...], curves: Mapping[str, SensitivityCurve] | None = None
     ) -> PruningPlan:
-        """The final pruning ratio of each group, from the layer policy and, where there are any, the curves."""
+        """Return the final pruning ratio of each group, from the layer policy and, where there are any, the curves."""
         factors = layer_factors(groups, self.layers)
         ratios = allocate_ratios(factors, curves=curves or {}, prune_ratio=self.prune_ratio)
         return PruningPlan(groups, ratios, self.channel_multiple)

@@ -35,7 +35,7 @@ class ChannelChoice:
     groups: Mapping[str, PrunableGroup] = field(default_factory=dict)
 
     def choose(self, channels: Mapping[str, int], *, goal: float) -> dict[str, int]:
-        """The channels of each group after a step that saves about `goal`, a share of the model's cost.
+        """Return the channels of each group after a step that saves about `goal`, a share of the model's cost.
 
         Block by block, each time the one that saves most for the loss it adds; the same input gives the same choice.
         Nothing changes where nothing can be removed.
@@ -66,7 +66,7 @@ class ChannelChoice:
 
 
 def predicted_loss(curve: SensitivityCurve, count: int) -> float:
-    """What the whole model loses when the group has `count` channels left, without recovery.
+    """Return what the whole model loses when the group has `count` channels left, without recovery.
 
     Between the measured points it is a line; a group with no channels at all is taken to cost the whole metric. A
     point that is better than the one before it is noise and counts as equal.

@@ -154,7 +154,7 @@ class _Search:
         return torch.from_numpy(self.train.inputs[:1])
 
     def _enough(self, result: CandidateResult) -> float:
-        """The metric at which recovery ends early.
+        """Return the metric at which recovery ends early.
 
         Where nothing but the metric is constrained it goes on beyond the original, by as much as may be lost: what a
         step has to spare, the next ones can spend.

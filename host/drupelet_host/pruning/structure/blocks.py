@@ -41,7 +41,13 @@ class Blocks:
 
 
 def find_blocks(model: nn.Module, slices: Sequence[Slice], channels: int) -> Blocks | Unprunable:
-    """How all the channels of a group are split, or why none can go."""
+    """Return how the channels of a group are split into blocks, or the reason why none can be removed.
+
+    Args:
+        model: The model.
+        slices: The weights of all channels of the group.
+        channels: The number of channels.
+    """
     count, alike, minimum = 1, False, 1
     for piece in slices:
         target = find_target(model, piece.layer)

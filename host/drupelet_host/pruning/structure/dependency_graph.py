@@ -78,16 +78,16 @@ class DependencyGraph:
             raise ModelError(f"the model's layers cannot be traced for pruning: {error}") from error
 
     def modules(self) -> list[nn.Module]:
-        """The modules whose outputs lead to the model's, in the order of the trace."""
+        """Return the modules whose outputs lead to the model's, in the order of the trace."""
         return list(self._graph.module2node)
 
     def parameter_names(self) -> Mapping[nn.Parameter, str]:
-        """The names of parameters that belong to no layer that Torch-Pruning knows."""
+        """Return the names of parameters that belong to no layer that Torch-Pruning knows."""
         names: Mapping[nn.Parameter, str] = self._graph._param_to_name  # noqa: SLF001 - it has no public list
         return names
 
     def channels(self, module: nn.Module) -> int:
-        """How many outputs a layer has."""
+        """Return how many outputs a layer has."""
         return int(self._graph.get_out_channels(module))
 
     def coupled(self, module: nn.Module, indices: Sequence[int]) -> Iterator[CoupledChannels]:

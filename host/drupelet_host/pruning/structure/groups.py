@@ -114,6 +114,8 @@ def choose_slices(model: nn.Module, trace: Trace, name: str, count: int, importa
     Args:
         model: The model, its attention rewritten.
         trace: Its dependencies.
+        name: The name of the group.
+        count: The number of channels to remove.
         importance: As in `remove_channels`.
 
     Raises:

@@ -80,7 +80,7 @@ def _cut(layer: nn.modules.conv._ConvNd, axes: list[_Axis]) -> int:
 
 
 def _input_sizes(model: nn.Module, example_input: torch.Tensor) -> dict[nn.modules.conv._ConvNd, set[tuple[int, ...]]]:
-    """The spatial sizes that each convolution sees; a shared one may see several."""
+    """Return the spatial sizes that each convolution sees; a shared one may see several."""
     found: dict[nn.modules.conv._ConvNd, set[tuple[int, ...]]] = {}
     with _watched(model, found), torch.no_grad():
         model(example_input)

@@ -23,7 +23,7 @@ def directions(layer: nn.RNNBase) -> int:
 
 
 def recurrent_weights(layer: nn.RNNBase) -> Iterator[tuple[str, int, int]]:
-    """The name, depth and direction of every weight and bias."""
+    """Yield the name, depth and direction of every weight and bias."""
     for name in (name for names in layer._all_weights for name in names):  # noqa: SLF001 - torch has no public list
         stem = name.removesuffix("_reverse")
         yield name, int(stem.rpartition("_l")[2]), int(stem != name)
@@ -68,11 +68,11 @@ class RecurrentPruner(PruningFunction):  # type: ignore[misc]  # Torch-Pruning h
         return layer
 
     def get_out_channels(self, layer: nn.RNNBase) -> int:
-        """The width of what it returns."""
+        """Return the width of what it returns."""
         return layer.hidden_size * directions(layer)
 
     def get_in_channels(self, layer: nn.RNNBase) -> int:
-        """The width of what it takes."""
+        """Return the width of what it takes."""
         return layer.input_size
 
     def _cut(self, layer: nn.RNNBase, name: str, removed: Sequence[int], *, dim: int) -> None:

@@ -95,7 +95,7 @@ def score_slices(model: nn.Module, slices: Iterable[Slice], channels: int, *, im
 
 
 def find_target(model: nn.Module, name: str) -> nn.Module | nn.Parameter:
-    """The layer or the parameter of this name."""
+    """Return the layer or the parameter of this name."""
     parent, _, child = name.rpartition(".")
     found = getattr(model.get_submodule(parent), child) if name else model
     assert isinstance(found, (nn.Module, nn.Parameter)), "the trace names nothing else"
