@@ -159,7 +159,7 @@ class PendingCalls:
             self._online[status.device] = is_online
             self._changed.notify_all()
             calls = [call for call in self._calls.values() if call.device == status.device]
-        if is_online and is_other_session:
+        if is_other_session:
             for call in calls:
                 text = f"device {call.device!r}, {call.description}: the agent was restarted before it answered"
                 call.put(DeviceRestartedError(text))

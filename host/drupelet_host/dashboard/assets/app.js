@@ -1,4 +1,4 @@
-// The page: what it must know comes from the local server, everything else from the broker.
+// The page: its settings come from the local server, everything else from the broker.
 import { Connection } from "./connection.js";
 import { DeviceView } from "./device.js";
 import { make, setText } from "./elements.js";
@@ -12,7 +12,7 @@ const TOKEN = "drupelet-token";
 const find = id => document.getElementById(id);
 const nowS = () => performance.now() / 1000;
 
-/** The token from the address, which then leaves it; a reload finds it in the tab's own storage. */
+/** Move the token from the address into the tab's storage, where a reload finds it, and return it. */
 function takeToken() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given) {
@@ -59,7 +59,7 @@ class App {
     find("connection").classList.toggle("is-lost", !isConnected);
   }
 
-  /** Show the device that the address names, or all. */
+  /** Show the device in the address, or all devices. */
   route(isMove) {
     const name = new URLSearchParams(location.hash.slice(1)).get("device");
     find("fleet").hidden = name !== null;
@@ -71,7 +71,7 @@ class App {
     if (isMove) find(name === null ? "fleet-heading" : "device-heading").focus();
   }
 
-  /** Draw once for all messages that come within a moment. */
+  /** Draw once for all messages that arrive within a short time. */
   drawSoon() {
     this.soon ??= setTimeout(() => {
       this.soon = undefined;

@@ -10,7 +10,7 @@ const GAP_WINDOWS = 3;
 
 let count = 0;
 
-/** A chart that `draw` fills. */
+/** Make an empty chart; `draw` fills it. */
 export function makeChart(title) {
   const id = `chart-${count += 1}`;
   const svg = shape("svg", { class: "chart", role: "img", height: HEIGHT, "aria-labelledby": id });
@@ -19,7 +19,7 @@ export function makeChart(title) {
   return svg;
 }
 
-/** Draw windows; `nowS` is the right edge. */
+/** Draw windows up to the time `nowS`, which is the right edge. */
 export function drawChart(svg, title, windows, nowS) {
   const timed = windows.filter(window => window.p99_ms !== null);
   const largest = roundUp(Math.max(0, ...timed.map(window => window.p99_ms)) || 1);

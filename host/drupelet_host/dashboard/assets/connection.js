@@ -1,4 +1,4 @@
-// MQTT 5 over a WebSocket: what devices tell, and requests with their replies.
+// MQTT 5 over a WebSocket: announcements of devices, and requests with their replies.
 import mqtt from "./vendor/mqtt.js";
 import { fleetFilters } from "./fleet.js";
 
@@ -6,7 +6,7 @@ const REQUEST_TIMEOUT_S = 30;
 const RECONNECT_MS = 2000;
 const HEADER_LENGTH = "Inference-Header-Content-Length";
 
-/** What a file is by its first bytes, as devices recognise it; null if it is nothing that they take. */
+/** Return a file's media type by its first bytes, as devices do; null if they do not accept it. */
 export function sniffType(bytes) {
   const starts = (...expected) => expected.every((byte, index) => bytes[index] === byte);
   if (starts(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a)) return "image/png";
@@ -15,7 +15,7 @@ export function sniffType(bytes) {
 }
 
 export class Connection {
-  /** `onMessage(topic, text)` and `onState(isConnected, reason)` are called as things happen. */
+  /** Calls `onMessage(topic, text)` for messages and `onState(isConnected, reason)` for changes of the connection. */
   constructor({ websocket, prefix }, { onMessage, onState }) {
     const random = crypto.getRandomValues(new Uint8Array(8));
     const clientId = `drupelet-${[...random].map(byte => byte.toString(16).padStart(2, "0")).join("")}`;

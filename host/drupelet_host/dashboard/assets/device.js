@@ -13,7 +13,7 @@ export class DeviceView {
     this.events = section.querySelector("#events");
   }
 
-  /** Turn to another device. */
+  /** Show another device. */
   show(name) {
     this.name = name;
     this.views = new Map();

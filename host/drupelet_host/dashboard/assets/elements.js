@@ -1,6 +1,6 @@
-// Building and updating elements; text is only ever set as text.
+// Building and updating elements; text is always set as text, never as HTML.
 
-/** An element with properties, or attributes where the name has a dash or is `role`, and children. */
+/** Make an element with children and properties; a name with a dash, or `role`, is an attribute. */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -11,22 +11,22 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** Set an element's text if it is another; what did not change keeps a person's selection. */
+/** Set an element's text if it differs, so that an unchanged element keeps the selection. */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Set a property if it is another. */
+/** Set a property if it differs. */
 export function setProperty(element, name, value) {
   if (element[name] !== value) element[name] = value;
 }
 
-/** A chip that says a state in words and colour. */
+/** Make a chip with a state's name and colour. */
 export function chip(text) {
   return make("span", { className: `chip is-${text ?? "unknown"}` }, text ?? "–");
 }
 
-/** Terms and descriptions, those without a description left out. */
+/** Make a list of terms and descriptions, without terms that have none. */
 export function facts(pairs) {
   const list = make("dl", { className: "facts" });
   for (const [term, description] of pairs) {

@@ -1,5 +1,5 @@
-// What is known of every device, from its messages and nothing else: the same rules as drupelet_host/fleet, which a test
-// compares message by message. Members have the names they have on the wire and in `drupelet top --json`.
+// The state of all devices, computed from their messages by the same rules as drupelet_host/fleet; a test compares both
+// message by message. Members are named as on the wire and in `drupelet top --json`.
 
 const WINDOWS_UNTIL_STALE = 4;
 const LEAST_INTERVAL_S = 10;
@@ -16,7 +16,7 @@ const LEVELS = {
 const LARGEST_FIRST = new Set(
   ["requests_per_s", "p50_ms", "p99_ms", "error_rate", "temperature_celsius", "throttling", "memory_used", "alerts"]);
 
-/** The subscriptions that receive what devices tell, without requests and replies. */
+/** Return the subscriptions for all announcements of devices, without requests and replies. */
 export function fleetFilters(prefix) {
   return Object.values(LEVELS).map(form => `${prefix}/${form.replace("{device}", "+").replace("{model}", "+")}`);
 }
@@ -29,7 +29,7 @@ function topicPatterns(prefix) {
   });
 }
 
-/** Takes messages in the order they come; the caller's clock, in seconds, says when. */
+/** Updated by each message in the order of arrival, at times of the caller's clock in seconds. */
 export class Fleet {
   constructor(prefix) {
     this.patterns = topicPatterns(prefix);
@@ -37,28 +37,28 @@ export class Fleet {
     this.malformed = 0;
   }
 
-  /** Take one message: topic, payload as text, now. True if it changed something. */
+  /** Apply a message: topic, payload as text, time. Returns true if it changed something. */
   receive(topic, payload, nowS) {
-    const found = this.parse(topic);
-    if (!found) return false;
+    const announcement = this.parse(topic);
+    if (!announcement) return false;
     if (payload === "") {
-      this.forget(found);
+      this.forget(announcement);
       return true;
     }
     let message;
     try {
-      message = readMessage(found.kind, JSON.parse(payload));
+      message = readMessage(announcement.kind, JSON.parse(payload));
     } catch {
       this.malformed += 1;
       return false;
     }
-    return this.apply(found, message, nowS);
+    return this.apply(announcement, message, nowS);
   }
 
   parse(topic) {
     for (const [kind, pattern] of this.patterns) {
-      const found = pattern.exec(topic);
-      if (found) return { kind, ...found.groups };
+      const match = pattern.exec(topic);
+      if (match) return { kind, ...match.groups };
     }
     return null;
   }
@@ -99,20 +99,20 @@ export function isOnline(device) {
   return device.status?.state === "online";
 }
 
-/** A device's numbers, unless it is offline or the next ones are long overdue. */
+/** Return a device's latest telemetry; null if it is offline or the next is long overdue. */
 export function currentTelemetry(device, nowS) {
   const isCurrent = nowS - device.telemetryAtS <= WINDOWS_UNTIL_STALE * device.intervalS;
   return isOnline(device) && isCurrent ? device.telemetry : null;
 }
 
-/** A model's latest window, by the same rule. */
+/** Return a model's latest window by the same rule. */
 export function currentWindow(device, model, nowS) {
   const last = model.windows.at(-1);
   if (!last || !isOnline(device)) return null;
   return nowS - last.at_s <= WINDOWS_UNTIL_STALE * Math.max(last.length_s, LEAST_INTERVAL_S) ? last : null;
 }
 
-/** A row for each model on each device, by name; one for a device that has none. */
+/** Return a row for each model on each device, by name, and one for a device without models. */
 export function makeRows(fleet, nowS) {
   return [...fleet.devices.values()].sort(byName).flatMap(device => {
     const models = device.models.size ? [...device.models.values()].sort(byName) : [null];
@@ -120,19 +120,19 @@ export function makeRows(fleet, nowS) {
   });
 }
 
-/** Rows by one of their members; equal ones by name, what is not known last either way. */
+/** Sort rows by a member; equal ones by name, unknown values last in either direction. */
 export function sortRows(rows, key, isReversed) {
   const known = rows.filter(row => row[key] !== null);
   const value = row => {
-    const found = row[key];
-    return typeof found === "string" ? found.toLowerCase() : Array.isArray(found) ? found.length : found;
+    const value = row[key];
+    return typeof value === "string" ? value.toLowerCase() : Array.isArray(value) ? value.length : value;
   };
   const sign = isReversed ? -1 : 1;
   known.sort((a, b) => value(a) < value(b) ? -sign : value(a) > value(b) ? sign : 0);
   return [...known, ...rows.filter(row => row[key] === null)];
 }
 
-/** The rows in which every word of a text occurs. */
+/** Return the rows that contain every word of a text. */
 export function filterRows(rows, text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   const searched = row => [row.device, row.connection, row.model, row.version, row.health, row.variant, row.plan,
@@ -144,7 +144,7 @@ export function isLargestFirst(key) {
   return LARGEST_FIRST.has(key);
 }
 
-/** Counts over all devices; `rows` are all of the fleet's. */
+/** Return counts over all devices; `rows` are all rows of the fleet. */
 export function summarize(fleet, rows) {
   const devices = [...fleet.devices.values()];
   const sum = (values, count) => values.reduce((total, value) => total + count(value), 0);
@@ -200,7 +200,7 @@ export function describePlan(plan) {
 }
 
 function takeStatus(device, status) {
-  // A will that comes after the next birth is about a connection that nobody misses (contract, section 7).
+  // A will that arrives after the next birth message is about a connection that was replaced (contract, section 7).
   if (status.state === "offline" && device.status && device.status.session !== status.session) return false;
   device.status = status;
   return true;
@@ -236,7 +236,7 @@ function takeEvent(device, event) {
   else device.alerts.delete(key);
 }
 
-// What each kind of message must have for the rules above; members beyond these are shown only if they are there.
+// The members that each kind of message must have for the rules above; others are shown if present.
 const isText = value => typeof value === "string";
 const isNumber = value => typeof value === "number";
 const isMap = value => typeof value === "object" && value !== null && !Array.isArray(value);
@@ -273,7 +273,7 @@ const SHAPES = {
 function readMessage(kind, value) {
   if (!isMap(value)) throw new TypeError(`${kind}: expected an object`);
   for (const [name, check] of Object.entries(SHAPES[kind])) {
-    if (!check(value[name])) throw new TypeError(`${kind}: ${name} is not what the contract says`);
+    if (!check(value[name])) throw new TypeError(`${kind}: ${name} does not match the contract`);
   }
   return value;
 }

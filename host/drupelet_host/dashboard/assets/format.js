@@ -1,4 +1,4 @@
-// Numbers for people; "–" is what is not known now.
+// Formatting of numbers; "–" stands for a value that is not known now.
 
 export const UNKNOWN = "–";
 const SHORT_FLAGS = {

@@ -1,4 +1,4 @@
-// One model on one device: its state, its latency over time, its stages, and a request to try.
+// One model on one device: its state, its latency over time, its stages, and a test request.
 import { currentWindow, describePlan } from "./fleet.js";
 import { showBytes, showMs, showRate, showShare } from "./format.js";
 import { chip, facts, make, setText } from "./elements.js";
@@ -64,7 +64,7 @@ export class ModelView {
     setText(this.version, state?.version ?? "");
     this.health.replaceChildren(chip(state?.health));
     const plan = state?.plan;
-    const told = facts([
+    const list = facts([
       ["Variant", state?.variant],
       ["Plan", plan && `${plan.engine}, ${describePlan(plan)}`],
       ["Measured for the plan", plan && `p50 ${showMs(plan.p50_ms)}, p99 ${showMs(plan.p99_ms)}`],
@@ -74,7 +74,7 @@ export class ModelView {
       ["Latest change", lastChange(state?.changes)],
       ["Error", state?.error && make("span", { className: "failed" }, `${state.error} [${state.code ?? "no code"}]`)],
     ]);
-    this.state.replaceChildren(told, make("p", { className: "note reason" }, plan ? `Why this plan: ${plan.reason}` : ""));
+    this.state.replaceChildren(list, make("p", { className: "note reason" }, plan ? `Why this plan: ${plan.reason}` : ""));
   }
 
   listWindows() {

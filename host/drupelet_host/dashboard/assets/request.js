@@ -1,4 +1,4 @@
-// A request tried: an image that is dropped or chosen goes to the model, and its answer is shown.
+// A test request: sends a dropped or chosen image to the model and shows the answer.
 import { sniffType } from "./connection.js";
 import { make } from "./elements.js";
 

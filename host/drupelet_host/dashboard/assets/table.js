@@ -1,10 +1,10 @@
-// The table of the fleet: rows are kept and updated in place, so that focus and selection stay where they are.
+// The table of the fleet: rows are updated in place, so that focus and selection stay.
 import { filterRows, isLargestFirst, sortRows } from "./fleet.js";
 import { UNKNOWN, showCelsius, showMs, showRate, showShare, showThrottling } from "./format.js";
 import { make, setProperty, setText } from "./elements.js";
 
 const HOT_CELSIUS = 80;
-// Key, heading, the cell's text, whether it is a number, whether it is bad.
+// Key, heading, the cell's text, whether it is a number, whether it is highlighted.
 const COLUMNS = [
   ["device", "device", row => row.device],
   ["connection", "status", row => row.connection],
@@ -56,19 +56,19 @@ export class FleetTable {
     }
   }
 
-  /** Show all of the fleet's rows as the filter and the order want them; returns how many. */
+  /** Show the rows that pass the filter in the chosen order; returns how many. */
   draw(rows) {
     this.rows = rows;
-    const wanted = sortRows(filterRows(rows, this.filter), this.sortKey, this.isReversed);
-    const keys = new Set(wanted.map(keyOf));
+    const visibleRows = sortRows(filterRows(rows, this.filter), this.sortKey, this.isReversed);
+    const keys = new Set(visibleRows.map(keyOf));
     for (const [key, element] of this.shown) {
       if (!keys.has(key)) {
         element.remove();
         this.shown.delete(key);
       }
     }
-    wanted.forEach((row, index) => this.place(row, index));
-    return wanted.length;
+    visibleRows.forEach((row, index) => this.place(row, index));
+    return visibleRows.length;
   }
 
   place(row, index) {
