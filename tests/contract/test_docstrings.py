@@ -11,7 +11,9 @@ from support.source.tree import REPOSITORY, package_modules
 
 # Folders that are not done yet; empty in a release.
 UNDONE: tuple[str, ...] = (
-    "agent/drupelet_agent/",
+    "agent/drupelet_agent/delivery/",
+    "agent/drupelet_agent/install/",
+    "agent/drupelet_agent/planning/",
     "host/drupelet_host/evaluation/",
     "host/drupelet_host/export/",
     "host/drupelet_host/latency/",

@@ -51,6 +51,9 @@ def run(name: str, payload: bytes, config: AgentConfig, answer: Answer) -> int:
         payload: The request.
         config: The agent's configuration.
         answer: Receives the code and payload of each progress message and of the answer at the end.
+
+    Returns:
+        The exit status of the process.
     """
 
     def observe(progress: Progress) -> None:

@@ -37,6 +37,11 @@ class CommandRouter:
 
     A command counts as taken when it arrives, since it may run for minutes and acknowledgements keep their order. So a
     device that dies has done it whole or not at all, and its sender asks again.
+
+    Args:
+        topics: The topics of the device.
+        runner: Runs the commands.
+        replies: Publishes progress and results.
     """
 
     def __init__(self, topics: DeviceTopics, runner: CommandRunner, *, replies: ReplyPublisher) -> None:

@@ -25,7 +25,13 @@ Answered = Callable[[str, bytes], None]
 
 
 class CommandRunner:
-    """Everything runs on the event loop."""
+    """Runs commands, each in its own process; those that change the store run one after the other.
+
+    Everything runs on the event loop.
+
+    Args:
+        config: The agent's configuration.
+    """
 
     def __init__(self, config: AgentConfig) -> None:
         self._config = config

@@ -10,7 +10,11 @@ _LONGEST_BYTES = 65_536
 
 
 class Secret:
-    """Text that shows itself only to who asks for it by name."""
+    """Text whose representation does not contain it.
+
+    Args:
+        text: The text.
+    """
 
     __slots__ = ("_text",)
 

@@ -28,18 +28,21 @@ _FILE = "file:"
 
 @contextmanager
 def obtained(source: str, config: AgentConfig, *, on_bytes: OnBytes) -> Iterator[Path]:
-    """The file of a source, to be read until the block ends.
+    """Provide a source's file until the block ends.
 
     What was uploaded or fetched is removed afterwards if it was installed or can never be; another error leaves it for
     another try.
 
     Args:
+        on_bytes: Receives the number of bytes fetched from a URL.
         source: `upload:<digest>`, a `file:///` or an `https://` URL.
         config: The agent's configuration.
-        on_bytes: Told how much of a URL has been fetched.
+
+    Returns:
+        The path of the file.
 
     Raises:
-        SourceError: It is not there, not whole or too large.
+        SourceError: The source does not exist, is incomplete or too large.
     """
     if source.startswith(_FILE):
         yield _local_file(source, limit_bytes=config.delivery.max_package)

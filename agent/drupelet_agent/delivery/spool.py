@@ -25,7 +25,12 @@ _AT_WORK_S = 60.0
 
 
 class Spool:
-    """The incoming files of one device; calls block on the disk and come one at a time."""
+    """The incoming files of one device; calls block on the disk and come one at a time.
+
+    Args:
+        root: The folder of the files.
+        config: The limits of uploads.
+    """
 
     def __init__(self, root: Path, config: DeliveryConfig) -> None:
         self._root = root

@@ -29,7 +29,14 @@ _MAX_DIGITS = 12
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One message of an upload; without an offset it only asks how far the file has come."""
+    """One message of an upload.
+
+    Attributes:
+        digest: The SHA-256 of the file.
+        size: The size of the file.
+        offset: The position of the data in the file; None for a query of the state.
+        data: The bytes.
+    """
 
     digest: str
     size: int
@@ -38,7 +45,13 @@ class Chunk:
 
 
 class Uploads:
-    """Takes messages of the upload topics; runs on the event loop, but for the disk."""
+    """Takes messages of the upload topics; runs on the event loop, but for the disk.
+
+    Args:
+        topics: The topics of the device.
+        spool: The files on disk.
+        replies: Publishes the state of uploads.
+    """
 
     def __init__(self, topics: DeviceTopics, spool: Spool, *, replies: ReplyPublisher) -> None:
         self.filters = (topics.upload_filter,)
@@ -97,8 +110,13 @@ class Uploads:
 def read_chunk(digest: str, user_properties: Sequence[tuple[str, str]], payload: bytes) -> Chunk:
     """Return a chunk with what its User Properties say of it.
 
+    Args:
+        digest: The SHA-256 of the file, from the topic.
+        user_properties: The User Properties of the message.
+        payload: The bytes.
+
     Raises:
-        UploadError: They are missing or malformed.
+        UploadError: A property is missing or malformed.
     """
     found = dict(user_properties)
     size = _number(found, LENGTH_PROPERTY)

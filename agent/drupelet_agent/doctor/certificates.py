@@ -17,12 +17,15 @@ _PATIENCE_S = 5.0
 
 
 def examine_certificates(config: BrokerConfig, *, now: datetime, clock_is_right: bool) -> Iterator[Finding]:
-    """Look at the authorities, at our own certificate and at the broker's.
+    """Check the authorities, the client certificate and the certificate of the broker.
 
     Args:
-        config: Where they are.
-        now: What the clock says, in UTC.
-        clock_is_right: Whether it can be believed.
+        config: The configuration of the broker.
+        now: The time, in UTC.
+        clock_is_right: Whether the clock can be trusted.
+
+    Returns:
+        The findings.
     """
     tls = config.tls
     if tls is None:
@@ -40,13 +43,16 @@ def examine_certificates(config: BrokerConfig, *, now: datetime, clock_is_right:
 
 
 def judge_dates(what: str, certificates: list[x509.Certificate], *, now: datetime, clock_is_right: bool) -> Finding:
-    """Compare with the clock; of several certificates the one that ends first counts.
+    """Compare certificates with the clock; of several, the first to expire counts.
 
     Args:
-        what: What they are.
-        certificates: At least one.
-        now: What the clock says, in UTC.
-        clock_is_right: Whether it can be believed.
+        what: The name of the certificates.
+        certificates: At least one certificate.
+        now: The time, in UTC.
+        clock_is_right: Whether the clock can be trusted.
+
+    Returns:
+        The finding.
     """
     begin = max(certificate.not_valid_before_utc for certificate in certificates)
     end = min(certificate.not_valid_after_utc for certificate in certificates)

@@ -31,7 +31,14 @@ MEASURING_TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What an installation has come to; there is one "measured" for each candidate."""
+    """The progress of an installation; each candidate has one "measured".
+
+    Attributes:
+        stage: The stage that was reached.
+        detail: A description for people.
+        done_bytes: Bytes fetched, for the stage "fetching".
+        total_bytes: Bytes in total, where known.
+    """
 
     stage: Stage
     detail: str
@@ -62,6 +69,9 @@ def install(
         expected: What the package must be.
         activate: False leaves it installed beside the active release.
         why: What the change's record says.
+
+    Returns:
+        The activation: the release and its plan.
 
     Raises:
         PackageError: The package is refused.
@@ -148,6 +158,9 @@ def tune(model: str, config: AgentConfig, *, why: str, fresh: bool, observe: Obs
         why: What the change's record says.
         fresh: Whether to measure again what is known of these conditions.
         observe: Told of each stage.
+
+    Returns:
+        The activation with the new plan.
 
     Raises:
         StoreError: The model is not installed, another process measures, or another package became active meanwhile.

@@ -16,7 +16,13 @@ _BOARD = re.compile(r"Raspberry Pi (Compute Module \d+|\d+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What a package must be, where somebody said it; None is anything."""
+    """The package that a request names; None accepts any value.
+
+    Attributes:
+        model: The model.
+        version: The version.
+        digest: The package digest.
+    """
 
     model: str | None = None
     version: str | None = None
@@ -27,10 +33,15 @@ ANYTHING = Expected()
 
 
 def check_expected(manifest: Manifest, digest: str, expected: Expected) -> None:
-    """Refuse another package than the one somebody asked for.
+    """Check that a package is the requested one.
+
+    Args:
+        manifest: The manifest of the package.
+        digest: The digest of the package.
+        expected: What the request names.
 
     Raises:
-        WrongPackageError: It is.
+        WrongPackageError: The model, the version or the digest differs from the request.
     """
     found = {"model": manifest.name, "version": manifest.version, "digest": digest}
     faults = [

@@ -27,6 +27,9 @@ def exclusive_lock(path: Path, *, what: str, activity: str, timeout_s: float) ->
         activity: What the holder does, for the error message.
         timeout_s: How long to wait for another holder.
 
+    Returns:
+        Nothing; the lock is held until the block ends.
+
     Raises:
         StoreBusyError: Another process holds the lock until the timeout.
         StoreError: The file cannot be opened or created.

@@ -59,7 +59,14 @@ class ModelRecord(_Record):
         previous: Activation | None,
         staged: Activation | None = None,
     ) -> ModelRecord:
-        """Return the record after a change."""
+        """Return the record after a change.
+
+        Args:
+            change: The change.
+            active: The active release after it.
+            previous: The previous release after it.
+            staged: The staged release after it.
+        """
         highest, digest = self.highest_release, self.highest_digest
         if active is not None and active.release >= highest:
             highest, digest = active.release, active.digest

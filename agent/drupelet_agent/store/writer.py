@@ -160,6 +160,9 @@ class StoreWriter(StoreReader):
             because: Why the agent rolls back on its own; None if a person asked for it.
             from_release: The release that must be active; None means any.
 
+        Returns:
+            The activation of the previous release.
+
         Raises:
             NotInstalledError: The model is not installed.
             NoPreviousError: There is no release before the active one.

@@ -21,6 +21,9 @@ def read_device(
         workers: The model of each worker process, by process id; None while its release starts or stops.
         state_dir: The folder whose file system's free space is reported.
         dropped_messages: Messages that the outbox has dropped since the start.
+
+    Returns:
+        The telemetry.
     """
     snapshot = probe.take_snapshot()
     board = read_board()

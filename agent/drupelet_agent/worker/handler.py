@@ -26,7 +26,14 @@ from drupelet_shared.tensors import count_values
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """A reply, and the time of each stage in milliseconds."""
+    """A reply and the times of its stages.
+
+    Attributes:
+        encoded: The reply.
+        decode_ms: The time of decoding in milliseconds.
+        inference_ms: The time in the engine in milliseconds.
+        encode_ms: The time of encoding in milliseconds.
+    """
 
     encoded: Encoded
     decode_ms: float

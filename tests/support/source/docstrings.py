@@ -133,7 +133,10 @@ def _raised_errors(node: Function) -> set[str]:
 
 def _walk_own(node: ast.AST) -> Iterator[ast.AST]:
     """Walk a function's own statements, and not those of functions and classes inside it."""
-    for child in ast.iter_child_nodes(node):
+    # What a function raises to itself does not reach its caller.
+    is_guarded = isinstance(node, ast.Try) and bool(node.handlers)
+    children = [*node.handlers, *node.orelse, *node.finalbody] if is_guarded else ast.iter_child_nodes(node)
+    for child in children:
         if not isinstance(child, Function | ast.ClassDef | ast.Lambda):
             yield child
             yield from _walk_own(child)
