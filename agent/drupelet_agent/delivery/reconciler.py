@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -96,6 +97,12 @@ def decide(
         model: _decide(desired[model], records.get(model, ModelRecord()), failures.get(model), now_s=now_s)
         for model in sorted(desired)
     }
+
+
+def next_due_s(decisions: Mapping[str, Decision]) -> float:
+    """Return when the first delay is over, by the clock of the failures; infinity if nothing waits for a time."""
+    waits = [decision.failure for decision in decisions.values() if isinstance(decision, Wait)]
+    return min((failure.failed_s + failure.delay_s for failure in waits), default=math.inf)
 
 
 def delay_s(code: str, *, count: int, jitter: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from drupelet_agent.delivery.reconciler import (
@@ -14,6 +16,7 @@ from drupelet_agent.delivery.reconciler import (
     Wait,
     decide,
     delay_s,
+    next_due_s,
 )
 from drupelet_agent.store.records import ModelRecord
 from drupelet_shared.contract.delivery import DesiredState
@@ -86,3 +89,13 @@ def test_delays_double_up_to_an_hour_and_refusals_wait_longer_up_to_a_day() -> N
     refused = [delay_s("signature_untrusted", count=count, jitter=1.0) for count in (1, 2, 1000)]
     assert refused == [600.0, 1200.0, 86_400.0]
     assert delay_s("source_error", count=1, jitter=0.0) == 2.5
+
+
+def test_a_staged_release_that_is_older_than_the_active_one_is_not_activated() -> None:
+    assert decision(want(2), ModelRecord(highest_release=3, active=THREE, staged=TWO)) == Fetch()
+
+
+def test_the_next_comparison_is_due_when_the_first_delay_is_over() -> None:
+    failures = [Failure(want(2), count=1, code="x", error="x", failed_s=90.0, delay_s=delay) for delay in (20.0, 5.0)]
+    assert next_due_s({"a": Wait(failures[0]), "b": Wait(failures[1]), "c": InSync()}) == 95.0
+    assert next_due_s({"c": InSync()}) == math.inf
