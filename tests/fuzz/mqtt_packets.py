@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 
-from drupelet_agent.mqtt import decoding, packets
-from drupelet_agent.mqtt.encoding import write_text, write_variable
+from drupelet_agent.mqtt.codec import decoding, packets
+from drupelet_agent.mqtt.codec.encoding import write_text, write_variable
+from drupelet_agent.mqtt.codec.framing import Framer
+from drupelet_agent.mqtt.codec.properties import publish_properties
 from drupelet_agent.mqtt.errors import ProtocolError
-from drupelet_agent.mqtt.framing import Framer
 from drupelet_agent.mqtt.message import Message, Publication
-from drupelet_agent.mqtt.properties import publish_properties
 from fuzz.target import Target
 
 _LIMIT_BYTES = 65_536

@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 
 from drupelet_agent.messaging.reply_publisher import ReplyPublisher
 from drupelet_agent.messaging.requests import RequestHandler
-from drupelet_agent.mqtt import decoding, packets
-from drupelet_agent.mqtt.encoding import write_text
+from drupelet_agent.mqtt.codec import decoding, packets
+from drupelet_agent.mqtt.codec.encoding import write_text
+from drupelet_agent.mqtt.codec.framing import Framer
+from drupelet_agent.mqtt.codec.properties import publish_properties
 from drupelet_agent.mqtt.errors import EncodingError, ProtocolError
-from drupelet_agent.mqtt.framing import Framer
 from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.mqtt.outcome import OutcomeCallback, PublishOutcome
-from drupelet_agent.mqtt.properties import publish_properties
 from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.job import Job, Outcome
 from drupelet_shared.contract.response_topic import MAX_TOPIC_BYTES, MAX_TOPIC_LEVELS

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drupelet_agent.mqtt import decoding, packets
-from drupelet_agent.mqtt.framing import Framer
+from drupelet_agent.mqtt.codec import decoding, packets
+from drupelet_agent.mqtt.codec.framing import Framer
+from drupelet_agent.mqtt.codec.packets import Login
+from drupelet_agent.mqtt.codec.properties import connect_properties, publish_properties
 from drupelet_agent.mqtt.limits import BrokerLimits
 from drupelet_agent.mqtt.message import Message, Publication
-from drupelet_agent.mqtt.packets import Login
-from drupelet_agent.mqtt.properties import connect_properties, publish_properties
 
 mqtt5 = pytest.importorskip("mqtt5", reason="mqtt5 is not installed; the group `test` has it")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from drupelet_agent.mqtt.codec.properties import correlation_property, publish_properties
 from drupelet_agent.mqtt.message import Message
-from drupelet_agent.mqtt.properties import correlation_property, publish_properties
 from drupelet_shared.contract.response_topic import check_response_topic
 from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.contract.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY, JSON_TYPE

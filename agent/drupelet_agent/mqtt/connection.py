@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from drupelet_agent.mqtt import decoding, packets
-from drupelet_agent.mqtt.backoff import LASTED_S, Backoff
-from drupelet_agent.mqtt.decoding import ConnectAnswer
-from drupelet_agent.mqtt.dialling import CONNECT_TIMEOUT_S, RESOLVE_TIMEOUT_S, Dialler, OpenSocket
+from drupelet_agent.mqtt.codec import decoding, packets
+from drupelet_agent.mqtt.codec.decoding import ConnectAnswer
 from drupelet_agent.mqtt.errors import ConnectFailedError, EncodingError, ProtocolError
-from drupelet_agent.mqtt.handshake import Handshake
-from drupelet_agent.mqtt.keepalive import KeepAlive, KeepAliveAction
 from drupelet_agent.mqtt.limits import BrokerLimits
+from drupelet_agent.mqtt.link.backoff import LASTED_S, Backoff
+from drupelet_agent.mqtt.link.dialling import CONNECT_TIMEOUT_S, RESOLVE_TIMEOUT_S, Dialler, OpenSocket
+from drupelet_agent.mqtt.link.handshake import Handshake
+from drupelet_agent.mqtt.link.keepalive import KeepAlive, KeepAliveAction
+from drupelet_agent.mqtt.link.stream import Stream
 from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.mqtt.options import ConnectionOptions
 from drupelet_agent.mqtt.outcome import OutcomeCallback
@@ -24,7 +25,6 @@ from drupelet_agent.mqtt.reasons import UNSPECIFIED_ERROR, advise, may_blame_pub
 from drupelet_agent.mqtt.reports import ProblemReports
 from drupelet_agent.mqtt.session import Session
 from drupelet_agent.mqtt.status import ConnectionEvent, ConnectionProblem, ConnectionStatus
-from drupelet_agent.mqtt.stream import Stream
 
 log = logging.getLogger(__name__)
 

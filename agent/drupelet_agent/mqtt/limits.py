@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from drupelet_agent.mqtt.properties import Properties
+    from drupelet_agent.mqtt.codec.properties import Properties
 
 # Defaults of MQTT 5, section 3.2.2.3: what holds where the CONNACK names no limit.
 _RECEIVE_MAXIMUM = 65_535

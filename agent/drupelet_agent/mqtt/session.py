@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from drupelet_agent.mqtt import decoding, packets
+from drupelet_agent.mqtt.codec import decoding, packets
 from drupelet_agent.mqtt.errors import EncodingError, ProtocolError
 from drupelet_agent.mqtt.limits import BrokerLimits
+from drupelet_agent.mqtt.link.stream import Stream
 from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.mqtt.outcome import OutcomeCallback, PublishOutcome
 from drupelet_agent.mqtt.outgoing import MOST_LOSSES, Delivery, Outgoing
@@ -21,7 +22,6 @@ from drupelet_agent.mqtt.reasons import (
     describe_reason,
 )
 from drupelet_agent.mqtt.status import ConnectionProblem
-from drupelet_agent.mqtt.stream import Stream
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from drupelet_agent.mqtt.backoff import Backoff
 from drupelet_agent.mqtt.connection import BrokerConnection
+from drupelet_agent.mqtt.link.backoff import Backoff
 from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.mqtt.options import ConnectionOptions
 from drupelet_agent.mqtt.outcome import PublishOutcome

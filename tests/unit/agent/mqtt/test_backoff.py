@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from drupelet_agent.mqtt.backoff import Backoff
+from drupelet_agent.mqtt.link.backoff import Backoff
 from drupelet_agent.mqtt.status import ConnectionProblem as Problem
 
 

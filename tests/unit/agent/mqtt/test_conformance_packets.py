@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from drupelet_agent.mqtt import decoding, packets
-from drupelet_agent.mqtt.encoding import write_text, write_variable
+from drupelet_agent.mqtt.codec import decoding, packets
+from drupelet_agent.mqtt.codec.encoding import write_text, write_variable
+from drupelet_agent.mqtt.codec.packets import Login
+from drupelet_agent.mqtt.codec.properties import connect_properties, publish_properties
 from drupelet_agent.mqtt.errors import EncodingError, MalformedPacketError, ProtocolError, TopicAliasError
 from drupelet_agent.mqtt.message import Message, Publication
-from drupelet_agent.mqtt.packets import Login
-from drupelet_agent.mqtt.properties import connect_properties, publish_properties
 from fakes.scripted_broker import (
     CONNECT,
     DISCONNECT,

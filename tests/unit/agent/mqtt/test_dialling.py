@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from drupelet_agent.mqtt.connection import BrokerConnection
-from drupelet_agent.mqtt.dialling import Dialler
 from drupelet_agent.mqtt.errors import ConnectFailedError
+from drupelet_agent.mqtt.link.dialling import Dialler
 from drupelet_agent.mqtt.options import ConnectionOptions
 from drupelet_agent.mqtt.status import ConnectionProblem
 from support.broker.mqtt_clients import eventually

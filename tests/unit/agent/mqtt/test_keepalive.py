@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drupelet_agent.mqtt.keepalive import KeepAlive, KeepAliveAction
+from drupelet_agent.mqtt.link.keepalive import KeepAlive, KeepAliveAction
 
 NOTHING, PING, GIVE_UP = KeepAliveAction.NOTHING, KeepAliveAction.PING, KeepAliveAction.GIVE_UP
 

@@ -12,12 +12,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from drupelet_agent.mqtt import decoding, packets
-from drupelet_agent.mqtt.encoding import read_variable, write_text, write_variable
+from drupelet_agent.mqtt.codec import decoding, packets
+from drupelet_agent.mqtt.codec.encoding import read_variable, write_text, write_variable
+from drupelet_agent.mqtt.codec.framing import Framer
+from drupelet_agent.mqtt.codec.properties import IN_PUBLISH, publish_properties, read_properties
 from drupelet_agent.mqtt.errors import MalformedPacketError, PacketSizeError, ProtocolError
-from drupelet_agent.mqtt.framing import Framer
 from drupelet_agent.mqtt.message import Message, Publication
-from drupelet_agent.mqtt.properties import IN_PUBLISH, publish_properties, read_properties
 from drupelet_agent.mqtt.reasons import describe_reason
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=300)

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from drupelet_agent.mqtt.dialling import OpenSocket
 from drupelet_agent.mqtt.errors import MalformedPacketError, PacketSizeError
-from drupelet_agent.mqtt.stream import Stream
+from drupelet_agent.mqtt.link.dialling import OpenSocket
+from drupelet_agent.mqtt.link.stream import Stream
 from fakes.scripted_broker import packet, publish
 from support.broker.mqtt_clients import eventually
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from drupelet_agent.mqtt.encoding import read_variable
+from drupelet_agent.mqtt.codec.encoding import read_variable
 from drupelet_agent.mqtt.errors import PacketSizeError
 
 # Above glibc's threshold each buffer would be mapped and unmapped again.

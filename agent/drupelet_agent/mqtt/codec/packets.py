@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from drupelet_agent.mqtt.encoding import (
+from drupelet_agent.mqtt.codec.encoding import (
     MOST_BYTES,
     MOST_VARIABLE,
     encode_text,
@@ -13,11 +13,11 @@ from drupelet_agent.mqtt.encoding import (
     write_text,
     write_variable,
 )
-from drupelet_agent.mqtt.errors import EncodingError
-from drupelet_agent.mqtt.message import Publication
-from drupelet_agent.mqtt.properties import (
+from drupelet_agent.mqtt.codec.properties import (
     will_properties,
 )
+from drupelet_agent.mqtt.errors import EncodingError
+from drupelet_agent.mqtt.message import Publication
 
 CONNACK, PUBLISH, PUBACK, SUBACK, PINGRESP, DISCONNECT, AUTH = 2, 3, 4, 9, 13, 14, 15
 PING_REQUEST = b"\xc0\x00"

@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from itertools import islice
 
-from drupelet_agent.mqtt.dialling import OpenSocket
+from drupelet_agent.mqtt.codec.framing import Framer
 from drupelet_agent.mqtt.errors import ProtocolError
-from drupelet_agent.mqtt.framing import Framer
+from drupelet_agent.mqtt.link.dialling import OpenSocket
 
 log = logging.getLogger(__name__)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from drupelet_agent.mqtt import packets
-from drupelet_agent.mqtt.decoding import ConnectAnswer
+from drupelet_agent.mqtt.codec import packets
+from drupelet_agent.mqtt.codec.decoding import ConnectAnswer
+from drupelet_agent.mqtt.codec.packets import Login
+from drupelet_agent.mqtt.codec.properties import connect_properties
 from drupelet_agent.mqtt.errors import ConnectFailedError
 from drupelet_agent.mqtt.options import ConnectionOptions
-from drupelet_agent.mqtt.packets import Login
-from drupelet_agent.mqtt.properties import connect_properties
 from drupelet_agent.mqtt.reasons import (
     QOS_NOT_SUPPORTED,
     RETAIN_NOT_SUPPORTED,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from drupelet_agent.mqtt.encoding import (
+from drupelet_agent.mqtt.codec.encoding import (
     read_bytes,
     read_number,
     read_text,

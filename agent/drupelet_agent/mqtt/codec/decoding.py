@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drupelet_agent.mqtt.encoding import read_number, read_text
-from drupelet_agent.mqtt.errors import MalformedPacketError, ProtocolError, TopicAliasError
-from drupelet_agent.mqtt.message import Message
-from drupelet_agent.mqtt.packets import AUTH, CONNACK, DISCONNECT, PINGRESP, PUBACK, SUBACK
-from drupelet_agent.mqtt.properties import (
+from drupelet_agent.mqtt.codec.encoding import read_number, read_text
+from drupelet_agent.mqtt.codec.packets import AUTH, CONNACK, DISCONNECT, PINGRESP, PUBACK, SUBACK
+from drupelet_agent.mqtt.codec.properties import (
     IN_ACKNOWLEDGEMENT,
     IN_CONNACK,
     IN_DISCONNECT,
@@ -16,6 +14,8 @@ from drupelet_agent.mqtt.properties import (
     Properties,
     read_properties,
 )
+from drupelet_agent.mqtt.errors import MalformedPacketError, ProtocolError, TopicAliasError
+from drupelet_agent.mqtt.message import Message
 
 _RETAIN, _DUP = 0x01, 0x08
 _QOS_SHIFT, _QOS_BITS = 1, 0b11
