@@ -164,7 +164,7 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 def _load_config(path: Path) -> AgentConfig:
     from drupelet_agent.app.logs import set_up_logging  # noqa: PLC0415
-    from drupelet_agent.config.sections import load_config  # noqa: PLC0415 - see the module's docstring
+    from drupelet_agent.config.loader import load_config  # noqa: PLC0415 - see the module's docstring
 
     config = load_config(path)
     set_up_logging(config.log)

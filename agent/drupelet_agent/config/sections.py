@@ -1,16 +1,13 @@
-"""The agent's configuration: one TOML file, parsed once, validated whole."""
+"""The sections and keys of the agent's configuration, with their defaults and limits."""
 
 from __future__ import annotations
 
 import socket
-import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from drupelet_agent.config.environment import resolve_path
-from drupelet_agent.errors import ConfigError
 from drupelet_shared.contract.topics import DEFAULT_PREFIX
 from drupelet_shared.names import NAME_PATTERN, Name
 from drupelet_shared.units import ByteSize
@@ -324,67 +321,3 @@ class AgentConfig(_Section):
     def contract_of(self, model: str) -> ContractConfig:
         """What one model must keep."""
         return self.models.get(model, ModelConfig()).contract or self.contract
-
-
-def load_config(path: Path) -> AgentConfig:
-    """Read and validate a configuration file.
-
-    Relative paths in it are relative to the file; `$CREDENTIALS_DIRECTORY/name` is a systemd credential.
-
-    Raises:
-        ConfigError: The file cannot be read, is not TOML, or has faults; all of them are named.
-    """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"configuration {path}: {error}") from error
-    try:
-        config = AgentConfig.model_validate(document)
-    except ValidationError as error:
-        raise ConfigError(f"configuration {path}:\n{_list_faults(error)}") from error
-    return _resolve_paths(config, path.resolve().parent)
-
-
-def _list_faults(error: ValidationError) -> str:
-    lines = []
-    for fault in error.errors(include_url=False):
-        key = ".".join(map(str, fault["loc"])) or "document"
-        if fault["type"] == "extra_forbidden":
-            lines.append(f"  {key}: unknown key; allowed here: {', '.join(_keys_beside(fault['loc']))}")
-        else:
-            lines.append(f"  {key} = {fault['input']!r}: {fault['msg']}")
-    return "\n".join(lines)
-
-
-def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
-    section: type[BaseModel] = AgentConfig
-    for key in location[:-1]:
-        # Below `models` the key is a model's name and no field.
-        if key in section.model_fields:
-            section = _section_in(section.model_fields[str(key)].annotation) or section
-    return sorted(section.model_fields)
-
-
-def _section_in(annotation: object) -> type[BaseModel] | None:
-    """The section in `Section`, `Section | None` or `dict[Name, Section]`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _section_in(part))), None)
-
-
-def _resolve_paths(config: AgentConfig, folder: Path) -> AgentConfig:
-    broker, trust = config.broker, config.trust
-    tls = broker.tls
-    if tls is not None:
-        files = {key: resolve_path(value, base=folder) for key, value in tls if value is not None}
-        tls = tls.model_copy(update=files)
-    ca_file = config.delivery.ca_file and resolve_path(config.delivery.ca_file, base=folder)
-    password_file = broker.password_file and resolve_path(broker.password_file, base=folder)
-    return config.model_copy(
-        update={
-            "state_dir": folder / config.state_dir,
-            "delivery": config.delivery.model_copy(update={"ca_file": ca_file}),
-            "trust": trust.model_copy(update={"folder": folder / trust.folder}),
-            "broker": broker.model_copy(update={"tls": tls, "password_file": password_file}),
-        }
-    )

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from drupelet_host.errors import SettingsError
-from drupelet_host.recipe.faults import describe_recipe_faults
+from drupelet_shared.contract.faults import list_faults
 
 
 class Settings(BaseModel):
@@ -52,7 +52,7 @@ def load_settings(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings {path}: not TOML: {error}") from error
     except ValidationError as error:
-        faults = describe_recipe_faults(error, document=document, model=Settings)
+        faults = list_faults(error, document=document, model=Settings)
         raise SettingsError(f"settings {path}: {'; '.join(faults)}") from error
     given = {key: value for key, value in settings if value is not None}
     return {key: path.parent / value if isinstance(value, Path) else value for key, value in given.items()}

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from drupelet_host.local_runtime.process import LoadedModel, ModelFile
-from drupelet_host.recipe.faults import describe_recipe_faults
 from drupelet_host.recipe.target import DEFAULT_TARGET, TARGETS
+from drupelet_shared.contract.faults import list_faults
 from drupelet_shared.errors import InvalidValueError
 from drupelet_shared.package.reading import unpack_package
 from drupelet_shared.units import ByteSize
@@ -88,5 +88,5 @@ def parse_device_config(document: Mapping[str, Any]) -> DeviceConfig:
     try:
         return DeviceConfig.model_validate(dict(document))
     except ValidationError as error:
-        faults = describe_recipe_faults(error, document=document, model=DeviceConfig)
+        faults = list_faults(error, document=document, model=DeviceConfig)
         raise InvalidValueError(f"device_config: {'; '.join(faults)}") from error

@@ -19,10 +19,10 @@ from pydantic import (
 )
 
 from drupelet_host.errors import RecipeError
-from drupelet_host.recipe.faults import describe_recipe_faults
 from drupelet_host.recipe.model import TFLITE_SUFFIX, ModelSection
 from drupelet_host.recipe.sources import DataSource, ExistingFile, Factory, Section, recipe_folder
 from drupelet_host.recipe.target import DEFAULT_TARGET, TARGETS
+from drupelet_shared.contract.faults import list_faults
 from drupelet_shared.contract.schemas import FilledIn
 from drupelet_shared.package.manifest import EngineName, ImagePreprocessing
 from drupelet_shared.units import ByteSize
@@ -352,6 +352,6 @@ def parse_recipe(document: Mapping[str, Any], *, folder: Path, source: str = "re
         # Given even when empty: the default folder is the recipe's, which only validation knows.
         return Recipe.model_validate({"output": {}, **document}, context={"folder": folder})
     except ValidationError as error:
-        faults = describe_recipe_faults(error, document=document, model=Recipe)
+        faults = list_faults(error, document=document, model=Recipe, root="recipe")
         noun = "fault" if len(faults) == 1 else "faults"
         raise RecipeError("\n  - ".join([f"{source} has {len(faults)} {noun}:", *faults])) from error

@@ -1,8 +1,15 @@
-"""The faults of a document in one line."""
+"""The faults of a document: where, the value, and what is allowed there."""
 
 from __future__ import annotations
 
-from pydantic import ValidationError
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+_MAX_VALUE_LENGTH = 60
 
 
 def describe_faults(error: ValidationError) -> str:
@@ -11,3 +18,93 @@ def describe_faults(error: ValidationError) -> str:
         f"{'.'.join(map(str, fault['loc'])) or 'document'}: {fault['msg']}"
         for fault in error.errors(include_url=False, include_context=False, include_input=False)
     )
+
+
+def list_faults(
+    error: ValidationError, *, document: Mapping[str, Any], model: type[BaseModel], root: str = "document"
+) -> list[str]:
+    """Return one line for each fault, in the order of the document, with the nearest name for an unknown key.
+
+    Args:
+        error: The faults that pydantic reports.
+        document: The document that was validated.
+        model: The class it was validated against, for the names of its keys.
+        root: The name of the document as a whole, for faults of no single key.
+
+    Returns:
+        Lines such as `limits.queues: unknown key; did you mean 'queue_length'?`.
+    """
+    return [_describe(fault, document, model, root) for fault in error.errors(include_url=False)]
+
+
+def _describe(fault: ErrorDetails, document: Mapping[str, Any], model: type[BaseModel], root: str) -> str:
+    path = _path_in_document(fault["loc"], document)
+    where = ".".join(map(str, path)) or root
+    if fault["type"] == "missing":
+        return f"{where}: is required"
+    if fault["type"] == "extra_forbidden":
+        return f"{where}: unknown key{_suggestion(path, model)}"
+    message = fault["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    return f"{where}{_shown_value(path, document)}: {message}"
+
+
+def _path_in_document(location: Sequence[int | str], document: Mapping[str, Any]) -> list[int | str]:
+    """Return the location without what pydantic adds: tags of unions, and keys below what is no table."""
+    path: list[int | str] = []
+    node: Any = document
+    for position, part in enumerate(location):
+        if _has(node, part):
+            node = node[part]
+        elif not isinstance(node, Mapping) or position < len(location) - 1:
+            continue
+        path.append(part)
+    return path
+
+
+def _has(node: object, part: int | str) -> bool:
+    if isinstance(node, Mapping):
+        return part in node
+    return isinstance(node, list) and isinstance(part, int) and part < len(node)
+
+
+def _shown_value(path: Sequence[int | str], document: Mapping[str, Any]) -> str:
+    node: Any = document
+    for part in path:
+        if not _has(node, part):
+            return ""
+        node = node[part]
+    if not path or isinstance(node, Mapping):
+        return ""
+    text = repr(node)
+    return f" = {text if len(text) <= _MAX_VALUE_LENGTH else text[:_MAX_VALUE_LENGTH] + '...'}"
+
+
+def _suggestion(path: Sequence[int | str], model: type[BaseModel]) -> str:
+    import difflib  # noqa: PLC0415 - the running agent does without
+
+    known = _keys(path[:-1], model)
+    close = difflib.get_close_matches(str(path[-1]), known, n=1)
+    allowed = f"; allowed are {', '.join(known)}" if known else ""
+    return f"; did you mean {close[0]!r}?" if close else allowed
+
+
+def _keys(path: Sequence[int | str], model: type[BaseModel]) -> list[str]:
+    parts = iter(path)
+    for part in parts:
+        field = model.model_fields.get(str(part))
+        sections = _sections(field.annotation) if field else []
+        if field is None or len(sections) != 1:
+            return []
+        model = sections[0]
+        if typing.get_origin(field.annotation) is dict:
+            # The keys of a table of sections are free: the next part of the path is one of them.
+            next(parts, None)
+    return list(model.model_fields)
+
+
+def _sections(annotation: object) -> list[type[BaseModel]]:
+    """Return the pydantic classes in an annotation such as `Section | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [section for argument in typing.get_args(annotation) for section in _sections(argument)]

@@ -27,7 +27,7 @@ from benchmarks.agent.soak import Load, RestartingBroker
 from benchmarks.agent.work_model import MODEL, make_work_package
 from benchmarks.memory import read_kib
 from benchmarks.stage import Stage, serving_agent, set_up
-from drupelet_agent.config.sections import load_config
+from drupelet_agent.config.loader import load_config
 from drupelet_host.demo.broker import free_port
 from fakes.scripted_broker import packet, publish, text
 from support.agent.asking import Asker, asker

@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.memory import read_kib
 from benchmarks.spine_model import COPY, MODEL, encode_values, make_spine_package
 from benchmarks.stage import Stage, set_up, start_agent
-from drupelet_agent.config.sections import load_config
+from drupelet_agent.config.loader import load_config
 from drupelet_shared.contract.wire import HEADER_LENGTH_PROPERTY
 from fakes.scripted_broker import LOOPBACK, PUBLISH, SUBSCRIBE, Peer, puback, publish, scripted_broker, suback, text
 from support.agent.agents import listener

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from drupelet_agent.config.sections import load_config
+from drupelet_agent.config.loader import load_config
 from support.agent.agents import Listener, agent_command, run_agent_command, running_agent
 from support.agent.asking import Asker, asker
 from support.agent.sites import Site, make_site

@@ -149,7 +149,7 @@ def test_what_is_installed_runs_and_is_enabled_and_owned_as_it_should_be(root: P
 @pytest.mark.slow
 def test_the_installed_configuration_is_one_the_agent_takes(root: Path) -> None:
     python = root / "opt/drupelet/current/bin/python"
-    code = "import sys, pathlib, drupelet_agent.config.sections as c; c.load_config(pathlib.Path(sys.argv[1]))"
+    code = "import sys, pathlib, drupelet_agent.config.loader as c; c.load_config(pathlib.Path(sys.argv[1]))"
     subprocess.run([python, "-P", "-c", code, root / "etc/drupelet/agent.toml"], check=True, cwd=root)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from drupelet_agent.config.sections import load_config
+from drupelet_agent.config.loader import load_config
 from drupelet_agent.errors import ConfigError
 
 
@@ -50,11 +50,12 @@ def test_every_fault_is_reported_at_once_with_its_key_and_value(tmp_path: Path) 
     message = str(caught.value)
     for expected in ("device = 'a/b'", "state_dirr: unknown key", "broker.port = 99999", "limits.memory = 'lots'"):
         assert expected in message
-    assert "limits.queue: unknown key; allowed here: cpu_cores, evict, inference_timeout_s" in message
+    assert "state_dirr: unknown key; did you mean 'state_dir'?" in message
+    assert "limits.queue: unknown key; allowed are memory, memory_share, cpu_cores" in message
 
 
 def test_an_unknown_key_in_the_tls_section_names_the_keys_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"broker\.tls\.ca: unknown key; allowed here: ca_file, cert_file, key_file"):
+    with pytest.raises(ConfigError, match=r"broker\.tls\.ca: unknown key; allowed are ca_file, cert_file, key_file"):
         load_config(write(tmp_path, '[broker.tls]\nca = "x"'))
 
 
@@ -83,7 +84,7 @@ def test_the_sections_of_log_and_telemetry_have_defaults_and_limits(tmp_path: Pa
         load_config(write(tmp_path, text))
     for expected in ("log.format = 'xml'", "telemetry.prometheus_port = 0", "telemetry.events.error_rate = 5"):
         assert expected in str(caught.value)
-    assert "telemetry.events.latency: unknown key; allowed here: error_rate" in str(caught.value)
+    assert "telemetry.events.latency: unknown key; did you mean 'latency_p99_ms'?" in str(caught.value)
 
 
 def test_one_model_may_have_another_objective_and_contract(tmp_path: Path) -> None:
@@ -108,7 +109,16 @@ def test_the_stricter_of_two_latency_limits_counts(tmp_path: Path) -> None:
 
 
 def test_an_unknown_key_of_a_model_is_named_with_those_allowed(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"models\.digits\.objektive: unknown key; allowed here: contract, max_p99_ms"
-    ):
+    with pytest.raises(ConfigError, match=r"models\.digits\.objektive: unknown key; did you mean 'objective'\?"):
         load_config(write(tmp_path, 'device = "pi-7"\nmodels.digits.objektive = "latency"'))
+
+
+@pytest.mark.parametrize("text", ["broker.port = true", "broker.port = 1883.0", 'broker.port = "1883"'])
+def test_a_value_of_another_type_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"broker\.port = .*: input should be a valid integer"):
+        load_config(write(tmp_path, text))
+
+
+def test_a_model_whose_name_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"models\.a b"):
+        load_config(write(tmp_path, '[models."a b"]'))

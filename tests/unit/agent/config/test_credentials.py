@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from drupelet_agent.config.credentials import Secret, read_secret
-from drupelet_agent.config.sections import load_config
+from drupelet_agent.config.loader import load_config
 from drupelet_agent.errors import ConfigError
 
 PASSWORD = "hunter2 with spaces "
