@@ -87,13 +87,13 @@ class ReleaseTooOldError(StoreError):
 
 
 class ReleaseChangedError(StoreError):
-    """Another release is active than the one somebody meant."""
+    """Another release is active than the one that the command names."""
 
     code = "release_changed"
 
 
 class WrongPackageError(DrupeletError):
-    """A package that is not the one somebody asked for."""
+    """A package is not the one that was requested."""
 
     code = "wrong_package"
 

@@ -29,28 +29,7 @@ DIALECT: dict[str, str] = {
 _PATTERN = re.compile("|".join(f"(?:{expression})" for expression in DIALECT), re.IGNORECASE | re.MULTILINE)
 # Recorded as it was said at the time, or the text of others.
 _PAGES_LEFT_OUT = ("tests/", "host/dashboard/node_modules/", ".venv/", "site/", "build/")
-UNDONE: tuple[str, ...] = (
-    "agent/drupelet_agent/",
-    "host/drupelet_host/compiler/",
-    "host/drupelet_host/data/",
-    "host/drupelet_host/evaluation/",
-    "host/drupelet_host/export/",
-    "host/drupelet_host/latency/",
-    "host/drupelet_host/local_runtime/",
-    "host/drupelet_host/ncnn_files/",
-    "host/drupelet_host/onnx_files/",
-    "host/drupelet_host/packaging/",
-    "host/drupelet_host/progress/",
-    "host/drupelet_host/pruning/",
-    "host/drupelet_host/quantization/",
-    "host/drupelet_host/recipe/",
-    "host/drupelet_host/report/",
-    "host/drupelet_host/selection/",
-    "host/drupelet_host/torch_models/",
-    "host/drupelet_host/training/",
-    "host/drupelet_host/errors.py",
-    "shared/docs/reference/",
-)
+UNDONE: tuple[str, ...] = ("host/drupelet_host/evaluation/", "host/drupelet_host/export/")
 
 
 def _pages() -> list[Path]:

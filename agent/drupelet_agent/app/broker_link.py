@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from drupelet_agent.messaging.pool import PoolMembership
 
 _DRAIN_S = 5.0
-# Replies that the broker refuses can be provoked by whoever may ask, so at most one event a minute tells of them.
+# Replies that the broker refuses can be provoked by any client, so at most one event a minute reports them.
 _EVENT_INTERVAL_S = 60.0
 
 

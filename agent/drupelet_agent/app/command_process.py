@@ -35,7 +35,7 @@ Answer = Callable[[str, bytes], None]
 
 def main() -> int:
     """Run one command, and return 0 if it succeeded."""
-    # End with the agent: nobody reads the answer any more, and an interrupted command leaves the store consistent.
+    # End with the agent: the answer is not read any more, and an interrupted command leaves the store consistent.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
     name = sys.stdin.buffer.readline().decode().strip()
     config = AgentConfig.model_validate_json(sys.stdin.buffer.readline())

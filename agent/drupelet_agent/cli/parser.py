@@ -119,7 +119,7 @@ def make_parser() -> argparse.ArgumentParser:
         commands,
         "doctor",
         _doctor,
-        help_text="say what is wrong with this device and how to mend it",
+        help_text="check this device and explain how to repair what is wrong",
         example="drupelet-agent doctor",
     )
     _add_json(doctor)

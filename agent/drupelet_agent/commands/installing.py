@@ -33,7 +33,7 @@ def install(request: InstallRequest, context: Context) -> InstalledRelease:
 
 
 class _Fetching:
-    """Tells of a download, at most once a second."""
+    """Reports a download, at most once a second."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -237,7 +237,7 @@ class DeliveryConfig(_Section):
     Attributes:
         max_package: The largest package file.
         uploads: How many incoming files there are at most, whole ones that wait to be installed included.
-        keep_s: How long a file is kept that nobody continues or installs.
+        keep_s: How long a file is kept that is neither continued nor installed.
         reserve: Room on the disk that stays free.
         ca_file: Authority of the servers that packages are fetched from; the system's authorities by default.
     """

@@ -123,7 +123,7 @@ class DesiredStates:
             self._step.task.cancel()
         self._desired[model] = desired
         if not message.retain:
-            # Somebody says it now, and wants it tried and answered now.
+            # This state was published just now: try it and report at once.
             self._failures.pop(model, None)
             self._told.pop(model, None)
 

@@ -62,7 +62,7 @@ def fetch(url: str, folder: Path, config: DeliveryConfig, *, on_bytes: OnBytes, 
         first_pause_s: Time to wait after a break; it doubles while none brings a byte.
 
     Returns:
-        The file, whole as far as the server tells; whoever has used it discards it.
+        The file, complete as far as the server states its size; the caller discards it after use.
 
     Raises:
         SourceError: The server refuses, the certificate is not trusted, or the link breaks again and again.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from drupelet_agent.store.records import Activation, ModelRecord
 from drupelet_shared.contract.delivery import DesiredState
 
-# What time alone may mend: the link, the server, the disk, another process, memory that others hold.
+# Faults that may pass: the link, the server, the disk, another process, memory that others hold.
 _PASSING = {
     "archive_no_space",
     "command_failed",
@@ -25,7 +25,7 @@ _PASSING = {
     "upload_digest_mismatch",
 }
 _FIRST_S, _LONGEST_S = 5.0, 3600.0
-# Whatever else refuses a package stays, unless somebody changes the file behind the URL, or the trust folder.
+# Other refusals stay, unless the file behind the URL or the trust folder changes.
 _FIRST_REFUSED_S, _LONGEST_REFUSED_S = 600.0, 86_400.0
 ROLLED_BACK = "rolled_back"
 TOO_OLD = "release_too_old"

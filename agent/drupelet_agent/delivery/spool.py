@@ -20,7 +20,7 @@ from drupelet_shared.units import format_bytes
 
 _PART = ".part"
 _WHOLE = ".drupe"
-# Whoever pushed a chunk so lately is not made room of.
+# An upload that received a chunk within this time is never evicted.
 _AT_WORK_S = 60.0
 
 
@@ -94,7 +94,7 @@ class Spool:
         return self._root / f"{digest}{_WHOLE}"
 
     def collect(self) -> None:
-        """Remove what nobody has continued or installed for long, by the device's clock."""
+        """Remove files that were neither continued nor installed for a long time, by the device's clock."""
         with store_errors(self._root):
             for path in self._files():
                 if time.time() - path.stat().st_mtime > self._config.keep_s and not self._is_at_work(path):
@@ -125,7 +125,7 @@ class Spool:
             )
 
     def _make_room(self) -> None:
-        """Leave out the file that nobody has continued for longest."""
+        """Evict the least recently written partial upload."""
         files = sorted(self._files(), key=lambda path: path.stat().st_mtime)
         if len(files) < self._config.uploads:
             return

@@ -77,7 +77,7 @@ def _memory(group: Path) -> MemoryLimit | None:
 
 
 def _droppable(group: Path) -> int:
-    """Bytes of file cache that nobody has used lately: the first thing the kernel takes back."""
+    """Return the bytes of inactive file cache, which the kernel reclaims first."""
     fields = dict(line.split(maxsplit=1) for line in read_text(group / "memory.stat").splitlines() if " " in line)
     text = fields.get("total_inactive_file", fields.get("inactive_file", "0"))
     return int(text) if text.isdigit() else 0

@@ -24,7 +24,7 @@ _RECEIVE_MAXIMUM = 16
 _PATIENCE_S = 2.0
 # Nagle's algorithm against delayed acknowledgements costs 40 ms on Linux; less than this is the network's own.
 _SLOW_MS = 30.0
-_MENDS = (
+_REPAIRS = (
     ("CREDENTIALS_DIRECTORY", "credentials are there for the service alone: run this in it, or see its log"),
     ("secret ", "correct broker.password_file, and make it readable for this user"),
     ("broker credentials", "correct the paths in [broker.tls], and make the files readable for this user"),
@@ -35,7 +35,7 @@ _MENDS = (
     ("Not authorized", "correct broker.username and broker.password_file, or allow this account in the broker"),
     ("Bad user name", "correct broker.username and broker.password_file"),
     ("closed before it was accepted", "the broker may want TLS or a client certificate: see [broker.tls] and its log"),
-    ("Name or service not known", "correct broker.host, or mend the device's name resolution"),
+    ("Name or service not known", "correct broker.host, or repair the device's name resolution"),
 )
 
 
@@ -55,18 +55,18 @@ def examine_broker(config: AgentConfig) -> Iterator[Finding]:
 
 def _judge_echo(echo_ms: float | None, *, connect_ms: float) -> Finding:
     if echo_ms is None:
-        mend = "allow this account to read and write the topic <prefix>/<device>/echo, if it is to be measured"
-        return Finding("round trip", "note", "the broker does not return what it is sent", mend)
+        repair = "allow this account to read and write the topic <prefix>/<device>/echo, if it is to be measured"
+        return Finding("round trip", "note", "the broker does not return what it is sent", repair)
     found = f"{echo_ms:.1f} ms for two small messages to the broker and back, {connect_ms:.1f} ms of it the network"
     if echo_ms - connect_ms > _SLOW_MS:
-        mend = "set TCP_NODELAY in the broker; mosquitto: set_tcp_nodelay true"
-        return Finding("round trip", "warn", found, mend)
+        repair = "set TCP_NODELAY in the broker; mosquitto: set_tcp_nodelay true"
+        return Finding("round trip", "warn", found, repair)
     return Finding("round trip", "ok", found)
 
 
 def _mend(error: str) -> str:
     default = "start the broker, or correct broker.host and broker.port"
-    return next((mend for words, mend in _MENDS if words in error), default)
+    return next((repair for words, repair in _REPAIRS if words in error), default)
 
 
 def _is_loopback(host: str) -> bool:

@@ -27,7 +27,7 @@ def examine_clock(*, synchronised: bool, matters: bool) -> Finding:
     """
     if synchronised:
         return Finding("clock", "ok", "synchronised")
-    mend = "sudo timedatectl set-ntp true, and let the device reach a time server"
+    repair = "sudo timedatectl set-ntp true, and let the device reach a time server"
     if matters:
-        return Finding("clock", "warn", "not synchronised: certificates are judged by a date that may be wrong", mend)
-    return Finding("clock", "note", "not synchronised: times in logs may be wrong", mend)
+        return Finding("clock", "warn", "not synchronised: certificates are judged by a date that may be wrong", repair)
+    return Finding("clock", "note", "not synchronised: times in logs may be wrong", repair)

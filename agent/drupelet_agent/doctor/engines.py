@@ -20,16 +20,16 @@ _PACKAGES = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "ncnn": "
 def examine_engines(config: AgentConfig) -> Iterator[Finding]:
     """Look at the userland, at each engine, and at what each active model needs."""
     if struct.calcsize("P") != _POINTER_BYTES:
-        mend = "install the 64-bit Raspberry Pi OS: the engines have no builds for this one"
-        yield Finding("userland", "fail", "32 bits, whatever the kernel has", mend)
+        repair = "install the 64-bit Raspberry Pi OS: the engines have no builds for this one"
+        yield Finding("userland", "fail", "32 bits, whatever the kernel has", repair)
     usable = 0
     for name in ENGINES:
         try:
             yield Finding(f"engine {name}", "ok", load_engine(name).version)
             usable += 1
         except EngineUnavailableError as error:
-            mend = f"pip install {_PACKAGES[name]}, if a package needs it"
-            yield Finding(f"engine {name}", "note", str(error), mend)
+            repair = f"pip install {_PACKAGES[name]}, if a package needs it"
+            yield Finding(f"engine {name}", "note", str(error), repair)
     if not usable:
         yield Finding("engines", "fail", "none is installed", "pip install 'drupelet[agent]'")
     yield from _models(Store(config.state_dir))
@@ -52,8 +52,8 @@ def _model(store: Store, model: str, activation: Activation) -> Finding:
         variant = manifest.variant(activation.variant)
         engine = load_engine(variant.engine, min_version=variant.engine_min_version)
     except EngineUnavailableError as error:
-        mend = f"pip install --upgrade {_PACKAGES[activation.plan.engine]}, or install a package for what is there"
-        return Finding(what, "fail", str(error), mend)
+        repair = f"pip install --upgrade {_PACKAGES[activation.plan.engine]}, or install a package for what is there"
+        return Finding(what, "fail", str(error), repair)
     except (DrupeletError, OSError) as error:
         return Finding(what, "fail", f"its package is damaged: {error}", "install the package again")
     found = f"{activation.version} release {activation.release}, {variant.id} on {engine.name} {engine.version}"

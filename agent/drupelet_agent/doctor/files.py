@@ -47,8 +47,8 @@ def _store(config: AgentConfig) -> Finding:
     except StoreReadOnlyError:
         return _read_only(store)
     except (DrupeletError, OSError) as error:
-        mend = f"make {config.state_dir} writable for uid {os.getuid()}, or set state_dir"
-        return Finding("store", "fail", str(error), mend)
+        repair = f"make {config.state_dir} writable for uid {os.getuid()}, or set state_dir"
+        return Finding("store", "fail", str(error), repair)
     found = f"{config.state_dir}, {len(models)} active models, {format_bytes(free_bytes)} free"
     if free_bytes < _LITTLE_ROOM_BYTES:
         return Finding("store", "warn", found, "free some room: a package and its successor must fit")
@@ -65,15 +65,15 @@ def _read_only(store: Store) -> Finding:
 def _trust(config: AgentConfig) -> Finding:
     folder = config.trust.folder
     if config.trust.allow_unsigned:
-        mend = "remove trust.allow_unsigned and put your public key in the trust folder"
-        return Finding("trust", "warn", "unsigned packages are accepted from anybody", mend)
-    mend = f"copy the .pub file that `drupelet keygen` wrote into {folder}"
+        repair = "remove trust.allow_unsigned and put your public key in the trust folder"
+        return Finding("trust", "warn", "unsigned packages are accepted from anyone", repair)
+    repair = f"copy the .pub file that `drupelet keygen` wrote into {folder}"
     try:
         keys = load_trust_folder(folder)
     except DrupeletError as error:
-        return Finding("trust", "fail", str(error), mend)
+        return Finding("trust", "fail", str(error), repair)
     if not keys:
-        return Finding("trust", "warn", f"no keys in {folder}, so every package is refused", mend)
+        return Finding("trust", "warn", f"no keys in {folder}, so every package is refused", repair)
     found = f"{len(keys)} trusted keys in {folder}"
     if folder.stat().st_mode & _OTHERS_WRITE:
         return Finding("trust", "warn", f"{found}, where others can add theirs", f"chmod go-w {folder}")
@@ -86,10 +86,10 @@ def _secret(key: str, path: Path) -> Finding:
             mode = os.fstat(file.fileno()).st_mode
     except OSError as error:
         if CREDENTIALS_PREFIX in path.parts:
-            mend = "credentials are there for the service alone; look at LoadCredential= in its unit"
-            return Finding(key, "note", f"{path}: this is not the service", mend)
-        mend = f"make it readable for uid {os.getuid()} alone: chown, then chmod 600 {path}"
-        return Finding(key, "fail", f"{path}: {error.strerror}", mend)
+            repair = "credentials are there for the service alone; look at LoadCredential= in its unit"
+            return Finding(key, "note", f"{path}: this is not the service", repair)
+        repair = f"make it readable for uid {os.getuid()} alone: chown, then chmod 600 {path}"
+        return Finding(key, "fail", f"{path}: {error.strerror}", repair)
     if mode & _OTHERS_USE:
         return Finding(key, "warn", f"{path} has mode {stat.S_IMODE(mode):03o}", f"chmod 600 {path}")
     return Finding(key, "ok", f"{path} has mode {stat.S_IMODE(mode):03o}")

@@ -1,4 +1,4 @@
-"""What the doctor says of one thing."""
+"""A finding of the doctor."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ class Finding:
         what: The thing.
         status: `note` could be better, `warn` will hurt, `fail` keeps the agent from doing its work.
         found: What there is.
-        mend: What to do about it; empty where nothing is to be done.
+        repair: How to repair it; empty where nothing has to be done.
     """
 
     what: str
     status: Status
     found: str
-    mend: str = ""
+    repair: str = ""
 
     @property
     def is_wrong(self) -> bool:
-        """Whether somebody should do something."""
+        """Whether a repair is needed."""
         return self.status in {"warn", "fail"}
 
     def __str__(self) -> str:
         line = f"{self.status:<4}  {self.what}: {self.found}"
-        return f"{line}\n      -> {self.mend}" if self.mend else line
+        return f"{line}\n      -> {self.repair}" if self.repair else line
 
     def as_json(self) -> dict[str, str]:
         """Return the finding as JSON values."""

@@ -32,8 +32,10 @@ def examine_system(config: AgentConfig, *, root: Path = Path("/")) -> Iterator[F
     )
     found = f"{format_bytes(budget.limit_bytes)} for models ({budget.reason})"
     if budget.limit_bytes < _SMALLEST_WORKER_BYTES:
-        mend = f"an engine alone needs about {format_bytes(_SMALLEST_WORKER_BYTES)}: raise limits.memory or free memory"
-        yield Finding("memory", "fail", found, mend)
+        repair = (
+            f"an engine alone needs about {format_bytes(_SMALLEST_WORKER_BYTES)}: raise limits.memory or free memory"
+        )
+        yield Finding("memory", "fail", found, repair)
     else:
         yield Finding("memory", "ok", found)
     yield from _memory_controller(root)
@@ -41,8 +43,8 @@ def examine_system(config: AgentConfig, *, root: Path = Path("/")) -> Iterator[F
     yield from _board(read_board(root=root))
     if snapshot.temperature_celsius is not None:
         hot = snapshot.temperature_celsius >= _HOT_CELSIUS
-        mend = "cool the board: it slows down from 80 °C" if hot else ""
-        yield Finding("temperature", "warn" if hot else "ok", f"{snapshot.temperature_celsius:.0f} °C", mend)
+        repair = "cool the board: it slows down from 80 °C" if hot else ""
+        yield Finding("temperature", "warn" if hot else "ok", f"{snapshot.temperature_celsius:.0f} °C", repair)
 
 
 def _memory_controller(root: Path) -> Iterator[Finding]:
@@ -51,13 +53,13 @@ def _memory_controller(root: Path) -> Iterator[Finding]:
     if "memory" in controllers or first_version:
         yield Finding("memory controller", "ok", "the kernel can limit the memory of services")
         return
-    mend = (
+    repair = (
         "add cgroup_enable=memory to /boot/firmware/cmdline.txt if MemoryMax= of the unit is to hold; "
         "the agent limits its workers without it"
     )
     disabled = "cgroup_disable=memory" in _read(root / "proc/cmdline")
     found = "switched off by cgroup_disable=memory" if disabled else "absent"
-    yield Finding("memory controller", "note", found, mend)
+    yield Finding("memory controller", "note", found, repair)
 
 
 def _swap(root: Path) -> Iterator[Finding]:
@@ -77,19 +79,19 @@ def _swap(root: Path) -> Iterator[Finding]:
 
 def _board(board: Board) -> Iterator[Finding]:
     if board.governor is not None and board.governor != "performance":
-        mend = (
+        repair = (
             "for even latencies: echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor; "
             "an inference after a pause otherwise starts at the lowest clock"
         )
-        yield Finding("governor", "note", board.governor, mend)
+        yield Finding("governor", "note", board.governor, repair)
     flags = board.throttling or ()
     now = [flag for flag in flags if not flag.endswith(_OCCURRED)]
     before = [flag.removesuffix(_OCCURRED) for flag in flags if flag.endswith(_OCCURRED)]
-    mend = "use a 5.1 V, 3 A supply with a short cable, and cool the board"
+    repair = "use a 5.1 V, 3 A supply with a short cable, and cool the board"
     if now:
-        yield Finding("power", "warn", f"the firmware reports {', '.join(now)} now", mend)
+        yield Finding("power", "warn", f"the firmware reports {', '.join(now)} now", repair)
     elif before:
-        yield Finding("power", "note", f"the firmware reported {', '.join(before)} since the device booted", mend)
+        yield Finding("power", "note", f"the firmware reported {', '.join(before)} since the device booted", repair)
     elif board.throttling is not None:
         yield Finding("power", "ok", "no under-voltage and no throttling since the device booted")
 

@@ -1,4 +1,4 @@
-"""What a package must be to be this device's: the model somebody asked for, and the board it was compiled for."""
+"""Checks that a package is the requested one and targets this device."""
 
 from __future__ import annotations
 

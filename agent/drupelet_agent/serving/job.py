@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         code: "ok" or an error's code.
-        payload: The reply; None if the request expired, as nobody waits for it.
+        payload: The reply; None if the request expired: no client waits for it.
         content_type: The reply's media type.
         header_length: Length of the JSON part of a binary reply.
         times: The time of each stage; None unless the model answered.

@@ -24,7 +24,7 @@ def compile_recipe(recipe: Recipe, *, observer: Observer = SILENT, cache: Path |
         recipe: What to compile.
         observer: Is told what happens.
         cache: A folder that keeps what finished passes made, so that a compile that was ended goes on from there, and a
-            changed recipe repeats only what depends on the change. Nobody else may write to it.
+            changed recipe repeats only what depends on the change. No other user may write to it.
 
     Returns:
         The last state; `package` is where the result lies. Without a cache, `workspace` and the model files in it are

@@ -35,8 +35,8 @@ class ModelSection(Section):
         outputs: What the module's outputs are called, in its order.
         file: Instead of a factory, an ONNX file (`.onnx`), a `torch.export` program (`.pt2`), or a LiteRT file
             (`.tflite`), which is measured, checked and packed as it is.
-        task: "classification" turns one output of shape (1, classes) into labels; any other name is for whoever
-            reads the manifest.
+        task: "classification" turns one output of shape (1, classes) into labels; any other name only
+            documents the model in the manifest.
         labels: One for each class: a list, or a file with one a line.
     """
 

@@ -63,7 +63,7 @@ def find_target(name: str) -> TargetDevice:
     """Return the device of that name.
 
     Raises:
-        InvalidValueError: There is none.
+        InvalidValueError: No target has this name.
     """
     if name not in TARGETS:
         raise InvalidValueError(f"device {name!r}: expected one of {', '.join(sorted(TARGETS))}")

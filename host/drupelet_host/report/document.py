@@ -15,7 +15,7 @@ class _Model(BaseModel):
 
 
 class ModelRow(_Model):
-    """One model file in its engine, measured on the host; the peak memory is None where nobody asked for it."""
+    """One model file in its engine, measured on the host; the peak memory is None where it was not measured."""
 
     name: str
     engine: str

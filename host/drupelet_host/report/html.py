@@ -57,5 +57,5 @@ def render_html(report: Report) -> str:
         groups=list_groups(report.groups),
         passes=list_passes(report.lineage),
     )
-    # Indentation is for whoever edits the templates; a page of sixty groups is a third smaller without it.
+    # Indentation only helps to edit the templates; a page of sixty groups is a third smaller without it.
     return "\n".join(line.strip() for line in page.splitlines() if line.strip()) + "\n"

@@ -172,7 +172,7 @@ def _connect_any(addresses: Sequence[_Address], tls: SSLContext | None, host: st
     """Connect to the first address that answers.
 
     Raises:
-        OSError: None does.
+        OSError: No address accepts a connection.
     """
     last_error = OSError(f"{host} has no address")
     for family, kind, protocol, _, address in addresses:

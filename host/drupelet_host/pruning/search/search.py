@@ -32,7 +32,7 @@ from drupelet_host.training.recovery import Evaluate, TrainingData, count_passes
 
 __all__ = ["SearchSettings", "search_pruning"]
 
-# A smaller model is cheaper to recover, so the way down is short: what one large step breaks, a long recovery mends.
+# A smaller model is cheaper to recover, so the steps are large: a long recovery compensates the loss of each.
 _FIRST_STRIDE = 0.85
 # A constraint is worth small steps at the end; without one, what a smaller step saves is not worth its recovery.
 _SMALLEST_STRIDE, _SMALLEST_FREE_STRIDE = 0.08, 0.2

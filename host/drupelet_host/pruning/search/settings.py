@@ -21,8 +21,8 @@ class SearchSettings:
         variants: What is judged in each engine, by preference: the first whose unpruned metric is within the limit.
         max_metric_drop: What each judged variant may lose; a fraction. With no constraint on size, latency or memory
             the search spends half of it.
-        drop_is_stated: Whether a person asked for that limit; one that nobody asked for gives way to a cost that
-            somebody did.
+        drop_is_stated: Whether the recipe states that limit; a default limit is doubled if a stated cost cannot be
+            reached within it.
         max_trials: Most candidates that are made.
         max_passes: Most passes over the training data, over all candidates.
         max_minutes: No candidate is begun later.

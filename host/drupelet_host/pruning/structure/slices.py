@@ -114,7 +114,7 @@ class _Part:
 
 def _worth(values: torch.Tensor, importance: Importance) -> torch.Tensor:
     if importance == "taylor":
-        assert values.grad is not None, "whoever asks for it has computed the gradients"
+        assert values.grad is not None, "the caller has computed the gradients"
         return (values * values.grad).abs()
     return values.abs() if importance == "l1" else values.square()
 

@@ -31,7 +31,7 @@ def lay_out(root: Path, files: dict[str, str]) -> Path:
 def by_name(findings: list[Finding]) -> dict[str, Finding]:
     assert len({finding.what for finding in findings}) == len(findings)
     for finding in findings:
-        assert bool(finding.mend) == (finding.status != "ok"), finding
+        assert bool(finding.repair) == (finding.status != "ok"), finding
     return {finding.what: finding for finding in findings}
 
 
@@ -61,8 +61,8 @@ def test_folders_that_others_can_write_to_are_named_with_their_chmod(config: Age
     config.state_dir.chmod(0o777)
     config.trust.folder.chmod(0o775)
     found = files(config)
-    assert found["store"].mend == f"chmod o-w {config.state_dir}"
-    assert found["trust"].mend == f"chmod go-w {config.trust.folder}"
+    assert found["store"].repair == f"chmod o-w {config.state_dir}"
+    assert found["trust"].repair == f"chmod go-w {config.trust.folder}"
     assert found["trust"].is_wrong
 
 
@@ -86,7 +86,7 @@ def test_a_secret_that_is_not_there_fails_and_a_credential_outside_of_the_servic
     assert missing.status == "fail"
     credential = files(with_broker(config, password_file="$CREDENTIALS_DIRECTORY/password"))["broker.password_file"]
     assert credential.status == "note"
-    assert "LoadCredential=" in credential.mend
+    assert "LoadCredential=" in credential.repair
 
 
 def certificates(folder: Path) -> list[x509.Certificate]:
@@ -106,12 +106,12 @@ def test_certificates_are_judged_by_their_dates(tmp_path: Path, date: datetime, 
     finding = judge_dates("x", certificates(tmp_path), now=date, clock_is_right=True)
     assert finding.status == status
     assert words in finding.found
-    assert "clock" not in finding.mend
+    assert "clock" not in finding.repair
 
 
 def test_a_clock_that_may_be_wrong_is_named_first(tmp_path: Path) -> None:
     finding = judge_dates("x", certificates(tmp_path), now=datetime(1970, 1, 1, tzinfo=UTC), clock_is_right=False)
-    assert finding.mend.startswith("first set the clock")
+    assert finding.repair.startswith("first set the clock")
 
 
 def test_files_that_hold_no_certificate_are_named(tmp_path: Path) -> None:
@@ -145,8 +145,8 @@ def test_what_is_wrong_with_a_board_is_named_with_its_mend(tmp_path: Path) -> No
     found = by_name(list(examine_system(AgentConfig(device="pi"), root=lay_out(tmp_path, PI))))
     assert "Raspberry Pi 4" in found["processor"].found
     assert "cgroup_disable=memory" in found["memory controller"].found
-    assert "cgroup_enable=memory" in found["memory controller"].mend
-    assert "scaling_governor" in found["governor"].mend
+    assert "cgroup_enable=memory" in found["memory controller"].repair
+    assert "scaling_governor" in found["governor"].repair
     assert found["swap"].status == "warn"
     assert found["swap"].found == "153.6 MB of 204.8 MB in use"
     assert found["power"].status == "warn"
@@ -177,7 +177,7 @@ def test_trouble_that_is_over_is_a_note(tmp_path: Path) -> None:
 def test_a_slow_echo_that_is_not_the_networks_hints_at_nagle() -> None:
     slow = _judge_echo(43.0, connect_ms=0.2)
     assert slow.status == "warn"
-    assert "set_tcp_nodelay true" in slow.mend
+    assert "set_tcp_nodelay true" in slow.repair
     assert _judge_echo(43.0, connect_ms=40.0).status == "ok"
     assert _judge_echo(None, connect_ms=0.2).status == "note"
 
@@ -198,5 +198,5 @@ def test_each_way_the_broker_fails_has_its_own_mend(error: str, words: str) -> N
 def test_findings_read_as_lines_and_as_json() -> None:
     finding = Finding("power", "warn", "weak", "a better supply")
     assert str(finding) == "warn  power: weak\n      -> a better supply"
-    assert finding.as_json() == {"what": "power", "status": "warn", "found": "weak", "mend": "a better supply"}
+    assert finding.as_json() == {"what": "power", "status": "warn", "found": "weak", "repair": "a better supply"}
     assert str(Finding("power", "ok", "strong")) == "ok    power: strong"
