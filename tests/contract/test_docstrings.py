@@ -11,7 +11,6 @@ from support.source.tree import REPOSITORY, package_modules
 
 # Folders that are not done yet; empty in a release.
 UNDONE: tuple[str, ...] = (
-    "agent/drupelet_agent/delivery/",
     "agent/drupelet_agent/install/",
     "agent/drupelet_agent/planning/",
     "host/drupelet_host/evaluation/",

@@ -49,7 +49,16 @@ class RunsCommands(Protocol):
     """Runs one command to its end."""
 
     async def run(self, name: str, payload: bytes, *, on_answer: Callable[[str, bytes], None]) -> str:
-        """Run the command; each progress message and the answer go to `on_answer` as code and payload."""
+        """Run a command.
+
+        Args:
+            name: The name of the command.
+            payload: The request.
+            on_answer: Receives the code and the payload of each progress message and of the result.
+
+        Returns:
+            The code of the result.
+        """
 
 
 @dataclass(slots=True)
@@ -63,7 +72,14 @@ class _Step:
 
 
 class DesiredStates:
-    """Everything runs on the event loop; the steps themselves are commands, each in a process of its own."""
+    """Everything runs on the event loop; the steps themselves are commands, each in a process of its own.
+
+    Args:
+        topics: The topics of the device.
+        store: The store, whose records are compared with the desired states.
+        runner: Runs the commands that install.
+        publish: Publishes delivery states.
+    """
 
     def __init__(
         self,

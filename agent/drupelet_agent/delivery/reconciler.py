@@ -33,7 +33,16 @@ TOO_OLD = "release_too_old"
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The latest failed try for a desired state."""
+    """The latest failed attempt for a desired state.
+
+    Attributes:
+        desired: The desired state.
+        count: The number of failed attempts.
+        code: The code of the error.
+        error: The message of the error.
+        failed_s: The time of the failure on the monotonic clock.
+        delay_s: The delay until the next attempt in seconds.
+    """
 
     desired: DesiredState
     count: int
