@@ -140,6 +140,18 @@ def test_workers_end_with_an_agent_that_is_killed_and_the_will_is_sent(site: Sit
         worker.wait(timeout=5)
 
 
+@pytest.mark.mosquitto
+def test_the_broker_waits_with_the_will_as_long_as_is_configured(site: Site, mosquitto: Broker) -> None:
+    config = site.configure(mosquitto, extra="broker.will_delay_s = 3")
+    with site.listener(mosquitto) as heard, running_agent(config) as agent:
+        heard.wait_for(site.topics.status, state="online")
+        agent.process.kill()
+        agent.process.wait()
+        killed_s = time.monotonic()
+        heard.wait_for(site.topics.status, state="offline")
+        assert 2.0 < time.monotonic() - killed_s < 10.0
+
+
 def test_an_agent_that_is_ended_answers_what_it_accepted_first(site: Site, broker: Broker, slow: bytes) -> None:
     config = site.configure(broker)
     site.install(config, model=slow)
