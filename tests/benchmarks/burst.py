@@ -54,7 +54,7 @@ class Burst:
             self.requester.run_until(lambda: False, what="see more", timeout_s=_LINGER_S)
 
     def report(self, *, requests: int) -> dict[str, Any]:
-        """The counts, and the times on the machine's monotonic clock."""
+        """Return the counts, and the times on the machine's monotonic clock."""
         firsts = {correlation: replies[0] for correlation, replies in self.requester.replies.items()}
         codes = Counter(str(reply.code) for reply in firsts.values())
         answered = codes.pop(OK_CODE, 0)

@@ -32,7 +32,7 @@ def child(module: str, argument: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def read_line(process: subprocess.Popen[str], *, timeout_s: float) -> str:
-    """The next line of a process that says one thing at a time.
+    """Return the next line of a process that says one thing at a time.
 
     Raises:
         BenchmarkError: None came in time.

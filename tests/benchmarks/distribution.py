@@ -1,4 +1,4 @@
-"""What a benchmark says of its samples."""
+"""The statistics of a benchmark's samples."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def _start_relay() -> Callable[[bytes], bytes]:
-    """A second process that takes bytes and gives them back: small ones in a packet, others in shared memory."""
+    """Return a second process that takes bytes and gives them back: small ones in a packet, others in shared memory."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     memory = os.memfd_create("relay")
     os.ftruncate(memory, _LARGEST_BYTES)

@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def clone_to_demo(folder: Path) -> Measurement:
-    """A fresh clone, its environment from the package index and pip's cache, and the demo."""
+    """Return a fresh clone, its environment from the package index and pip's cache, and the demo."""
     clone = folder / "clone"
     return {
         "clone_s": _timed("git", "clone", "--quiet", str(ROOT), str(clone)),
@@ -53,7 +53,7 @@ def clone_to_demo(folder: Path) -> Measurement:
 
 
 def model_to_answer(folder: Path) -> Measurement:
-    """The guide to a PyTorch model: weights are there, nothing is in the cache."""
+    """Return the guide to a PyTorch model: weights are there, nothing is in the cache."""
     page = read_page(GUIDE)
     checkout = folder / "checkout"
     prepare(page, checkout)

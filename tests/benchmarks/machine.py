@@ -16,7 +16,7 @@ _PACKAGES = ("drupelet", "paho-mqtt", "onnxruntime", "numpy", "pydantic")
 
 
 def read_machine(packages: Sequence[str] = _PACKAGES) -> dict[str, object]:
-    """The processor, its cores, the interpreter, the versions of what takes part (None if absent), the time."""
+    """Return the processor, its cores, the interpreter, the versions of what takes part (None if absent), the time."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": _cpu_model(),
@@ -39,7 +39,7 @@ def _version(package: str) -> str | None:
 
 
 def read_emulator() -> dict[str, str]:
-    """The processor that is emulated, and by what."""
+    """Return the processor that is emulated, and by what."""
     said = subprocess.run(["qemu-aarch64", "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
     return {"cpu": "cortex-a72", "qemu": said.partition("\n")[0].strip()}
 

@@ -76,7 +76,7 @@ def measure_memory(folder: Path, *, environment: str, python: Path | None = None
 
 
 def read_kib(pid: int, file: str) -> dict[str, int]:
-    """The lines of a /proc file that give sizes, in bytes."""
+    """Return the lines of a /proc file that give sizes, in bytes."""
     sizes = {}
     for line in Path(f"/proc/{pid}/{file}").read_text(encoding="ascii").splitlines():
         name, _, value = line.partition(":")

@@ -87,12 +87,12 @@ class Requester:
         return correlation
 
     def wait_for(self, correlation: bytes, *, timeout_s: float = _PATIENCE_S) -> Reply:
-        """The reply to one request."""
+        """Return the reply to one request."""
         self.run_until(lambda: correlation in self.replies, what="receive a reply", timeout_s=timeout_s)
         return self.replies.pop(correlation)[0]
 
     def ask(self, topic: str, body: Encoded) -> tuple[Reply, float]:
-        """One request and its reply, and the milliseconds between."""
+        """Return one request and its reply, and the milliseconds between."""
         start_s = time.monotonic()
         reply = self.wait_for(self.send(topic, body))
         return reply, (reply.received_s - start_s) * 1e3

@@ -52,7 +52,7 @@ def judge(results: Results) -> list[Target]:
 
 
 def format_table(targets: list[Target], failures: dict[str, str]) -> str:
-    """The targets as Markdown."""
+    """Return the targets as Markdown."""
     lines = ["| what | measured | at most | met |", "|---|---:|---:|---|"]
     for target in targets:
         met = "yes" if target.met else "**no**"

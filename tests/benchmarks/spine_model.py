@@ -27,7 +27,7 @@ _VARIANT = "ort-fp32"
 
 
 def encode_values(values: np.ndarray, *, output: str) -> Encoded:
-    """A binary request for one of the two outputs.
+    """Return a binary request for one of the two outputs.
 
     Args:
         values: FP32, shape (n,).

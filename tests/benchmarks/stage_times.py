@@ -23,7 +23,7 @@ class StageTimes:
         self._windows.clear()
 
     def medians_ms(self) -> dict[str, float]:
-        """Each stage's median since `restart`, as the windows' medians weighted by their requests."""
+        """Return each stage's median since `restart`, as the windows' medians weighted by their requests."""
         self._wait_for_idle_window()
         return {stage: _weighted_median([getattr(window, stage) for window in self._windows]) for stage in _STAGES}
 

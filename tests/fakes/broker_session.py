@@ -149,7 +149,7 @@ class FakeSession:
             self._send_waiting()
 
     def on_topic(self, topic: str) -> list[Publication]:
-        """What was published on a topic, in order."""
+        """Return what was published on a topic, in order."""
         return [publication for publication in self.published if publication.topic == topic]
 
     def _send_waiting(self) -> None:

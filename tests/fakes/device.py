@@ -56,7 +56,7 @@ class FakeDevice:
 
 
 def read_request(message: MQTTMessage) -> InferenceRequest:
-    """The request in a message, by the shared codec."""
+    """Return the request in a message, by the shared codec."""
     properties = message.properties
     user = dict(getattr(properties, "UserProperty", ()))
     length = user.get(HEADER_LENGTH_PROPERTY)
@@ -68,7 +68,7 @@ def read_request(message: MQTTMessage) -> InferenceRequest:
 
 
 def double(message: MQTTMessage) -> Answer:
-    """The behaviour of a model that doubles each of its inputs."""
+    """Return the behaviour of a model that doubles each of its inputs."""
     request = read_request(message)
     outputs = {name: array * 2 for name, array in request.inputs.items()}
     return Answer(encode_reply(InferenceReply(model_name="double", id=request.id, outputs=outputs), request))

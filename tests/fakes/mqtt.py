@@ -27,7 +27,7 @@ class FakeBroker:
     Attributes:
         refusal: The reason why the broker refuses connections; None accepts them.
         max_payload_bytes: The limit that it announces.
-        lost: Tells which messages get lost: confirmed, and delivered to nobody.
+        lost: Returns whether a message gets lost: it is confirmed, and delivered to no client.
         refused: Gives the reason for which a message is refused; None accepts it.
         published: All messages, in order.
     """

@@ -119,7 +119,7 @@ class Attacker:
             self._waiting = sorted(self._kinds)
             self._order.shuffle(self._waiting)
         kind = self._waiting.pop()
-        # The broker may be away, and cuts off whoever attacks.
+        # The broker may be away, and disconnects an attacking client.
         with suppress(OSError):
             self._kinds[kind]()
         self.done[kind] += 1

@@ -66,7 +66,7 @@ def measure_footprints(folder: Path, *, agent_python: Path | None, with_http: bo
 
 
 def make_resnet18() -> Path:
-    """An int8 ResNet18 with random weights, made once: its memory is that of a trained one."""
+    """Return an int8 ResNet18 with random weights, made once: its memory is that of a trained one."""
     path = ENVIRONMENTS / "resnet18-int8.onnx"
     if path.exists():
         return path

@@ -38,7 +38,7 @@ class HttpPeer:
     connection: HTTPConnection
 
     def ask(self, body: bytes) -> float:
-        """One request over a connection that is kept; the milliseconds until its reply is whole."""
+        """Return one request over a connection that is kept; the milliseconds until its reply is whole."""
         try:
             return self._post(body)
         except (OSError, HTTPException):
@@ -58,7 +58,7 @@ class HttpPeer:
 
 
 def make_environment(name: str) -> Path:
-    """The interpreter of a peer's environment, installed if it is not there yet.
+    """Return the interpreter of a peer's environment, installed if it is not there yet.
 
     Raises:
         BenchmarkError: A package cannot be installed.

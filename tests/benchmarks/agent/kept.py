@@ -38,7 +38,7 @@ class Kept:
         write_atomically(self._path(name), f"{text}\n".encode())
 
     def recall(self, name: str, field: str) -> object | None:
-        """A piece of an earlier run as the member of the results; None if it was made under other conditions."""
+        """Return a piece of an earlier run as the member of the results; None if it was made under other conditions."""
         try:
             kept = json.loads(self._path(name).read_bytes())
             if kept["key"] != self._key:
@@ -53,6 +53,6 @@ class Kept:
 
 
 def _commit() -> str:
-    """The checkout's commit, and whether it was changed; empty where it is no checkout."""
+    """Return the checkout's commit, and whether it was changed; empty where it is no checkout."""
     words = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     return subprocess.run(words, cwd=_CHECKOUT, capture_output=True, text=True, timeout=10, check=False).stdout.strip()

@@ -41,7 +41,7 @@ def judge(results: AgentResults) -> list[Target]:
 
 
 def format_markdown(results: AgentResults) -> str:
-    """The aims, and the agent beside its peers."""
+    """Return the aims, and the agent beside its peers."""
     parts = [format_table(judge(results), results.failures)]
     if results.comparison:
         parts.append(_format_comparison(results.comparison))

@@ -229,11 +229,11 @@ class Watch:
 
     @staticmethod
     def descriptors(samples: list[Sample]) -> int:
-        """How many are open for good: a file may be read at the moment of any one sample."""
+        """Return how many are open for good: a file may be read at the moment of any one sample."""
         return median_low([sample.descriptors for sample in samples])
 
     def growth(self, name: str) -> float:
-        """The last minute's mean over the second's, less one; 0 for a run too short to tell."""
+        """Return the last minute's mean over the second's, less one; 0 for a run too short to tell."""
         end_s = self.samples[-1].at_s
         early = [getattr(s, name) for s in self.samples if _SETTLED_S <= s.at_s < 2 * _SETTLED_S]
         late = [getattr(s, name) for s in self.samples if s.at_s > max(end_s - _SETTLED_S, 2 * _SETTLED_S)]

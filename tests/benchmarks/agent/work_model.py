@@ -16,7 +16,7 @@ _SIZE = 256
 
 
 def work_onnx() -> bytes:
-    """The model's file."""
+    """Return the model's file."""
     return slow_model(products=_PRODUCTS, size=_SIZE)
 
 
@@ -27,5 +27,5 @@ def make_work_package(folder: Path) -> tuple[Path, Path]:
 
 
 def work_request() -> Encoded:
-    """One request, binary."""
+    """Return one request, binary."""
     return encode_request(InferenceRequest(inputs={"image": np.full((1, 1, 8, 8), 0.5, np.float32)}), binary=True)

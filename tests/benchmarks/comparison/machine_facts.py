@@ -10,7 +10,7 @@ _QUIET_LOAD = 0.5
 
 
 def describe_machine(machine: Mapping[str, Any]) -> str:
-    """The facts that every result carries."""
+    """Return the facts that every result carries."""
     packages = machine.get("packages", {})
     versions = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
     facts = [
@@ -25,11 +25,11 @@ def describe_machine(machine: Mapping[str, Any]) -> str:
 
 
 def is_quiet(machine: Mapping[str, Any]) -> bool:
-    """Whether little else ran when the measurement began."""
+    """Return whether little else ran when the measurement began."""
     return bool(machine["load_average_at_start"] <= _QUIET_LOAD * machine["cores"])
 
 
 def warn_if_busy(machine: Mapping[str, Any]) -> list[str]:
-    """A paragraph for the page where the machine was busy, or none."""
+    """Return a paragraph for the page where the machine was busy, or none."""
     warning = "**The machine was busy: these times show that the benchmark works and no more.**"
     return [] if is_quiet(machine) else [warning]

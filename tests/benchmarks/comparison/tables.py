@@ -64,7 +64,7 @@ def render_instructions(report: Report) -> str:
 
 
 def render_compiler(report: Report) -> str:
-    """The files that each row of bench-compiler made, in their engines, and the machines that measured them."""
+    """Return the files that each row of bench-compiler made, in their engines, and the machines that measured them."""
     parts = []
     for name, engines in _group(report["measured_on"]).items():
         machine = report["machines"][name]
@@ -120,7 +120,7 @@ def render_agent(report: Report) -> str:
 
 
 def _group(named: Mapping[str, str]) -> dict[str, list[str]]:
-    """The names of each value."""
+    """Return the names of each value."""
     groups: dict[str, list[str]] = {}
     for name, value in named.items():
         groups.setdefault(value, []).append(name)

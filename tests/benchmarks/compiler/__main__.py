@@ -73,7 +73,7 @@ def main() -> int:
 
 
 def _remember_machine(setting: Setting) -> dict[str, object]:
-    """Every machine that this folder's numbers may come from, by name."""
+    """Return every machine that this folder's numbers may come from, by name."""
     path = setting.work / _MACHINES
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     known[name_machine()] = read_machine(_PACKAGES)
@@ -147,7 +147,7 @@ def _make(names: list[str], setting: Setting, arguments: argparse.Namespace, *, 
 
 
 def _find_files(rows: list[Row], setting: Setting, *, litert: bool) -> list[File]:
-    """All files but the repetition's, which is there to be compared byte by byte."""
+    """Return all files but the repetition's, which is there to be compared byte by byte."""
     shown = [row for row in rows if row.name != REPETITION]
     files = [File(row, variant, path) for row in shown for variant, path in row.model_paths(setting).items()]
     if litert:

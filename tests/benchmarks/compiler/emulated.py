@@ -19,5 +19,5 @@ class Emulator:
         self._pi.prepare()
 
     def count(self, model: Path, engine: str = "onnxruntime") -> int:
-        """The instructions of one inference with one thread; they repeat within a tenth of a per cent."""
+        """Return the instructions of one inference with one thread; they repeat within a tenth of a per cent."""
         return count(model, engine, pi=self._pi).instructions

@@ -23,7 +23,7 @@ _OF_THE_ORIGINAL = frozenset({"a", "c"})
 
 
 def make_litert(row: str, setting: Setting) -> dict[str, Path]:
-    """The row's LiteRT files by variant; those that are there are taken as they are.
+    """Return the row's LiteRT files by variant; those that are there are taken as they are.
 
     Raises:
         ExportError: The converter is not installed or fails.

@@ -24,13 +24,13 @@ _EXAMPLE = Path(__file__).resolve().parents[3] / "host/examples/resnet18/model.p
 
 
 def build() -> nn.Module:
-    """An untrained network; recipes name this function."""
+    """Return an untrained network; recipes name this function."""
     model: nn.Module = load_example().ResNet18(CLASSES)
     return model
 
 
 def load_original(setting: Setting) -> nn.Module:
-    """The trained network."""
+    """Return the trained network."""
     model = build()
     # They are stored as float16, see make_original.
     model.load_state_dict(
@@ -60,7 +60,7 @@ def keep_module(model: nn.Module, setting: Setting, *, row: str) -> None:
 
 
 def load_module(setting: Setting, *, row: str) -> nn.Module:
-    """What `keep_module` kept; the file is of our own making, since a pickle can hold any code."""
+    """Return what `keep_module` kept; the file is of our own making, since a pickle can hold any code."""
     load_example()
     model: nn.Module = torch.load(_module_path(setting, row), weights_only=False, map_location="cpu")
     return model.eval()

@@ -123,7 +123,7 @@ def _recovery(setting: Setting, wish: Wish) -> dict[str, object]:
 
 
 def _write_weights(setting: Setting) -> Path:
-    """The original's weights as a recipe takes them: in float32."""
+    """Return the original's weights as a recipe takes them: in float32."""
     path = setting.work / "original-float32.pt"
     partial = path.with_suffix(f".{os.getpid()}")
     torch.save(load_original(setting).state_dict(), partial)
@@ -132,7 +132,7 @@ def _write_weights(setting: Setting) -> Path:
 
 
 def _copy(setting: Setting, state: CompileState, *, row: str, variant: str) -> Path:
-    """A variant out of the cache."""
+    """Return a variant out of the cache."""
     source = state.artifacts[variant]
     path = setting.work / f"{row}-{variant}{source.suffix}"
     shutil.copyfile(source, path)

@@ -42,7 +42,7 @@ def make_report(
     """
     return {
         "machines": dict(machines),
-        # Where things lie on that machine is nobody's business.
+        # Paths of that machine do not belong in a report.
         "setting": {name: value for name, value in asdict(setting).items() if not isinstance(value, Path)},
         "made_on": {row.name: row.machine for row in rows},
         "measured_on": {engine: _machine(lines, engine) for engine in dict.fromkeys(line.engine for line in lines)},
@@ -55,7 +55,7 @@ def make_report(
 
 
 def compare_bytes(rows: Sequence[Row]) -> dict[str, bool]:
-    """Whether each variant that the repeated row made has the digest that it had the second time."""
+    """Return whether each variant that the repeated row made has the digest that it had the second time."""
     found = {row.name: dict(row.notes["digests"]) for row in rows if row.name in {REPEATED, REPETITION}}  # type: ignore[call-overload]  # JSON
     if len(found) < len((REPEATED, REPETITION)):
         return {}
@@ -63,7 +63,7 @@ def compare_bytes(rows: Sequence[Row]) -> dict[str, bool]:
 
 
 def judge(lines: Sequence[Line]) -> list[dict[str, Any]]:
-    """The numbers that the compiler is held to; a target whose row is missing is left out."""
+    """Return the numbers that the compiler is held to; a target whose row is missing is left out."""
     found = best_lines(lines, engine=_ENGINE)
     targets = []
     if {_ORIGINAL, "f"} <= found.keys():
@@ -89,7 +89,7 @@ def judge(lines: Sequence[Line]) -> list[dict[str, Any]]:
 
 
 def best_lines(lines: Sequence[Line], *, engine: str) -> dict[str, Line]:
-    """The fastest file of each row: a device measures the variants of a package and takes that one."""
+    """Return the fastest file of each row: a device measures the variants of a package and takes that one."""
     best: dict[str, Line] = {}
     for line in lines:
         if line.engine == engine and (line.row not in best or line.p50_ms < best[line.row].p50_ms):
@@ -98,7 +98,7 @@ def best_lines(lines: Sequence[Line], *, engine: str) -> dict[str, Line]:
 
 
 def format_table(lines: Sequence[Line]) -> str:
-    """One row for each file, with the ratios to the original in the same engine."""
+    """Return one row for each file, with the ratios to the original in the same engine."""
     times = " | ".join(f"p50 / p99, {threads} thread{'s' * (threads > 1)}" for threads in THREADS)
     heading = f"| | variant | top-1 | size | {times} | faster | peak memory | made in | instructions, emulated A72 |"
     ruler = "|---|---|---:|---:|" + "---:|" * len(THREADS) + "---:|---:|---:|---:|"

@@ -52,7 +52,7 @@ class Row:
     notes: Mapping[str, object]
 
     def model_paths(self, setting: Setting) -> dict[str, Path]:
-        """The files by variant."""
+        """Return the files by variant."""
         return {variant: setting.work / name for variant, name in self.models.items()}
 
 
@@ -77,7 +77,7 @@ def make_row(name: str, title: str, make: Callable[[], Made], *, setting: Settin
 
 
 def find_row(name: str, *, setting: Setting) -> Row | None:
-    """A row that an earlier run made."""
+    """Return a row that an earlier run made."""
     path = _path(setting, name)
     return Row(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 

@@ -19,7 +19,7 @@ _BORDER = 2
 
 
 def read_training(setting: Setting) -> tuple[Dataset, Dataset]:
-    """What trains, and what selects: no compiler ever sees the test images."""
+    """Return what trains, and what selects: no compiler ever sees the test images."""
     whole = _read(setting.data, "train")
     order = np.random.default_rng(SEED).permutation(len(whole))
     selection = np.sort(order[: min(_SELECTION_SAMPLES, setting.samples)])
@@ -32,12 +32,12 @@ def read_training(setting: Setting) -> tuple[Dataset, Dataset]:
 
 
 def read_test(setting: Setting) -> Dataset:
-    """The 10,000 images that only the report looks at."""
+    """Return the 10,000 images that only the report looks at."""
     return _read(setting.data, "t10k")
 
 
 def pick_calibration(training: Dataset) -> Dataset:
-    """What shows every quantizer the ranges."""
+    """Return what shows every quantizer the ranges."""
     return training.subset(_CALIBRATION_SAMPLES, seed=SEED)
 
 

@@ -64,18 +64,18 @@ class Setting:
 
 
 def load_setting(work: Path) -> Setting:
-    """What `Setting.save` left."""
+    """Return what `Setting.save` left."""
     kept = json.loads(_path(work).read_text(encoding="utf-8"))
     return Setting(**{**kept, **{name: Path(kept[name]) for name in ("work", "data", "nncf_python")}})
 
 
 def name_machine() -> str:
-    """The machine that this runs on; virtual ones of different sizes may give their processor one name."""
+    """Return the machine that this runs on; virtual ones of different sizes may give their processor one name."""
     return f"{describe_machine()}, {len(os.sched_getaffinity(0))} cores"
 
 
 def describe_here(setting: Setting) -> str:
-    """The machine that makes a row, with what trains."""
+    """Return the machine that makes a row, with what trains."""
     return f"{name_machine()}, training on {describe_device(choose_device(setting.device))}"
 
 

@@ -108,7 +108,7 @@ def _count(cases: list[Case], work: Path, pi: EmulatedPi) -> dict[str, Any]:
 
 
 def _keep(path: Path, measure: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """What the file says, or what is measured now and written there."""
+    """Return what the file says, or what is measured now and written there."""
     if not path.is_file():
         write_atomically(path, json.dumps(measure(), indent=2).encode())
     rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))

@@ -15,7 +15,7 @@ _FLOAT_TOLERANCE, _INT8_TOLERANCE = 1e-3, 0.4
 
 
 def check_answer(model: Model, answer: Path, *, case: Case) -> float:
-    """The largest difference from PyTorch's scores, as a fraction of the largest of them.
+    """Return the largest difference from PyTorch's scores, as a fraction of the largest of them.
 
     Raises:
         BenchmarkError: It is more than the precision explains.

@@ -63,7 +63,7 @@ class Case:
 
 
 def make_cases(work: Path, *, litert_python: Path, say: Callable[[str], None]) -> list[Case]:
-    """Every file that is not there yet.
+    """Return every file that is not there yet.
 
     Args:
         work: Where the files are kept.

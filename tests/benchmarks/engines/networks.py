@@ -116,7 +116,7 @@ NETWORKS = tuple(_BUILDERS)
 
 
 def build(name: str) -> nn.Module:
-    """A network of `NETWORKS` in evaluation mode; the same numbers every time."""
+    """Return a network of `NETWORKS` in evaluation mode; the same numbers every time."""
     model = build_raw(name)
     for layer in model.modules():
         if isinstance(layer, nn.BatchNorm2d):
@@ -129,11 +129,11 @@ def build(name: str) -> nn.Module:
 
 
 def build_raw(name: str) -> nn.Module:
-    """The same before it has seen any image, in training mode."""
+    """Return the same before it has seen any image, in training mode."""
     torch.manual_seed(_SEED)
     return _BUILDERS[name]()
 
 
 def count_parameters(model: nn.Module) -> int:
-    """How many numbers training would learn."""
+    """Return how many numbers training would learn."""
     return sum(parameter.numel() for parameter in model.parameters())

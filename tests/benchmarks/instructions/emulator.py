@@ -61,7 +61,7 @@ class EmulatedPi:
         subprocess.run(command, env={**os.environ, **python}, check=True, stdout=sys.stderr)
 
     def file(self, path: str) -> Path:
-        """A file of the machine by its absolute path there, such as /proc/cpuinfo."""
+        """Return a file of the machine by its absolute path there, such as /proc/cpuinfo."""
         return self.folder / self.release / "rootfs" / path.lstrip("/")
 
     def run(

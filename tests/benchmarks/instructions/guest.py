@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def _inputs(session: Session) -> Mapping[str, Array]:
-    """The same noise every time for floats, zeros for the rest; variable dimensions are 1."""
+    """Return the same noise every time for floats, zeros for the rest; variable dimensions are 1."""
     generator = np.random.default_rng(0)
     return {
         name: generator.standard_normal(zeros.shape).astype(zeros.dtype) if zeros.dtype.kind == "f" else zeros

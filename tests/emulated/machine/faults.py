@@ -29,7 +29,7 @@ def a_pushed_model_answers(lab: Lab) -> str:
 
 
 def a_killed_worker_comes_back(lab: Lab) -> str:
-    """SIGKILL of the worker under load costs at most the request in work, and the agent lives on."""
+    """SIGKILL of the worker under load loses at most the request being processed, and the agent keeps running."""
     lab.boot()
     before = lab.wait_until_serving(*lab.records())
     with _steady_requests(lab) as outcomes:
@@ -41,7 +41,7 @@ def a_killed_worker_comes_back(lab: Lab) -> str:
     expect(after.pid == before.pid, "the agent was started again")
     expect(lab.worker() != worker, "the worker is the same: it was not killed")
     failed = {outcome: count for outcome, count in outcomes.items() if outcome != "ok"}
-    expect(sum(failed.values()) <= 1, f"more than the request in work was lost: {failed}")
+    expect(sum(failed.values()) <= 1, f"more than the request being processed was lost: {failed}")
     lost = ", ".join(f"{count} {outcome}" for outcome, count in failed.items()) or "none lost"
     return f"{outcomes['ok']} answers, {lost}; a new worker, the same agent"
 

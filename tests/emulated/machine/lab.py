@@ -68,7 +68,7 @@ def expect(condition: object, message: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What systemd says of the service."""
+    """Return the state of the service in systemd."""
 
     pid: int
     restarts: int

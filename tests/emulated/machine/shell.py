@@ -81,7 +81,7 @@ class Shell:
             "ControlPath": str(self.control),
             "ControlPersist": "60",
             "LogLevel": "ERROR",
-            # A machine that was made here is nobody else's.
+            # A machine that was made here belongs to this run.
             "StrictHostKeyChecking": "no",
             "UserKnownHostsFile": "/dev/null",
         }

@@ -30,7 +30,7 @@ else:
 
 
 def make_wheelhouse(folder: Path) -> str:
-    """Collect the device's wheels and return what the script says of their size.
+    """Collect the device's wheels and return the size that the script reports.
 
     Raises:
         subprocess.CalledProcessError: It failed; what it said stands on standard error.

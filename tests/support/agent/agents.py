@@ -25,7 +25,7 @@ _PATIENCE_S = 20.0
 
 
 def agent_command(config: Path, *words: str) -> list[str]:
-    """The command line of the agent in this environment."""
+    """Return the command line of the agent in this environment."""
     return [sys.executable, "-m", "drupelet_agent", "--config", str(config), *words]
 
 
@@ -39,7 +39,7 @@ def run_agent_command(config: Path, *words: str, check: bool = True) -> subproce
 def write_config(
     folder: Path, broker: Broker, *, extra: str = "", device: str = DEVICE, interval_s: float = 0.5
 ) -> Path:
-    """A configuration for tests: state and trust under `folder`, quick tuning, short windows."""
+    """Return a configuration for tests: state and trust under `folder`, quick tuning, short windows."""
     path = folder / "agent.toml"
     (folder / "trust").mkdir(exist_ok=True)
     account = ""
@@ -74,7 +74,7 @@ class Listener:
     patience_s: float = _PATIENCE_S
 
     def wait_for(self, topic: str, **expected: object) -> dict[str, Any]:
-        """The first message on a topic, past or coming, whose JSON has these members."""
+        """Return the first message on a topic, past or coming, whose JSON has these members."""
         deadline = time.monotonic() + self.patience_s
         seen: object = "nothing"
         while True:

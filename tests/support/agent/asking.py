@@ -73,7 +73,7 @@ class Asker:
         return correlation
 
     def next_reply(self, *, timeout_s: float = _PATIENCE_S) -> Reply:
-        """The next reply to any request."""
+        """Return the next reply to any request."""
         return self.replies.get(timeout=timeout_s)
 
     def ask(self, topic: str, payload: bytes, **options: Any) -> Reply:  # noqa: ANN401 - `send` checks them
@@ -94,7 +94,7 @@ class Asker:
 
 @contextmanager
 def asker(broker: Broker, *, name: str = "asker", session_expiry_s: int = 0) -> Iterator[Asker]:
-    """A connected requester; `subscribed` is set after each connect, once replies can arrive."""
+    """Yield a connected requester; `subscribed` is set after each connect, once replies can arrive."""
     subscribed = threading.Event()
     replies: queue.Queue[Reply] = queue.Queue()
     reply_topic = f"tests/{name}/replies"

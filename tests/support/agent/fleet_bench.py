@@ -29,7 +29,7 @@ DEVICE = Snapshot(
 
 
 def make_config(folder: Path, **sections: object) -> AgentConfig:
-    """A configuration whose state lies in a folder, with some sections set."""
+    """Return a configuration whose state lies in a folder, with some sections set."""
     return AgentConfig.model_validate(
         {
             "device": "pi-test",

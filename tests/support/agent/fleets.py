@@ -67,7 +67,7 @@ def model_state(device: str, model: str = "digits", *, health: str = "ready", er
 def model_window(
     device: str, model: str = "digits", *, p50_ms: float = 4.0, window_s: float = 10.0, **outcomes: int
 ) -> Announced:
-    """One window; `outcomes` are counts by code, 40 `ok` by default."""
+    """Return one window; `outcomes` are counts by code, 40 `ok` by default."""
     counts = outcomes or {"ok": 40}
     ends = [p50_ms * factor for factor in (1.0, 1.5, 1.75, 2.0, 2.5)]
     percentiles = Percentiles(
@@ -137,7 +137,7 @@ class SimulatedFleet:
         self._uptime_s = 0.0
 
     def introduce(self) -> Iterator[Announced]:
-        """The retained messages."""
+        """Yield the retained messages."""
         for number, device in enumerate(self.names):
             yield birth(device, state="offline" if number % 20 == 19 else "online")
             for model in MODELS[: 1 + number % 2]:
@@ -146,7 +146,7 @@ class SimulatedFleet:
                 yield model_state(device, model, health="failed" if is_bad else "ready", error=error)
 
     def tell(self) -> Iterator[Announced]:
-        """One window of each device that is online."""
+        """Yield one window of each device that is online."""
         self._uptime_s += 10.0
         for number, device in enumerate(self.names):
             if number % 20 == 19:
@@ -170,7 +170,7 @@ class SimulatedFleet:
 
 
 def publishing(broker: Broker, simulated: SimulatedFleet) -> AbstractContextManager[None]:
-    """A fleet that tells a window every half second."""
+    """Return a fleet that tells a window every half second."""
     return announcing(broker, list(simulated.introduce()), tell=simulated.tell, every_s=0.5)
 
 
@@ -178,7 +178,7 @@ def publishing(broker: Broker, simulated: SimulatedFleet) -> AbstractContextMana
 def announcing(
     broker: Broker, retained: Sequence[Announced], *, tell: Callable[[], Iterable[Announced]], every_s: float
 ) -> Iterator[None]:
-    """Devices that are there and tell something again and again; what is retained is taken back at the end."""
+    """Publish retained messages of devices, and others repeatedly; retained ones are cleared at the end."""
     client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
     client.connect(broker.host, broker.port)
     client.loop_start()

@@ -78,7 +78,7 @@ def identity(folder: Path, datatype: Datatype) -> RequestHandler:
 
 
 def brightness(folder: Path) -> RequestHandler:
-    """A classifier of RGB images of 4 x 4 whose three scores are the channels' means."""
+    """Return a classifier of RGB images of 4 x 4 whose three scores are the channels' means."""
     return make_handler(
         folder,
         [helper.make_node("ReduceMean", ["image"], ["scores"], axes=[2, 3], keepdims=0)],

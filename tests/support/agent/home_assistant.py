@@ -85,7 +85,7 @@ class BinarySensor(_Entity):
 
 
 class Gone(_Part):
-    """A component that is taken back."""
+    """A component that is removed again."""
 
     platform: Literal["sensor", "binary_sensor"]
 
@@ -102,5 +102,5 @@ class DeviceDiscovery(_Part):
     components: dict[ObjectId, Sensor | BinarySensor | Gone]
 
     def entities(self) -> dict[str, Sensor | BinarySensor]:
-        """The components that are there."""
+        """Return the components that are there."""
         return {key: found for key, found in self.components.items() if not isinstance(found, Gone)}

@@ -10,7 +10,7 @@ from typing import AnyStr
 
 @contextmanager
 def killed_at_the_end(process: subprocess.Popen[AnyStr]) -> Iterator[subprocess.Popen[AnyStr]]:
-    """Left by an exception, `with subprocess.Popen` alone waits for ever for a process that nobody ends."""
+    """End the process when the block raises: `with subprocess.Popen` alone would wait for it for ever."""
     with process:
         try:
             yield process

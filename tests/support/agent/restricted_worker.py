@@ -15,7 +15,7 @@ _PR_SET_MDWE, _PR_GET_MDWE, _REFUSE_EXEC_GAIN = 65, 66, 1
 
 
 def kernel_can_refuse_writable_code() -> bool:
-    """Whether this kernel knows the restriction."""
+    """Return whether this kernel knows the restriction."""
     return ctypes.CDLL(None).prctl(_PR_GET_MDWE, 0, 0, 0, 0) >= 0
 
 

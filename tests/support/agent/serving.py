@@ -89,5 +89,5 @@ class ServerBench:
 
 
 def answered(inference_ms: float) -> Outcome:
-    """The outcome of a request that the engine answered."""
+    """Return the outcome of a request that the engine answered."""
     return Outcome(code="ok", payload=b"", times=StageTimes(1.0, 1.0, inference_ms, 1.0, inference_ms + 3.0))

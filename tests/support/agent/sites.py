@@ -39,7 +39,7 @@ class Site:
 
 
 def make_site(folder: Path) -> Site:
-    """A site in an empty folder."""
+    """Return a site in an empty folder."""
     keys = make_keys(folder)
     (folder / "trust").mkdir()
     (folder / "trust/maker.pub").write_bytes(keys.public.read_bytes())
@@ -47,6 +47,6 @@ def make_site(folder: Path) -> Site:
 
 
 def worker_of(agent_pid: int) -> psutil.Process:
-    """The one worker of an agent that serves one model."""
+    """Return the one worker of an agent that serves one model."""
     (worker,) = psutil.Process(agent_pid).children()
     return worker

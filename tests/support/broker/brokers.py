@@ -47,13 +47,13 @@ class Broker:
 
 
 def find_mosquitto() -> str | None:
-    """The mosquitto binary; None where it is not installed."""
+    """Return the mosquitto binary; None where it is not installed."""
     return shutil.which("mosquitto") or shutil.which("mosquitto", path=_SEARCH_PATH)
 
 
 @contextmanager
 def embedded_broker() -> Iterator[Broker]:
-    """The broker that comes with the demo extra."""
+    """Yield the broker that comes with the demo extra."""
     with demo_broker() as address:
         yield Broker(host=address.host, port=address.port, port_311=address.port_311, kind="embedded")
 

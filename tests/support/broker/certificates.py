@@ -42,7 +42,7 @@ class Authority:
         self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def issue(self, name: str) -> Certificate:
-        """A certificate for 127.0.0.1."""
+        """Return a certificate for 127.0.0.1."""
         key = ec.generate_private_key(ec.SECP256R1())
         addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         certificate = (

@@ -34,7 +34,7 @@ modules:
 
 
 def find_ejabberd() -> Path | None:
-    """The folder of ejabberd's libraries; None where it is not installed."""
+    """Return the folder of ejabberd's libraries; None where it is not installed."""
     found = next(_LIBRARIES.glob("*/ejabberd-*/ebin/mod_mqtt.beam"), None)
     return None if found is None or shutil.which("erl") is None else found.parents[2]
 

@@ -28,7 +28,7 @@ class Packet:
 
 
 def split_packets(stream: bytes) -> Iterator[Packet]:
-    """The whole packets at the start of a stream; one that is cut off at the end is left out."""
+    """Yield the whole packets at the start of a stream; one that is cut off at the end is left out."""
     offset = 0
     while True:
         length, start = _variable_length(stream, offset + 1)
@@ -39,7 +39,7 @@ def split_packets(stream: bytes) -> Iterator[Packet]:
 
 
 def receive_maximum(connect: Packet) -> int | None:
-    """What a CONNECT says about how many messages the client takes at once."""
+    """Return what a CONNECT says about how many messages the client takes at once."""
     length, offset = _variable_length(connect.body, _CONNECT_HEADER_BYTES)
     assert offset is not None
     end = offset + length

@@ -150,7 +150,7 @@ class Proxy:
 
 @contextmanager
 def proxy(broker: Broker) -> Iterator[Proxy]:
-    """A running proxy in front of a broker."""
+    """Yield a running proxy in front of a broker."""
     running = Proxy(broker)
     running.start()
     try:

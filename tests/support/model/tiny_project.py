@@ -138,7 +138,7 @@ folder = "build"
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A trained network and its data; whoever changes the model changes a copy."""
+    """A trained network and its data; a test that changes the model uses a copy."""
 
     model: nn.Module
     train: Dataset
@@ -183,7 +183,7 @@ def write_project(folder: Path) -> Path:
 
 
 def start_state(workspace: Path, model: nn.Module, *, train: Dataset, validation: Dataset) -> CompileState:
-    """What the first pass of a compile works on."""
+    """Return what the first pass of a compile works on."""
     training = Training(
         original=copy.deepcopy(model), model=model, train=train, validation=validation, output_names=("output",)
     )

@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def connect_proxy() -> Iterator[tuple[str, list[str]]]:
-    """An HTTP proxy that takes CONNECT alone; its URL, and where it was asked to connect to."""
+    """Yield an HTTP proxy that takes CONNECT alone; its URL, and where it was asked to connect to."""
     asked: list[str] = []
     listening = socket.create_server((LOOPBACK, 0))
     stop = threading.Event()

@@ -42,7 +42,7 @@ def build(output: Path, *, signing_key: ec.EllipticCurvePrivateKey | None = None
 
 
 def make_manifest(files: dict[str, bytes]) -> Manifest:
-    """A manifest that declares these files, whatever an archive holds."""
+    """Return a manifest that declares these files, whatever an archive holds."""
     entries = tuple(
         FileEntry(path=path, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
         for path, content in files.items()
@@ -63,7 +63,7 @@ def make_manifest(files: dict[str, bytes]) -> Manifest:
 
 
 def write_key_pair(prefix: Path, *, curve: ec.EllipticCurve | None = None) -> ec.EllipticCurvePrivateKey:
-    """A key pair in `PREFIX.key` and `PREFIX.pub`, on any curve."""
+    """Return a key pair in `PREFIX.key` and `PREFIX.pub`, on any curve."""
     key = ec.generate_private_key(curve or ec.SECP256R1())
     pem = serialization.Encoding.PEM
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

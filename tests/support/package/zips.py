@@ -38,7 +38,7 @@ def pack(
     comment: bytes = b"",
     count: int | None = None,
 ) -> bytes:
-    """The archive: a prefix, the entries, a gap before the central directory, an archive comment."""
+    """Return the archive: a prefix, the entries, a gap before the central directory, an archive comment."""
     body, directory = prefix, b""
     for entry in entries:
         offset = len(body) if entry.offset is None else entry.offset

@@ -38,7 +38,7 @@ Media = Literal["screen", "print"]
 
 
 def find_chromium() -> str | None:
-    """The browser's binary; None where it is not installed."""
+    """Return the browser's binary; None where it is not installed."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -79,13 +79,13 @@ class Page:
         )
 
     def evaluate(self, expression: str) -> Any:  # noqa: ANN401 - whatever the page gives
-        """The value of a JavaScript expression, a promise's when it is kept."""
+        """Return the value of a JavaScript expression, a promise's when it is kept."""
         reply = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in reply, reply["exceptionDetails"]
         return reply["result"].get("value")
 
     def screenshot(self) -> bytes:
-        """The whole page as PNG."""
+        """Return the whole page as PNG."""
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         return base64.b64decode(shot["data"])
 
@@ -129,7 +129,7 @@ class Page:
 
 @contextmanager
 def open_browser(profile: Path, *, loopback: bool = False) -> Iterator[Page]:
-    """A browser with one empty tab.
+    """Yield a browser with one empty tab.
 
     Args:
         profile: An empty folder for what it writes.

@@ -68,7 +68,7 @@ class Place:
     install: Callable[[], object] = lambda: None
 
     def __call__(self, text: str) -> str:
-        """The text as it is for this broker."""
+        """Return the text as it is for this broker."""
         for pattern, replacement in self.rules:
             text = pattern.sub(replacement, text)
         return text
@@ -76,7 +76,7 @@ class Place:
 
 @contextmanager
 def place_for(page: Page, checkout: Path) -> Iterator[Place]:
-    """The broker that a page needs."""
+    """Yield the broker that a page needs."""
     with ExitStack() as stack:
         if page.broker == "embedded":
             broker = stack.enter_context(embedded_broker())
@@ -181,7 +181,7 @@ class _Shell:
 
 @contextmanager
 def _shell(folder: Path, environment: Mapping[str, str]) -> Iterator[_Shell]:
-    """A bash whose background processes end with it."""
+    """Yield a bash whose background processes end with it."""
     with subprocess.Popen(
         ["bash", "--noprofile", "--norc"],
         cwd=folder,

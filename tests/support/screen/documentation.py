@@ -80,7 +80,7 @@ class Page:
 
 
 def find_pages() -> list[Page]:
-    """Every page of the repository that has a command in it."""
+    """Return every page of the repository that has a command in it."""
     paths = [ROOT / "README.md", ROOT / "deploy/README.md", *sorted((ROOT / "shared/docs").rglob("*.md"))]
     pages = [read_page(path) for path in paths]
     return [page for page in pages if page.commands]

@@ -25,7 +25,7 @@ _RATIOS = (0.0, 0.25, 0.5, 0.75)
 
 
 def make_report(*, groups: int = 4, candidates: int = 0, steps: int = 0, **changes: object) -> Report:
-    """A plausible report with that many rows; `changes` replace whole fields."""
+    """Return a plausible report with that many rows; `changes` replace whole fields."""
     report = Report(
         name="garment-classifier",
         version="2.1.0",

@@ -21,7 +21,7 @@ RELEASES = {1, 2, 3}
 
 
 def active_release(root: Path) -> int | None:
-    """The release that a store says is active."""
+    """Return the release that a store says is active."""
     active = Store(root).record(MODEL).active
     return active.release if active else None
 

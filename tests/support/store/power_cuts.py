@@ -33,7 +33,7 @@ class Recorder:
         self.syncs = 0
 
     def observe(self, pid: int, call: Call) -> Callable[[int], None]:
-        """A call begins; what it does to the disk is done when it has succeeded."""
+        """Return a call begins; what it does to the disk is done when it has succeeded."""
         change = self._read(pid, call)
 
         def end(result: int) -> None:
@@ -139,7 +139,7 @@ def try_operation(name: str, operations: Operations, work: Path) -> dict[str, An
 
 
 def _signed(number: int) -> int:
-    """A register as the 32-bit integer that the kernel takes it for."""
+    """Return a register as the 32-bit integer that the kernel takes it for."""
     return (number & 0xFFFFFFFF) - (1 << 32 if number & 0x80000000 else 0)
 
 

@@ -60,7 +60,7 @@ class Operations:
         }
 
     def make(self, root: Path, name: str) -> Store:
-        """A store to which everything before an operation has happened."""
+        """Return a store to which everything before an operation has happened."""
         store = Store(root)
         store.create()
         for step in self.by_name[name].before:
@@ -107,7 +107,7 @@ class Operations:
 
 
 def check_store(root: Path, *, allowed: set[int | None], releases: set[int]) -> int | None:
-    """What must hold after any cut: one release that may be active is, whole, and so is everything it remembers.
+    """Return what must hold after any cut: one release that may be active is, whole, and so is everything it remembers.
 
     Args:
         root: The store, opened as if by a new process.

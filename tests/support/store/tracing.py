@@ -114,7 +114,7 @@ def trace(work: Callable[[], object], *, kill_at: int | None = None, observe: Ob
 
 
 def _ignore(_: int) -> None:
-    """A result that nobody wants."""
+    """A result that is not used."""
 
 
 def read_memory(pid: int, address: int, length: int) -> bytes:
@@ -125,7 +125,7 @@ def read_memory(pid: int, address: int, length: int) -> bytes:
 
 
 def read_text(pid: int, address: int) -> str:
-    """A C string in another process."""
+    """Return a C string in another process."""
     return read_memory(pid, address, 4096).partition(b"\0")[0].decode()
 
 
@@ -146,7 +146,7 @@ def _wait_for_stop(pid: int) -> None:
 
 
 def _look(pid: int) -> tuple[Call | None, int]:
-    """The call that a stopped child begins, if it changes files; else None, and the result if it ends one."""
+    """Return the call that a stopped child begins, if it changes files; else None, and the result if it ends one."""
     buffer = ctypes.create_string_buffer(_INFO.size)
     _ptrace(_GET_SYSCALL_INFO, pid, ctypes.addressof(buffer), address=_INFO.size)
     operation, _, _, _, number, *arguments = _INFO.unpack(buffer.raw)
