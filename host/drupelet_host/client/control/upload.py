@@ -27,7 +27,8 @@ from drupelet_shared.errors import BusyError
 
 log = logging.getLogger(__name__)
 
-# A device discards an upload that is damaged or evicted by others; more often than this it never ends.
+# A device discards an upload that is damaged or evicted by others; more often than this without a new record of bytes,
+# the upload would never end.
 _MAX_DISCARDS = 3
 
 OnBytes = Callable[[int, int], None]
@@ -107,6 +108,7 @@ class _Upload:
         self._timing = timing
         self._chunk = ChunkSize.for_broker(control.max_payload_bytes)
         self._received_bytes = -1
+        self._record_bytes = -1
         self._has_passed = False
         self._discarded_at: list[int] = []
         self._gained_at_s = time.monotonic()
@@ -148,17 +150,27 @@ class _Upload:
                 send=send,
                 chunk_bytes=self._chunk.size_bytes,
                 answer_s=self._timing.answer_s,
-                on_received=self._take_received,
+                on_start=self._start,
+                on_received=self._receive,
             ).run()
 
-    def _take_received(self, received_bytes: int) -> None:
+    def _start(self, received_bytes: int) -> None:
+        """Take the answer to the question how far the device is; less than before means that it discarded bytes."""
         if received_bytes < self._received_bytes:
             self._discarded_at.append(self._received_bytes)
+            self._received_bytes = received_bytes
+        self._receive(received_bytes)
+
+    def _receive(self, received_bytes: int) -> None:
+        """Take an answer; a lost connection may deliver answers late and out of their order."""
         if received_bytes > self._received_bytes:
             self._gained_at_s = time.monotonic()
             # The first answer only tells what was there before.
             self._has_passed = self._has_passed or self._received_bytes >= 0
-        self._received_bytes = received_bytes
+            self._received_bytes = received_bytes
+        if received_bytes > self._record_bytes:
+            self._record_bytes = received_bytes
+            self._discarded_at.clear()
         self._on_bytes(received_bytes, self._file.size_bytes)
 
     def _check_discards(self) -> None:

@@ -45,7 +45,8 @@ class UploadRun:
         send: Sends one message of the call.
         chunk_bytes: The size of the chunks.
         answer_s: The time to wait for each answer.
-        on_received: Receives the number of bytes that the device has, at each answer.
+        on_start: Receives the number of bytes that the device has when the run starts.
+        on_received: Receives the number of bytes that the device had, at each answer to a chunk.
     """
 
     size_bytes: int
@@ -55,6 +56,7 @@ class UploadRun:
     send: SendMessage
     chunk_bytes: int
     answer_s: float
+    on_start: Callable[[int], None]
     on_received: Callable[[int], None]
 
     def run(self) -> None:
@@ -69,12 +71,14 @@ class UploadRun:
         """
         self.send(self.topic, b"", self._properties())
         received = self._next_state().received_bytes
+        self.on_start(received)
         sent, is_first_chunk = received, True
         self.data.seek(sent)
         while received < self.size_bytes:
             while sent < self.size_bytes and sent - received < self._window_bytes:
                 sent += self._send_chunk(sent)
             state = self._next_chunk_state(is_first=is_first_chunk)
+            self.on_received(state.received_bytes)
             if state.has_gap and is_first_chunk:
                 # A short last chunk may pass where those before it do not.
                 raise ChunkUnansweredError(f"chunks of {self.chunk_bytes} bytes were lost on the way")
@@ -110,9 +114,7 @@ class UploadRun:
             raise
 
     def _next_state(self) -> UploadState:
-        state = self._read(self.call.next(timeout_s=self.answer_s))
-        self.on_received(state.received_bytes)
-        return state
+        return self._read(self.call.next(timeout_s=self.answer_s))
 
     def _read(self, answer: CallAnswer) -> UploadState:
         try:
