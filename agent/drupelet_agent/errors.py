@@ -30,6 +30,7 @@ import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
 
 from drupelet_shared.errors import DrupeletError, SourceError
@@ -38,10 +39,40 @@ from drupelet_shared.units import format_bytes
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+class ConfigReason(Enum):
+    """What a configuration error is about.
+
+    Attributes:
+        DOCUMENT: The configuration file itself.
+        SECRET: A file with a password.
+        CREDENTIAL: A systemd credential, which this process was not given.
+        TLS_FILES: A certificate or its key.
+    """
+
+    DOCUMENT = "document"
+    SECRET = "secret"  # noqa: S105 - no password
+    CREDENTIAL = "credential"
+    TLS_FILES = "tls_files"
+
+
 class ConfigError(DrupeletError):
-    """A configuration with faults; the message lists all of them."""
+    """A configuration with faults; the message lists all of them.
+
+    Attributes:
+        reason: What the faults are about.
+    """
 
     code = "config_invalid"
+
+    def __init__(self, message: str, *, reason: ConfigReason = ConfigReason.DOCUMENT) -> None:
+        """Describe the faults.
+
+        Args:
+            message: The faults, for people.
+            reason: What they are about.
+        """
+        super().__init__(message)
+        self.reason = reason
 
 
 class StoreError(DrupeletError):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from drupelet_agent.errors import ConfigError
+from drupelet_agent.config.environment import is_missing_credential
+from drupelet_agent.errors import ConfigError, ConfigReason
 
 _LONGEST_BYTES = 65_536
 
@@ -35,16 +36,17 @@ def read_secret(path: Path) -> Secret:
     Raises:
         ConfigError: It cannot be read, is empty, longer than 64 KiB or not UTF-8; nothing of it is in the message.
     """
+    reason = ConfigReason.CREDENTIAL if is_missing_credential(path) else ConfigReason.SECRET
     try:
         with path.open("rb") as file:
             data = file.read(_LONGEST_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"secret {path}: {error.strerror}") from error
+        raise ConfigError(f"secret {path}: {error.strerror}", reason=reason) from error
     if not 0 < len(data) <= _LONGEST_BYTES:
-        raise ConfigError(f"secret {path}: expected 1 to {_LONGEST_BYTES} bytes")
+        raise ConfigError(f"secret {path}: expected 1 to {_LONGEST_BYTES} bytes", reason=reason)
     try:
         text = data.decode()
     except UnicodeDecodeError:
         # The exception holds the bytes, so it is left behind.
-        raise ConfigError(f"secret {path}: expected UTF-8") from None
+        raise ConfigError(f"secret {path}: expected UTF-8", reason=reason) from None
     return Secret(text.rstrip("\r\n"))

@@ -30,6 +30,11 @@ def resolve_path(path: Path, *, base: Path) -> Path:
     return Path(folder, *path.parts[1:]) if folder else path
 
 
+def is_missing_credential(path: Path) -> bool:
+    """Return whether a resolved path is that of a systemd credential that this process was not given."""
+    return path.parts[:1] == (CREDENTIALS_PREFIX,)
+
+
 def worker_environment() -> Mapping[str, str]:
     """Return the environment of a worker process."""
     kept = {

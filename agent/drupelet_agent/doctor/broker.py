@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 from drupelet_agent.config.sections import AgentConfig, BrokerConfig
+from drupelet_agent.doctor.broker_repairs import repair_of
 from drupelet_agent.doctor.findings import Finding
 from drupelet_agent.messaging.broker import connection_options
 from drupelet_agent.mqtt.connection import BrokerConnection
@@ -24,19 +25,6 @@ _RECEIVE_MAXIMUM = 16
 _PATIENCE_S = 2.0
 # Nagle's algorithm against delayed acknowledgements costs 40 ms on Linux; less than this is the network's own.
 _SLOW_MS = 30.0
-_REPAIRS = (
-    ("CREDENTIALS_DIRECTORY", "credentials are there for the service alone: run this in it, or see its log"),
-    ("secret ", "correct broker.password_file, and make it readable for this user"),
-    ("broker credentials", "correct the paths in [broker.tls], and make the files readable for this user"),
-    (
-        "certificate verify failed",
-        "broker.tls.ca_file must be the authority of the broker's certificate; see its dates",
-    ),
-    ("Not authorized", "correct broker.username and broker.password_file, or allow this account in the broker"),
-    ("Bad user name", "correct broker.username and broker.password_file"),
-    ("closed before it was accepted", "the broker may want TLS or a client certificate: see [broker.tls] and its log"),
-    ("Name or service not known", "correct broker.host, or repair the device's name resolution"),
-)
 
 
 def examine_broker(config: AgentConfig) -> Iterator[Finding]:
@@ -47,7 +35,7 @@ def examine_broker(config: AgentConfig) -> Iterator[Finding]:
     try:
         echo_ms = asyncio.run(_measure_echo(config))
     except (DrupeletError, MqttError) as error:
-        yield Finding("broker", "fail", str(error), _mend(str(error)))
+        yield Finding("broker", "fail", str(error), repair_of(error))
         return
     yield Finding("broker", "ok", f"{broker.host}:{broker.port} accepts an MQTT 5 session")
     yield _judge_echo(echo_ms, connect_ms=_connect_ms(broker))
@@ -62,11 +50,6 @@ def _judge_echo(echo_ms: float | None, *, connect_ms: float) -> Finding:
         repair = "set TCP_NODELAY in the broker; mosquitto: set_tcp_nodelay true"
         return Finding("round trip", "warn", found, repair)
     return Finding("round trip", "ok", found)
-
-
-def _mend(error: str) -> str:
-    default = "start the broker, or correct broker.host and broker.port"
-    return next((repair for words, repair in _REPAIRS if words in error), default)
 
 
 def _is_loopback(host: str) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from drupelet_agent.config.credentials import read_secret
+from drupelet_agent.config.environment import is_missing_credential
 from drupelet_agent.config.sections import BrokerConfig, TlsConfig
-from drupelet_agent.errors import ConfigError
+from drupelet_agent.errors import ConfigError, ConfigReason
 from drupelet_agent.mqtt.message import Publication
 from drupelet_agent.mqtt.options import ConnectionOptions
 from drupelet_shared.transport import make_tls_context
@@ -69,5 +70,7 @@ def _make_context(tls: TlsConfig) -> SSLContext:
         return make_tls_context(ca_file=tls.ca_file, cert_file=tls.cert_file, key_file=tls.key_file)
     except OSError as error:
         # OpenSSL's messages do not name the file.
-        files = ", ".join(str(path) for _, path in tls if path is not None)
-        raise ConfigError(f"broker credentials {files}: {error}") from error
+        files = [path for _, path in tls if path is not None]
+        reason = ConfigReason.CREDENTIAL if any(map(is_missing_credential, files)) else ConfigReason.TLS_FILES
+        names = ", ".join(map(str, files))
+        raise ConfigError(f"broker credentials {names}: {error}", reason=reason) from error

@@ -69,7 +69,7 @@ def test_a_client_certificate_and_its_key_come_from_systemd_credentials(
     assert "valid from 2020-01-01 to 2100-01-01" in found["the broker's certificate"]["found"]
     assert outside["broker.tls.key_file"]["status"] == "note"
     assert outside["broker"]["status"] == "fail"
-    assert "the service alone" in outside["broker"]["mend"]
+    assert "the service alone" in outside["broker"]["repair"]
 
 
 def test_a_broker_of_another_authority_is_refused_and_the_doctor_names_the_file(tmp_path: Path) -> None:
@@ -87,9 +87,9 @@ def test_a_broker_of_another_authority_is_refused_and_the_doctor_names_the_file(
             wait_for_log(agent.log, "certificate verify failed")
         found = doctor(config)
     assert found["broker"]["status"] == "fail"
-    assert "broker.tls.ca_file" in found["broker"]["mend"]
+    assert "broker.tls.ca_file" in found["broker"]["repair"]
     # Its key was written for everybody to read.
-    assert found["broker.tls.key_file"]["mend"] == f"chmod 600 {client.key_file}"
+    assert found["broker.tls.key_file"]["repair"] == f"chmod 600 {client.key_file}"
 
 
 def test_a_client_certificate_that_is_missing_is_refused_with_a_mend(tmp_path: Path) -> None:
@@ -98,4 +98,4 @@ def test_a_client_certificate_that_is_missing_is_refused_with_a_mend(tmp_path: P
         config = write_config(tmp_path, broker, extra=f'broker.tls.ca_file = "{authority.ca_file}"')
         found = doctor(config)
     assert found["broker"]["status"] == "fail"
-    assert "client certificate" in found["broker"]["mend"]
+    assert "client certificate" in found["broker"]["repair"]

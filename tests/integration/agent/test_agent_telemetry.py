@@ -163,7 +163,7 @@ def test_the_password_is_nowhere_to_be_read(tmp_path: Path, topics: DeviceTopics
                 time.sleep(0.05)
             arguments = Path(f"/proc/{agent.process.pid}/cmdline").read_text(encoding="utf-8")
     assert findings["broker"]["status"] == ("ok" if right else "fail")
-    assert ("password_file" in findings["broker"]["mend"]) == (not right)
+    assert ("password_file" in findings["broker"]["repair"]) == (not right)
     for text in (told.stdout, told.stderr, log, arguments, *agent_command(config)):
         assert PASSWORD not in text
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,11 +12,15 @@ from cryptography import x509
 
 from drupelet_agent.config.sections import AgentConfig, BrokerConfig, TlsConfig, TrustConfig
 from drupelet_agent.doctor import Finding
-from drupelet_agent.doctor.broker import _judge_echo, _mend
+from drupelet_agent.doctor.broker import _judge_echo
+from drupelet_agent.doctor.broker_repairs import repair_of
 from drupelet_agent.doctor.certificates import examine_certificates, judge_dates
 from drupelet_agent.doctor.clock import examine_clock, is_synchronised
 from drupelet_agent.doctor.files import examine_files
 from drupelet_agent.doctor.system import examine_system
+from drupelet_agent.errors import ConfigError, ConfigReason
+from drupelet_agent.mqtt.errors import ConnectFailedError
+from drupelet_agent.mqtt.status import ConnectionProblem
 from support.broker.brokers import free_port
 from support.broker.certificates import Authority
 from support.package.served_packages import make_keys
@@ -182,17 +188,28 @@ def test_a_slow_echo_that_is_not_the_networks_hints_at_nagle() -> None:
     assert _judge_echo(None, connect_ms=0.2).status == "note"
 
 
+def caused_by(cause: Exception) -> ConnectFailedError:
+    """A failed connection with its cause."""
+    error = ConnectFailedError("broker x:1")
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        ("broker x:1 refuses the connection: Not authorized", "password_file"),
-        ("broker x:1: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: expired", "broker.tls.ca_file"),
-        ("broker x:1: [Errno 111] Connection refused", "start the broker"),
-        ("secret /etc/x: Permission denied", "readable"),
+        (ConnectFailedError("broker x:1", problem=ConnectionProblem.ACCOUNT_REFUSED), "password_file"),
+        (ConnectFailedError("broker x:1", problem=ConnectionProblem.CLOSED), "client certificate"),
+        (caused_by(ssl.SSLCertVerificationError("expired")), "broker.tls.ca_file"),
+        (caused_by(socket.gaierror("unknown")), "name resolution"),
+        (caused_by(ConnectionRefusedError()), "start the broker"),
+        (ConfigError("x", reason=ConfigReason.SECRET), "readable"),
+        (ConfigError("x", reason=ConfigReason.CREDENTIAL), "service alone"),
+        (ConfigError("x", reason=ConfigReason.TLS_FILES), "[broker.tls]"),
     ],
 )
-def test_each_way_the_broker_fails_has_its_own_mend(error: str, words: str) -> None:
-    assert words in _mend(error)
+def test_each_kind_of_failure_has_its_own_repair_whatever_its_message_says(error: Exception, words: str) -> None:
+    assert words in repair_of(error)
 
 
 def test_findings_read_as_lines_and_as_json() -> None:
