@@ -22,6 +22,7 @@ class ControlledDevice:
     Attributes:
         commands: By name, what to answer: pairs of code and payload.
         files: What has arrived of each upload, by digest.
+        repeats_answers: Whether an early answer arrives once more after each, as after a lost connection.
         answers_upload: Gives the code of an answer to a chunk; "ok" takes it.
     """
 
@@ -31,6 +32,7 @@ class ControlledDevice:
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.files: dict[str, bytearray] = {}
         self.answers_upload: Callable[[ReceivedMessage], str] = lambda _: "ok"
+        self.repeats_answers = False
         self._broker = broker
         broker.serve(self.topics.command_filter, self._take_command)
         broker.serve(self.topics.upload_filter, self._take_chunk)
@@ -66,6 +68,9 @@ class ControlledDevice:
             chunk_offset=None if offset is None else int(offset),
         )
         self._answer(message, properties, "ok", state.to_bytes())
+        if offset is not None and self.repeats_answers:
+            late = state.model_copy(update={"received_bytes": 1, "chunk_offset": 0})
+            self._answer(message, properties, "ok", late.to_bytes())
 
     def _answer(self, message: ReceivedMessage, properties: MessageProperties, code: str, payload: bytes) -> None:
         assert properties.response_topic is not None

@@ -185,6 +185,14 @@ def test_an_unanswered_chunk_of_a_size_that_has_passed_is_not_made_smaller(
     assert set(chunk_sizes(broker)) <= {DEFAULT_CHUNK_BYTES, len(CONTENT) % DEFAULT_CHUNK_BYTES}
 
 
+def test_early_answers_that_arrive_late_and_again_do_not_end_an_upload(
+    device: ControlledDevice, control: ControlClient, file: PackageFile
+) -> None:
+    device.repeats_answers = True
+    send(control, device, file)
+    assert bytes(device.files[file.digest]) == CONTENT
+
+
 def test_a_busy_device_is_asked_again_until_it_takes_the_file(
     device: ControlledDevice, control: ControlClient, file: PackageFile
 ) -> None:
