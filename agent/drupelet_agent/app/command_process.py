@@ -7,7 +7,6 @@ Standard output: lines of `<code> <payload>`, which `drupelet_agent.commands.run
 from __future__ import annotations
 
 import ctypes
-import importlib
 import logging
 import signal
 import sys
@@ -23,6 +22,7 @@ from drupelet_agent.config.sections import AgentConfig
 from drupelet_agent.install.activation import Progress
 from drupelet_shared.contract.commands import EXCHANGES, CommandProgress
 from drupelet_shared.contract.faults import describe_faults
+from drupelet_shared.contract.references import load_reference
 from drupelet_shared.contract.wire import OK_CODE, PROGRESS_CODE, encode_error
 from drupelet_shared.errors import CommandError, DrupeletError
 
@@ -62,7 +62,8 @@ def run(name: str, payload: bytes, config: AgentConfig, answer: Answer) -> int:
 
     try:
         request = _parse(name, payload)
-        result = _load(COMMANDS[name].function)(request, Context(config, observe))
+        function: Callable[[BaseModel, Context], BaseModel] = load_reference(COMMANDS[name].function)
+        result = function(request, Context(config, observe))
     except DrupeletError as error:
         log.warning("command=%s: %s [%s]", name, error, error.code)
         answer(error.code, encode_error(error, request_id=None))
@@ -76,12 +77,6 @@ def _parse(name: str, payload: bytes) -> BaseModel:
         return EXCHANGES[name].request.model_validate_json(payload or b"{}")
     except ValidationError as error:
         raise CommandError(f"command {name}: {describe_faults(error)}") from error
-
-
-def _load(function: str) -> Callable[[BaseModel, Context], BaseModel]:
-    module, _, attribute = function.partition(":")
-    loaded: Callable[[BaseModel, Context], BaseModel] = getattr(importlib.import_module(module), attribute)
-    return loaded
 
 
 def _answer(code: str, payload: bytes) -> None:

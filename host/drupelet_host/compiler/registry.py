@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-
 from drupelet_host.compiler.pass_protocol import Pass
 from drupelet_host.recipe.model import TFLITE_SUFFIX
 from drupelet_host.recipe.schema import Recipe
+from drupelet_shared.contract.references import load_reference
 
 # In the order in which a compile runs them. Those that take less from the recipe come first, so that a changed
 # parameter leaves more of an interrupted or earlier compile to go on from.
@@ -82,6 +81,5 @@ def passes_of(recipe: Recipe) -> tuple[str, ...]:
 
 def make_pass(name: str, recipe: Recipe) -> Pass:
     """Import a pass and configure it from the recipe."""
-    module, _, attribute = PASSES[name].partition(":")
-    made: Pass = getattr(importlib.import_module(module), attribute).from_recipe(recipe)
+    made: Pass = load_reference(PASSES[name]).from_recipe(recipe)
     return made

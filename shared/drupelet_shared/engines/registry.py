@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-
+from drupelet_shared.contract.references import load_reference
 from drupelet_shared.engines.base import Engine
 from drupelet_shared.errors import EngineUnavailableError
 
@@ -29,9 +28,8 @@ def load_engine(name: str, *, min_version: str = "0") -> Engine:
     """
     if name not in ENGINES:
         raise EngineUnavailableError(f"engine {name!r}: expected one of {', '.join(sorted(ENGINES))}")
-    module, _, attribute = ENGINES[name].partition(":")
     try:
-        engine: Engine = getattr(importlib.import_module(module), attribute)()
+        engine: Engine = load_reference(ENGINES[name])()
     except ImportError as error:
         raise EngineUnavailableError(f"engine {name!r} is not installed: {error}") from error
     if _numbers(engine.version) < _numbers(min_version):
