@@ -15,7 +15,6 @@ UNDONE: tuple[str, ...] = (
     "agent/drupelet_agent/planning/",
     "host/drupelet_host/evaluation/",
     "host/drupelet_host/export/",
-    "host/drupelet_host/latency/",
 )
 
 
