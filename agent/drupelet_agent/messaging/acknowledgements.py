@@ -77,8 +77,7 @@ class Acknowledgements:
     def complete(self, pending: PendingAcknowledgement) -> None:
         """Acknowledge a handled message as soon as all before it are; without effect once its session has ended."""
         pending.is_complete = True
-        if self._pending.get(pending.packet_id) is pending:
-            self._flush()
+        self._flush()
 
     def connection_lost(self) -> None:
         """Hold every acknowledgement until the broker has delivered its message again."""
