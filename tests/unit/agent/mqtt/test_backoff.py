@@ -43,9 +43,9 @@ def test_the_wait_is_drawn_between_0_and_the_ceiling() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lasted_s", "next_s"), [(0, 30), (4.9, 30), (5, 13.5), (14, 4.5), (25, 0.5), (30, 0.5), (1e6, 0.5)]
+    ("lasted_s", "next_s"), [(0, 30), (1.9, 30), (2, 13.5), (4.9, 4.5), (7, 1.5), (8, 0.5), (30, 0.5), (1e6, 0.5)]
 )
-def test_a_connection_takes_back_one_step_every_five_seconds_and_all_once_it_has_lasted(
+def test_a_connection_takes_back_one_step_every_two_seconds_and_all_once_it_has_lasted(
     lasted_s: float, next_s: float
 ) -> None:
     backoff = Backoff()
@@ -80,3 +80,12 @@ def test_a_broker_that_disconnects_at_once_sees_few_connections_in_twenty_second
         counts.append(connections)
     assert sum(count <= 7 for count in counts) >= 950
     assert sum(counts) / len(counts) < 6
+
+
+def test_on_a_link_that_drops_every_five_seconds_the_wait_stays_short() -> None:
+    backoff = Backoff()
+    waits = []
+    for _ in range(50):
+        waits.append(backoff.ceiling_s(Problem.CLOSED))
+        backoff.connection_ended(4.9)
+    assert max(waits) <= 1.5
