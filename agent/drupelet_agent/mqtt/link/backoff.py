@@ -21,8 +21,8 @@ _FIRST_TAKEN_OVER_S = 60.0
 # spaced further, and lengthen no later wait.
 _LONGEST_UNREACHABLE_S = 5.0
 _MOST_UNREACHABLE = 2
-# A connection takes back one step of the backoff for each of these seconds that it lasted: on a link that drops every few
-# seconds the client must not stay away for longer than it is connected.
+# A connection takes back one step of the backoff for each of these seconds that it lasted: on a link that drops every
+# few seconds the client must not stay away for longer than it is connected.
 _STEP_S = 2.0
 LASTED_S = 30.0
 
