@@ -83,17 +83,17 @@ def percentile(ordered: Sequence[float], fraction: float) -> float:
 
 
 def percentile_interval(ordered: Sequence[float], fraction: float, *, confidence: float = CONFIDENCE) -> Interval:
-    """Return the confidence interval of a percentile between two of the measured values.
+    """Determine the confidence interval of a percentile.
 
-    Each side has half of the remaining probability. A side with too few values is open: zero, or infinite.
+    Each side has half of the probability that the interval misses the percentile.
 
     Args:
         ordered: The measured times in milliseconds, ascending; at least one.
         fraction: The percentile, between 0 and 1.
-        confidence: The probability that the interval contains the true percentile, between 0 and 1.
+        confidence: How likely the interval contains the true percentile, between 0 and 1.
 
     Returns:
-        The interval.
+        An interval between two of the values; a side for which there are too few of them is open: zero, or infinite.
     """
     tail = (1 - confidence) / 2
     low_rank, high_rank = _rank_bounds(len(ordered), fraction, tail)

@@ -20,7 +20,7 @@ from drupelet_shared.contract.wire import JSON_TYPE, OK_CODE
 
 _pids = itertools.count(50_001)
 
-Answer = Callable[[Message], Message]
+Answer = Callable[[Message], Message | WorkerError]
 
 
 class FakeWorker:

@@ -136,13 +136,14 @@ class TuningConfig(_Section):
     """How variants are measured at activation, and what the best one is.
 
     Attributes:
-        objective: `latency` takes the lowest p99, `throughput` the most inferences per second.
+        objective: `latency` takes the lowest p99, and of those tied with it the lowest median; `throughput` the most
+            inferences per second.
         max_p99_ms: The highest p99 that `throughput` may cost.
         threads: Thread counts to measure; without it powers of two up to the cores.
         instances: Worker counts to measure; without it 1 for latency, for throughput powers of two up to the cores.
         cores: `shared` lets every model use all cores, `split` gives each model its equal part of them.
         warmup: Runs before measuring.
-        runs: Runs to measure.
+        runs: Runs to measure of each candidate; up to ten times as many of those that cannot be told apart.
         max_seconds: Most time for measuring one candidate.
     """
 

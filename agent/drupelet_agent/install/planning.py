@@ -1,4 +1,4 @@
-"""A package's plan on this device: what may be used, what was measured or is still known, and the choice."""
+"""The plan of a package on this device: what it may use, what is measured or known, and the choice."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Literal
 from drupelet_agent.config.sections import AgentConfig, TuningConfig
 from drupelet_agent.device import probe
 from drupelet_agent.device.snapshot import Snapshot
-from drupelet_agent.install import kept_measurements as kept
-from drupelet_agent.install import tuner
-from drupelet_agent.planning import budget
-from drupelet_agent.planning import choice as planner
+from drupelet_agent.install import measurement_cache
+from drupelet_agent.install.tuner import Result, Tuner
+from drupelet_agent.planning import budget, candidates, choice
 from drupelet_agent.planning.budget import Budget, Cores
-from drupelet_agent.planning.choice import Candidate, Goal, Measurement, Rejection
+from drupelet_agent.planning.candidates import Goal, PlanCandidate, Rejection
+from drupelet_agent.planning.choice import CandidateMeasurement
+from drupelet_agent.serving.workers.port import Spawn
+from drupelet_agent.serving.workers.worker_process import WorkerProcess
 from drupelet_agent.store.measurements import KeptMeasurements
 from drupelet_agent.store.store import Store
 from drupelet_shared.contract.messages import Plan
@@ -26,7 +28,13 @@ Observe = Callable[[Literal["golden_check", "measured"], str], None]
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan, the variant it runs, and what is now known of the package."""
+    """The result of planning.
+
+    Attributes:
+        variant: The variant to run.
+        plan: How to run it.
+        measurements: All that is now known of the package.
+    """
 
     variant: str
     plan: Plan
@@ -35,7 +43,15 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a model may use on this device now, and what is wanted of it."""
+    """What a model may use on this device now, and what its plan is chosen for.
+
+    Attributes:
+        snapshot: The device's resources.
+        budget: The memory for the model.
+        cores: The cores for the model.
+        goal: What the plan is chosen for.
+        tuning: How long to measure.
+    """
 
     snapshot: Snapshot
     budget: Budget
@@ -45,13 +61,16 @@ class Means:
 
 
 def means_for(model: str, digest: str, *, config: AgentConfig, store: Store) -> Means:
-    """What one package of a model may use beside everything else that is active.
+    """Determine what one package of a model may use besides everything else that is active.
 
     Args:
         model: The model's name.
-        digest: The package's.
+        digest: The package's digest.
         config: The agent's configuration.
         store: The store.
+
+    Returns:
+        The memory and cores as of now, and the goal from the configuration.
     """
     snapshot = probe.take_snapshot()
     tuning = config.tuning_of(model)
@@ -79,82 +98,102 @@ def means_for(model: str, digest: str, *, config: AgentConfig, store: Store) -> 
 
 
 def make_plan(
-    manifest: Manifest, folder: Path, *, means: Means, known: KeptMeasurements, fresh: bool, observe: Observe
+    manifest: Manifest,
+    folder: Path,
+    *,
+    means: Means,
+    known: KeptMeasurements,
+    fresh: bool,
+    observe: Observe,
+    spawn: Spawn = WorkerProcess,
 ) -> Planned:
     """Measure what is not known yet, and choose.
 
     Args:
         manifest: The package's manifest.
         folder: The unpacked, verified package.
-        means: What it may use.
+        means: What the model may use.
         known: Earlier measurements of this package.
         fresh: Whether to measure again what is known.
-        observe: Told of each variant that answers as it did on the host, and of each candidate's result.
+        observe: Called for each variant that agrees with its golden vectors, and for each candidate's result.
+        spawn: Starts a worker.
+
+    Returns:
+        The plan, and what is now known of the package.
 
     Raises:
         PlanError: No variant runs, fits in memory or keeps its contract.
     """
     tried, rejected = _candidates(manifest, means)
-    key = kept.key_of(means.snapshot, means.tuning)
-    agreeing: set[str] = set()
-    recalled: list[Measurement] = []
-    results: list[tuner.Result] = []
+    key = measurement_cache.conditions_key(means.snapshot, means.tuning)
+    recalled: dict[tuple[str, int, int], CandidateMeasurement] = {}
     for candidate in tried:
-        before = None if fresh else kept.recall(known, key, candidate)
-        if before is not None:
-            recalled.append(before)
-            results.append(before)
-            observe("measured", f"{_describe(before)} (known)")
-        else:
-            results.append(tuner.measure(folder, candidate, budget=means.budget, config=means.tuning))
-            variant = candidate.variant.id
-            if isinstance(results[-1], Measurement) and variant not in agreeing:
-                agreeing.add(variant)
-                observe("golden_check", f"{variant} answers its golden vectors as on the host")
-            observe("measured", _describe(results[-1]))
-    measurements = [result for result in results if isinstance(result, Measurement)]
+        measurement = None if fresh else measurement_cache.look_up(known, key, candidate)
+        if measurement is not None:
+            recalled[candidate.key] = measurement
+            observe("measured", f"{_describe(measurement)} (known)")
+    tuner = Tuner(folder, budget=means.budget, config=means.tuning, spawn=spawn)
+    unknown = [candidate for candidate in tried if candidate.key not in recalled]
+    measured = {result.candidate.key: result for result in tuner.measure(unknown, observe=_ResultObserver(observe))}
+    results = [recalled.get(candidate.key) or measured[candidate.key] for candidate in tried]
+    measurements = [result for result in results if isinstance(result, CandidateMeasurement)]
     rejections = [*rejected, *(result for result in results if isinstance(result, Rejection))]
-    chosen = _choose_checked(folder, measurements, rejections, recalled=recalled, means=means)
+    chosen = _choose_checked(tuner, measurements, rejections, recalled=list(recalled.values()), means=means)
     return Planned(
         variant=chosen.candidate.variant.id,
-        plan=planner.to_plan(chosen, measurements, budget=means.budget, cores=means.cores, goal=means.goal),
-        measurements=kept.remember(known, key, measurements),
+        plan=choice.to_plan(chosen, measurements, budget=means.budget, cores=means.cores, goal=means.goal),
+        measurements=measurement_cache.add(known, key, measurements),
     )
 
 
+class _ResultObserver:
+    """Reports each result, and each variant once when it agrees with its golden vectors."""
+
+    def __init__(self, observe: Observe) -> None:
+        self._observe = observe
+        self._agreeing: set[str] = set()
+
+    def __call__(self, result: Result) -> None:
+        variant = result.candidate.variant.id
+        if isinstance(result, CandidateMeasurement) and variant not in self._agreeing:
+            self._agreeing.add(variant)
+            self._observe("golden_check", f"{variant} answers its golden vectors as on the host")
+        self._observe("measured", _describe(result))
+
+
 def _choose_checked(
-    folder: Path,
-    measurements: list[Measurement],
+    tuner: Tuner,
+    measurements: list[CandidateMeasurement],
     rejections: list[Rejection],
     *,
-    recalled: list[Measurement],
+    recalled: list[CandidateMeasurement],
     means: Means,
-) -> Measurement:
-    """The choice; one that was not started just now is compared with its golden vectors before it counts."""
+) -> CandidateMeasurement:
+    """Choose; a candidate that was not started just now is first compared with its golden vectors."""
     while True:
-        chosen = planner.choose(measurements, rejections, budget=means.budget, goal=means.goal)
+        chosen = choice.choose(measurements, rejections, budget=means.budget, goal=means.goal)
         if chosen not in recalled:
             return chosen
-        rejection = tuner.check(folder, chosen.candidate, budget=means.budget)
+        rejection = tuner.check(chosen.candidate)
         if rejection is None:
             return chosen
         measurements.remove(chosen)
         rejections.append(rejection)
 
 
-def _candidates(manifest: Manifest, means: Means) -> tuple[list[Candidate], list[Rejection]]:
+def _candidates(manifest: Manifest, means: Means) -> tuple[list[PlanCandidate], list[Rejection]]:
     cores, tuning = means.cores.count, means.tuning
-    return planner.candidates(
+    return candidates.candidates(
         manifest.variants,
-        threads=planner.thread_counts(cores, configured=tuning.threads),
-        instances=planner.instance_counts(cores, configured=tuning.instances, goal=means.goal),
+        threads=candidates.thread_counts(cores, configured=tuning.threads),
+        instances=candidates.instance_counts(cores, configured=tuning.instances, goal=means.goal),
         cores=cores,
         budget=means.budget,
     )
 
 
 def _in_use_bytes(model: str, digest: str, *, config: AgentConfig, store: Store) -> int:
-    """What stays in memory beside the package; nothing where all others may have to yield."""
+    """Return the memory of what stays loaded besides the package; 0 if all others may be evicted."""
     if config.limits.evict != "never":
         return 0
     total = 0
@@ -169,11 +208,15 @@ def _in_use_bytes(model: str, digest: str, *, config: AgentConfig, store: Store)
     return total
 
 
-def _describe(result: tuner.Result) -> str:
-    what = f"{result.candidate.variant.id} on {result.candidate.threads} threads"
-    if result.candidate.instances > 1:
-        what = f"{result.candidate.instances} instances of {what}"
+def _describe(result: Result) -> str:
+    candidate = result.candidate
+    name = f"{candidate.variant.id} on {candidate.threads} threads"
+    if candidate.instances > 1:
+        name = f"{candidate.instances} instances of {name}"
     if isinstance(result, Rejection):
-        return f"{what}: {result.reason}"
+        return f"{name}: {result.reason}"
     timing = result.timing
-    return f"{what}: p50 {timing.p50_ms:.2f} ms, p99 {timing.p99_ms:.2f} ms, {result.throughput_per_s:.1f}/s"
+    return (
+        f"{name}: p50 {timing.p50_ms:.2f} ms, p99 {timing.p99_ms:.2f} ms in {timing.runs} runs, "
+        f"{result.throughput_per_s:.1f}/s"
+    )

@@ -1,8 +1,9 @@
-"""Where a model's time goes on this device: its engine's profiler, in a worker beside those that serve."""
+"""The time of each operator of a model on this device, from its engine's profiler in a worker of its own."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,16 +14,20 @@ from drupelet_agent.install.activation import MEASURING_TIMEOUT_S, Observe, Prog
 from drupelet_agent.serving.workers.protocol import Benchmark, EndProfile, Measured, Profiled, Ready, WorkerSpec
 from drupelet_agent.serving.workers.worker_process import WorkerProcess, expect
 from drupelet_agent.store.store import Store
-from drupelet_shared.contract.commands import ProfileReport, ProfileRequest
+from drupelet_shared.contract.commands import OperatorTime, ProfileReport, ProfileRequest
 from drupelet_shared.engines.onnxruntime_profile import count_operators, read_operators
 from drupelet_shared.errors import CommandFailedError, ProfilingUnavailableError
 
 _START_TIMEOUT_S = 60.0
 _SLOW_MODEL_S = 60.0
-_SMALLEST_SLOT_BYTES = 4096
+_MIN_SLOT_BYTES = 4096
 _WARMUP_RUNS = 3
-# About 1 KB each, in the worker's memory and then in a file.
-_MOST_RECORDED = 20_000
+# Recorded operators take about 1 KB each, in the worker's memory and then in a file.
+_MAX_RECORDED = 20_000
+
+# The mean of an operator disagrees with its median beyond this factor and this share of the inference.
+_OUTLIER_FACTOR = 1.5
+_OUTLIER_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +38,15 @@ class _Recorded:
 
 
 def profile(request: ProfileRequest, config: AgentConfig, *, observe: Observe) -> ProfileReport:
-    """Measure what each operator of a model's active release takes.
+    """Measure the time of each operator of a model's active release.
 
     Args:
         request: The model, and what to record.
         config: The agent's configuration.
-        observe: Told of each stage.
+        observe: Called at each stage.
+
+    Returns:
+        Medians and means of the operators, with a note if they disagree.
 
     Raises:
         StoreError: The model is not installed, or another process measures.
@@ -56,15 +64,15 @@ def profile(request: ProfileRequest, config: AgentConfig, *, observe: Observe) -
         variant=variant.id,
         threads=active.plan.threads,
         memory_limit_bytes=active.plan.memory_budget_bytes,
-        slot_bytes=_SMALLEST_SLOT_BYTES,
+        slot_bytes=_MIN_SLOT_BYTES,
     )
     tuning = config.tuning_of(request.model)
     with store.measuring(timeout_s=MEASURING_TIMEOUT_S), tempfile.TemporaryDirectory(prefix="drupelet-") as work:
         observe(Progress("profiling", f"{variant.id} on {spec.threads} threads"))
-        # Once to see how many operators an inference has, since everything that is recorded is held in memory.
+        # One run to count the operators of an inference, since everything that is recorded is held in memory.
         first = _record(spec, Path(work, "first"), Benchmark(warmup=0, runs=1, max_seconds=0.0))
         each = max(1, count_operators(first.file) // 2)
-        runs = max(1, min(request.runs, _MOST_RECORDED // each))
+        runs = max(1, min(request.runs, _MAX_RECORDED // each))
         benchmark = Benchmark(warmup=_WARMUP_RUNS, runs=runs, max_seconds=tuning.max_seconds)
         recorded = _record(spec, Path(work, "all"), benchmark)
         operators = read_operators(recorded.file, runs=recorded.measured.runs)
@@ -81,7 +89,23 @@ def profile(request: ProfileRequest, config: AgentConfig, *, observe: Observe) -
         p50_ms=recorded.measured.p50_ms,
         p99_ms=recorded.measured.p99_ms,
         operators=operators,
+        note=describe_outliers(operators),
     )
+
+
+def describe_outliers(operators: Sequence[OperatorTime]) -> str | None:
+    """Return which operators took much longer in single runs than in half of them; None if none did."""
+    total_ms = sum(operator.self_mean_ms or 0.0 for operator in operators)
+    outliers = [
+        f"{operator.name}: median {operator.self_ms:.3f} ms, mean {operator.self_mean_ms:.3f} ms"
+        for operator in operators
+        if operator.self_mean_ms is not None
+        and operator.self_mean_ms > _OUTLIER_FACTOR * operator.self_ms
+        and operator.self_mean_ms - operator.self_ms > _OUTLIER_SHARE * total_ms
+    ]
+    if not outliers:
+        return None
+    return f"single runs were interrupted, so means are misleading; times are medians ({'; '.join(outliers)})"
 
 
 def _record(spec: WorkerSpec, folder: Path, benchmark: Benchmark) -> _Recorded:
@@ -98,5 +122,5 @@ def _record(spec: WorkerSpec, folder: Path, benchmark: Benchmark) -> _Recorded:
             if error.reported_code == known.code:
                 raise known(str(error)) from error
         raise CommandFailedError(f"command profile, {spec.variant}: {error}") from error
-    # Only its name: the worker, which read the model, does not say where to read.
+    # Only the name counts: a worker that has read a hostile model must not choose the folder.
     return _Recorded(folder / Path(name).name, ready.engine_version, measured)

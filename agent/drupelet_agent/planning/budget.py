@@ -26,12 +26,15 @@ class Cores:
 
 
 def capacity(snapshot: Snapshot, *, limit_bytes: int | None, share: float) -> Budget:
-    """Return the memory for all models together.
+    """Determine the memory for all models together.
 
     Args:
         snapshot: The device now.
         limit_bytes: The part of the configured limit that is for models; None without a limit.
         share: The share of the machine's memory that models may use, 0 to 1.
+
+    Returns:
+        The smaller of the two limits.
     """
     of_machine = int(snapshot.memory_total_bytes * share)
     if limit_bytes is not None and limit_bytes < of_machine:
@@ -40,13 +43,16 @@ def capacity(snapshot: Snapshot, *, limit_bytes: int | None, share: float) -> Bu
 
 
 def memory_budget(snapshot: Snapshot, *, limit_bytes: int | None, share: float, in_use_bytes: int) -> Budget:
-    """Return the memory left for one more model: the smallest of the limits, less what other models use.
+    """Determine the memory for one more model.
 
     Args:
         snapshot: The device now.
         limit_bytes: The part of the configured limit that is for models; None without a limit.
         share: The share of the machine's memory that models may use, 0 to 1.
         in_use_bytes: Footprint of the models that already run, which is no longer part of the available memory.
+
+    Returns:
+        The smallest of the limits less what other models use, and the available memory.
     """
     total = capacity(snapshot, limit_bytes=limit_bytes, share=share)
     if snapshot.memory_available_bytes < total.limit_bytes - in_use_bytes:
@@ -57,7 +63,7 @@ def memory_budget(snapshot: Snapshot, *, limit_bytes: int | None, share: float, 
 def core_share(
     snapshot: Snapshot, *, limit: int | None, others: Sequence[str], policy: Literal["shared", "split"]
 ) -> Cores:
-    """Return the cores that one model may plan with.
+    """Determine the cores that one model may plan with.
 
     Models that share the cores take turns on them as the kernel schedules them: each has its own workers and queue, so
     none waits for the requests of another, and under load the computation of one slows down the others. Models that
@@ -68,6 +74,9 @@ def core_share(
         limit: The configured limit; None if there is none.
         others: The other active models.
         policy: Whether models share all cores or split them.
+
+    Returns:
+        At least one core.
     """
     count = min(snapshot.cores, limit or snapshot.cores)
     if not others:

@@ -57,12 +57,15 @@ def is_p99_over(*, answered: int, late: int) -> bool:
 
 
 def violation(window: ServedWindow, limits: ContractLimits, *, throttled: bool) -> str | None:
-    """Return what of the contract is violated, in words; None if nothing is, or there is too little to judge by.
+    """Compare what was served with the contract.
 
     Args:
         window: What was served since the last result.
         limits: The contract.
         throttled: Whether the device slows its cores down; then slowness says nothing about the release.
+
+    Returns:
+        What is violated, in words; None if nothing is, or there is too little to judge by.
     """
     if not is_complete(window, limits):
         return None

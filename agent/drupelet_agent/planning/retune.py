@@ -69,13 +69,16 @@ class RetuneHistory:
 
 
 def conditions_of(snapshot: Snapshot, *, cores: int, memory_bytes: int, before: Conditions | None) -> Conditions:
-    """Return the present conditions.
+    """Determine the present conditions.
 
     Args:
         snapshot: The device now.
         cores: Cores that the model may use.
         memory_bytes: Memory for all models together.
         before: The conditions at the last check, which decide whether a temperature between the two thresholds is hot.
+
+    Returns:
+        The conditions now.
     """
     celsius = snapshot.temperature_celsius
     threshold = _COOL_CELSIUS if before is not None and before.hot else _HOT_CELSIUS

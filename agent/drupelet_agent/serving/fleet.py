@@ -54,7 +54,7 @@ class Fleet:
         Args:
             store: The releases that are active.
             config: The agent's configuration.
-            request_bytes: The memory for requests to all models that wait or are in work.
+            request_bytes: The memory for requests to all models that wait or are processed.
             on_state: Called at each change of a model's state.
             on_outcome: Called at each outcome of a request to an active release.
             spawn: Starts a worker.

@@ -38,7 +38,7 @@ class QueueLimits:
 
     Attributes:
         length: The most jobs that wait for one model.
-        budget: The bytes of the requests of all models together, waiting or in work.
+        budget: The bytes of the requests of all models together, waiting or being processed.
         inference_timeout_s: The longest time of a worker for one job.
     """
 
@@ -66,7 +66,7 @@ class ModelServer:
     """Runs the jobs of one activation; everything runs on the event loop.
 
     Invariants: each job that is submitted has one outcome. Jobs start in the order in which they were submitted, those
-        of a lost worker included. The bytes of jobs that wait or are in work are reserved in the budget.
+        of a lost worker included. The bytes of jobs that wait or are processed are reserved in the budget.
 
     Attributes:
         activation: The release and plan that it runs.
@@ -130,12 +130,12 @@ class ModelServer:
 
     @property
     def idle(self) -> bool:
-        """Whether no job waits or is in work."""
+        """Whether no job waits or is processed."""
         return not self._queue and all(supervisor.idle for supervisor in self._supervisors)
 
     @property
     def queued_bytes(self) -> int:
-        """The payload bytes of the jobs that wait or are in work."""
+        """The payload bytes of the jobs that wait or are processed."""
         return self._queued_bytes
 
     @property
@@ -212,7 +212,13 @@ class ModelServer:
         self._dispatch()
 
     def worker_lost(self, error: str, *, unstarted: list[Job], crashes: int) -> None:
-        """Take back the jobs of a worker that has ended; see `Owner`."""
+        """Queue the jobs that a lost worker had not begun, and fail the model after several crashes; see `Owner`.
+
+        Args:
+            error: How the worker ended.
+            unstarted: The jobs that it had not begun, oldest first.
+            crashes: How often a worker has crashed since the last reply; 0 if this was no crash.
+        """
         self._queue.extendleft(reversed(unstarted))
         if any(supervisor.has_room or not supervisor.idle for supervisor in self._supervisors):
             # The other workers take over the jobs that this one had not begun.

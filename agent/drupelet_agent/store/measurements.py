@@ -27,6 +27,8 @@ class KeptMeasurement(_Record):
     p99_ms: float
     mean_ms: float
     runs: int
+    p50_interval_ms: tuple[float, float | None] | None = None
+    p99_interval_ms: tuple[float, float | None] | None = None
     throughput_per_s: float
     footprint_bytes: int
 

@@ -63,7 +63,7 @@ def _print(device: str, report: ProfileReport, *, top: int) -> None:
     console.print(
         f"{report.model} {report.version} on {device}: {report.variant}, {report.engine} {report.engine_version}, "
         f"{report.threads} thread{'' if report.threads == 1 else 's'}, {report.runs} inferences recorded; "
-        f"{report.mean_ms:.3f} ms each, {operators_ms(report):.3f} ms of it in operators",
+        f"{report.p50_ms:.3f} ms each (median), {operators_ms(report):.3f} ms of it in operators",
         soft_wrap=True,
         markup=False,
     )
@@ -79,6 +79,8 @@ def _print(device: str, report: ProfileReport, *, top: int) -> None:
     console.print(operators)
     if len(report.operators) > top:
         console.print(f"and {len(report.operators) - top} more; --top N shows more")
+    if report.note is not None:
+        console.print(_text(f"note: {report.note}"), soft_wrap=True)
 
 
 def _table(*headings: str) -> Table:

@@ -56,7 +56,9 @@ def _build(report: ProfileReport) -> _Node:
     root = _Node(report.model, total_ms=operators_ms(report))
     nodes: dict[int, _Node] = {}
     for position, operator in enumerate(report.operators):
-        node = _Node(operator.name.rpartition(_SEPARATOR)[2] or operator.name, operator, operator.mean_ms)
+        # Older agents report means alone.
+        operator_ms = operator.mean_ms if operator.p50_ms is None else operator.p50_ms
+        node = _Node(operator.name.rpartition(_SEPARATOR)[2] or operator.name, operator, operator_ms)
         nodes[position] = node
         if operator.parent is not None and operator.parent in nodes:
             nodes[operator.parent].children.append(node)
@@ -64,7 +66,7 @@ def _build(report: ProfileReport) -> _Node:
         scope = root
         for part in _scopes(operator.name):
             scope = _enter(scope, part)
-            scope.total_ms += operator.mean_ms
+            scope.total_ms += operator_ms
         scope.children.append(node)
     return root
 

@@ -204,15 +204,17 @@ class Removed(_Message):
 
 
 class OperatorTime(_Message):
-    """The mean time of one operator in an inference.
+    """The time of one operator in an inference.
 
     Attributes:
         name: The operator's name in the graph that the engine runs, after its optimisations.
         type: What it computes, as the engine calls it.
         output: Type and shape of its output, where the engine reports them.
         calls: How often it runs in one inference.
-        mean_ms: All calls together, including the operators inside it.
-        self_ms: The same without those inside.
+        mean_ms: The mean of all calls together, including the operators inside it.
+        self_ms: The median without those inside.
+        p50_ms: The median with them; absent in reports of older agents, whose `self_ms` is a mean.
+        self_mean_ms: The mean without those inside.
         parent: The position of the operator that contains it in a subgraph; absent at the top level.
     """
 
@@ -222,6 +224,8 @@ class OperatorTime(_Message):
     calls: float
     mean_ms: float
     self_ms: float
+    p50_ms: float | None = None
+    self_mean_ms: float | None = None
     parent: int | None = None
 
 
@@ -241,6 +245,7 @@ class ProfileReport(_Message):
         p50_ms: Half of them took no longer.
         p99_ms: 99 of 100 took no longer.
         operators: In the order they ran.
+        note: What to know about the times, such as operators whose mean and median disagree.
     """
 
     model: Name
@@ -255,6 +260,7 @@ class ProfileReport(_Message):
     p50_ms: float
     p99_ms: float
     operators: tuple[OperatorTime, ...]
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

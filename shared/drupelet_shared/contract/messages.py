@@ -53,6 +53,9 @@ class Plan(_Message):
         p99_bound_ms: The bound on p99 for the objective `throughput`.
         throughput_per_s: Inferences per second with all instances at work; absent in plans of older agents.
         cores: Cores available to the model when it was measured; absent in plans of older agents.
+        runs: Inferences that were measured; absent in plans of older agents.
+        p50_interval_ms: The 95 % confidence interval of the median; null stands for no upper bound.
+        p99_interval_ms: The same of the 99th percentile.
     """
 
     engine: str
@@ -67,6 +70,9 @@ class Plan(_Message):
     p99_bound_ms: float | None = None
     throughput_per_s: float | None = None
     cores: Annotated[int, Field(gt=0)] | None = None
+    runs: Annotated[int, Field(gt=0)] | None = None
+    p50_interval_ms: tuple[float, float | None] | None = None
+    p99_interval_ms: tuple[float, float | None] | None = None
 
 
 ChangeKind = Literal["installed", "staged", "activated", "tuned", "rolled_back", "rolled_back_by_itself", "removed"]

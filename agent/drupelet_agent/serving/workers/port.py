@@ -34,7 +34,14 @@ class Worker(Protocol):
         header_length: int | None,
         deadline_s: float | None = None,
     ) -> None:
-        """Send a request, whose payload must fit in the slot; see `Infer`.
+        """Send a request.
+
+        Args:
+            payload: The body, at most as long as a slot.
+            slot: The slot that takes the payload, and later the reply's.
+            content_type: Its media type; None if the client named none.
+            header_length: Length of the JSON part of a binary request; None if there is none.
+            deadline_s: When the request expires, on the monotonic clock; None is never.
 
         Raises:
             WorkerError: The worker has ended.

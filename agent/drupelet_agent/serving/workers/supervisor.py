@@ -32,7 +32,7 @@ class Owner(Protocol):
         """Learn that the worker accepts jobs."""
 
     def worker_lost(self, error: str, *, unstarted: list[Job], crashes: int) -> None:
-        """Take back the jobs of a worker that has ended.
+        """Receive the jobs of a worker that has ended.
 
         Args:
             error: How it ended.
@@ -129,7 +129,7 @@ class Supervisor:
         """End the worker; its jobs are answered with an error."""
         self._close_worker()
         for entry in self._take_in_flight():
-            entry.job.finish(refusal(InferenceFailedError("the model was stopped while this request was in work")))
+            entry.job.finish(refusal(InferenceFailedError("the model was stopped while it processed this request")))
 
     def limit_memory(self, limit_bytes: int) -> None:
         """Limit the memory of the worker, and of those that replace it."""

@@ -9,18 +9,17 @@ import pytest
 from drupelet_agent.device.snapshot import Snapshot
 from drupelet_agent.errors import ContractError, MemoryBudgetError, PlanError
 from drupelet_agent.planning.budget import Budget, Cores, core_share, memory_budget
-from drupelet_agent.planning.choice import (
-    Candidate,
+from drupelet_agent.planning.candidates import (
     Goal,
-    Measurement,
+    PlanCandidate,
     Rejection,
+    batches,
     candidates,
-    choose,
     instance_counts,
     thread_counts,
-    to_plan,
 )
-from drupelet_shared.timing import Timing
+from drupelet_agent.planning.choice import CandidateMeasurement, choose, to_plan, undecided
+from drupelet_shared.timing import Interval, Timing
 from support.agent.values import make_variant
 
 MB = 10**6
@@ -40,10 +39,10 @@ FLOAT, INT8 = make_variant("ort-fp32"), make_variant("ort-static-wi8-ai8")
 
 
 def measured(
-    candidate: Candidate, *, p99_ms: float, throughput_per_s: float = 100.0, footprint_bytes: int = 100 * MB
-) -> Measurement:
+    candidate: PlanCandidate, *, p99_ms: float, throughput_per_s: float = 100.0, footprint_bytes: int = 100 * MB
+) -> CandidateMeasurement:
     timing = Timing(p50_ms=p99_ms / 2, p95_ms=p99_ms, p99_ms=p99_ms, runs=100, mean_ms=p99_ms / 2)
-    return Measurement(
+    return CandidateMeasurement(
         candidate=candidate, timing=timing, throughput_per_s=throughput_per_s, footprint_bytes=footprint_bytes
     )
 
@@ -131,37 +130,122 @@ class TestCandidates:
         assert [(candidate.instances, candidate.threads) for candidate in tried] == [(4, 2)]
 
 
+class TestBatches:
+    def test_candidates_that_fit_together_are_measured_in_turns(self) -> None:
+        small = [PlanCandidate(INT8, threads) for threads in (1, 2, 4)]
+        assert batches(small, budget=ROOM) == [small]
+
+    def test_what_does_not_fit_together_is_measured_after_each_other(self) -> None:
+        large = [PlanCandidate(make_variant(name, peak_memory_bytes=200 * MB), 1) for name in ("a", "b", "c")]
+        assert batches(large, budget=ROOM) == [large[:2], large[2:]]
+
+    def test_instances_need_memory_each(self) -> None:
+        large = make_variant("large", peak_memory_bytes=200 * MB)
+        tried = [PlanCandidate(large, 1), PlanCandidate(large, 1, instances=2)]
+        assert batches(tried, budget=ROOM) == [tried[:1], tried[1:]]
+
+
+def timed(
+    candidate: PlanCandidate, *, p50: tuple[float, float, float], p99: tuple[float, float, float]
+) -> CandidateMeasurement:
+    """A measurement of p50 and p99, each with its interval: low, value, high."""
+    timing = Timing(
+        p50_ms=p50[1],
+        p95_ms=p99[1],
+        p99_ms=p99[1],
+        runs=100,
+        mean_ms=p50[1],
+        p50_interval=Interval(p50[0], p50[2]),
+        p99_interval=Interval(p99[0], p99[2]),
+    )
+    return CandidateMeasurement(candidate, timing, throughput_per_s=1e3 / p50[1], footprint_bytes=100 * MB)
+
+
+class TestTies:
+    def test_p99s_whose_intervals_overlap_are_decided_by_the_median(self) -> None:
+        # Measured on a device: the variant with the lower p99 of 100 runs had the higher median.
+        slow = timed(PlanCandidate(FLOAT, 1), p50=(12.0, 12.1, 12.2), p99=(12.9, 13.5, float("inf")))
+        fast = timed(PlanCandidate(INT8, 1), p50=(11.0, 11.1, 11.2), p99=(13.0, 14.6, float("inf")))
+        assert choose([slow, fast], [], budget=ROOM, goal=LATENCY) is fast
+
+    def test_a_difference_that_nobody_notices_is_not_worth_a_second_core(self) -> None:
+        one = timed(PlanCandidate(INT8, 1), p50=(0.059, 0.06, 0.061), p99=(0.079, 0.08, 0.081))
+        two = timed(PlanCandidate(INT8, 2), p50=(0.049, 0.05, 0.051), p99=(0.069, 0.07, 0.071))
+        assert choose([one, two], [], budget=ROOM, goal=LATENCY) is one
+        assert choose([two, one], [], budget=ROOM, goal=LATENCY) is one
+
+    def test_p99s_beyond_their_intervals_decide_against_the_median(self) -> None:
+        steady = timed(PlanCandidate(FLOAT, 1), p50=(9.9, 10.0, 10.1), p99=(10.8, 11.0, 11.2))
+        jumpy = timed(PlanCandidate(INT8, 1), p50=(5.9, 6.0, 6.1), p99=(19.0, 20.0, 21.0))
+        assert choose([jumpy, steady], [], budget=ROOM, goal=LATENCY) is steady
+
+    def test_medians_whose_intervals_overlap_are_decided_by_cores_and_then_by_rank(self) -> None:
+        ranked = [PlanCandidate(INT8, 2), PlanCandidate(INT8, 1), PlanCandidate(FLOAT, 1)]
+        tied = [timed(candidate, p50=(9.0, 10.0, 11.0), p99=(11.0, 12.0, 13.0)) for candidate in ranked]
+        assert choose(tied, [], budget=ROOM, goal=LATENCY) is tied[1]
+
+    def test_a_tie_does_not_break_the_contract(self) -> None:
+        fast = timed(PlanCandidate(FLOAT, 2), p50=(9.0, 10.0, 11.0), p99=(11.0, 12.0, 14.0))
+        tied = timed(PlanCandidate(INT8, 1), p50=(9.0, 10.0, 11.0), p99=(11.5, 12.6, 14.0))
+        assert choose([tied, fast], [], budget=ROOM, goal=LATENCY) is tied
+        assert choose([tied, fast], [], budget=ROOM, goal=Goal(contract_p99_ms=12.5)) is fast
+
+    def test_the_plan_says_that_it_won_a_tie_and_has_the_intervals(self) -> None:
+        slow = timed(PlanCandidate(FLOAT, 1), p50=(12.0, 12.1, 12.2), p99=(12.9, 13.5, float("inf")))
+        fast = timed(PlanCandidate(INT8, 1), p50=(11.0, 11.1, 11.2), p99=(13.0, 14.6, float("inf")))
+        plan = to_plan(fast, [slow, fast], budget=ROOM, cores=FOUR_CORES, goal=LATENCY)
+        assert plan.reason.startswith(
+            "p99 tied with the lowest, then lowest median and fewest cores, of those that fit"
+        )
+        assert (plan.runs, plan.p50_interval_ms, plan.p99_interval_ms) == (100, (11.0, 11.2), (13.0, None))
+
+    def test_only_what_ties_with_the_fastest_is_undecided(self) -> None:
+        fast = timed(PlanCandidate(INT8, 1), p50=(9.0, 10.0, 11.0), p99=(11.0, 12.0, 14.0))
+        near = timed(PlanCandidate(INT8, 2), p50=(9.0, 10.0, 11.0), p99=(13.0, 15.0, 16.0))
+        far = timed(PlanCandidate(FLOAT, 1), p50=(19.0, 20.0, 21.0), p99=(21.0, 22.0, 24.0))
+        assert undecided([far, near, fast]) == [near, fast]
+        assert undecided([]) == []
+
+    def test_a_median_above_the_lowest_p99_is_decided_by_few_runs(self) -> None:
+        fast = timed(PlanCandidate(INT8, 1), p50=(9.0, 10.0, 11.0), p99=(11.0, 12.0, float("inf")))
+        slow = timed(PlanCandidate(FLOAT, 1), p50=(19.0, 20.0, 21.0), p99=(21.0, 22.0, float("inf")))
+        assert undecided([fast, slow]) == [fast]
+
+
 class TestChoose:
     def test_the_lowest_p99_wins(self) -> None:
-        slow, fast = measured(Candidate(INT8, 1), p99_ms=9.0), measured(Candidate(FLOAT, 2), p99_ms=5.0)
+        slow, fast = measured(PlanCandidate(INT8, 1), p99_ms=9.0), measured(PlanCandidate(FLOAT, 2), p99_ms=5.0)
         assert choose([slow, fast], [], budget=ROOM, goal=LATENCY) is fast
 
     def test_a_gain_within_the_noise_does_not_beat_the_earlier_candidate(self) -> None:
-        one, two = measured(Candidate(INT8, 1), p99_ms=5.0), measured(Candidate(INT8, 2), p99_ms=4.9)
+        one, two = measured(PlanCandidate(INT8, 1), p99_ms=5.0), measured(PlanCandidate(INT8, 2), p99_ms=4.9)
         assert choose([one, two], [], budget=ROOM, goal=LATENCY) is one
 
     def test_a_faster_candidate_that_does_not_fit_is_passed_over(self) -> None:
-        fits = measured(Candidate(INT8, 1), p99_ms=9.0)
-        grows = measured(Candidate(FLOAT, 1), p99_ms=1.0, footprint_bytes=501 * MB)
+        fits = measured(PlanCandidate(INT8, 1), p99_ms=9.0)
+        grows = measured(PlanCandidate(FLOAT, 1), p99_ms=1.0, footprint_bytes=501 * MB)
         assert choose([grows, fits], [], budget=ROOM, goal=LATENCY) is fits
 
     def test_when_nothing_fits_both_numbers_are_named(self) -> None:
-        grows = measured(Candidate(FLOAT, 1), p99_ms=1.0, footprint_bytes=501 * MB)
+        grows = measured(PlanCandidate(FLOAT, 1), p99_ms=1.0, footprint_bytes=501 * MB)
         with pytest.raises(
             MemoryBudgetError, match=r"ort-fp32 x1: needs 501\.0 MB, the memory budget leaves 500\.0 MB"
         ):
             choose([grows], [], budget=ROOM, goal=LATENCY)
 
     def test_when_nothing_runs_each_reason_is_named(self) -> None:
-        rejections = [Rejection(Candidate(FLOAT, 1), "golden mismatch"), Rejection(Candidate(INT8, 1), "will not load")]
+        rejections = [
+            Rejection(PlanCandidate(FLOAT, 1), "golden mismatch"),
+            Rejection(PlanCandidate(INT8, 1), "will not load"),
+        ]
         with pytest.raises(PlanError, match="ort-fp32 x1: golden mismatch; ort-static-wi8-ai8 x1: will not load"):
             choose([], rejections, budget=ROOM, goal=LATENCY)
 
 
 class TestThroughput:
-    ONE = measured(Candidate(INT8, 4), p99_ms=5.0, throughput_per_s=250.0)
-    TWO = measured(Candidate(INT8, 2, instances=2), p99_ms=9.0, throughput_per_s=400.0)
-    FOUR = measured(Candidate(INT8, 1, instances=4), p99_ms=20.0, throughput_per_s=500.0)
+    ONE = measured(PlanCandidate(INT8, 4), p99_ms=5.0, throughput_per_s=250.0)
+    TWO = measured(PlanCandidate(INT8, 2, instances=2), p99_ms=9.0, throughput_per_s=400.0)
+    FOUR = measured(PlanCandidate(INT8, 1, instances=4), p99_ms=20.0, throughput_per_s=500.0)
 
     def test_the_most_inferences_per_second_win(self) -> None:
         assert choose([self.ONE, self.TWO, self.FOUR], [], budget=ROOM, goal=THROUGHPUT) is self.FOUR
@@ -178,7 +262,7 @@ class TestThroughput:
         assert plan.reason.startswith("lowest p99, since none keeps the p99 of 1.00 ms")
 
     def test_a_gain_within_the_noise_is_not_worth_another_process(self) -> None:
-        same = measured(Candidate(INT8, 1, instances=4), p99_ms=5.0, throughput_per_s=405.0)
+        same = measured(PlanCandidate(INT8, 1, instances=4), p99_ms=5.0, throughput_per_s=405.0)
         assert choose([self.TWO, same], [], budget=ROOM, goal=THROUGHPUT) is self.TWO
 
     def test_the_plan_tells_instances_objective_and_what_was_compared(self) -> None:
@@ -186,7 +270,7 @@ class TestThroughput:
         plan = to_plan(self.TWO, [self.ONE, self.TWO], budget=ROOM, cores=FOUR_CORES, goal=goal)
         assert (plan.instances, plan.threads, plan.objective, plan.throughput_per_s) == (2, 2, "throughput", 400.0)
         assert plan.reason.startswith("most inferences per second under a p99 of 10.00 ms of those that fit")
-        assert "2 of ort-static-wi8-ai8 x2 p99 9.00 ms 400.0/s" in plan.reason
+        assert "2 of ort-static-wi8-ai8 x2 p50 4.50 ms, p99 9.00 ms 400.0/s" in plan.reason
 
 
 class TestContract:
@@ -200,7 +284,7 @@ class TestContract:
 
 
 def test_the_plan_says_what_it_was_compared_with() -> None:
-    slow, fast = measured(Candidate(INT8, 1), p99_ms=9.0), measured(Candidate(FLOAT, 2), p99_ms=5.0)
+    slow, fast = measured(PlanCandidate(INT8, 1), p99_ms=9.0), measured(PlanCandidate(FLOAT, 2), p99_ms=5.0)
     plan = to_plan(fast, [slow, fast], budget=ROOM, cores=FOUR_CORES, goal=LATENCY)
     assert (plan.threads, plan.p99_ms, plan.memory_budget_bytes) == (2, 5.0, 500 * MB)
-    assert "ort-static-wi8-ai8 x1 p99 9.00 ms, ort-fp32 x2 p99 5.00 ms" in plan.reason
+    assert "ort-static-wi8-ai8 x1 p50 4.50 ms, p99 9.00 ms, ort-fp32 x2 p50 2.50 ms, p99 5.00 ms" in plan.reason

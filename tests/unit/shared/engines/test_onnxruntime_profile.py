@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,8 @@ def test_every_operator_is_there_in_the_order_it_ran_with_its_time(tmp_path: Pat
     assert [operator.type for operator in operators] == ["Flatten", "MatMul", "Add", *["MatMul"] * 6]
     assert operators[3].output == "float [128, 128]"
     assert all(operator.calls == 1.0 and operator.parent is None for operator in operators)
-    assert all(operator.self_ms == operator.mean_ms for operator in operators)
+    assert all(operator.self_mean_ms == operator.mean_ms for operator in operators)
+    assert all(operator.self_ms == operator.p50_ms for operator in operators)
     assert sum(operator.mean_ms for operator in operators[3:7]) > 0
     assert count_operators(file) == 8 * 9
 
@@ -90,7 +92,23 @@ def test_the_time_of_a_branch_contains_that_of_the_operators_inside(tmp_path: Pa
     assert all(operators[operator.parent or 0] is choice for operator in inside)
     assert by_name["/look/compare"].parent is None
     assert choice.mean_ms >= sum(operator.mean_ms for operator in inside)
-    assert choice.self_ms == pytest.approx(choice.mean_ms - sum(operator.mean_ms for operator in inside))
+    assert choice.self_mean_ms == pytest.approx(choice.mean_ms - sum(operator.mean_ms for operator in inside))
+
+
+def test_one_interrupted_run_changes_a_mean_and_no_median(tmp_path: Path) -> None:
+    events = [
+        {"cat": cat, "name": name, "ts": run * 1000, "dur": dur, "args": {"op_name": "ReduceMean"}}
+        for run in range(5)
+        for cat, name, dur in (
+            ("Node", "mean_kernel_time", 40_000 if run == 2 else 100),
+            ("Session", "model_run", 1),
+        )
+    ]
+    file = tmp_path / "profile.json"
+    file.write_text("[\n" + ",\n".join(json.dumps(event) for event in events) + "\n]")
+    (operator,) = read_operators(file, runs=5)
+    assert (operator.self_ms, operator.p50_ms) == (0.1, 0.1)
+    assert operator.self_mean_ms == operator.mean_ms == pytest.approx(8.08)
 
 
 @pytest.mark.parametrize("text", ["no profile", "[\n{}\n]", '[\n{"name": "x"},\n', "[\n[1]\n]"])
