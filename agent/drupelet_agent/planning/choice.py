@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from drupelet_agent.errors import ContractError, MemoryBudgetError, PlanError
 from drupelet_agent.planning.budget import Budget, Cores
 from drupelet_agent.planning.candidates import Goal, PlanCandidate, Rejection, does_not_fit
-from drupelet_shared.contract.messages import Plan
+from drupelet_shared.contract.messages import ConfidenceInterval, Plan
 from drupelet_shared.timing import Interval, Timing
 from drupelet_shared.units import format_bytes
 
@@ -120,8 +120,8 @@ def to_plan(
         memory_budget_bytes=budget.limit_bytes,
         p50_ms=round(timing.p50_ms, 4),
         p99_ms=round(timing.p99_ms, 4),
-        p50_interval_ms=_to_pair(timing.p50_interval),
-        p99_interval_ms=_to_pair(timing.p99_interval),
+        p50_interval=_to_message(timing.p50_interval),
+        p99_interval=_to_message(timing.p99_interval),
         runs=timing.runs,
         footprint_bytes=chosen.footprint_bytes,
         reason=f"{_criterion(chosen, measurements, budget, goal)} {fits}: {compared}",
@@ -168,11 +168,11 @@ def _p99(timing: Timing) -> tuple[float, Interval]:
     return timing.p99_ms, timing.p99_interval or Interval(timing.p99_ms, timing.p99_ms)
 
 
-def _to_pair(interval: Interval | None) -> tuple[float, float | None] | None:
+def _to_message(interval: Interval | None) -> ConfidenceInterval | None:
     if interval is None:
         return None
     high_ms = None if math.isinf(interval.high_ms) else round(interval.high_ms, 4)
-    return round(interval.low_ms, 4), high_ms
+    return ConfidenceInterval(low_ms=round(interval.low_ms, 4), high_ms=high_ms)
 
 
 def _within_bound(measurements: Sequence[CandidateMeasurement], goal: Goal) -> list[CandidateMeasurement]:

@@ -37,6 +37,18 @@ class DeviceStatus(_Message):
     agent_version: str
 
 
+class ConfidenceInterval(_Message):
+    """The 95 % confidence interval of a percentile.
+
+    Attributes:
+        low_ms: The lower bound.
+        high_ms: The upper bound; absent where there were too few runs for one.
+    """
+
+    low_ms: float
+    high_ms: float | None = None
+
+
 class Plan(_Message):
     """How the device runs a model, what it measured, and why it chose this plan.
 
@@ -54,8 +66,8 @@ class Plan(_Message):
         throughput_per_s: Inferences per second with all instances at work; absent in plans of older agents.
         cores: Cores available to the model when it was measured; absent in plans of older agents.
         runs: Inferences that were measured; absent in plans of older agents.
-        p50_interval_ms: The 95 % confidence interval of the median; null stands for no upper bound.
-        p99_interval_ms: The same of the 99th percentile.
+        p50_interval: The interval of the median.
+        p99_interval: The interval of the 99th percentile.
     """
 
     engine: str
@@ -71,8 +83,8 @@ class Plan(_Message):
     throughput_per_s: float | None = None
     cores: Annotated[int, Field(gt=0)] | None = None
     runs: Annotated[int, Field(gt=0)] | None = None
-    p50_interval_ms: tuple[float, float | None] | None = None
-    p99_interval_ms: tuple[float, float | None] | None = None
+    p50_interval: ConfidenceInterval | None = None
+    p99_interval: ConfidenceInterval | None = None
 
 
 ChangeKind = Literal["installed", "staged", "activated", "tuned", "rolled_back", "rolled_back_by_itself", "removed"]

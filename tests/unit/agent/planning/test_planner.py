@@ -19,6 +19,7 @@ from drupelet_agent.planning.candidates import (
     thread_counts,
 )
 from drupelet_agent.planning.choice import CandidateMeasurement, choose, to_plan, undecided
+from drupelet_shared.contract.messages import ConfidenceInterval
 from drupelet_shared.timing import Interval, Timing
 from support.agent.values import make_variant
 
@@ -197,7 +198,9 @@ class TestTies:
         assert plan.reason.startswith(
             "p99 tied with the lowest, then lowest median and fewest cores, of those that fit"
         )
-        assert (plan.runs, plan.p50_interval_ms, plan.p99_interval_ms) == (100, (11.0, 11.2), (13.0, None))
+        assert plan.runs == 100
+        assert plan.p50_interval == ConfidenceInterval(low_ms=11.0, high_ms=11.2)
+        assert plan.p99_interval == ConfidenceInterval(low_ms=13.0)
 
     def test_only_what_ties_with_the_fastest_is_undecided(self) -> None:
         fast = timed(PlanCandidate(INT8, 1), p50=(9.0, 10.0, 11.0), p99=(11.0, 12.0, 14.0))
