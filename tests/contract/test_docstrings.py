@@ -9,20 +9,8 @@ import pytest
 from support.source.docstrings import find_docstring_faults
 from support.source.tree import REPOSITORY, package_modules
 
-# Folders that are not done yet; empty in a release.
-UNDONE: tuple[str, ...] = (
-    "agent/drupelet_agent/install/",
-    "agent/drupelet_agent/planning/",
-    "host/drupelet_host/evaluation/",
-    "host/drupelet_host/export/",
-)
 
-
-def _checked_modules() -> list[Path]:
-    return [path for path in package_modules() if not str(path).startswith(UNDONE)]
-
-
-@pytest.mark.parametrize("module", _checked_modules(), ids=str)
+@pytest.mark.parametrize("module", package_modules(), ids=str)
 def test_public_functions_and_constructors_are_documented(module: Path) -> None:
     assert find_docstring_faults(REPOSITORY / module) == []
 

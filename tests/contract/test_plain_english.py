@@ -29,16 +29,11 @@ DIALECT: dict[str, str] = {
 _PATTERN = re.compile("|".join(f"(?:{expression})" for expression in DIALECT), re.IGNORECASE | re.MULTILINE)
 # Recorded as it was said at the time, or the text of others.
 _PAGES_LEFT_OUT = ("tests/", "host/dashboard/node_modules/", ".venv/", "site/", "build/")
-UNDONE: tuple[str, ...] = ("host/drupelet_host/evaluation/", "host/drupelet_host/export/")
 
 
 def _pages() -> list[Path]:
     pages = (path.relative_to(REPOSITORY) for path in REPOSITORY.rglob("*.md"))
-    return sorted(page for page in pages if not str(page).startswith((*_PAGES_LEFT_OUT, *UNDONE)))
-
-
-def _modules() -> list[Path]:
-    return [path for path in package_modules() if not str(path).startswith(UNDONE)]
+    return sorted(page for page in pages if not str(page).startswith(_PAGES_LEFT_OUT))
 
 
 def _texts(module: Path) -> list[str]:
@@ -52,7 +47,7 @@ def _comments(module: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip().startswith("#")]
 
 
-@pytest.mark.parametrize("module", _modules(), ids=str)
+@pytest.mark.parametrize("module", package_modules(), ids=str)
 def test_a_module_speaks_plain_english(module: Path) -> None:
     texts = [*_texts(module), *_comments(module)]
 

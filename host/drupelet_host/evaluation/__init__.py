@@ -1,4 +1,4 @@
-"""Measures what a model costs and how well it answers, in the engine that will run it.
+"""Measures a model's metric, size, latency and memory in the engine that will run it.
 
 Must not import the compiler, pruning or quantization.
 """

@@ -1,4 +1,4 @@
-"""What a model costs by counting: parameters and multiply-accumulates."""
+"""Counts a model's parameters and multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _FLOATS = {
 
 
 def count_parameters(model: nn.Module) -> int:
-    """How many trainable numbers the module has."""
+    """Count the values of a module's trainable parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def count_macs(model: nn.Module, example_input: torch.Tensor) -> int:
-    """Multiply-accumulates of convolutions and matrix products in one forward pass."""
+    """Count the multiply-accumulates of convolutions and matrix products in one forward pass."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         model(example_input)
@@ -33,6 +33,6 @@ def count_macs(model: nn.Module, example_input: torch.Tensor) -> int:
 
 
 def count_file_parameters(path: Path) -> int:
-    """How many floating-point numbers an ONNX file carries as weights."""
+    """Count the floating-point values among an ONNX file's weights."""
     graph = onnx.load(path).graph
     return sum(math.prod(tensor.dims) for tensor in graph.initializer if tensor.data_type in _FLOATS)

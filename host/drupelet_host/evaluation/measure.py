@@ -1,4 +1,4 @@
-"""Measures model files in the engines that will run them, side by side."""
+"""Measures several model files in the engines that will run them."""
 
 from __future__ import annotations
 
@@ -10,29 +10,37 @@ from drupelet_host.evaluation.measurement import THREADS, Measurement, engine_of
 from drupelet_host.evaluation.memory import measure_peak_memory
 from drupelet_host.evaluation.metrics import Metric
 from drupelet_host.evaluation.scoring import evaluate_session
-from drupelet_host.latency.workstation import THOROUGH, Effort, compare_latency
+from drupelet_host.latency.workstation import THOROUGH, TimingBudget, compare_latency
 from drupelet_shared.engines.files import model_size_bytes
 from drupelet_shared.engines.registry import load_engine
 
 
 def measure_models(
-    paths: Mapping[str, Path], samples: Samples, metric: Metric, *, effort: Effort = THOROUGH, memory: bool = True
+    paths: Mapping[str, Path],
+    samples: Samples,
+    metric: Metric,
+    *,
+    budget: TimingBudget = THOROUGH,
+    memory: bool = True,
 ) -> dict[str, Measurement]:
-    """Load each model in its engine, measure it over all samples, and time all of them in turns.
+    """Load each model in its engine, score it over all samples, and time all models in alternation.
 
     Args:
         paths: The model files by name.
-        samples: What the metric is measured on; the first one is timed.
-        metric: Scores the answers.
-        effort: How long each is timed.
-        memory: Whether the peak memory is measured too, in a process for each model.
+        samples: The samples that are scored; the first one is also the input of the timed inferences.
+        metric: Scores the outputs.
+        budget: How long each model is timed.
+        memory: Whether to measure the peak memory of each model, in a process of its own.
+
+    Returns:
+        The measurement of each model by name.
 
     Raises:
         EngineError: A model does not load or run.
-        DataError: The samples are not what the metric needs.
+        DataError: The samples lack the labels or reference outputs that the metric needs.
     """
     sessions = {name: load_engine(engine_of(path)).load(path, threads=THREADS) for name, path in paths.items()}
-    timings = compare_latency(sessions, samples.feeds[0], effort=effort)
+    timings = compare_latency(sessions, samples.feeds[0], budget=budget)
     return {
         name: Measurement(
             path=path,

@@ -1,4 +1,4 @@
-"""The process whose memory is measured: load a model, run it, print the peak resident bytes."""
+"""Child process that loads a model, runs it, and prints its own peak resident memory in bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RUNS = 3
 
 
 def main() -> None:
-    """Measure the model named on the command line."""
+    """Run the model named on the command line and print the peak memory."""
     parser = argparse.ArgumentParser(prog="python -m drupelet_host.evaluation.memory_worker", description=__doc__)
     parser.add_argument("path", type=Path)
     parser.add_argument("feed", type=Path, help="An NPZ file with one array for each input.")

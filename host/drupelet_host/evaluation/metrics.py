@@ -1,4 +1,4 @@
-"""What a model is worth: one number from its answers, higher is better, the same for PyTorch and for the engines."""
+"""Metrics: one number from a model's outputs, higher is better, computed alike for PyTorch and for the engines."""
 
 from __future__ import annotations
 
@@ -18,115 +18,154 @@ MetricFunction = Callable[[Sequence[Tensors], Labels | None], float]
 
 
 class Metric(Protocol):
-    """Scores a model's answers."""
+    """Scores a model's outputs."""
 
     @property
     def name(self) -> str:
-        """What reports and manifests call it."""
+        """The metric's name in reports and manifests."""
 
     def score(self, answers: Sequence[Tensors], *, labels: Labels | None, expected: Sequence[Tensors]) -> float:
-        """One number, higher is better.
+        """Compute the metric over all samples; see `Metric.score`.
 
         Args:
             answers: The model's outputs for each sample by name, batch first.
-            labels: The class index of each sample, where there are labels.
-            expected: The original's outputs for each sample, where they are known.
+            labels: The class index of each sample; None where the data has no labels.
+            expected: The original model's outputs for each sample; empty where they are not known.
+
+        Returns:
+            The metric's value; higher is better.
 
         Raises:
-            DataError: What it compares with is not there.
+            DataError: The labels or the original's outputs that the metric needs are missing.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Top1:
-    """The fraction of samples whose label has the highest score."""
+    """The fraction of samples whose label has the highest score.
+
+    Attributes:
+        name: The metric's name in reports.
+    """
 
     name: str = "top1"
 
     def score(self, answers: Sequence[Tensors], *, labels: Labels | None, expected: Sequence[Tensors]) -> float:  # noqa: ARG002 - the protocol's
-        """From scores of shape (1, classes) in the only output."""
+        """Compute the fraction from scores of shape (1, classes) in the only output; see `Metric.score`.
+
+        Raises:
+            DataError: The data has no labels.
+        """
         if labels is None:
-            raise DataError(f"{self.name} needs labels: the data has {len(answers)} inputs and none")
-        chosen = np.array([int(np.argmax(_only(answer))) for answer in answers])
-        return int((chosen == labels).sum()) / len(answers)
+            raise DataError(f"{self.name} needs labels: the data has {len(answers)} inputs and no labels")
+        predicted = np.array([int(np.argmax(_only_output(answer))) for answer in answers])
+        return int((predicted == labels).sum()) / len(answers)
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How often the highest score is where the original's is; of shape (1, classes) or (1, positions, classes)."""
+    """The fraction of samples that get the same class as from the original model.
+
+    Scores have shape (1, classes) or (1, positions, classes).
+
+    Attributes:
+        name: The metric's name in reports.
+    """
 
     name: str = "agreement"
 
     def score(self, answers: Sequence[Tensors], *, labels: Labels | None, expected: Sequence[Tensors]) -> float:  # noqa: ARG002 - the protocol's
-        """The mean over samples, each the fraction of its positions."""
-        _need_expected(self.name, answers, expected)
+        """Compute the mean over samples; a sample scores the fraction of its positions that agree; see `Metric.score`.
+
+        Raises:
+            DataError: The original's outputs are missing.
+        """
+        _require_expected(self.name, answers, expected)
         pairs = zip(answers, expected, strict=True)
-        return math.fsum(_agreeing(_only(found), _only(wanted)) for found, wanted in pairs) / len(answers)
+        agreements = (_agreement(_only_output(answer), _only_output(original)) for answer, original in pairs)
+        return math.fsum(agreements) / len(answers)
 
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """How near every output is to the original's: 1 less the relative error, and 0 where the error is larger.
+    """One minus the relative error of the outputs against the original's; 0 where the error exceeds 1.
 
-    The relative error of one tensor is the Euclidean norm of the difference over that of the original's.
+    The relative error of one tensor is the Euclidean norm of the difference, divided by the norm of the original's
+    tensor.
+
+    Attributes:
+        name: The metric's name in reports.
     """
 
     name: str = "fidelity"
 
     def score(self, answers: Sequence[Tensors], *, labels: Labels | None, expected: Sequence[Tensors]) -> float:  # noqa: ARG002 - the protocol's
-        """The mean over samples and outputs."""
-        _need_expected(self.name, answers, expected)
-        nearness = [
-            _nearness(found[name], wanted)
-            for found, sample in zip(answers, expected, strict=True)
-            for name, wanted in sample.items()
+        """Compute the mean over samples and outputs; see `Metric.score`.
+
+        Raises:
+            DataError: The original's outputs are missing.
+        """
+        _require_expected(self.name, answers, expected)
+        fidelities = [
+            _fidelity(answer[name], original)
+            for answer, outputs in zip(answers, expected, strict=True)
+            for name, original in outputs.items()
         ]
-        return math.fsum(nearness) / len(nearness)
+        return math.fsum(fidelities) / len(fidelities)
 
 
 @dataclass(frozen=True, slots=True)
 class CustomMetric:
-    """A person's own function of all answers and labels."""
+    """A user's own function of all outputs and labels.
+
+    Attributes:
+        name: The metric's name in reports.
+        function: Called with the outputs of every sample and the labels; returns a finite number, higher is better.
+    """
 
     name: str
     function: MetricFunction
 
     def score(self, answers: Sequence[Tensors], *, labels: Labels | None, expected: Sequence[Tensors]) -> float:  # noqa: ARG002 - the protocol's
-        """What the function returns."""
+        """Call the function; see `Metric.score`.
+
+        Raises:
+            DataError: The function raises an exception, or its result is not a finite number.
+        """
         try:
-            found = float(self.function(answers, labels))
-        except Exception as error:  # a person's function may raise anything
+            value = float(self.function(answers, labels))
+        except Exception as error:  # a user's function may raise anything
             raise DataError(f"metric {self.name}: calling it failed: {type(error).__name__}: {error}") from error
-        if not math.isfinite(found):
-            raise DataError(f"metric {self.name}: returned {found}: expected a finite number, higher is better")
-        return found
+        if not math.isfinite(value):
+            raise DataError(f"metric {self.name}: returned {value}: expected a finite number, higher is better")
+        return value
 
 
 TOP1 = Top1()
 
 
-def _only(answer: Tensors) -> npt.NDArray[Any]:
+def _only_output(answer: Tensors) -> npt.NDArray[Any]:
     (scores,) = answer.values()
     return scores
 
 
-def _need_expected(name: str, answers: Sequence[Tensors], expected: Sequence[Tensors]) -> None:
+def _require_expected(name: str, answers: Sequence[Tensors], expected: Sequence[Tensors]) -> None:
     if len(expected) != len(answers):
-        raise DataError(f"{name} needs the original's answers: got {len(expected)} for {len(answers)} samples")
+        raise DataError(f"{name} needs the original's outputs: got {len(expected)} for {len(answers)} samples")
 
 
-def _agreeing(found: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float:
-    if found.shape != wanted.shape:
+def _agreement(actual: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
+    if actual.shape != expected.shape:
         return 0.0
-    return float((found.argmax(axis=-1) == wanted.argmax(axis=-1)).mean())
+    return float((actual.argmax(axis=-1) == expected.argmax(axis=-1)).mean())
 
 
-def _nearness(found: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> float:
-    if found.shape != wanted.shape:
+def _fidelity(actual: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
+    if actual.shape != expected.shape:
         return 0.0
-    reference = wanted.astype(np.float64)
-    size, error = float(np.linalg.norm(reference)), float(np.linalg.norm(found.astype(np.float64) - reference))
+    reference = expected.astype(np.float64)
+    size, error = float(np.linalg.norm(reference)), float(np.linalg.norm(actual.astype(np.float64) - reference))
     if error == 0:
         return 1.0
-    # A NaN compares false, and an answer that holds one is worth nothing.
+    # Every comparison with NaN is false, so an output that holds one scores 0.
     return 1 - error / size if error < size else 0.0

@@ -1,4 +1,4 @@
-"""Running a PyTorch module or a session over samples, and scoring what came out."""
+"""Runs a PyTorch module or a session over samples and scores the outputs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,21 @@ from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_shared.engines.base import Session
 
 _BATCH = 256
-# Launches, not arithmetic, take a small model's time on a GPU.
+# On a GPU, a small model's time goes to kernel launches, so larger batches are faster.
 _GPU_BATCH = 2048
 
 
 def answer_module(model: nn.Module, inputs: Inputs, *, names: Sequence[str] = ()) -> dict[str, np.ndarray]:
-    """The outputs of a module by name, of shape (samples, ...), computed where it is; leaves it in evaluation mode."""
+    """Compute a module's outputs over all inputs, on the module's own device.
+
+    Args:
+        model: The module; it is left in evaluation mode.
+        inputs: Inputs of shape (samples, ...).
+        names: The names of the outputs, in the module's order; by default the module's own or generated ones.
+
+    Returns:
+        The outputs by name, of shape (samples, ...).
+    """
     model.eval()
     device = device_of(model)
     parts = torch.split(torch.from_numpy(inputs), _GPU_BATCH if device.type == "cuda" else _BATCH)
@@ -38,17 +47,20 @@ def evaluate_module(
     names: Sequence[str] = (),
     device: torch.device | None = None,
 ) -> float:
-    """The metric of a module; leaves it in evaluation mode.
+    """Compute the metric of a module over a dataset.
 
     Args:
-        model: The module.
-        dataset: What it is measured on.
-        metric: Scores the answers.
-        names: What its outputs are called, in its order.
-        device: Where it computes; it is back where it was afterwards.
+        model: The module; it is left in evaluation mode.
+        dataset: The samples, with labels or reference outputs where the metric needs them.
+        metric: Scores the outputs.
+        names: The names of the outputs, in the module's order.
+        device: The device that computes; the module is moved back to its own device afterwards.
+
+    Returns:
+        The metric's value; higher is better.
 
     Raises:
-        DataError: The metric needs labels or answers that the data does not have.
+        DataError: The metric needs labels or reference outputs that the data does not have.
     """
     count = len(dataset)
     with on_device(model, device or device_of(model)):
@@ -58,16 +70,24 @@ def evaluate_module(
 
 
 def answer_session(session: Session, feeds: Sequence[Tensors]) -> list[Tensors]:
-    """The outputs of a loaded model for each sample, one at a time as the device runs it."""
+    """Compute a loaded model's outputs for each sample, one inference at a time as on the device."""
     names = [output.name for output in session.outputs]
     return [session.run(feed, names) for feed in feeds]
 
 
 def evaluate_session(session: Session, samples: Samples, metric: Metric = TOP1) -> float:
-    """The metric of a loaded model.
+    """Compute the metric of a loaded model.
+
+    Args:
+        session: The loaded model.
+        samples: The samples, with labels or reference outputs where the metric needs them.
+        metric: Scores the outputs.
+
+    Returns:
+        The metric's value; higher is better.
 
     Raises:
-        DataError: The metric needs labels or answers that the data does not have.
+        DataError: The metric needs labels or reference outputs that the data does not have.
     """
     answers = answer_session(session, samples.feeds)
     return metric.score(answers, labels=samples.labels, expected=samples.answers)

@@ -1,4 +1,4 @@
-"""Whether an exported model computes what PyTorch computes."""
+"""Compares the outputs of an exported model with PyTorch's."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ def check_against_pytorch(
     output_names: Sequence[str],
     tolerance: float,
 ) -> None:
-    """Run both on a few random inputs.
+    """Run the module and the exported file on the same random inputs and compare every output.
 
     Args:
         model: The module, in evaluation mode.
-        input_shape: The input's, batch first.
+        input_shape: The input's shape, batch first.
         path: The exported file.
-        engine: The engine that loads it.
-        output_names: What its outputs are called, in the module's order.
+        engine: The engine that loads the file.
+        output_names: The names of the outputs, in the module's order.
         tolerance: The largest difference allowed, as a fraction of an output's largest value.
 
     Raises:
-        ExportError: The file does not run, or its outputs differ by more.
+        ExportError: The file does not load or run, or its outputs differ by more than the tolerance.
     """
     random = np.random.default_rng(0)
     try:
         session = load_engine(engine).load(path, threads=1)
         for _ in range(_CHECK_SAMPLES):
             sample = random.standard_normal(input_shape, dtype=np.float32)
-            found = session.run({INPUT_NAME: sample}, output_names)
+            actual = session.run({INPUT_NAME: sample}, output_names)
             with torch.inference_mode():
                 expected = name_outputs(model(torch.from_numpy(sample)), names=output_names)
             for name, tensor in expected.items():
-                compare_outputs(found[name], tensor.numpy(), path=path, tolerance=tolerance)
+                compare_outputs(actual[name], tensor.numpy(), path=path, tolerance=tolerance)
     except (EngineError, RequestError) as error:
         raise ExportError(f"{path.name}: the exported model does not run: {error}") from error
 
 
 def compare_outputs(
-    found: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    actual: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
     expected: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
     *,
     path: Path,
@@ -66,19 +66,20 @@ def compare_outputs(
     """Compare one output of two engines.
 
     Args:
-        found: The values that the exported model gives.
-        expected: The values that the original gives.
+        actual: The output of the exported model.
+        expected: The output of the original model.
         path: The exported file, for messages.
         tolerance: The largest difference allowed, as a fraction of the largest expected value.
 
     Raises:
         ExportError: The shapes differ, or a value differs by more than the tolerance.
     """
-    if found.shape != expected.shape:
-        raise ExportError(f"{path.name}: the output has shape {found.shape}: PyTorch gives {expected.shape}")
+    if actual.shape != expected.shape:
+        raise ExportError(f"{path.name}: the output has shape {actual.shape}: the original gives {expected.shape}")
     scale = float(np.abs(expected).max()) or 1.0
-    difference = float(np.nan_to_num(np.abs(found - expected).max(), nan=np.inf)) / scale
+    difference = float(np.nan_to_num(np.abs(actual - expected).max(), nan=np.inf)) / scale
     if difference > tolerance:
         raise ExportError(
-            f"{path.name}: outputs differ from PyTorch's by {difference:.3g} of the largest: tolerance {tolerance:.3g}"
+            f"{path.name}: outputs differ from the original's by {difference:.3g} of the largest value: "
+            f"the tolerance is {tolerance:.3g}"
         )

@@ -1,4 +1,4 @@
-"""From a PyTorch module to a model file, in two calls."""
+"""Converts a PyTorch module to a float or int8 ONNX file in two calls; the Python API without a recipe."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EdgeModel:
-    """A model as ONNX Runtime loads it.
+    """An ONNX model in memory, ready for ONNX Runtime.
 
     Attributes:
-        content: The ONNX file.
+        content: The bytes of the ONNX file.
         precision: "fp32" or "static-wi8-ai8".
-        input_shape: What it takes, batch first.
+        input_shape: The input's shape, batch first.
     """
 
     content: bytes = field(repr=False)
@@ -36,26 +36,29 @@ class EdgeModel:
 
     @property
     def size_bytes(self) -> int:
-        """The size of the file."""
+        """The size of the ONNX file."""
         return len(self.content)
 
     def save(self, path: str | Path) -> Path:
-        """Write the file, atomically."""
+        """Write the ONNX file atomically and return its path."""
         path = Path(path)
         write_atomically(path, self.content)
         return path
 
     def optimize_for_edge(self, calibration: object, *, method: Method = "minmax") -> EdgeModel:
-        """The model in static int8: weights with a scale for each channel, and activations.
+        """Quantize the model to static int8: weights with a scale for each channel, and activations.
 
         Args:
-            calibration: Inputs of shape (samples, ...), array or tensor, that look like what the device will see.
-            method: How a range comes from what was seen.
+            calibration: Inputs of shape (samples, ...), array or tensor, that are representative of the device's data.
+            method: How the range of an activation is computed from the calibration samples.
+
+        Returns:
+            The quantized model; this one is unchanged.
 
         Raises:
-            DataError: The inputs do not fit the model.
+            DataError: The calibration inputs do not fit the model.
             ModelError: The model is quantized already.
-            ExportError: It cannot be quantized.
+            ExportError: The model cannot be quantized.
         """
         if self.precision != "fp32":
             raise ModelError(f"model is {self.precision} already: expected fp32")
@@ -70,17 +73,20 @@ class EdgeModel:
 
 
 class EdgeConverter:
-    """Turns models of training frameworks into what runs on the device."""
+    """Converts models of training frameworks to files that the device runs."""
 
     def from_pytorch(self, model: nn.Module, input_shape: tuple[int, ...]) -> EdgeModel:
-        """Export a module; its numbers are checked against PyTorch's.
+        """Export a module to ONNX and check its outputs against PyTorch's.
 
         Args:
-            model: The module.
-            input_shape: Its input's, batch first: (1, 3, 224, 224).
+            model: The module; it is left in evaluation mode.
+            input_shape: The input's shape, batch first, such as (1, 3, 224, 224).
+
+        Returns:
+            The float32 model.
 
         Raises:
-            ExportError: It cannot be exported, or the exported model computes something else.
+            ExportError: The module cannot be exported, or the outputs of the exported model differ from PyTorch's.
         """
         with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
             path = Path(folder) / "model.onnx"

@@ -1,4 +1,4 @@
-"""PyTorch to LiteRT, and LiteRT to static int8; the work is done in a process of its own."""
+"""Converts PyTorch modules to LiteRT and quantizes LiteRT files, each in a child process (decision record 9)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from drupelet_host.recipe.schema import INPUT_NAME, OUTPUT_NAME
 from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_shared.files import write_atomically
 
-_NEEDED = ("ai_edge_litert", "ai_edge_quantizer", "litert_torch")
+_REQUIRED = ("ai_edge_litert", "ai_edge_quantizer", "litert_torch")
 _TIMEOUT_S = 900.0
 
 
@@ -29,9 +29,9 @@ def require_litert() -> None:
     """Check that the converter and the quantizer are installed.
 
     Raises:
-        ExportError: They are not.
+        ExportError: One of the packages is not installed.
     """
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    missing = [name for name in _REQUIRED if importlib.util.find_spec(name) is None]
     if missing:
         raise ExportError(
             f"export.engines has 'litert': {', '.join(missing)} not installed: pip install "
@@ -47,13 +47,27 @@ def export_litert(
     output_names: Sequence[str] = (OUTPUT_NAME,),
     tolerance: float = EXPORT_TOLERANCE,
 ) -> None:
-    """Write the model as one `.tflite` file; all that `export_onnx` says of arguments, bytes and errors holds here."""
+    """Write a module as one `.tflite` file for inputs of exactly this shape.
+
+    The same model gives the same bytes.
+
+    Args:
+        model: The module; it is left in evaluation mode.
+        input_shape: The input's shape, batch first.
+        path: The file to write.
+        output_names: The names of the outputs, in the module's order.
+        tolerance: The largest difference from PyTorch allowed, as a fraction of the largest output.
+
+    Raises:
+        ExportError: `torch.export` cannot trace the model, the converter fails or takes too long, or LiteRT's outputs
+            differ from PyTorch's by more than the tolerance.
+    """
     model.eval()
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         program_path, raw = Path(folder) / "program.pt2", Path(folder) / "raw.tflite"
         try:
             with warnings.catch_warnings():
-                # Deprecations inside PyTorch are not the business of whoever compiles.
+                # Deprecation warnings inside PyTorch do not concern the user.
                 warnings.simplefilter("ignore")
                 program = torch.export.export(
                     _Named(model, output_names).eval(), (), {INPUT_NAME: torch.zeros(input_shape)}
@@ -61,36 +75,39 @@ def export_litert(
                 torch.export.save(program, program_path)
         except Exception as error:  # the exporter's exceptions share no base class
             raise ExportError(f"{path.name}: torch.export cannot trace the model: {_last_line(str(error))}") from error
-        _run_worker("export", program_path, raw, what=path.name)
+        _run_worker("export", program_path, raw, name=path.name)
         write_atomically(path, raw.read_bytes())
     check_against_pytorch(model, input_shape, path, engine="litert", output_names=output_names, tolerance=tolerance)
 
 
 def quantize_litert(source: Path, path: Path, *, calibration: Inputs) -> None:
-    """Write a float `.tflite` file with int8 weights (a scale for each channel) and int8 activations.
+    """Quantize a float `.tflite` file to int8 weights (a scale for each channel) and int8 activations.
 
-    Ranges are the smallest and largest values that were seen.
+    An activation's range is its minimum and maximum over the calibration samples.
 
     Args:
         source: The float model.
-        path: The quantized model; its inputs and outputs stay float.
-        calibration: Inputs of shape (samples, ...) that show the activations' ranges.
+        path: The file to write; the inputs and outputs of the quantized model stay float.
+        calibration: Inputs of shape (samples, ...) from which the ranges of activations are computed.
 
     Raises:
-        DataError: There is no calibration sample.
-        ExportError: The model cannot be quantized.
+        DataError: The calibration data is empty.
+        ExportError: The quantizer fails or takes too long.
     """
     if len(calibration) == 0:
         raise DataError("calibration has 0 samples: expected at least 1")
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         samples, raw = Path(folder) / "calibration.npy", Path(folder) / "raw.tflite"
         np.save(samples, calibration)
-        _run_worker("quantize", source, samples, raw, what=path.name)
+        _run_worker("quantize", source, samples, raw, name=path.name)
         write_atomically(path, raw.read_bytes())
 
 
 class _Named(nn.Module):
-    """The model with the names that every variant's input and outputs have; the converter takes them from here."""
+    """Wraps a model so that its input and outputs have the names that every variant uses.
+
+    The converter takes the names from the signature of `forward` and the keys of its result.
+    """
 
     def __init__(self, model: nn.Module, output_names: Sequence[str]) -> None:
         super().__init__()
@@ -98,20 +115,20 @@ class _Named(nn.Module):
         self.output_names = list(output_names)
 
     def forward(self, input: torch.Tensor) -> dict[str, torch.Tensor]:  # noqa: A002 - the tensor's name, INPUT_NAME
-        """The model's outputs by name."""
+        """Run the model and return its outputs by name."""
         return name_outputs(self.model(input), names=self.output_names)
 
 
-def _run_worker(command: str, *paths: Path, what: str) -> None:
-    words = [sys.executable, "-m", "drupelet_host.export.litert_worker", command, *map(str, paths)]
+def _run_worker(command: str, *paths: Path, name: str) -> None:
+    arguments = [sys.executable, "-m", "drupelet_host.export.litert_worker", command, *map(str, paths)]
     try:
-        subprocess.run(words, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
+        subprocess.run(arguments, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
     except subprocess.CalledProcessError as error:
         raise ExportError(
-            f"{what}: LiteRT's {command} ended with status {error.returncode}: {_last_line(error.stderr)}"
+            f"{name}: LiteRT's {command} ended with status {error.returncode}: {_last_line(error.stderr)}"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise ExportError(f"{what}: LiteRT's {command} took more than {_TIMEOUT_S:.0f} s") from error
+        raise ExportError(f"{name}: LiteRT's {command} took more than {_TIMEOUT_S:.0f} s") from error
 
 
 def _last_line(text: str) -> str:

@@ -1,6 +1,7 @@
-"""The process in which LiteRT's converter and quantizer work.
+"""Child process that runs LiteRT's converter and quantizer.
 
-They bring JAX along, print to both outputs and warn as they are imported; the compile itself sees none of it.
+Both import JAX, print to standard output and error, and warn at import time; a process of their own isolates the
+compile from that.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from drupelet_host.recipe.schema import INPUT_NAME
 
 
 def export(program_path: Path, path: Path) -> None:
-    """Convert a `torch.export` program, its example inputs included, to a `.tflite` file."""
+    """Convert a `torch.export` program that was saved with its example inputs to a `.tflite` file."""
     import litert_torch  # noqa: PLC0415 - only this command needs it
     import torch  # noqa: PLC0415 - only this command needs it
 
@@ -24,7 +25,13 @@ def export(program_path: Path, path: Path) -> None:
 
 
 def quantize(source: Path, calibration_path: Path, path: Path) -> None:
-    """Write a float `.tflite` file as static int8; the inputs and outputs stay float."""
+    """Quantize a float `.tflite` file to static int8; the inputs and outputs stay float.
+
+    Args:
+        source: The float model.
+        calibration_path: A NumPy file with inputs of shape (samples, ...).
+        path: The file to write.
+    """
     from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe  # noqa: PLC0415 - only this command needs it
     from ai_edge_quantizer.algorithm_manager import AlgorithmName  # noqa: PLC0415 - only this command needs it
     from ai_edge_quantizer.recipe_manager import RecipeManager  # noqa: PLC0415 - only this command needs it
@@ -34,26 +41,26 @@ def quantize(source: Path, calibration_path: Path, path: Path) -> None:
     manager.load_quantization_recipe(recipe.static_wi8_ai8())
     for edge in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
         manager.add_quantization_config(regex=".*", operation_name=edge, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    # The default is a moving average, which clips what the first samples do not show.
+    # The default is a moving average, which clips values larger than those in the first samples.
     observer = calibrator.Calibrator(str(source), num_threads=1, qsv_update_func=min_max_update)
     samples = [{INPUT_NAME: sample[None]} for sample in np.load(calibration_path)]
     (signature,) = observer.get_signature_list()
     observer.calibrate({signature: samples}, manager)
-    made = quantizer.Quantizer(str(source), manager.get_quantization_recipe())
-    path.write_bytes(made.quantize(observer.get_model_qsvs(), enable_progress_report=False).quantized_model)
+    converter = quantizer.Quantizer(str(source), manager.get_quantization_recipe())
+    path.write_bytes(converter.quantize(observer.get_model_qsvs(), enable_progress_report=False).quantized_model)
 
 
 def main() -> None:
-    """Do what the command line says; an exception's last line is the message for the parent process."""
+    """Run one command; the parent process reports the last line of an exception's traceback."""
     parser = argparse.ArgumentParser(prog="python -m drupelet_host.export.litert_worker", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    exporting = commands.add_parser("export")
-    exporting.add_argument("program", type=Path)
-    exporting.add_argument("output", type=Path)
-    quantizing = commands.add_parser("quantize")
-    quantizing.add_argument("source", type=Path)
-    quantizing.add_argument("calibration", type=Path)
-    quantizing.add_argument("output", type=Path)
+    export_parser = commands.add_parser("export")
+    export_parser.add_argument("program", type=Path)
+    export_parser.add_argument("output", type=Path)
+    quantize_parser = commands.add_parser("quantize")
+    quantize_parser.add_argument("source", type=Path)
+    quantize_parser.add_argument("calibration", type=Path)
+    quantize_parser.add_argument("output", type=Path)
     options = parser.parse_args()
     if options.command == "export":
         export(options.program, options.output)

@@ -30,7 +30,7 @@ from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.errors import EngineError, RequestError
 from drupelet_shared.tensors import VARIABLE, Datatype, TensorSpec
 
-_NEEDED = ("ncnn", "pnnx")
+_REQUIRED = ("ncnn", "pnnx")
 _TIMEOUT_S = 600.0
 # How pnnx's own test script, which it writes beside the model, feeds and reads each tensor.
 _BATCH_OF_INPUT = re.compile(r'ex\.input\("(\w+)", ncnn\.Mat\(\w+\.numpy\(\)(?:, batch_index=(\d+))?\)')
@@ -62,7 +62,7 @@ def require_ncnn() -> None:
     Raises:
         ExportError: One of them is not installed.
     """
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    missing = [name for name in _REQUIRED if importlib.util.find_spec(name) is None]
     if missing:
         raise ExportError(
             f"export.engines has 'ncnn': {', '.join(missing)} not installed: pip install 'drupelet[host,ncnn-convert]'"

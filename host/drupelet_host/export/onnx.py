@@ -1,4 +1,4 @@
-"""PyTorch to ONNX, checked against PyTorch."""
+"""Exports PyTorch modules to ONNX and checks the result against PyTorch."""
 
 from __future__ import annotations
 
@@ -29,17 +29,19 @@ def export_onnx(
     output_names: Sequence[str] = (OUTPUT_NAME,),
     tolerance: float = EXPORT_TOLERANCE,
 ) -> None:
-    """Write the model as one ONNX file for inputs of exactly this shape; the same model gives the same bytes.
+    """Write a module as one ONNX file for inputs of exactly this shape.
+
+    The same model gives the same bytes.
 
     Args:
         model: The module; it is left in evaluation mode.
-        input_shape: The input's, batch first; the device runs one sample at a time.
-        path: The file.
-        output_names: What its outputs are called, in its order.
+        input_shape: The input's shape, batch first; the device runs one sample at a time.
+        path: The file to write.
+        output_names: The names of the outputs, in the module's order.
         tolerance: The largest difference from PyTorch allowed, as a fraction of the largest output.
 
     Raises:
-        ExportError: The exporter fails, or ONNX Runtime computes something else than PyTorch.
+        ExportError: The exporter fails, or ONNX Runtime's outputs differ from PyTorch's by more than the tolerance.
     """
     model.eval()
     try:
@@ -65,7 +67,7 @@ def export_onnx(
 
 @contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """Keep what the exporter says about its own inside (deprecations, optional packages) from the person compiling."""
+    """Silence the exporter's warnings about its own internals, such as deprecations and optional packages."""
     log = logging.getLogger("torch.onnx")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -78,5 +80,5 @@ def quiet_exporter() -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """What an exception says, without the pages that exporters add."""
+    """Return the first line of an exception's message; exporters append pages of advice to theirs."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

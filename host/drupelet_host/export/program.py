@@ -1,4 +1,4 @@
-"""A `torch.export` program as an ONNX file."""
+"""Converts saved `torch.export` programs to ONNX."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from drupelet_host.torch_models.outputs import name_outputs
 
 
 def convert_program(source: Path, path: Path) -> Path:
-    """Write the program as ONNX, with its own dynamic dimensions.
+    """Write a `torch.export` program as an ONNX file with the program's own dynamic dimensions.
 
     Args:
         source: The `.pt2` file.
-        path: The ONNX file.
+        path: The ONNX file to write.
+
+    Returns:
+        The path of the ONNX file.
 
     Raises:
-        ExportError: It is no such program, or has an operator that ONNX lacks.
+        ExportError: The file is not a `torch.export` program, or ONNX lacks one of its operators.
     """
     try:
         with quiet_exporter():
@@ -28,15 +31,15 @@ def convert_program(source: Path, path: Path) -> Path:
             program = torch.onnx.export(
                 loaded, dynamo=True, output_names=_find_names(loaded), external_data=False, verbose=False
             )
-    except Exception as error:  # loading and exporting raise what they like
-        raise ExportError(f"{source.name}: cannot become an ONNX file: {first_line(error)}") from error
+    except Exception as error:  # the exceptions of loading and exporting share no base class
+        raise ExportError(f"{source.name}: cannot be converted to ONNX: {first_line(error)}") from error
     assert program is not None, "dynamo=True always returns a program"
     write_canonical(program.model_proto, path)
     return path
 
 
 def _find_names(program: torch.export.ExportedProgram) -> list[str] | None:
-    """What a module's outputs are called; for nested ones the exporter finds names."""
+    """Return the names of a program's outputs, or None where they are nested and the exporter must name them."""
     spec = program.call_spec.out_spec
     if spec is None:
         return None

@@ -1,4 +1,4 @@
-"""What a model costs in time: today measured on the workstation, labelled with the machine that measured.
+"""Measures the latency of models on the workstation, and names the machine that measured.
 
 Must not import pruning, the compiler or the recipe.
 """

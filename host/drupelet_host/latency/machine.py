@@ -1,4 +1,4 @@
-"""The name of the machine that measured, so that its times are never taken for the device's."""
+"""Names the machine that measured, so that its times are not mistaken for the device's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def describe_machine() -> str:
-    """Processor and architecture, for example "Intel(R) Xeon(R) Processor (x86_64)"."""
+    """Return the processor and architecture, for example "Intel(R) Xeon(R) Processor (x86_64)"."""
     return f"{_processor()} ({platform.machine()})"
 
 

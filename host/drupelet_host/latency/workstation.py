@@ -1,4 +1,4 @@
-"""Timing several models against each other on this machine."""
+"""Times several models against each other on this machine."""
 
 from __future__ import annotations
 
@@ -12,33 +12,40 @@ from drupelet_shared.timing import Timing
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
-    """How long models are timed: `rounds` turns of at most `seconds` and 200 runs each."""
+class TimingBudget:
+    """How long each model is timed.
+
+    Attributes:
+        rounds: How many times each model is timed, alternating with the others.
+        seconds: The longest a round takes; it also ends after 200 runs.
+    """
 
     rounds: int
     seconds: float
 
 
-THOROUGH = Effort(rounds=5, seconds=0.5)
-# Where nothing is decided by the time.
-BRIEF = Effort(rounds=1, seconds=0.1)
+THOROUGH = TimingBudget(rounds=5, seconds=0.5)
+# For models whose latency decides nothing.
+BRIEF = TimingBudget(rounds=1, seconds=0.1)
 
 
-def compare_latency(sessions: Mapping[str, Session], feed: Tensors, *, effort: Effort = THOROUGH) -> dict[str, Timing]:
-    """Time the sessions in turns, so that what else the machine does meets all of them alike.
+def compare_latency(
+    sessions: Mapping[str, Session], feed: Tensors, *, budget: TimingBudget = THOROUGH
+) -> dict[str, Timing]:
+    """Time the sessions in alternating rounds, so that other load on the machine affects all of them alike.
 
     Args:
-        sessions: Loaded models by name, all at the same number of threads.
-        feed: The inputs of one inference, which all of them take.
-        effort: How long.
+        sessions: Loaded models by name, all with the same number of threads.
+        feed: The inputs of one inference, which every model takes.
+        budget: How long each model is timed.
 
     Returns:
-        For each session the round with the median p50.
+        For each session, the round with the median p50.
     """
     rounds: dict[str, list[Timing]] = {name: [] for name in sessions}
-    for _ in range(effort.rounds):
+    for _ in range(budget.rounds):
         for name, session in sessions.items():
-            rounds[name].append(time_session(session, feed, warmup=10, runs=200, max_seconds=effort.seconds))
+            rounds[name].append(time_session(session, feed, warmup=10, runs=200, max_seconds=budget.seconds))
     return {name: _median_round(timings) for name, timings in rounds.items()}
 
 

@@ -131,7 +131,7 @@ class CandidateJudge:
             {**paths, **beside},
             self.samples,
             self.metric,
-            effort=THOROUGH if timed else BRIEF,
+            budget=THOROUGH if timed else BRIEF,
             memory=self.constraints.memory_limit is not None,
         )
 

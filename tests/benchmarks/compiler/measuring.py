@@ -19,14 +19,14 @@ from drupelet_host.data.samples import split_dataset
 from drupelet_host.evaluation.measurement import engine_of
 from drupelet_host.evaluation.memory import measure_peak_memory
 from drupelet_host.evaluation.scoring import evaluate_session
-from drupelet_host.latency.workstation import Effort, compare_latency
+from drupelet_host.latency.workstation import TimingBudget, compare_latency
 from drupelet_shared.engines.base import Session
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.files import write_atomically
 from drupelet_shared.timing import Timing
 
 THREADS = (1, 2)
-_EFFORT = Effort(rounds=11, seconds=0.5)
+_BUDGET = TimingBudget(rounds=11, seconds=0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ def _time_all(files: Sequence[File], test: Dataset, *, engine: str, threads: int
         by_input.setdefault(session.inputs[0].name, {})[str(file.path)] = session
     found: dict[str, Timing] = {}
     for name, together in by_input.items():
-        found |= compare_latency(together, {name: test.inputs[:1]}, effort=_EFFORT)
+        found |= compare_latency(together, {name: test.inputs[:1]}, budget=_BUDGET)
     return found
 
 
