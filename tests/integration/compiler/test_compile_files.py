@@ -291,8 +291,8 @@ def test_a_metric_that_fails_says_how(files: Path) -> None:
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"export": {"engines": ["litert"]}}, "a file is compiled for onnxruntime alone; use a factory"),
-        ({"model": {"file": "data.py"}}, r"expected a \.onnx or a \.pt2 file"),
+        ({"export": {"engines": ["litert"]}}, "a file is compiled for onnxruntime and ncnn; use a factory"),
+        ({"model": {"file": "data.py"}}, r"expected a \.onnx, a \.pt2 or a \.tflite file"),
         ({"model": {"factory": "data.py:train"}}, "either a factory"),
         ({"model": {"outputs": ["a"]}}, "outputs: only a factory takes them"),
     ],

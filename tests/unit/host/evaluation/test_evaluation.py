@@ -44,7 +44,7 @@ def test_models_timed_in_turns_show_which_is_slower(tmp_path: Path) -> None:
         "fast": engine.load(write_add_model(tmp_path / "fast.onnx"), threads=1),
         "slow": engine.load(write_expanding_model(tmp_path / "slow.onnx", count=500_000), threads=1),
     }
-    timings = compare_latency(sessions, {"input": np.ones((1, 1), np.float32)}, effort=BRIEF)
+    timings = compare_latency(sessions, {"input": np.ones((1, 1), np.float32)}, budget=BRIEF)
     assert timings["slow"].p50_ms > 5 * timings["fast"].p50_ms
     assert timings["slow"].p50_ms <= timings["slow"].p99_ms
 

@@ -19,7 +19,7 @@ def test_top1_is_the_share_of_labels_with_the_highest_score() -> None:
 
 
 def test_top1_without_labels_is_refused() -> None:
-    with pytest.raises(DataError, match="top1 needs labels: the data has 2 inputs and none"):
+    with pytest.raises(DataError, match="top1 needs labels: the data has 2 inputs and no labels"):
         TOP1.score(scores([1, 2], [2, 1]), labels=None, expected=())
 
 
@@ -72,7 +72,7 @@ def test_whole_numbers_do_not_overflow_in_fidelity() -> None:
 
 @pytest.mark.parametrize("metric", [Agreement(), Fidelity()])
 def test_a_comparison_without_the_originals_answers_is_refused(metric: Metric) -> None:
-    with pytest.raises(DataError, match=f"{metric.name} needs the original's answers: got 1 for 2 samples"):
+    with pytest.raises(DataError, match=f"{metric.name} needs the original's outputs: got 1 for 2 samples"):
         metric.score(scores([1, 2], [2, 1]), labels=None, expected=scores([1, 2]))
 
 
