@@ -1,4 +1,4 @@
-"""What a LiteRT file says of itself: how many numbers it carries, and in which precision it computes."""
+"""Reads from a LiteRT file how many constant values it holds and in which precision it computes."""
 
 from __future__ import annotations
 
