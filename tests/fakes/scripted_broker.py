@@ -266,7 +266,9 @@ class ScriptedBroker:
         self._scripts = scripts
         self._tasks: set[asyncio.Task[None]] = set()
         self._faults: list[BaseException] = []
-        self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
+        # Those of connections whose task was cancelled before it had a transport are closed by nothing else.
+        self._accepted: list[socket.socket] = []
         self.peers: list[Peer] = []
         self.port = 0
 
@@ -274,35 +276,40 @@ class ScriptedBroker:
         listening = socket.create_server((LOOPBACK, 0))
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
         self.port = listening.getsockname()[1]
-        self._server = await asyncio.start_server(self._connected, sock=listening)
+        listening.settimeout(0)
+        self._listening = listening
+        asyncio.get_running_loop().add_reader(listening, self._accept, listening)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._server is not None
-        self._server.close()
-        # A connection that was accepted last has its transport and its task some turns later.
-        for _ in range(5):
-            for task in list(self._tasks):
-                task.cancel()
-            for peer in self.peers:
-                peer.abort()
-            await asyncio.sleep(0)
+        assert self._listening is not None
+        asyncio.get_running_loop().remove_reader(self._listening)
+        self._listening.close()
+        for task in list(self._tasks):
+            task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for peer in self.peers:
+            peer.abort()
+        # The transports close in the turn that follows.
         await asyncio.sleep(0)
+        for accepted in self._accepted:
+            accepted.close()
         if self._faults and error is None:
             raise self._faults[0]
 
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = Peer(reader, writer)
-        script = self._scripts[min(len(self.peers), len(self._scripts) - 1)]
-        self.peers.append(peer)
-        task = asyncio.get_running_loop().create_task(self._follow(script, peer))
+    def _accept(self, listening: socket.socket) -> None:
+        accepted, _ = listening.accept()
+        script = self._scripts[min(len(self._accepted), len(self._scripts) - 1)]
+        self._accepted.append(accepted)
+        task = asyncio.get_running_loop().create_task(self._follow(script, accepted))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _follow(self, script: Script, peer: Peer) -> None:
+    async def _follow(self, script: Script, accepted: socket.socket) -> None:
+        peer = Peer(*await asyncio.open_connection(sock=accepted))
+        self.peers.append(peer)
         try:
             await script(peer)
         except (EOFError, ConnectionError):
