@@ -77,7 +77,7 @@ def test_verify_refuses_an_unsigned_package_with_its_code(tmp_path: Path, key: P
 def test_verify_without_a_key_is_wrong_usage(tmp_path: Path) -> None:
     refused = drupelet("verify", build(tmp_path).path)
     assert refused.returncode == 2
-    assert "--key or --trust" in refused.stderr
+    assert "--key FILE or --trust FOLDER" in refused.stderr
 
 
 def test_a_package_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
