@@ -14,6 +14,7 @@ from drupelet_agent.mqtt.errors import EncodingError, ProtocolError
 from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.mqtt.outcome import OutcomeCallback, PublishOutcome
 from drupelet_agent.serving.byte_budget import ByteBudget
+from drupelet_agent.serving.clock import EventLoopClock
 from drupelet_agent.serving.job import Job, Outcome
 from drupelet_shared.contract.response_topic import MAX_TOPIC_BYTES, MAX_TOPIC_LEVELS
 from drupelet_shared.contract.topics import DeviceTopics, FleetTopics
@@ -59,6 +60,7 @@ def _answer(message: Message) -> bool:
         replies=ReplyPublisher(publish),
         budget=ByteBudget(_LIMIT_BYTES),
         corked=_together,
+        clock=EventLoopClock(),
     )
     handler.handle(message._replace(topic=_TOPICS.infer("digits")), lambda: acknowledged.append(True))
     (reply,) = replies

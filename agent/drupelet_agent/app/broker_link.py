@@ -14,6 +14,7 @@ from drupelet_agent.messaging.reply_publisher import ReplyPublisher
 from drupelet_agent.messaging.requests import JobServer, RequestHandler
 from drupelet_agent.mqtt.message import Message
 from drupelet_agent.serving.byte_budget import ByteBudget
+from drupelet_agent.serving.clock import EventLoopClock
 from drupelet_shared.contract.messages import Event, ModelState
 from drupelet_shared.contract.topics import DeviceTopics, MemberTopics
 
@@ -87,6 +88,7 @@ class BrokerLink:
             replies=self.replies,
             budget=budget,
             corked=self.session.corked,
+            clock=EventLoopClock(),
         )
         self.dispatcher.register_deferring(self._requests)
         if discovery is not None:

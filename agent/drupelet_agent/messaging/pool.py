@@ -14,6 +14,7 @@ from drupelet_agent.messaging.reply_publisher import ReplyPublisher
 from drupelet_agent.messaging.requests import JobServer, RequestHandler
 from drupelet_agent.mqtt.message import Message
 from drupelet_agent.serving.byte_budget import ByteBudget
+from drupelet_agent.serving.clock import EventLoopClock
 from drupelet_shared.contract.topics import MemberTopics
 
 
@@ -46,6 +47,7 @@ class PoolMembership:
             replies=ReplyPublisher(self._session.publish, on_undeliverable=on_undeliverable),
             budget=budget,
             corked=self._session.corked,
+            clock=EventLoopClock(),
         )
         self._dispatcher = Dispatcher(self._session)
         self._dispatcher.register_deferring(self._requests)

@@ -13,6 +13,7 @@ from drupelet_agent.messaging.replies import ReplyAddress, default_address, repl
 from drupelet_agent.messaging.reply_publisher import ReplyPublisher
 from drupelet_agent.mqtt.message import Message
 from drupelet_agent.serving.byte_budget import ByteBudget
+from drupelet_agent.serving.clock import Clock, Timer
 from drupelet_agent.serving.job import Job, Outcome, refusal
 from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.contract.wire import HEADER_LENGTH_PROPERTY, PEEKED_BYTES, peek_id
@@ -21,6 +22,9 @@ from drupelet_shared.errors import ModelUnavailableError, OverloadedError, Reque
 # No payload is longer than ten digits say.
 _MAX_LENGTH_DIGITS = 10
 _DRAIN_POLL_S = 0.01
+# A broker may send no PUBACK until it has received ours: rumqttd 0.20 does so once 100 messages are in flight. Device and
+# broker would wait for each other until the keep-alive ends the connection.
+_PUBACK_PATIENCE_S = 5.0
 
 
 class JobServer(Protocol):
@@ -34,7 +38,8 @@ class RequestHandler:
     """Handles the messages of the inference topics; everything runs on the event loop.
 
     Invariants: each request gets one reply, unless it expires; a QoS 1 request is acknowledged when the broker has
-    acknowledged its reply; the bytes of requests and replies in progress are reserved in the memory budget.
+    acknowledged its reply, or has left it unacknowledged for five seconds; the bytes of requests and replies in
+    progress are reserved in the memory budget.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class RequestHandler:
         replies: ReplyPublisher,
         budget: ByteBudget,
         corked: Callable[[], AbstractContextManager[None]],
+        clock: Clock,
     ) -> None:
         """Create a handler.
 
@@ -56,6 +62,7 @@ class RequestHandler:
             replies: Publishes replies.
             budget: Bounds the bytes of requests and replies in progress.
             corked: Sends what is published within its context at once and in one segment.
+            clock: Limits the wait for the acknowledgement of a reply.
         """
         self.filters = tuple(filters)
         self._topics = topics
@@ -63,6 +70,7 @@ class RequestHandler:
         self._replies = replies
         self._budget = budget
         self._corked = corked
+        self._clock = clock
         self._in_progress = 0
         self._is_stopping = False
 
@@ -121,8 +129,14 @@ class RequestHandler:
             self._in_progress -= 1
             return
         outcome, held = self._hold(outcome, head)
+        is_done = False
+        patience: Timer | None = None
 
         def done() -> None:
+            nonlocal is_done
+            is_done = True
+            if patience is not None:
+                patience.cancel()
             self._budget.release(held)
             self._in_progress -= 1
             acknowledge()
@@ -139,6 +153,9 @@ class RequestHandler:
                 request_head=head,
                 on_done=done,
             )
+        if not is_done:
+            # The reply stays in progress; acknowledging the request a second time has no effect.
+            patience = self._clock.call_at(self._clock.now_s() + _PUBACK_PATIENCE_S, acknowledge)
 
     def _hold(self, outcome: Outcome, head: bytes) -> tuple[Outcome, int]:
         """Reserve memory for a reply until the broker has it, or replace it by a refusal."""

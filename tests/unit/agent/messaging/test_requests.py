@@ -17,6 +17,7 @@ from drupelet_agent.serving.job import EXPIRED, Job, Outcome, refusal
 from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.errors import ModelUnavailableError, UnknownModelError
 from fakes.broker_session import FakeSession
+from fakes.clock import FakeClock
 
 TOPICS = DeviceTopics("pi")
 INFER = TOPICS.infer("m")
@@ -45,6 +46,7 @@ class Device:
         self.budget = ByteBudget(budget_bytes)
         self.reasons: list[str] = []
         self.server = server
+        self.clock = FakeClock()
         self.requests = RequestHandler(
             TOPICS,
             self._find,
@@ -52,6 +54,7 @@ class Device:
             replies=ReplyPublisher(self.session.publish, on_undeliverable=self.reasons.append),
             budget=self.budget,
             corked=self.session.corked,
+            clock=self.clock,
         )
         self.dispatcher = Dispatcher(self.session)
         self.dispatcher.register_deferring(self.requests)
@@ -88,6 +91,21 @@ def test_a_request_is_acknowledged_when_the_broker_has_acknowledged_its_reply() 
     assert (device.session.acknowledged, device.requests.in_progress) == ([], 1)
     device.session.acknowledge_publications()
     assert (device.session.acknowledged, device.requests.in_progress) == ([packet_id], 0)
+
+
+def test_a_request_whose_reply_the_broker_does_not_acknowledge_is_acknowledged_after_five_seconds() -> None:
+    device = Device(Jobs(lambda _: answer()))
+    device.session.holds_acknowledgements = True
+    packet_id = device.ask()
+    device.clock.advance(4.9)
+    assert device.session.acknowledged == []
+    device.clock.advance(0.2)
+    # The reply still counts as in progress, and its bytes as taken.
+    assert (device.session.acknowledged, device.requests.in_progress) == ([packet_id], 1)
+    assert device.budget.held_bytes == len(b"[1]")
+    device.session.acknowledge_publications()
+    assert (device.session.acknowledged, device.requests.in_progress) == ([packet_id], 0)
+    assert device.budget.held_bytes == 0
 
 
 def test_with_a_receive_maximum_of_1_and_a_puback_held_one_of_ten_requests_is_acknowledged_at_a_time() -> None:
