@@ -22,8 +22,8 @@ from drupelet_shared.errors import ModelUnavailableError, OverloadedError, Reque
 # No payload is longer than ten digits say.
 _MAX_LENGTH_DIGITS = 10
 _DRAIN_POLL_S = 0.01
-# A broker may send no PUBACK until it has received ours: rumqttd 0.20 does so once 100 messages are in flight. Device and
-# broker would wait for each other until the keep-alive ends the connection.
+# A broker may send no PUBACK until it has received ours: rumqttd 0.20 does so once 100 messages are in flight. Agent
+# and broker would wait for each other until the keep-alive ends the connection.
 _PUBACK_PATIENCE_S = 5.0
 
 

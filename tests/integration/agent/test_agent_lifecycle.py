@@ -244,19 +244,25 @@ class TestBrokerThatComesAndGoes:
         self, site: Site, mosquitto: Broker
     ) -> None:
         with proxy(mosquitto) as between:
-            config = site.configure(between.broker)
+            # mosquitto 2.0 delivers all that waited at once after a reconnect, whatever the Receive Maximum.
+            config = site.configure(between.broker, extra="limits.queue_length = 300")
             site.install(config)
             with site.listener(mosquitto) as heard, running_agent(config), site.client(mosquitto) as client:
                 heard.wait_for(site.topics.model_state("digits"), health="ready")
                 answers = []
-                for number in range(12):
+                for number in range(6):
                     encoded = encode_request(InferenceRequest(inputs={"image": IMAGE * number}), binary=True)
-                    answers += [client.submit("digits", encoded, timeout_s=60) for _ in range(25)]
+                    answers += [client.submit("digits", encoded, timeout_s=120) for _ in range(50)]
+                    # The agent waits longer before each attempt while its connections do not last.
+                    while len(between.sent) <= number:
+                        time.sleep(0.01)
                     time.sleep(0.3)
                     between.cut()
+                    while between.cuts <= number:
+                        time.sleep(0.01)
                 results = [answer.result() for answer in answers]
         assert len(results) == 300
-        assert between.cuts >= 6
+        assert between.cuts == 6
 
     def test_a_broker_that_lost_everything_is_told_again_and_requests_are_answered(self, site: Site) -> None:
         port = free_port()
