@@ -65,7 +65,7 @@ def test_a_worker_that_crashes_costs_one_request_each_time(site: Site, broker: B
 def test_a_worker_that_needs_more_than_its_limit_answers_so_and_the_other_model_does_not_notice(
     site: Site, broker: Broker
 ) -> None:
-    config = site.configure(broker, extra='limits.memory = "575MB"')
+    config = site.configure(broker, extra='limits.memory = "800MB"')
     site.install(config, name="digits")
     site.install(config, name="greedy", model=greedy_model())
     greedy, digits = site.topics.infer("greedy"), site.topics.infer("digits")
