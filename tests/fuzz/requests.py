@@ -60,6 +60,7 @@ def _answer(message: Message) -> bool:
         replies=ReplyPublisher(publish),
         budget=ByteBudget(_LIMIT_BYTES),
         corked=_together,
+        unacknowledged=lambda: 1,
         clock=EventLoopClock(),
     )
     handler.handle(message._replace(topic=_TOPICS.infer("digits")), lambda: acknowledged.append(True))

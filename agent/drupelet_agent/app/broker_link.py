@@ -88,6 +88,7 @@ class BrokerLink:
             replies=self.replies,
             budget=budget,
             corked=self.session.corked,
+            unacknowledged=lambda: self.dispatcher.unacknowledged,
             clock=EventLoopClock(),
         )
         self.dispatcher.register_deferring(self._requests)

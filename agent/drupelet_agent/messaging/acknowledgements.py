@@ -46,6 +46,10 @@ class Acknowledgements:
         # Identities by packet identifier, oldest first: a connection may end before the broker reads a PUBACK.
         self._acknowledged: dict[int, Hashable] = {}
 
+    def __len__(self) -> int:
+        """Return how many messages are not acknowledged yet."""
+        return len(self._pending)
+
     def register(self, packet_id: int, *, duplicate: bool, identity: Hashable = None) -> PendingAcknowledgement | None:
         """Register a delivery.
 

@@ -42,6 +42,11 @@ class Dispatcher:
         self._routes: list[_Route] = []
         self._is_closed = False
 
+    @property
+    def unacknowledged(self) -> int:
+        """How many messages of QoS 1 the broker awaits the acknowledgement of."""
+        return len(self._acknowledgements)
+
     def register(self, handler: MessageHandler, *, retained: bool = False) -> None:
         """Register a handler whose messages are acknowledged when it returns.
 

@@ -47,6 +47,7 @@ class PoolMembership:
             replies=ReplyPublisher(self._session.publish, on_undeliverable=on_undeliverable),
             budget=budget,
             corked=self._session.corked,
+            unacknowledged=lambda: self._dispatcher.unacknowledged,
             clock=EventLoopClock(),
         )
         self._dispatcher = Dispatcher(self._session)

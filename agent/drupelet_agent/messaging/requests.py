@@ -22,8 +22,9 @@ from drupelet_shared.errors import ModelUnavailableError, OverloadedError, Reque
 # No payload is longer than ten digits say.
 _MAX_LENGTH_DIGITS = 10
 _DRAIN_POLL_S = 0.01
-# A broker may send no PUBACK until it has received ours: rumqttd 0.20 does so once 100 messages are in flight. Agent
-# and broker would wait for each other until the keep-alive ends the connection.
+# A broker may send no PUBACK while it awaits so many of ours: rumqttd 0.20 does so with 100. Agent and broker would
+# wait for each other until the keep-alive ends the connection.
+_FULL_WINDOW = 64
 _PUBACK_PATIENCE_S = 5.0
 
 
@@ -38,8 +39,8 @@ class RequestHandler:
     """Handles the messages of the inference topics; everything runs on the event loop.
 
     Invariants: each request gets one reply, unless it expires; a QoS 1 request is acknowledged when the broker has
-    acknowledged its reply, or has left it unacknowledged for five seconds; the bytes of requests and replies in
-    progress are reserved in the memory budget.
+    acknowledged its reply, or has not within five seconds while it awaits 64 acknowledgements; the bytes of requests
+    and replies in progress are reserved in the memory budget.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class RequestHandler:
         replies: ReplyPublisher,
         budget: ByteBudget,
         corked: Callable[[], AbstractContextManager[None]],
+        unacknowledged: Callable[[], int],
         clock: Clock,
     ) -> None:
         """Create a handler.
@@ -62,6 +64,7 @@ class RequestHandler:
             replies: Publishes replies.
             budget: Bounds the bytes of requests and replies in progress.
             corked: Sends what is published within its context at once and in one segment.
+            unacknowledged: Returns how many messages the broker awaits the acknowledgement of.
             clock: Limits the wait for the acknowledgement of a reply.
         """
         self.filters = tuple(filters)
@@ -70,6 +73,7 @@ class RequestHandler:
         self._replies = replies
         self._budget = budget
         self._corked = corked
+        self._unacknowledged = unacknowledged
         self._clock = clock
         self._in_progress = 0
         self._is_stopping = False
@@ -141,6 +145,17 @@ class RequestHandler:
             self._in_progress -= 1
             acknowledge()
 
+        def await_puback() -> None:
+            nonlocal patience
+            patience = self._clock.call_at(self._clock.now_s() + _PUBACK_PATIENCE_S, lose_patience)
+
+        def lose_patience() -> None:
+            if self._unacknowledged() >= _FULL_WINDOW and not self._is_stopping:
+                # The reply stays in progress; acknowledging the request a second time has no effect.
+                acknowledge()
+            else:
+                await_puback()
+
         assert outcome.payload is not None
         # One segment wakes the broker once.
         with self._corked():
@@ -154,8 +169,7 @@ class RequestHandler:
                 on_done=done,
             )
         if not is_done:
-            # The reply stays in progress; acknowledging the request a second time has no effect.
-            patience = self._clock.call_at(self._clock.now_s() + _PUBACK_PATIENCE_S, acknowledge)
+            await_puback()
 
     def _hold(self, outcome: Outcome, head: bytes) -> tuple[Outcome, int]:
         """Reserve memory for a reply until the broker has it, or replace it by a refusal."""

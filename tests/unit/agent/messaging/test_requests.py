@@ -54,6 +54,7 @@ class Device:
             replies=ReplyPublisher(self.session.publish, on_undeliverable=self.reasons.append),
             budget=self.budget,
             corked=self.session.corked,
+            unacknowledged=lambda: self.dispatcher.unacknowledged,
             clock=self.clock,
         )
         self.dispatcher = Dispatcher(self.session)
@@ -93,19 +94,40 @@ def test_a_request_is_acknowledged_when_the_broker_has_acknowledged_its_reply() 
     assert (device.session.acknowledged, device.requests.in_progress) == ([packet_id], 0)
 
 
-def test_a_request_whose_reply_the_broker_does_not_acknowledge_is_acknowledged_after_five_seconds() -> None:
+def test_64_requests_whose_replies_the_broker_does_not_acknowledge_are_acknowledged_after_five_seconds() -> None:
     device = Device(Jobs(lambda _: answer()))
     device.session.holds_acknowledgements = True
-    packet_id = device.ask()
+    packet_ids = [device.ask() for _ in range(64)]
     device.clock.advance(4.9)
     assert device.session.acknowledged == []
     device.clock.advance(0.2)
+    # The window is open again, and the broker can send the rest of its PUBACKs.
+    assert device.session.acknowledged == packet_ids[:1]
     # The reply still counts as in progress, and its bytes as taken.
-    assert (device.session.acknowledged, device.requests.in_progress) == ([packet_id], 1)
-    assert device.budget.held_bytes == len(b"[1]")
+    assert (device.requests.in_progress, device.budget.held_bytes) == (64, 64 * len(b"[1]"))
     device.session.acknowledge_publications()
-    assert (device.session.acknowledged, device.requests.in_progress) == ([packet_id], 0)
+    assert (device.session.acknowledged, device.requests.in_progress) == (packet_ids, 0)
     assert device.budget.held_bytes == 0
+
+
+def test_fewer_requests_wait_for_as_long_as_their_replies_are_not_acknowledged() -> None:
+    device = Device(Jobs(lambda _: answer()))
+    device.session.holds_acknowledgements = True
+    packet_ids = [device.ask() for _ in range(63)]
+    device.clock.advance(60)
+    assert device.session.acknowledged == []
+    device.session.acknowledge_publications()
+    assert device.session.acknowledged == packet_ids
+
+
+def test_an_agent_that_stops_acknowledges_no_request_before_its_reply() -> None:
+    device = Device(Jobs(lambda _: answer()))
+    device.session.holds_acknowledgements = True
+    for _ in range(64):
+        device.ask()
+    device.requests.stop()
+    device.clock.advance(60)
+    assert device.session.acknowledged == []
 
 
 def test_with_a_receive_maximum_of_1_and_a_puback_held_one_of_ten_requests_is_acknowledged_at_a_time() -> None:
