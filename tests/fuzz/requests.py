@@ -14,10 +14,10 @@ from drupelet_agent.mqtt.errors import EncodingError, ProtocolError
 from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.mqtt.outcome import OutcomeCallback, PublishOutcome
 from drupelet_agent.serving.byte_budget import ByteBudget
-from drupelet_agent.serving.clock import EventLoopClock
 from drupelet_agent.serving.job import Job, Outcome
 from drupelet_shared.contract.response_topic import MAX_TOPIC_BYTES, MAX_TOPIC_LEVELS
 from drupelet_shared.contract.topics import DeviceTopics, FleetTopics
+from fakes.clock import FakeClock
 from fuzz.target import Target
 
 _TOPICS = DeviceTopics("pi")
@@ -61,7 +61,7 @@ def _answer(message: Message) -> bool:
         budget=ByteBudget(_LIMIT_BYTES),
         corked=_together,
         unacknowledged=lambda: 1,
-        clock=EventLoopClock(),
+        clock=FakeClock(),
     )
     handler.handle(message._replace(topic=_TOPICS.infer("digits")), lambda: acknowledged.append(True))
     (reply,) = replies

@@ -14,7 +14,7 @@ from drupelet_agent.messaging.reply_publisher import ReplyPublisher
 from drupelet_agent.messaging.requests import JobServer, RequestHandler
 from drupelet_agent.mqtt.message import Message
 from drupelet_agent.serving.byte_budget import ByteBudget
-from drupelet_agent.serving.clock import EventLoopClock
+from drupelet_agent.serving.clock import Clock, EventLoopClock
 from drupelet_shared.contract.messages import Event, ModelState
 from drupelet_shared.contract.topics import DeviceTopics, MemberTopics
 
@@ -57,6 +57,7 @@ class BrokerLink:
         run_id: str,
         outbox_length: int,
         discovery: Discovery | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """Create the link; nothing is sent before `run`.
 
@@ -68,10 +69,12 @@ class BrokerLink:
             run_id: Identifies this run of the agent in birth message and will.
             outbox_length: How many telemetry messages wait for the broker at most.
             discovery: Describes the device to Home Assistant; None where it is not configured.
+            clock: Time and timers; the event loop's if None.
         """
         self._topics = topics
         self._models = models
         self._budget = budget
+        self._clock = clock or EventLoopClock()
         self._discovery = discovery
         self._pool: PoolMembership | None = None
         self._on_connect: list[Callable[[bool], None]] = []
@@ -89,7 +92,7 @@ class BrokerLink:
             budget=budget,
             corked=self.session.corked,
             unacknowledged=lambda: self.dispatcher.unacknowledged,
-            clock=EventLoopClock(),
+            clock=self._clock,
         )
         self.dispatcher.register_deferring(self._requests)
         if discovery is not None:
@@ -117,6 +120,7 @@ class BrokerLink:
             open_session=open_session,
             budget=self._budget,
             on_undeliverable=self._report_undeliverable,
+            clock=self._clock,
         )
 
     def on_connect(self, listener: Callable[[bool], None]) -> None:

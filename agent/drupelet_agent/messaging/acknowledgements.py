@@ -41,7 +41,7 @@ class Acknowledgements:
             send: Acknowledges a packet identifier to the broker.
         """
         self._send = send
-        # In the order of delivery; messages that were not delivered again yet follow those that were.
+        # In the order of delivery; messages that were not delivered again yet stand before those that were.
         self._pending: dict[int, PendingAcknowledgement] = {}
         # Identities by packet identifier, oldest first: a connection may end before the broker reads a PUBACK.
         self._acknowledged: dict[int, Hashable] = {}
@@ -94,14 +94,21 @@ class Acknowledgements:
         self._acknowledged.clear()
 
     def _flush(self) -> None:
-        for packet_id, pending in list(self._pending.items()):
-            if not pending.is_delivered:
-                continue
-            if not pending.is_complete:
-                return
+        for packet_id, identity in self._ready():
             del self._pending[packet_id]
             self._acknowledged.pop(packet_id, None)
-            self._acknowledged[packet_id] = pending.identity
+            self._acknowledged[packet_id] = identity
             if len(self._acknowledged) > _REMEMBERED:
                 del self._acknowledged[next(iter(self._acknowledged))]
             self._send(packet_id)
+
+    def _ready(self) -> list[tuple[int, Hashable]]:
+        """Return the packet identifiers and identities of the messages whose turn it is."""
+        ready = []
+        for packet_id, pending in self._pending.items():
+            if not pending.is_delivered:
+                continue
+            if not pending.is_complete:
+                break
+            ready.append((packet_id, pending.identity))
+        return ready

@@ -14,7 +14,7 @@ from drupelet_agent.messaging.reply_publisher import ReplyPublisher
 from drupelet_agent.messaging.requests import JobServer, RequestHandler
 from drupelet_agent.mqtt.message import Message
 from drupelet_agent.serving.byte_budget import ByteBudget
-from drupelet_agent.serving.clock import EventLoopClock
+from drupelet_agent.serving.clock import Clock
 from drupelet_shared.contract.topics import MemberTopics
 
 
@@ -29,6 +29,7 @@ class PoolMembership:
         open_session: OpenSession,
         budget: ByteBudget,
         on_undeliverable: Callable[[str], None],
+        clock: Clock,
     ) -> None:
         """Create a membership; nothing is sent before `run`.
 
@@ -38,6 +39,7 @@ class PoolMembership:
             open_session: Creates the MQTT session of the membership.
             budget: Bounds the bytes of requests and replies in progress, for the device as a whole.
             on_undeliverable: Receives the reason of each reply that the broker does not accept.
+            clock: Limits the wait for the acknowledgement of a reply.
         """
         self._session = open_session(on_connected=self._on_connected, on_message=self._on_message)
         self._requests = RequestHandler(
@@ -48,7 +50,7 @@ class PoolMembership:
             budget=budget,
             corked=self._session.corked,
             unacknowledged=lambda: self._dispatcher.unacknowledged,
-            clock=EventLoopClock(),
+            clock=clock,
         )
         self._dispatcher = Dispatcher(self._session)
         self._dispatcher.register_deferring(self._requests)

@@ -9,11 +9,12 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from drupelet_agent.messaging.protocols import Acknowledge
+from drupelet_agent.messaging.puback_wait import PubackWait
 from drupelet_agent.messaging.replies import ReplyAddress, default_address, reply_address
 from drupelet_agent.messaging.reply_publisher import ReplyPublisher
 from drupelet_agent.mqtt.message import Message
 from drupelet_agent.serving.byte_budget import ByteBudget
-from drupelet_agent.serving.clock import Clock, Timer
+from drupelet_agent.serving.clock import Clock
 from drupelet_agent.serving.job import Job, Outcome, refusal
 from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.contract.wire import HEADER_LENGTH_PROPERTY, PEEKED_BYTES, peek_id
@@ -25,7 +26,6 @@ _DRAIN_POLL_S = 0.01
 # A broker may send no PUBACK while it awaits so many of ours: rumqttd 0.20 does so with 100. Agent and broker would
 # wait for each other until the keep-alive ends the connection.
 _FULL_WINDOW = 64
-_PUBACK_PATIENCE_S = 5.0
 
 
 class JobServer(Protocol):
@@ -133,28 +133,14 @@ class RequestHandler:
             self._in_progress -= 1
             return
         outcome, held = self._hold(outcome, head)
-        is_done = False
-        patience: Timer | None = None
+        wait = PubackWait(acknowledge, gives_up=self._is_deadlock_possible, clock=self._clock) if address.qos else None
 
         def done() -> None:
-            nonlocal is_done
-            is_done = True
-            if patience is not None:
-                patience.cancel()
+            if wait is not None:
+                wait.end()
             self._budget.release(held)
             self._in_progress -= 1
             acknowledge()
-
-        def await_puback() -> None:
-            nonlocal patience
-            patience = self._clock.call_at(self._clock.now_s() + _PUBACK_PATIENCE_S, lose_patience)
-
-        def lose_patience() -> None:
-            if self._unacknowledged() >= _FULL_WINDOW and not self._is_stopping:
-                # The reply stays in progress; acknowledging the request a second time has no effect.
-                acknowledge()
-            else:
-                await_puback()
 
         assert outcome.payload is not None
         # One segment wakes the broker once.
@@ -168,8 +154,10 @@ class RequestHandler:
                 request_head=head,
                 on_done=done,
             )
-        if not is_done:
-            await_puback()
+
+    def _is_deadlock_possible(self) -> bool:
+        """Return whether the broker may hold back its acknowledgements until it has more of the agent's."""
+        return self._unacknowledged() >= _FULL_WINDOW and not self._is_stopping
 
     def _hold(self, outcome: Outcome, head: bytes) -> tuple[Outcome, int]:
         """Reserve memory for a reply until the broker has it, or replace it by a refusal."""

@@ -10,8 +10,6 @@ from drupelet_agent.mqtt.status import ConnectionProblem as Problem
 # Codes from here on are failures.
 FAILURE: Final = 0x80
 UNSPECIFIED_ERROR: Final = 0x80
-NOT_AUTHORIZED: Final = 0x87
-SESSION_TAKEN_OVER: Final = 0x8E
 PACKET_TOO_LARGE: Final = 0x95
 RETAIN_NOT_SUPPORTED: Final = 0x9A
 QOS_NOT_SUPPORTED: Final = 0x9B

@@ -17,6 +17,7 @@ from drupelet_agent.serving.job import Job, Outcome
 from drupelet_shared.contract.messages import ModelState
 from drupelet_shared.contract.topics import DeviceTopics, MemberTopics, PoolTopics
 from fakes.broker_session import FakeSession
+from fakes.clock import FakeClock
 
 TOPICS = DeviceTopics("pi")
 STATE = ModelState(model="m", version="1.0", release=1, digest="0" * 64, health="ready")
@@ -64,6 +65,7 @@ class Device:
             run_id="run",
             outbox_length=2,
             discovery=discovery,
+            clock=FakeClock(),
         )
 
     @property

@@ -14,6 +14,7 @@ from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.job import Job, Outcome
 from drupelet_shared.contract.topics import MemberTopics, PoolTopics
 from fakes.broker_session import FakeSession
+from fakes.clock import FakeClock
 
 POOL = PoolTopics("door")
 TOPICS = MemberTopics("pi", pools=["door", "gate"])
@@ -27,7 +28,12 @@ class Member:
         self.jobs: list[Job] = []
         self.budget = ByteBudget(1000)
         self.membership = PoolMembership(
-            TOPICS, lambda *_: self, open_session=self._open, budget=self.budget, on_undeliverable=print
+            TOPICS,
+            lambda *_: self,
+            open_session=self._open,
+            budget=self.budget,
+            on_undeliverable=print,
+            clock=FakeClock(),
         )
 
     @property
