@@ -119,7 +119,7 @@ def _calibration_rows(state: CompileState) -> tuple[CalibrationRow, ...]:
         return ()
     settings = state.static.settings
     chosen = describe_method(settings.method, bias=settings.bias_correction)
-    methods = {describe_method(scored.method, bias=scored.bias_correction): scored for scored in state.static.scores}
+    methods = {scored.description: scored for scored in state.static.scores}
     return tuple(
         CalibrationRow(
             method=name,

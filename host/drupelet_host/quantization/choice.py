@@ -11,7 +11,7 @@ from pathlib import Path
 from drupelet_host.quantization.ranges import METHODS, Method
 from drupelet_host.quantization.static import Calibrated, StaticSettings, write_static
 
-# What a model file is worth; higher is better.
+# The score of a model file; higher is better.
 Judge = Callable[[Path], float]
 
 
@@ -28,6 +28,11 @@ class MethodScore:
     method: Method
     bias_correction: bool
     score: float
+
+    @property
+    def description(self) -> str:
+        """The way in a few words."""
+        return describe_method(self.method, bias=self.bias_correction)
 
 
 @dataclass(frozen=True, slots=True)

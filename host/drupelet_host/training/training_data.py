@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -114,7 +115,7 @@ def prepare_training_data(
     """Run the original over the training data, once for each view, so that its answers need not be asked for again.
 
     Args:
-        original: The untouched model; it is left in evaluation mode.
+        original: The untouched model, which answers from a copy: it stays as it is.
         train: The training data.
         device: What trains.
         augment: What other views of the images there are.
@@ -126,7 +127,7 @@ def prepare_training_data(
     Raises:
         DataError: Other views are wanted and the model takes no images.
     """
-    original.eval()
+    original = copy.deepcopy(original).eval()
     inputs = torch.from_numpy(train.inputs)
     views = choose_views(augment, train.inputs.shape, seed=seed)
     views = None if views is None else views.to(device)

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
-
+from drupelet_host.compiler.configuration import PassConfig
 from drupelet_host.compiler.pass_protocol import PassResult
 from drupelet_host.compiler.state import CompileState, CostCount, Training
 from drupelet_host.errors import ExportError
@@ -28,7 +27,7 @@ _LITERT: EngineName = "litert"
 _NCNN: EngineName = "ncnn"
 
 
-class EvaluateConfig(BaseModel):
+class EvaluateConfig(PassConfig):
     """What is exported, and how it is measured.
 
     Attributes:
@@ -36,8 +35,6 @@ class EvaluateConfig(BaseModel):
         engines: The engines in which the original is measured.
         threads: The threads of each session.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     input_shape: tuple[int, ...] | None
     engines: tuple[EngineName, ...]

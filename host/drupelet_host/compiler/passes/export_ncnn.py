@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
-
+from drupelet_host.compiler.configuration import PassConfig
 from drupelet_host.compiler.pass_protocol import PassResult, add_variant
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.errors import ExportError
@@ -18,10 +17,8 @@ from drupelet_host.recipe.schema import Recipe
 from drupelet_host.selection.variants import FLOAT, NCNN_FLOAT
 
 
-class ExportNcnnConfig(BaseModel):
+class ExportNcnnConfig(PassConfig):
     """The input's shape, for a module, and the largest difference from the original."""
-
-    model_config = ConfigDict(frozen=True)
 
     input_shape: tuple[int, ...] | None
     tolerance: float = EXPORT_TOLERANCE

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
-
+from drupelet_host.compiler.configuration import PassConfig
 from drupelet_host.compiler.pass_protocol import PassResult, add_variant
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.export.agreement import EXPORT_TOLERANCE
@@ -16,10 +15,8 @@ from drupelet_host.recipe.schema import Recipe
 from drupelet_host.selection.variants import FLOAT
 
 
-class ExportConfig(BaseModel):
+class ExportConfig(PassConfig):
     """The input's shape, and how far the export may be from PyTorch."""
-
-    model_config = ConfigDict(frozen=True)
 
     input_shape: tuple[int, ...]
     tolerance: float = EXPORT_TOLERANCE

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict
 
+from drupelet_host.compiler.configuration import PassConfig
 from drupelet_host.compiler.pass_protocol import PassResult
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.progress.observer import Observer
@@ -21,7 +21,7 @@ from drupelet_host.torch_models.device import CPU, choose_device
 _CANDIDATES: tuple[Importance, ...] = ("l2", "taylor")
 
 
-class ImportanceConfig(BaseModel):
+class ImportanceConfig(PassConfig):
     """What was asked for, and how the candidates are compared.
 
     Attributes:
@@ -30,8 +30,6 @@ class ImportanceConfig(BaseModel):
         samples: The number of validation samples.
         channel_multiple: Layer widths stay multiples of this.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     importance: Literal["auto", "l1", "l2", "taylor"]
     ratio: float

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
-
+from drupelet_host.compiler.configuration import PassConfig
 from drupelet_host.compiler.pass_protocol import PassResult, add_variant
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.onnx_files.optimisation import OPTIMISE_TOLERANCE, optimise
@@ -17,10 +16,8 @@ from drupelet_host.selection.variants import FLOAT
 _CHECK_SAMPLES = 8
 
 
-class OptimiseConfig(BaseModel):
+class OptimiseConfig(PassConfig):
     """How far the optimised model's answers may be from the original's."""
-
-    model_config = ConfigDict(frozen=True)
 
     tolerance: float = OPTIMISE_TOLERANCE
     samples: int = _CHECK_SAMPLES

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from pydantic import BaseModel, ConfigDict
 
+from drupelet_host.compiler.configuration import PassConfig
 from drupelet_host.compiler.pass_protocol import PassResult
 from drupelet_host.compiler.reporting import build_report
 from drupelet_host.compiler.state import CompileState
@@ -44,7 +44,7 @@ from drupelet_shared.tensors import TensorSpec
 _TOP_K = 5
 
 
-class PackageConfig(BaseModel):
+class PackageConfig(PassConfig):
     """What the package is called.
 
     Attributes:
@@ -52,8 +52,6 @@ class PackageConfig(BaseModel):
         version: Its version.
         release: Its release.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     version: str

@@ -89,7 +89,7 @@ class QuantizeAwarePass:
         training, config = state.require_training(), self.config.recovery
         model = copy.deepcopy(training.model).requires_grad_(requires_grad=True)
         training_data = prepare_training_data(
-            copy.deepcopy(training.original),
+            training.original,
             training.train,
             device=self.device,
             augment=self.config.recovery.augment,

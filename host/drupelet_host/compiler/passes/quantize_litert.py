@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
+from drupelet_host.compiler.configuration import PassConfig
 from drupelet_host.compiler.pass_protocol import PassResult, add_variant
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.export.litert import quantize_litert
@@ -16,10 +16,8 @@ from drupelet_host.recipe.schema import INPUT_NAME, Recipe
 from drupelet_host.selection.variants import LITERT_FLOAT, LITERT_STATIC
 
 
-class QuantizeLitertConfig(BaseModel):
+class QuantizeLitertConfig(PassConfig):
     """How many samples calibrate."""
-
-    model_config = ConfigDict(frozen=True)
 
     samples: int
 

@@ -98,21 +98,22 @@ class QuantizeNcnnPass:
         path = state.workspace / f"{NCNN_STATIC}.param"
         write_ncnn_int8(calibrated, path, settings=choice.settings)
         result = add_variant(state, NCNN_STATIC, path)
-        metrics = {
-            **result.metrics,
-            **{describe_method(one.method, bias=one.bias_correction): one.score for one in choice.scores},
-        }
+        metrics = {**result.metrics, **{scored.description: scored.score for scored in choice.scores}}
         if "mixed" in self.config.variants:
-            result = self._mix(result.state, calibrated, choice, observer)
+            result = self._mix(result.state, calibrated, choice, judge, observer)
         return PassResult(result.state, metrics)
 
     def _mix(
-        self, state: CompileState, calibrated: NcnnCalibrated, choice: NcnnChoice, observer: Observer
+        self,
+        state: CompileState,
+        calibrated: NcnnCalibrated,
+        choice: NcnnChoice,
+        judge: FileJudge,
+        observer: Observer,
     ) -> PassResult:
         from drupelet_host.quantization.ncnn.choice import keep_costly_layers  # noqa: PLC0415 - an optional engine
         from drupelet_host.quantization.ncnn.static import write_ncnn_int8  # noqa: PLC0415
 
-        judge = FileJudge.of_state(state, count=self.config.trial_samples, seed=self.seed)
         limit = state.metric_limit(self.config.max_metric_drop, baseline=judge(state.originals["ncnn"]))
         if limit.allows(choice.score):
             observer.decided(f"no {NCNN_MIXED}: every layer keeps the metric in int8")

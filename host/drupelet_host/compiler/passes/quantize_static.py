@@ -67,14 +67,10 @@ class QuantizeStaticPass:
             observer.decided(f"no {STATIC}: {error}")
             return PassResult(state)
         for scored in choice.scores:
-            observer.decided(
-                f"calibration by {describe_method(scored.method, bias=scored.bias_correction)}: {scored.score:.4f}"
-            )
+            observer.decided(f"calibration by {scored.description}: {scored.score:.4f}")
         chosen = choice.settings
         observer.decided(f"calibrated by {describe_method(chosen.method, bias=chosen.bias_correction)}")
-        metrics = {
-            describe_method(scored.method, bias=scored.bias_correction): scored.score for scored in choice.scores
-        }
+        metrics = {scored.description: scored.score for scored in choice.scores}
         result = add_variant(replace(state, static=choice), STATIC, path)
         return PassResult(result.state, {**result.metrics, **metrics})
 

@@ -65,7 +65,7 @@ class SparsifyPass:
         """Set to zero and recover."""
         training = state.require_training()
         training_data = prepare_training_data(
-            copy.deepcopy(training.original),
+            training.original,
             training.train,
             device=self.device,
             augment=self.config.recovery.augment,

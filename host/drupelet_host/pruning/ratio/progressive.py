@@ -140,9 +140,7 @@ def progressive_pruning(
         original=copy.deepcopy(model).eval(),
         example_input=torch.from_numpy(dataset.inputs[:1]),
         evaluate=evaluate,
-        training_data=prepare_training_data(
-            copy.deepcopy(model), dataset, device=device, augment=recovery.augment, seed=seed
-        ),
+        training_data=prepare_training_data(model, dataset, device=device, augment=recovery.augment, seed=seed),
         samples=label_samples(model, dataset),
         pruner=pruner or StructuredPruner(),
         recovery=recovery,

@@ -91,7 +91,7 @@ def search_pruning(
         original=copy.deepcopy(model).eval(),
         train=train,
         training_data=prepare_training_data(
-            copy.deepcopy(model),
+            model,
             train,
             device=settings.device,
             augment=settings.recovery.augment,

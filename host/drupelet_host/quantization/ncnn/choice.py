@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from drupelet_host.ncnn_files.running import run_tensors
+from drupelet_host.quantization.choice import Judge, MethodScore
 from drupelet_host.quantization.ncnn.bias import correct_biases
 from drupelet_host.quantization.ncnn.static import NcnnCalibrated, NcnnInt8Settings, write_ncnn_int8
 from drupelet_host.quantization.ranges import METHODS, Method
 from drupelet_shared.engines.base import Array
 
-# The score of a model file; higher is better.
-Judge = Callable[[Path], float]
 _LOSS_SAMPLES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class NcnnMethodScore:
-    """The score of one way to quantize.
-
-    Attributes:
-        method: The calibration method.
-        bias_correction: Whether biases were corrected.
-        score: The score of the judge.
-    """
-
-    method: Method
-    bias_correction: bool
-    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +32,7 @@ class NcnnChoice:
 
     settings: NcnnInt8Settings
     score: float
-    scores: tuple[NcnnMethodScore, ...]
+    scores: tuple[MethodScore, ...]
 
 
 def choose_ncnn_method(
@@ -73,7 +57,7 @@ def choose_ncnn_method(
         DataError: A calibration sample does not run.
         ExportError: No layer is left for int8.
     """
-    candidates: list[tuple[NcnnInt8Settings, NcnnMethodScore]] = []
+    candidates: list[tuple[NcnnInt8Settings, MethodScore]] = []
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         path = Path(folder) / "candidate.param"
         for method, bias_correction in itertools.product(methods, (False, True)):
@@ -81,7 +65,7 @@ def choose_ncnn_method(
             if bias_correction:
                 settings = correct_biases(calibrated, settings)
             write_ncnn_int8(calibrated, path, settings=settings)
-            candidates.append((settings, NcnnMethodScore(method, bias_correction, judge(path))))
+            candidates.append((settings, MethodScore(method, bias_correction, judge(path))))
     settings, best = max(candidates, key=lambda candidate: candidate[1].score)
     return NcnnChoice(settings, best.score, tuple(scored for _, scored in candidates))
 

@@ -35,7 +35,7 @@ def recovered(precision: Precision) -> dict[str, torch.Tensor]:
     model = copy.deepcopy(trained().model).requires_grad_(requires_grad=True)
     recover(
         model,
-        prepare_training_data(copy.deepcopy(trained().model), trained().train),
+        prepare_training_data(trained().model, trained().train),
         # Each state is the best so far, so that the last is kept.
         lambda _: next(rising),
         config=RecoveryConfig(precision=precision),
@@ -98,7 +98,7 @@ def test_a_step_with_python_in_it_is_not_recorded() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gives_the_same_weights_twice() -> None:
-    training_data = prepare_training_data(copy.deepcopy(trained().model), trained().train, device=choose_device("cuda"))
+    training_data = prepare_training_data(trained().model, trained().train, device=choose_device("cuda"))
     results = []
     for _ in range(2):
         rising = itertools.count()
