@@ -10,7 +10,6 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -30,7 +29,7 @@ from fakes.scripted_broker import (
 )
 from support.agent.agents import RunningAgent, running_agent
 from support.agent.asking import Asker, asker
-from support.agent.sites import Site, make_site
+from support.agent.sites import Site
 from support.broker.brokers import Broker, find_mosquitto, mosquitto_broker
 from support.broker.subscriber import subscriber
 
@@ -39,11 +38,6 @@ REQUEST = b'{"id": "1", "inputs": []}'
 COUNT = 10
 REPLY = "clients/me"
 NEEDS_MOSQUITTO = pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return make_site(tmp_path)
 
 
 @contextmanager
@@ -80,7 +74,7 @@ def test_a_response_topic_that_is_no_clients_own_is_refused_and_nobody_else_noti
     topic = HOSTILE_TOPICS[name]
     reflected: queue.Queue[object] = queue.Queue()
     refused: queue.Queue[bytes] = queue.Queue()
-    # Whoever publishes where mosquitto takes nothing is disconnected, and so is who subscribes.
+    # mosquitto disconnects a client that publishes or subscribes to a topic that it does not accept.
     watched = "unused" if name in {"251 levels", "60,000 bytes"} or topic.startswith("$") else topic
     with (
         agent_and_asker(site, mosquitto) as (agent, ask),

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
@@ -32,14 +31,9 @@ from drupelet_shared.contract.commands import (
 )
 from support.agent.agents import running_agent
 from support.agent.asking import asker
-from support.agent.sites import Site, make_site
+from support.agent.sites import Site
 from support.broker.brokers import Broker
 from support.package.served_packages import Keys, make_keys, make_package
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return make_site(tmp_path)
 
 
 def control(broker: Broker) -> ControlClient:

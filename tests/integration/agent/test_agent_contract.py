@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from support.agent.agents import Listener, run_agent_command, running_agent
 from support.agent.asking import Asker, asker
-from support.agent.sites import Site, make_site
+from support.agent.sites import Site
 from support.broker.brokers import Broker
 from support.package.served_packages import greedy_model, make_package
 
@@ -29,11 +26,6 @@ limits.memory = "600MB"
 def request(*, brightness: float = 0.5) -> bytes:
     tensor = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [brightness] * 64}
     return json.dumps({"inputs": [tensor]}).encode()
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return make_site(tmp_path)
 
 
 def ask_until_rolled_back(ask: Asker, site: Site, heard: Listener, payload: bytes) -> dict[str, Any]:

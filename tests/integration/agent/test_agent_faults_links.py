@@ -14,7 +14,7 @@ import pytest
 from drupelet_host.demo.broker import free_port
 from support.agent.agents import running_agent
 from support.agent.asking import Asker, asker
-from support.agent.sites import Site, make_site
+from support.agent.sites import Site
 from support.broker.brokers import Broker, embedded_broker, find_mosquitto, mosquitto_broker
 from support.broker.packets import CONNECT, PUBACK, PUBLISH, receive_maximum, split_packets
 from support.broker.proxy import Proxy, proxy
@@ -28,11 +28,6 @@ SLOW = slow_model(products=6, size=768)
 # Longer than any test, so that what is published on the way out counts every request.
 ONE_WINDOW = {"interval_s": 60.0, "extra": "tuning.max_seconds = 0.3"}
 NEEDS_MOSQUITTO = pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return make_site(tmp_path)
 
 
 def correlations(ask: Asker, count: int) -> set[bytes | None]:

@@ -8,14 +8,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import psutil
-import pytest
 
 from support.agent.agents import running_agent
 from support.agent.asking import Asker, asker
-from support.agent.sites import Site, make_site, worker_of
+from support.agent.sites import Site, worker_of
 from support.broker.brokers import Broker
 from support.package.served_packages import greedy_model, slow_model
 
@@ -23,11 +21,6 @@ from support.package.served_packages import greedy_model, slow_model
 def request(*, brightness: float = 0.5) -> bytes:
     tensor = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [brightness] * 64}
     return json.dumps({"inputs": [tensor]}).encode()
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return make_site(tmp_path)
 
 
 @contextmanager

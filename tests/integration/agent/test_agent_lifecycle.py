@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -21,7 +20,7 @@ from drupelet_host.errors import RemoteError
 from drupelet_shared.inference import InferenceRequest, encode_request
 from support.agent.agents import run_agent_command, running_agent
 from support.agent.asking import asker
-from support.agent.sites import Site, make_site, worker_of
+from support.agent.sites import Site, worker_of
 from support.broker.brokers import LOOPBACK, Broker, find_mosquitto, free_port, mosquitto_broker
 from support.broker.proxy import proxy
 from support.package.served_packages import slow_model
@@ -30,11 +29,6 @@ REQUEST = json.dumps(
     {"inputs": [{"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [0.5] * 64}]}
 ).encode()
 IMAGE = np.full((1, 1, 8, 8), 0.5, np.float32)
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return make_site(tmp_path)
 
 
 @pytest.fixture(scope="session")

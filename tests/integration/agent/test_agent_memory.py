@@ -14,7 +14,7 @@ import pytest
 
 from support.agent.agents import RunningAgent, run_agent_command, running_agent
 from support.agent.asking import asker
-from support.agent.sites import Site, make_site, worker_of
+from support.agent.sites import Site, worker_of
 from support.broker.brokers import Broker
 from support.model.tflite_models import write_greedy_tflite
 from support.package.served_packages import LITERT_VARIANT, VARIANT, greedy_model, make_package
@@ -25,11 +25,6 @@ MB = 10**6
 def request(*, brightness: float = 0.5) -> bytes:
     tensor = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [brightness] * 64}
     return json.dumps({"inputs": [tensor]}).encode()
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return make_site(tmp_path)
 
 
 def plan_of(config: Path, model: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pytest
 from drupelet_agent.config.loader import load_config
 from support.agent.agents import Listener, agent_command, run_agent_command, running_agent
 from support.agent.asking import Asker, asker
-from support.agent.sites import Site, make_site
+from support.agent.sites import Site
 from support.broker.brokers import Broker
 from support.package.served_packages import greedy_model, make_package, slow_model
 
@@ -28,11 +28,6 @@ TWO_INSTANCES = "tuning.objective = 'throughput'\ntuning.instances = [2]\ntuning
 def request(*, brightness: float = 0.5) -> bytes:
     tensor = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [brightness] * 64}
     return json.dumps({"inputs": [tensor]}).encode()
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return make_site(tmp_path)
 
 
 def plan_of(config: Path, model: str = "digits") -> dict[str, Any]:

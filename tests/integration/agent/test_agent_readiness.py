@@ -14,13 +14,8 @@ import pytest
 from drupelet_host.demo.broker import LOOPBACK, free_port
 from support.agent.agents import agent_command
 from support.agent.processes import killed_at_the_end
-from support.agent.sites import Site, make_site
+from support.agent.sites import Site
 from support.broker.brokers import Broker
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return make_site(tmp_path)
 
 
 @pytest.fixture

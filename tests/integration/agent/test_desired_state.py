@@ -16,15 +16,10 @@ from drupelet_shared.contract.commands import InstalledRelease, RollBackRequest
 from drupelet_shared.contract.delivery import DesiredState
 from support.agent.agents import Listener, run_agent_command, running_agent
 from support.agent.commands import drupelet
-from support.agent.sites import Site, make_site
+from support.agent.sites import Site
 from support.broker.brokers import Broker
 from support.package.file_server import FileServer, file_server
 from support.package.served_packages import make_package
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return make_site(tmp_path)
 
 
 @pytest.fixture

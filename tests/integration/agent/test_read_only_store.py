@@ -18,7 +18,7 @@ from drupelet_host.errors import RemoteError
 from drupelet_shared.contract.commands import InstalledModels, InstalledRelease, InstallRequest, ListRequest
 from support.agent.agents import agent_command
 from support.agent.asking import asker
-from support.agent.sites import Site, make_site
+from support.agent.sites import Site
 from support.broker.brokers import Broker
 from support.package.served_packages import make_package
 
@@ -31,11 +31,6 @@ def has_namespaces() -> bool:
 
 
 pytestmark = pytest.mark.skipif(not has_namespaces(), reason="a read-only mount needs user namespaces")
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return make_site(tmp_path)
 
 
 def environment() -> dict[str, str]:

@@ -25,11 +25,6 @@ from support.broker.proxy import proxy
 from support.package.served_packages import make_package, wide_model
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return make_site(tmp_path)
-
-
 def test_a_package_is_pushed_listed_rolled_back_and_removed_from_the_workstation(site: Site, embedded: Broker) -> None:
     where = ("--device", site.topics.device, "--broker", embedded.url)
     with running_agent(site.configure(embedded)):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import getpass
 import queue
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from drupelet_host.demo.broker import LOOPBACK, free_port
 from drupelet_shared.transport import make_tls_context
-from support.broker.brokers import find_mosquitto
+from support.broker.brokers import find_mosquitto, wait_until_listening
 
 _SHIPPED = Path(__file__).resolve().parents[3] / "deploy/mosquitto"
 _INSTALLED = "/etc/mosquitto/drupelet"
@@ -85,7 +83,7 @@ class SecuredBroker:
         self._process = self._stack.enter_context(subprocess.Popen([binary, "-c", str(config)], stdout=log, stderr=log))
         self._stack.callback(self._process.kill)
         for port in (self.port, self.people_port):
-            self._wait_for(port)
+            wait_until_listening(self._process, port, self._work / "mosquitto.log")
         return self
 
     def __exit__(
@@ -141,17 +139,6 @@ class SecuredBroker:
             shipped = shipped.replace(old, new)
         # Started by root it would become another user, who cannot read a test's folder.
         return f"user {getpass.getuser()}\npersistence false\n{shipped}"
-
-    def _wait_for(self, port: int) -> None:
-        deadline = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                socket.create_connection((LOOPBACK, port), timeout=1.0).close()
-            except OSError:
-                time.sleep(0.02)
-            else:
-                return
-        raise RuntimeError((self._work / "mosquitto.log").read_text(errors="replace"))
 
 
 @contextmanager

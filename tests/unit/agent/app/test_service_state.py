@@ -1,4 +1,4 @@
-"""What the service manager is told of the agent."""
+"""The state that the agent reports to the service manager."""
 
 from __future__ import annotations
 
