@@ -23,9 +23,11 @@ from drupelet_host.errors import ExportError
 from drupelet_host.export.agreement import EXPORT_TOLERANCE, check_against_pytorch, compare_outputs
 from drupelet_host.export.onnx import export_onnx
 from drupelet_host.ncnn_files.graph import parse_graph
+from drupelet_host.ncnn_files.writing import write_pair
 from drupelet_host.recipe.schema import INPUT_NAME, OUTPUT_NAME
 from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_shared.engines.base import Array
+from drupelet_shared.engines.ncnn_signature import NcnnSignature, NcnnTensor
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.errors import EngineError, RequestError
 from drupelet_shared.tensors import VARIABLE, Datatype, TensorSpec
@@ -244,9 +246,6 @@ def _write(
     inputs: Sequence[tuple[str, tuple[int, ...]]],
     outputs: Sequence[tuple[str, tuple[int, ...]]],
 ) -> None:
-    from drupelet_host.ncnn_files.writing import write_pair  # noqa: PLC0415 - needs an optional engine
-    from drupelet_shared.engines.ncnn_session import NcnnSignature, NcnnTensor  # noqa: PLC0415 - an optional engine
-
     def describe(kind: str, position: int, name: str, shape: tuple[int, ...]) -> NcnnTensor:
         blob = f"{kind}{position}"
         if blob not in converted.batch_axes:

@@ -11,7 +11,8 @@ import numpy as np
 from drupelet_host.errors import DataError, ExportError
 from drupelet_shared.engines.base import Array, Tensors
 from drupelet_shared.engines.files import WEIGHTS_SUFFIX
-from drupelet_shared.engines.ncnn_session import NcnnSignature, NcnnTensor, make_net, runtime
+from drupelet_shared.engines.ncnn_session import make_net, runtime
+from drupelet_shared.engines.ncnn_signature import NcnnSignature, NcnnTensor
 
 
 def run_tensors(path: Path, samples: Sequence[Tensors], tensors: Sequence[str]) -> Iterator[Mapping[str, Array]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from drupelet_host.ncnn_files.graph import NcnnGraph
 from drupelet_shared.engines.files import WEIGHTS_SUFFIX
-from drupelet_shared.engines.ncnn_session import NcnnSignature
+from drupelet_shared.engines.ncnn_signature import NcnnSignature
 from drupelet_shared.files import write_atomically
 
 

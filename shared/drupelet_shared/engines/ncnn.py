@@ -1,4 +1,4 @@
-"""The ncnn adapter: loads pairs of graph and weights files; see `ncnn_session` for the format."""
+"""The ncnn adapter: loads pairs of graph and weights files; see `ncnn_signature` for the format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from drupelet_shared.engines.files import WEIGHTS_SUFFIX
 from drupelet_shared.engines.ncnn_profile import ProfiledNcnnSession
-from drupelet_shared.engines.ncnn_session import ALLOCATION_FAILED, NcnnSession, NcnnSignature, make_net, runtime
+from drupelet_shared.engines.ncnn_session import ALLOCATION_FAILED, NcnnSession, make_net, runtime
+from drupelet_shared.engines.ncnn_signature import NcnnSignature
 from drupelet_shared.errors import ModelLoadError
 
 

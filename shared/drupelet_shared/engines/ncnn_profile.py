@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from drupelet_shared.engines.base import Array, Tensors
-from drupelet_shared.engines.ncnn_session import NcnnSession, NcnnSignature
+from drupelet_shared.engines.ncnn_session import NcnnSession
+from drupelet_shared.engines.ncnn_signature import NcnnSignature
 
 _HEADER_LINES = 2
 _MICROSECONDS_PER_S = 1e6

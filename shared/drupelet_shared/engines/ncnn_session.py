@@ -1,29 +1,22 @@
-"""Models in ncnn: the extension module, the signature of a model, and sessions.
-
-A model is a pair of files with one stem, `NAME.param` (the graph, text) and `NAME.bin` (the weights). ncnn knows
-neither the names of the model's tensors nor their shapes nor a batch dimension, so the compiler appends them to the
-graph as one line, `#drupelet {...}`, which ncnn itself does not read; `NcnnSignature` is its content.
-"""
+"""Models in ncnn: the extension module, and sessions that compute what a model's signature says."""
 
 from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from drupelet_shared.engines.base import Array, Tensors
+from drupelet_shared.engines.ncnn_signature import NcnnSignature, NcnnTensor
 from drupelet_shared.errors import InferenceFailedError
-from drupelet_shared.tensors import NUMPY_DTYPE, Datatype, TensorSpec, shape_matches
+from drupelet_shared.tensors import NUMPY_DTYPE, shape_matches
 
-SIGNATURE_MARK = "#drupelet "
 _MODULE = "ncnn.ncnn"
 # What ncnn's functions return when an allocation failed; a layer whose weights end early returns it as well.
 ALLOCATION_FAILED = -100
@@ -59,84 +52,6 @@ def _load_extension(path: Path) -> ModuleType:
 
 
 runtime: Any = _import_runtime()
-
-
-@dataclass(frozen=True, slots=True)
-class NcnnTensor:
-    """One input or output of a model.
-
-    Attributes:
-        spec: Its name, datatype and shape in the package.
-        blob: Its name in ncnn's graph.
-        batch_axis: The dimension of the shape that ncnn's tensor lacks; None where it has all of them.
-    """
-
-    spec: TensorSpec
-    blob: str
-    batch_axis: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class NcnnSignature:
-    """The signature line of a graph file: what the model is besides its graph.
-
-    Attributes:
-        inputs: The inputs, in the model's order.
-        outputs: The outputs, in the model's order.
-        weights_sha256: The digest of the weights file, so that the digest of the graph file covers both.
-    """
-
-    inputs: tuple[NcnnTensor, ...]
-    outputs: tuple[NcnnTensor, ...]
-    weights_sha256: str
-
-    def to_line(self) -> str:
-        """Return the last line of the graph file; `NcnnSignature.parse(signature.to_line()) == signature`."""
-        document = {
-            "inputs": [_tensor_to_json(tensor) for tensor in self.inputs],
-            "outputs": [_tensor_to_json(tensor) for tensor in self.outputs],
-            "weights_sha256": self.weights_sha256,
-        }
-        return f"{SIGNATURE_MARK}{json.dumps(document, sort_keys=True)}\n"
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read the signature from the text of a graph file.
-
-        Raises:
-            ValueError: The text has no signature, or a malformed one.
-        """
-        line = next((line for line in reversed(text.splitlines()) if line.startswith(SIGNATURE_MARK)), None)
-        if line is None:
-            raise ValueError(f"the line {SIGNATURE_MARK.strip()!r} with the tensors' names and shapes is missing")
-        try:
-            document = json.loads(line[len(SIGNATURE_MARK) :])
-            inputs, outputs = (tuple(map(_tensor_from_json, document[key])) for key in ("inputs", "outputs"))
-            return cls(inputs, outputs, str(document["weights_sha256"]))
-        except (LookupError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(f"the line {SIGNATURE_MARK.strip()!r} is malformed: {error}") from error
-
-
-def _tensor_to_json(tensor: NcnnTensor) -> dict[str, object]:
-    spec = tensor.spec
-    return {
-        "name": spec.name,
-        "datatype": spec.datatype.value,
-        "shape": list(spec.shape),
-        "blob": tensor.blob,
-        "batch_axis": tensor.batch_axis,
-    }
-
-
-def _tensor_from_json(document: dict[str, Any]) -> NcnnTensor:
-    shape = tuple(document["shape"])
-    spec = TensorSpec(name=document["name"], datatype=Datatype(document["datatype"]), shape=shape)
-    if spec.datatype is not Datatype.FP32:
-        raise ValueError(f"tensor {spec.name!r} has datatype {spec.datatype.value}: ncnn takes and gives FP32")
-    batch_axis = document["batch_axis"]
-    if batch_axis is not None and not 0 <= batch_axis < len(shape):
-        raise ValueError(f"tensor {spec.name!r} has batch axis {batch_axis}: its shape has {len(shape)} dimensions")
-    return NcnnTensor(spec, str(document["blob"]), batch_axis)
 
 
 class NcnnSession:

@@ -14,7 +14,7 @@ import numpy as np
 
 from drupelet_shared.engines.base import Array
 from drupelet_shared.engines.files import WEIGHTS_SUFFIX
-from drupelet_shared.engines.ncnn_session import NcnnSignature, NcnnTensor
+from drupelet_shared.engines.ncnn_signature import NcnnSignature, NcnnTensor
 from drupelet_shared.tensors import Datatype, TensorSpec
 
 _MAGIC = "7767517"

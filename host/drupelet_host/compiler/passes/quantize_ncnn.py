@@ -12,6 +12,7 @@ from drupelet_host.compiler.state import CompileState
 from drupelet_host.errors import ExportError
 from drupelet_host.progress.observer import Observer
 from drupelet_host.quantization.choice import describe_method
+from drupelet_host.quantization.ncnn.float16 import store_ncnn_float16
 from drupelet_host.quantization.ranges import METHODS, Method
 from drupelet_host.recipe.schema import Recipe
 from drupelet_host.selection.variants import NCNN_FLOAT, NCNN_FLOAT16, NCNN_MIXED, NCNN_STATIC
@@ -75,8 +76,6 @@ class QuantizeNcnnPass:
         return result
 
     def _store_float16(self, state: CompileState, observer: Observer) -> PassResult:
-        from drupelet_host.quantization.ncnn.float16 import store_ncnn_float16  # noqa: PLC0415 - an optional engine
-
         path = state.workspace / f"{NCNN_FLOAT16}.param"
         try:
             store_ncnn_float16(state.artifacts[NCNN_FLOAT], path)

@@ -9,7 +9,7 @@ from drupelet_host.ncnn_files.graph import parse_graph
 from drupelet_host.ncnn_files.weights import read_weights, write_weights
 from drupelet_host.ncnn_files.writing import write_pair
 from drupelet_shared.engines.files import WEIGHTS_SUFFIX
-from drupelet_shared.engines.ncnn_session import NcnnSignature
+from drupelet_shared.engines.ncnn_signature import NcnnSignature
 
 
 def store_ncnn_float16(source: Path, path: Path) -> None:

@@ -24,7 +24,7 @@ from drupelet_host.quantization.observation import Histogram
 from drupelet_host.quantization.ranges import Method, find_range
 from drupelet_shared.engines.base import Tensors
 from drupelet_shared.engines.files import WEIGHTS_SUFFIX
-from drupelet_shared.engines.ncnn_session import NcnnSignature
+from drupelet_shared.engines.ncnn_signature import NcnnSignature
 
 _TOP_LEVEL = 127
 _INT8_TERM = 8

@@ -11,7 +11,7 @@ import pytest
 
 from drupelet_shared.engines.files import model_files, model_size_bytes
 from drupelet_shared.engines.ncnn import NcnnEngine
-from drupelet_shared.engines.ncnn_session import NcnnSignature, NcnnTensor
+from drupelet_shared.engines.ncnn_signature import NcnnSignature, NcnnTensor
 from drupelet_shared.errors import InferenceFailedError, ModelLoadError
 from drupelet_shared.tensors import Datatype, TensorSpec
 from support.model.ncnn_models import write_add_ncnn, write_linear_ncnn
@@ -31,6 +31,14 @@ def test_it_is_loaded_without_the_http_client_of_its_python_layer() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_signatures_are_written_and_read_without_ncnn() -> None:
+    code = (
+        "import sys; sys.modules['ncnn'] = None; import drupelet_shared.engines.ncnn_signature;"
+        "import drupelet_host.ncnn_files.writing, drupelet_host.compiler.passes.quantize_ncnn"
+    )
+    subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
 
 
 def test_a_signature_reads_as_it_was_written() -> None:
