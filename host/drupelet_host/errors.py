@@ -8,6 +8,7 @@ DrupeletError
 |-- ModelError             model_invalid
 |   `-- ExportError        export_failed
 |-- ConstraintError        constraint_not_met
+|-- LatencyError           latency_unknown
 |-- MemoryLimitError       memory_limit_exceeded
 `-- RemoteError               remote_error
     |-- BrokerError           broker_unreachable
@@ -84,6 +85,12 @@ class ConstraintError(DrupeletError):
         """
         super().__init__(message)
         self.frontier = frontier
+
+
+class LatencyError(DrupeletError):
+    """A latency source that cannot tell what a model costs on the target; nothing of the attempt is cached."""
+
+    code = "latency_unknown"
 
 
 class MemoryLimitError(DrupeletError):

@@ -72,6 +72,12 @@ def summarize(times_ms: Sequence[float]) -> Timing:
     )
 
 
+def is_precise(timing: Timing, precision: float) -> bool:
+    """Return whether the median is known to a fraction of itself: half the width of its interval is at most that."""
+    interval = timing.p50_interval
+    return interval is not None and interval.high_ms - interval.low_ms <= 2 * precision * timing.p50_ms
+
+
 def nearest_rank(count: int, fraction: float) -> int:
     """Return a percentile's rank, from 1, among this many values: `fraction` of them have that rank or a lower one."""
     return max(1, math.ceil(fraction * count - _ROUNDING))

@@ -22,7 +22,7 @@ from drupelet_shared.files import sync_folder, write_atomically
 
 _ENTRY = "state.pickle"
 # Never part of an entry: the data and the original are loaded anew, the lineage is the pipeline's.
-_NOT_KEPT = frozenset({"workspace", "samples", "test", "calibration", "metric", "source", "lineage"})
+_NOT_KEPT = frozenset({"workspace", "samples", "test", "calibration", "metric", "latency_source", "source", "lineage"})
 _DIGEST_BYTES = 32
 _DAY_S = 86_400.0
 

@@ -25,7 +25,7 @@ _TOOLS = (
 
 
 def fingerprint_start(state: CompileState) -> str:
-    """Return the SHA-256 over model, data, metric, machine, and the programs that compile.
+    """Return the SHA-256 over model, data, metric, latency source, machine, and the programs that compile.
 
     The calibration samples of a module are not part of it: they are some of its training samples, and how many is a
     setting of the passes that use them.
@@ -33,6 +33,7 @@ def fingerprint_start(state: CompileState) -> str:
     digest = hashlib.sha256(
         f"{state.digest()} {state.metric.name} {describe_machine()} {describe_device(choose_device('auto'))}\n".encode()
     )
+    digest.update(f"{state.latency_source.fingerprint}\n".encode())
     for line in _list_versions():
         digest.update(line.encode())
     for path in _list_sources(state):

@@ -8,9 +8,9 @@ from pathlib import Path
 from drupelet_host.compiler.configuration import JudgeConfig
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.data.samples import Samples
-from drupelet_host.evaluation.measurement import THREADS, engine_of
 from drupelet_host.evaluation.metrics import Metric
 from drupelet_host.evaluation.scoring import evaluate_session
+from drupelet_host.latency.engines import THREADS, engine_of
 from drupelet_host.recipe.schema import Constraints
 from drupelet_host.selection.judge import CandidateJudge
 from drupelet_shared.engines.registry import load_engine

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from drupelet_host.compiler.state import CompileState
-from drupelet_host.evaluation.measurement import THREADS, Measurement, engine_of
+from drupelet_host.evaluation.measurement import Measurement
+from drupelet_host.latency.engines import THREADS, engine_of
 from drupelet_host.latency.machine import describe_machine
 from drupelet_host.quantization.choice import describe_method
 from drupelet_host.recipe.schema import Recipe

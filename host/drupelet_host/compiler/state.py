@@ -18,6 +18,8 @@ from drupelet_host.data.samples import Samples
 from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.evaluation.metrics import Metric
 from drupelet_host.evaluation.scoring import evaluate_module
+from drupelet_host.latency.source import LatencySource
+from drupelet_host.latency.workstation import WorkstationSource
 from drupelet_host.pruning.ratio.progressive import PruningResult
 from drupelet_host.pruning.sensitivity import SensitivityCurve
 from drupelet_host.pruning.structure.groups import Importance
@@ -85,6 +87,7 @@ class CompileState:
         test: What measures the result; None where the samples that chose do that too.
         calibration: What shows a quantizer the activations' ranges.
         metric: Scores a model's answers.
+        latency_source: What tells the latency of models on the target.
         training: The PyTorch side, where the model came as a module.
         source: The ONNX file, where the model came as a file.
         originals: The untouched model as a file for each engine that it runs in.
@@ -108,6 +111,7 @@ class CompileState:
     samples: Samples
     calibration: Samples
     metric: Metric
+    latency_source: LatencySource = field(default_factory=WorkstationSource)
     training: Training | None = None
     source: Path | None = None
     test: Samples | None = None

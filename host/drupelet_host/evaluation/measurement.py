@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from drupelet_shared.package.manifest import EngineName
+from drupelet_host.latency.source import LatencyEstimate, estimate_of
+from drupelet_host.latency.workstation import WORKSTATION
 from drupelet_shared.timing import Timing
-
-# One thread gives comparable times on every machine, and is the case that scales to several models on one device.
-THREADS = 1
-_ENGINES: dict[str, EngineName] = {".onnx": "onnxruntime", ".tflite": "litert", ".param": "ncnn"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +20,7 @@ class Measurement:
         metric: The metric's value; higher is better.
         timing: The latency of one inference.
         peak_memory_bytes: Peak resident memory of a process that runs the model; None where it was not measured.
+        latency: What the recipe's latency source told of the model; None where this machine is the source.
     """
 
     path: Path
@@ -30,8 +28,9 @@ class Measurement:
     metric: float
     timing: Timing
     peak_memory_bytes: int | None
+    latency: LatencyEstimate | None = None
 
-
-def engine_of(path: Path) -> EngineName:
-    """Return the name of the engine that loads a model file, by the file's suffix."""
-    return _ENGINES[path.suffix]
+    @property
+    def target_latency(self) -> LatencyEstimate:
+        """The latency on the target; that on this machine where no other source was asked."""
+        return self.latency or estimate_of(self.timing, source=WORKSTATION)

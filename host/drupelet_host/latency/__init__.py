@@ -1,4 +1,4 @@
-"""Measures the latency of models on the workstation, and names the machine that measured.
+"""Tells what a model costs on the target: one protocol for its sources, and this machine as one of them.
 
 Must not import pruning, the compiler or the recipe.
 """

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median_low
 
+from drupelet_host.latency.engines import THREADS, engine_of
+from drupelet_host.latency.machine import describe_machine
+from drupelet_host.latency.source import DEFAULT_PRECISION, LatencyEstimate, estimate_of
 from drupelet_shared.engines.base import Session, Tensors
-from drupelet_shared.engines.benchmark import time_session
-from drupelet_shared.timing import Timing
+from drupelet_shared.engines.benchmark import measure_times
+from drupelet_shared.engines.registry import load_engine
+from drupelet_shared.timing import Timing, is_precise, summarize
+
+WORKSTATION = "measured on this machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +35,45 @@ class TimingBudget:
 THOROUGH = TimingBudget(rounds=5, seconds=0.5)
 # For models whose latency decides nothing.
 BRIEF = TimingBudget(rounds=1, seconds=0.1)
+# A median that is not precise by then is as precise as this machine allows.
+_MOST_ROUNDS = 40
+
+
+class WorkstationSource:
+    """This machine as a latency source: it ranks, and says little of another processor."""
+
+    label = WORKSTATION
+
+    @property
+    def fingerprint(self) -> str:
+        """The machine."""
+        return f"{WORKSTATION}: {describe_machine()}"
+
+    def measure(
+        self, models: Mapping[str, Path], *, feed: Tensors, precision: float = DEFAULT_PRECISION
+    ) -> dict[str, LatencyEstimate]:
+        """Time the models in alternating rounds until each median is precise, for at most 40 rounds; see the protocol.
+
+        Args:
+            models: The model files by name.
+            feed: The inputs of one inference.
+            precision: The half width of the interval to aim for, as a fraction of the median.
+
+        Returns:
+            One estimate for each model, by name.
+
+        Raises:
+            EngineError: A model does not load or run.
+        """
+        sessions = {name: load_engine(engine_of(path)).load(path, threads=THREADS) for name, path in models.items()}
+        times_ms: dict[str, array[float]] = {name: array("d") for name in sessions}
+        for done in range(_MOST_ROUNDS):
+            for name, session in sessions.items():
+                times_ms[name].extend(_time_round(session, feed, seconds=THOROUGH.seconds / THOROUGH.rounds))
+            timings = {name: summarize(times) for name, times in times_ms.items()}
+            if done + 1 >= THOROUGH.rounds and all(is_precise(timing, precision) for timing in timings.values()):
+                break
+        return {name: estimate_of(timing, source=self.label) for name, timing in timings.items()}
 
 
 def compare_latency(
@@ -45,10 +92,14 @@ def compare_latency(
     rounds: dict[str, list[Timing]] = {name: [] for name in sessions}
     for _ in range(budget.rounds):
         for name, session in sessions.items():
-            rounds[name].append(time_session(session, feed, warmup=10, runs=200, max_seconds=budget.seconds))
+            rounds[name].append(summarize(_time_round(session, feed, seconds=budget.seconds)))
     return {name: _median_round(timings) for name, timings in rounds.items()}
 
 
-def _median_round(timings: list[Timing]) -> Timing:
+def _time_round(session: Session, feed: Tensors, *, seconds: float) -> array[float]:
+    return measure_times(session, feed, warmup=10, runs=200, max_seconds=seconds)
+
+
+def _median_round(timings: Sequence[Timing]) -> Timing:
     middle = median_low([timing.p50_ms for timing in timings])
     return next(timing for timing in timings if timing.p50_ms == middle)

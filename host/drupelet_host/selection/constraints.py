@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drupelet_host.errors import ConstraintError
-from drupelet_host.evaluation.measurement import Measurement, engine_of
+from drupelet_host.evaluation.measurement import Measurement
+from drupelet_host.latency.engines import engine_of
 from drupelet_host.recipe.schema import Constraints
 from drupelet_host.selection.metric_limit import metric_drop
 from drupelet_shared.package.manifest import EngineName
@@ -73,7 +74,9 @@ def rank_variants(checks: tuple[Check, ...], measurements: Mapping[str, Measurem
             kind = "variant" if len(engines) == 1 else f"variant for {engine}"
             raise ConstraintError(_describe_misses(checks, theirs, kind=kind))
     allowed = [variant for variant, names in missed.items() if names <= {"max_latency"}]
-    return tuple(sorted(allowed, key=lambda variant: (len(missed[variant]), measurements[variant].timing.p50_ms)))
+    return tuple(
+        sorted(allowed, key=lambda variant: (len(missed[variant]), measurements[variant].target_latency.p50_ms))
+    )
 
 
 def _values(
@@ -83,7 +86,7 @@ def _values(
     return [
         ("max_metric_drop", constraints.max_metric_drop, metric_drop(baseline, found.metric)),
         ("max_size", constraints.max_size, found.size_bytes),
-        ("max_latency", constraints.max_latency, found.timing.p50_ms / reference.timing.p50_ms),
+        ("max_latency", constraints.max_latency, found.target_latency.p50_ms / reference.target_latency.p50_ms),
         ("memory_limit", constraints.memory_limit, found.peak_memory_bytes or 0),
     ]
 

@@ -42,5 +42,5 @@ def _serves(other: str, variant: str, measurements: Mapping[str, Measurement]) -
         and KINDS[other].arithmetic == KINDS[variant].arithmetic
         and theirs.size_bytes <= ours.size_bytes
         and theirs.metric >= ours.metric
-        and theirs.timing.p50_ms <= ours.timing.p50_ms * _SAME_SPEED
+        and theirs.target_latency.p50_ms <= ours.target_latency.p50_ms * _SAME_SPEED
     )

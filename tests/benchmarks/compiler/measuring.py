@@ -16,9 +16,9 @@ from benchmarks.compiler.setting import Setting, name_machine
 from drupelet_host.compiler.lineage import digest_file
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.data.samples import split_dataset
-from drupelet_host.evaluation.measurement import engine_of
 from drupelet_host.evaluation.memory import measure_peak_memory
 from drupelet_host.evaluation.scoring import evaluate_session
+from drupelet_host.latency.engines import engine_of
 from drupelet_host.latency.workstation import TimingBudget, compare_latency
 from drupelet_shared.engines.base import Session
 from drupelet_shared.engines.registry import load_engine

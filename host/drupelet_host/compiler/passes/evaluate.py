@@ -13,11 +13,12 @@ from drupelet_host.compiler.state import CompileState, CostCount, Training
 from drupelet_host.errors import ExportError
 from drupelet_host.evaluation.cost import count_file_parameters, count_macs, count_parameters
 from drupelet_host.evaluation.measure import measure_models
-from drupelet_host.evaluation.measurement import THREADS, Measurement, engine_of
+from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.evaluation.tflite import count_tflite_parameters
 from drupelet_host.export.litert import export_litert, require_litert
 from drupelet_host.export.ncnn import convert_onnx, export_ncnn, require_ncnn
 from drupelet_host.export.onnx import export_onnx
+from drupelet_host.latency.engines import THREADS, engine_of
 from drupelet_host.progress.observer import Observer
 from drupelet_host.recipe.schema import Recipe
 from drupelet_shared.package.manifest import EngineName

@@ -14,7 +14,8 @@ from drupelet_host.compiler.configuration import PassConfig
 from drupelet_host.compiler.pass_protocol import PassResult
 from drupelet_host.compiler.reporting import build_report
 from drupelet_host.compiler.state import CompileState
-from drupelet_host.evaluation.measurement import THREADS, Measurement, engine_of
+from drupelet_host.evaluation.measurement import Measurement
+from drupelet_host.latency.engines import THREADS, engine_of
 from drupelet_host.latency.machine import describe_machine
 from drupelet_host.packaging.builder import PackageDescription, build_package
 from drupelet_host.packaging.creation_time import creation_time

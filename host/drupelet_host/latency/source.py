@@ -1,0 +1,88 @@
+"""Where a latency comes from: one protocol for a board, a model of its processor, and this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from drupelet_shared.engines.base import Tensors
+from drupelet_shared.timing import Interval, Timing
+
+# The half width of a median's interval, as a fraction of the median, with which a constraint can be judged.
+DEFAULT_PRECISION = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyEstimate:
+    """The latency of one model on the target.
+
+    Attributes:
+        p50_ms: The median of one inference.
+        interval: The range that holds the true median: the 95 % confidence interval of a measurement, the error bars
+            of a model.
+        source: Where the numbers come from, for people: "measured on pi-7", "modelled for raspberry_pi_4, +-12 %".
+        p99_ms: The 99th percentile; None where the source knows medians alone.
+        p99_interval: The range that holds it.
+        memory_bytes: The peak memory of a process that runs the model there; None where it was not measured.
+        layers_ms: The median of each layer, by the name that the engine gives it; empty where the source has none.
+    """
+
+    p50_ms: float
+    interval: Interval
+    source: str
+    p99_ms: float | None = None
+    p99_interval: Interval | None = None
+    memory_bytes: int | None = None
+    layers_ms: Mapping[str, float] | None = None
+
+
+class LatencySource(Protocol):
+    """Tells what models cost on the target."""
+
+    @property
+    def label(self) -> str:
+        """Where the numbers come from, for people."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What the numbers depend on besides the models; part of the key of every cached pass that reads them."""
+
+    def measure(
+        self, models: Mapping[str, Path], *, feed: Tensors, precision: float = DEFAULT_PRECISION
+    ) -> dict[str, LatencyEstimate]:
+        """Return the latency of each model at one thread.
+
+        A source that measures does so in turns, so that ratios between models of one engine hold. It keeps nothing of a
+        measurement that failed.
+
+        Args:
+            models: The model files by name, the original among them where a ratio to it is asked for.
+            feed: The inputs of one inference, which every model takes.
+            precision: The half width of the interval to aim for, as a fraction of the median.
+
+        Returns:
+            One estimate for each model, by name.
+
+        Raises:
+            LatencyError: The source has no numbers for one of the models.
+        """
+
+
+def estimate_of(timing: Timing, *, source: str, memory_bytes: int | None = None) -> LatencyEstimate:
+    """Return what measured times tell.
+
+    Args:
+        timing: The statistics of the times.
+        source: Where they were measured, for people.
+        memory_bytes: The peak memory of the process that ran the model.
+    """
+    return LatencyEstimate(
+        p50_ms=timing.p50_ms,
+        interval=timing.p50_interval or Interval(timing.p50_ms, timing.p50_ms),
+        source=source,
+        p99_ms=timing.p99_ms,
+        p99_interval=timing.p99_interval,
+        memory_bytes=memory_bytes,
+    )

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from drupelet_host.data.samples import Samples
+from drupelet_host.evaluation.measure import measure_models
+from drupelet_host.evaluation.metrics import Fidelity
+from drupelet_host.latency.source import DEFAULT_PRECISION, LatencyEstimate, LatencySource
+from drupelet_host.latency.workstation import BRIEF, WORKSTATION, WorkstationSource
+from drupelet_shared.engines.base import Tensors
+from drupelet_shared.timing import Interval, is_precise, summarize
+from support.model.onnx_models import write_add_model, write_expanding_model
+
+FEED = {"input": np.ones((1, 1), np.float32)}
+
+
+class PredictedSource:
+    """A source that gives every model the same latency."""
+
+    label = "modelled for a test"
+    fingerprint = "modelled for a test, version 1"
+
+    def measure(
+        self, models: Mapping[str, Path], *, feed: Tensors, precision: float = DEFAULT_PRECISION
+    ) -> dict[str, LatencyEstimate]:
+        assert feed
+        assert precision > 0
+        return {name: LatencyEstimate(p50_ms=7.0, interval=Interval(6.0, 8.0), source=self.label) for name in models}
+
+
+def test_the_workstation_orders_models_and_gives_each_an_interval(tmp_path: Path) -> None:
+    source: LatencySource = WorkstationSource()
+    models = {
+        "fast": write_add_model(tmp_path / "fast.onnx"),
+        "slow": write_expanding_model(tmp_path / "slow.onnx", count=500_000),
+    }
+    found = source.measure(models, feed=FEED, precision=0.5)
+    assert found["fast"].interval.high_ms < found["slow"].interval.low_ms
+    for estimate in found.values():
+        assert estimate.interval.low_ms <= estimate.p50_ms <= estimate.interval.high_ms
+        assert estimate.source == WORKSTATION == source.label
+    assert "measured on this machine: " in source.fingerprint
+
+
+def test_a_measurement_has_the_latency_of_its_source_and_this_machine_s_without_one(tmp_path: Path) -> None:
+    model = write_add_model(tmp_path / "add.onnx")
+    samples = Samples(feeds=(FEED,), labels=None, answers=({"output": FEED["input"] + 1},))
+    asked = measure_models({"add": model}, samples, Fidelity(), budget=BRIEF, memory=False, source=PredictedSource())
+    assert asked["add"].target_latency.p50_ms == 7.0
+    assert asked["add"].target_latency.source == "modelled for a test"
+    assert asked["add"].timing.p50_ms != 7.0
+    alone = measure_models({"add": model}, samples, Fidelity(), budget=BRIEF, memory=False)
+    assert alone["add"].target_latency.p50_ms == alone["add"].timing.p50_ms
+    assert alone["add"].target_latency.source == WORKSTATION
+
+
+def test_a_median_is_precise_when_its_interval_is_narrow() -> None:
+    steady = summarize([1.0] * 50)
+    spread = summarize([1.0, 2.0] * 25)
+    assert is_precise(steady, 0.01)
+    assert not is_precise(spread, 0.01)
+    assert not is_precise(summarize([1.0]), 0.5)
