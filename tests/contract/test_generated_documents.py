@@ -16,8 +16,8 @@ from jsonschema import Draft202012Validator
 
 from docs_generator.errors_page import error_classes, read_advice
 from docs_generator.outputs import DOCS, ROOT, make_outputs
-from drupelet_agent.cli.tooling import config_schema
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.cli.schema import config_schema
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_host.cli.schema import SCHEMAS, make_schema
 from drupelet_host.recipe.schema import parse_recipe
 from drupelet_shared.errors import DrupeletError

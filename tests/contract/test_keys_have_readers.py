@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import BaseModel
 
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_host.recipe.schema import Recipe
 from support.source.tree import REPOSITORY
 

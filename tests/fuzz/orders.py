@@ -8,7 +8,7 @@ from random import Random
 
 from pydantic import ValidationError
 
-from drupelet_agent.delivery.desired import read_desired
+from drupelet_agent.delivery.desired_file import read_desired
 from drupelet_agent.delivery.reassembly import continuation
 from drupelet_agent.delivery.uploads import read_chunk
 from drupelet_shared.contract.commands import EXCHANGES, InstallRequest, RollBackRequest

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drupelet_agent.config.sections import DeliveryConfig
+from drupelet_agent.config.packages import DeliveryConfig
 from drupelet_agent.delivery.reassembly import continuation
 from drupelet_agent.delivery.spool import Spool
 from drupelet_shared.errors import UploadError

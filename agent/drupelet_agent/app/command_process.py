@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from drupelet_agent.app.logs import set_up_logging
 from drupelet_agent.commands.context import Context
 from drupelet_agent.commands.table import COMMANDS
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.install.activation import Progress
 from drupelet_shared.contract.commands import EXCHANGES, CommandProgress
 from drupelet_shared.contract.faults import describe_faults

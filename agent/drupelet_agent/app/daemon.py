@@ -17,8 +17,8 @@ from drupelet_agent.app.sessions import device_session, message_budget_bytes, po
 from drupelet_agent.app.store_follower import StoreFollower
 from drupelet_agent.commands.router import CommandRouter
 from drupelet_agent.commands.runner import CommandRunner
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.config.environment import service_manager_settings
-from drupelet_agent.config.sections import AgentConfig
 from drupelet_agent.delivery.desired import DesiredStates
 from drupelet_agent.delivery.spool import Spool
 from drupelet_agent.delivery.uploads import Uploads

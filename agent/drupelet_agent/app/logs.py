@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from drupelet_agent.config.environment import is_journal
-from drupelet_agent.config.sections import LogConfig
+from drupelet_agent.config.telemetry import LogConfig
 
 # One conversion in the template of a message, with the key in front of it if it has one: "bytes=%d".
 _CONVERSION = re.compile(r"(?:\b(\w+)=)?%(?:%|[-+ #0]*\d*(?:\.\d+)?[a-zA-Z])")

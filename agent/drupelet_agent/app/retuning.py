@@ -10,7 +10,7 @@ import logging
 import sys
 
 from drupelet_agent.app.logs import set_up_logging
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.install.activation import Progress, tune
 from drupelet_shared.errors import DrupeletError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.messaging.broker import connection_options
 from drupelet_agent.messaging.protocols import BrokerSession, OnConnected, OpenSession
 from drupelet_agent.mqtt.connection import BrokerConnection

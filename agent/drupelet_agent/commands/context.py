@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.install.activation import Observe
 from drupelet_agent.store.records import Activation
 from drupelet_shared.contract.commands import InstalledRelease

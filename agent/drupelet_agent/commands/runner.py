@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from drupelet_agent.commands.table import COMMANDS
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_shared.contract.wire import PROGRESS_CODE
 from drupelet_shared.errors import BusyError, CommandFailedError
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.config.environment import resolve_path
-from drupelet_agent.config.sections import AgentConfig
 from drupelet_agent.errors import ConfigError
 from drupelet_shared.contract.faults import list_faults
 

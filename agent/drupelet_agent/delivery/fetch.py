@@ -22,7 +22,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from drupelet_agent import __version__
-from drupelet_agent.config.sections import DeliveryConfig
+from drupelet_agent.config.packages import DeliveryConfig
 from drupelet_agent.delivery.partial import Partial
 from drupelet_agent.errors import PackageTooLargeError, StoreFullError, store_errors
 from drupelet_shared.contract.sources import check_source, shown_source

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.delivery.fetch import OnBytes, fetch
 from drupelet_agent.delivery.spool import Spool
 from drupelet_agent.errors import (

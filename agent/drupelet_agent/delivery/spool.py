@@ -11,7 +11,7 @@ import shutil
 import time
 from pathlib import Path
 
-from drupelet_agent.config.sections import DeliveryConfig
+from drupelet_agent.config.packages import DeliveryConfig
 from drupelet_agent.delivery.reassembly import continuation
 from drupelet_agent.errors import PackageTooLargeError, StoreFullError, TooManyUploadsError, store_errors
 from drupelet_shared.errors import UploadError

@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from drupelet_agent.config.sections import AgentConfig, BrokerConfig
+from drupelet_agent.config.agent import AgentConfig
+from drupelet_agent.config.broker import BrokerConfig
 from drupelet_agent.doctor.broker_repairs import repair_of
 from drupelet_agent.doctor.findings import Finding
 from drupelet_agent.messaging.broker import connection_options

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from drupelet_agent.config.sections import BrokerConfig
+from drupelet_agent.config.broker import BrokerConfig
 from drupelet_agent.doctor.findings import Finding
 
 _SOON = timedelta(days=30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.doctor.findings import Finding
 from drupelet_agent.store.records import Activation
 from drupelet_agent.store.store import Store

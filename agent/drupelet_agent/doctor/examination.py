@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.doctor.broker import examine_broker
 from drupelet_agent.doctor.certificates import examine_certificates
 from drupelet_agent.doctor.clock import examine_clock, is_synchronised

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.config.environment import CREDENTIALS_PREFIX
-from drupelet_agent.config.sections import AgentConfig
 from drupelet_agent.doctor.findings import Finding
 from drupelet_agent.errors import StoreReadOnlyError
 from drupelet_agent.store.store import Store

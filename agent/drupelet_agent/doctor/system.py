@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.device.board import Board, read_board
 from drupelet_agent.device.probe import take_snapshot
 from drupelet_agent.doctor.findings import Finding

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.device import probe
 from drupelet_agent.errors import StoreError
 from drupelet_agent.install.binding import ANYTHING, Expected, check_expected, check_target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.install.activation import MEASURING_TIMEOUT_S, stored_manifest
 from drupelet_agent.install.tuner import Result, Tuner
 from drupelet_agent.planning.budget import Budget

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from drupelet_agent import __version__
-from drupelet_agent.config.sections import TuningConfig
+from drupelet_agent.config.tuning import TuningConfig
 from drupelet_agent.device.snapshot import Snapshot
 from drupelet_agent.planning.candidates import PlanCandidate
 from drupelet_agent.planning.choice import CandidateMeasurement

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from drupelet_agent.config.sections import AgentConfig, TuningConfig
+from drupelet_agent.config.agent import AgentConfig
+from drupelet_agent.config.tuning import TuningConfig
 from drupelet_agent.device import probe
 from drupelet_agent.device.snapshot import Snapshot
 from drupelet_agent.install import measurement_cache

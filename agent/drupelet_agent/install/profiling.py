@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.errors import MemoryBudgetError, WorkerError
 from drupelet_agent.install.activation import MEASURING_TIMEOUT_S, Observe, Progress, stored_manifest
 from drupelet_agent.serving.workers.protocol import Benchmark, EndProfile, Measured, Profiled, Ready, WorkerSpec

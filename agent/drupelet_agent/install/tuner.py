@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from drupelet_agent.config.sections import TuningConfig
+from drupelet_agent.config.tuning import TuningConfig
 from drupelet_agent.errors import MemoryBudgetError, WorkerError, WorkerTimeoutError
 from drupelet_agent.planning.budget import Budget
 from drupelet_agent.planning.candidates import PlanCandidate, Rejection, batches

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from drupelet_agent.config.broker import BrokerConfig, TlsConfig
 from drupelet_agent.config.credentials import read_secret
 from drupelet_agent.config.environment import is_missing_credential
-from drupelet_agent.config.sections import BrokerConfig, TlsConfig
 from drupelet_agent.errors import ConfigError, ConfigReason
 from drupelet_agent.mqtt.message import Publication
 from drupelet_agent.mqtt.options import ConnectionOptions

@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from drupelet_agent.config.sections import LimitsConfig
+from drupelet_agent.config.limits import LimitsConfig
 from drupelet_agent.errors import MemoryBudgetError
 from drupelet_agent.planning.budget import Budget
 from drupelet_agent.planning.residency import Resident, Room, find_room

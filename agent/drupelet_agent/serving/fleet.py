@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.device import probe
 from drupelet_agent.device.snapshot import Snapshot
 from drupelet_agent.errors import StoreBusyError, StoreError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from drupelet_agent.config.sections import EventsConfig
+from drupelet_agent.config.telemetry import EventsConfig
 from drupelet_agent.telemetry.thresholds import Threshold, ThresholdState, observe
 from drupelet_shared.contract.messages import DeviceTelemetry, Event, ModelTelemetry
 from drupelet_shared.errors import ExpiredError, InferenceFailedError, ModelUnavailableError, OverloadedError

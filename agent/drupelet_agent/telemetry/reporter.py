@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.store.records import Activation
 from drupelet_agent.telemetry.device_numbers import read_device
 from drupelet_agent.telemetry.durations import Durations

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import click
 
-from drupelet_agent.cli.parser import EXIT_CODES as AGENT_EXIT_CODES
+from drupelet_agent.cli.command import EXIT_CODES as AGENT_EXIT_CODES
 from drupelet_agent.cli.parser import make_parser
 from drupelet_host.cli import EXIT_CODES as HOST_EXIT_CODES
 from drupelet_host.cli import cli

@@ -10,7 +10,7 @@ from docs_generator.errors_page import errors_page
 from docs_generator.man_page import man_page
 from docs_generator.messages_page import messages_page
 from docs_generator.schema_page import json_page, toml_page
-from drupelet_agent.cli.tooling import config_schema
+from drupelet_agent.cli.schema import config_schema
 from drupelet_host.cli.schema import SCHEMAS, make_schema
 from drupelet_shared.contract.schemas import schema_text
 

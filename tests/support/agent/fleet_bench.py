@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.device.snapshot import Snapshot
 from drupelet_agent.serving.fleet import Fleet
 from drupelet_agent.store.records import Activation

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from drupelet_agent.config.sections import DeliveryConfig
+from drupelet_agent.config.packages import DeliveryConfig
 from drupelet_agent.delivery.spool import Spool
 from drupelet_agent.install.activation import put_in_place
 from drupelet_agent.store.measurements import KeptMeasurements

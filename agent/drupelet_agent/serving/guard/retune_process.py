@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import sys
 from drupelet_agent import cli
 from drupelet_agent.app.slim_imports import lean_imports
 with lean_imports():
-    import drupelet_agent.config.sections
+    import drupelet_agent.config.agent
     import drupelet_agent.app.daemon
 print(*sorted(sys.modules))
 import ssl, _hashlib

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from drupelet_agent.app.logs import set_up_logging
-from drupelet_agent.config.sections import LogConfig
+from drupelet_agent.config.telemetry import LogConfig
 
 log = logging.getLogger("drupelet_agent.test")
 

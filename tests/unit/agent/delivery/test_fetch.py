@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from drupelet_agent.config.sections import DeliveryConfig
+from drupelet_agent.config.packages import DeliveryConfig
 from drupelet_agent.delivery.fetch import fetch
 from drupelet_agent.errors import PackageTooLargeError, StoreFullError
 from drupelet_shared.errors import SourceError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from drupelet_agent.config.sections import DeliveryConfig
+from drupelet_agent.config.packages import DeliveryConfig
 from drupelet_agent.delivery.spool import Spool
 from drupelet_agent.errors import PackageTooLargeError, StoreError, StoreFullError, TooManyUploadsError
 from drupelet_shared.errors import UploadError

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from drupelet_agent.config.sections import AgentConfig, BrokerConfig, TlsConfig, TrustConfig
+from drupelet_agent.config.agent import AgentConfig
+from drupelet_agent.config.broker import BrokerConfig, TlsConfig
+from drupelet_agent.config.packages import TrustConfig
 from drupelet_agent.doctor import Finding
 from drupelet_agent.doctor.broker import _judge_echo
 from drupelet_agent.doctor.broker_repairs import repair_of

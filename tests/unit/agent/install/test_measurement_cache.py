@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from drupelet_agent.config.sections import TuningConfig
+from drupelet_agent.config.tuning import TuningConfig
 from drupelet_agent.device.snapshot import Snapshot
 from drupelet_agent.install.measurement_cache import add, conditions_key, look_up
 from drupelet_agent.planning.candidates import PlanCandidate

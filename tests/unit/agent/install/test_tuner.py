@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from drupelet_agent.config.sections import TuningConfig
+from drupelet_agent.config.tuning import TuningConfig
 from drupelet_agent.errors import WorkerError, WorkerTimeoutError
 from drupelet_agent.install.tuner import Result, Tuner
 from drupelet_agent.planning.budget import Budget

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drupelet_agent.config.sections import EventsConfig
+from drupelet_agent.config.telemetry import EventsConfig
 from drupelet_agent.telemetry.events import EventDetector
 from drupelet_shared.contract.messages import DeviceTelemetry, ModelTelemetry, Percentiles
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from drupelet_agent.config.sections import AgentConfig
+from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.serving.job import Outcome, StageTimes
 from drupelet_agent.serving.metrics import ModelMetrics
 from drupelet_agent.store.records import Activation

@@ -1,0 +1,27 @@
+"""The command `run`."""
+
+from __future__ import annotations
+
+import argparse
+
+from drupelet_agent.app.slim_imports import lean_imports
+from drupelet_agent.cli.command import EXIT_OK, Subparsers, add_command, load_config
+
+
+def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    add_command(commands, "run", _run, summary="serve the active models until SIGTERM", example="run")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415 - only this command needs it
+
+    with lean_imports():
+        config = load_config(arguments)
+        from drupelet_agent.app.daemon import Daemon  # noqa: PLC0415 - only this command needs it
+
+    async def serve() -> None:
+        await Daemon(config).run()
+
+    asyncio.run(serve())
+    return EXIT_OK
