@@ -1,4 +1,4 @@
-"""PyTorch modules and ONNX files to ncnn, by pnnx, which runs as a process of its own.
+"""Converts PyTorch modules and ONNX files to ncnn with pnnx, which runs as a child process.
 
 pnnx (PyTorch Neural Network eXchange, part of ncnn) names tensors `in0`, `out0` and so on, and drops the batch
 dimension. The graph file gets a signature with the names, shapes and batch dimensions of the package's other variants.
@@ -34,23 +34,23 @@ from drupelet_shared.tensors import VARIABLE, Datatype, TensorSpec
 
 _REQUIRED = ("ncnn", "pnnx")
 _TIMEOUT_S = 600.0
-# How pnnx's own test script, which it writes beside the model, feeds and reads each tensor.
+# Matches a tensor's input or output in the test script that pnnx writes with the model.
 _BATCH_OF_INPUT = re.compile(r'ex\.input\("(\w+)", ncnn\.Mat\(\w+\.numpy\(\)(?:, batch_index=(\d+))?\)')
 _BATCH_OF_OUTPUT = re.compile(r"(\w+)\.numpy\((?:batch_index=(\d+))?\)\)")
-# The batch dimension that pnnx notes for a tensor without one.
+# The batch dimension that pnnx writes for a tensor without one.
 _NO_BATCH = 233
-# A recurrent layer reads a sequence and up to two initial states; ncnn takes its weights from the file alone.
+# A recurrent layer reads a sequence and up to two initial states; ncnn reads its weights only from the file.
 _RECURRENT, _RECURRENT_INPUTS = {"LSTM", "GRU", "RNN"}, 3
 
 
 @dataclass(frozen=True, slots=True)
 class _Converted:
-    """What pnnx wrote.
+    """The files that pnnx wrote.
 
     Attributes:
-        graph: The text of the graph file.
-        weights: The weights file.
-        batch_axes: The batch dimension of each of pnnx's tensors, None where it has none.
+        graph: The content of the graph file.
+        weights: The content of the weights file.
+        batch_axes: The batch dimension of each tensor by pnnx's name; None where it has none.
     """
 
     graph: str
@@ -79,14 +79,14 @@ def export_ncnn(
     output_names: Sequence[str] = (OUTPUT_NAME,),
     tolerance: float = EXPORT_TOLERANCE,
 ) -> None:
-    """Write a module as a `.param` and a `.bin` file for inputs of exactly this shape.
+    """Convert a module to a `.param` and a `.bin` file for inputs of exactly this shape.
 
     Args:
         model: The module; it is left in evaluation mode.
         input_shape: The input's shape, batch first.
         path: The graph file; the weights go beside it.
         output_names: The names of the outputs, in the module's order.
-        tolerance: The largest difference from PyTorch allowed, as a fraction of the largest output.
+        tolerance: The largest difference from PyTorch allowed, relative to the largest output.
 
     Raises:
         ExportError: PyTorch cannot trace the model, pnnx or ncnn lacks one of its operators, or ncnn computes
@@ -107,17 +107,17 @@ def export_ncnn(
 
 
 def convert_onnx(source: Path, path: Path, *, sample: Mapping[str, Array], tolerance: float = EXPORT_TOLERANCE) -> None:
-    """Write an ONNX file as a `.param` and a `.bin` file.
+    """Convert an ONNX file to a `.param` and a `.bin` file.
 
     Args:
         source: The ONNX file.
         path: The graph file; the weights go beside it.
-        sample: The inputs of one inference, which check the answers.
+        sample: The inputs of one inference, on which the outputs are compared.
         tolerance: The largest difference from ONNX Runtime allowed, as a fraction of the largest output.
 
     Raises:
         ExportError: A tensor is not float32 or has a variable shape, pnnx or ncnn lacks one of the operators, or ncnn
-            computes something else than ONNX Runtime.
+            computes other values than ONNX Runtime.
     """
     try:
         session = load_engine("onnxruntime").load(source, threads=1)
@@ -126,7 +126,7 @@ def convert_onnx(source: Path, path: Path, *, sample: Mapping[str, Array], toler
                 shape = "x".join("?" if size == VARIABLE else str(size) for size in spec.shape)
                 raise ExportError(
                     f"{path.name}: tensor {spec.name!r} is {spec.datatype.value} of shape {shape}: "
-                    "ncnn takes float32 of shapes that are fixed but for the batch"
+                    "ncnn needs float32 tensors whose shapes are fixed except for the batch"
                 )
         with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
             copy = Path(folder) / "model.onnx"
@@ -152,13 +152,13 @@ def _one_sample(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _convert_module(model: nn.Module, example: torch.Tensor, output_names: Sequence[str], *, what: str) -> _Converted:
-    """Through TorchScript, and where ncnn lacks an operator of that, through ONNX, whose operators are simpler."""
+    """Convert through TorchScript, or through ONNX, whose operators are simpler, where ncnn lacks an operator."""
     shapes = [tuple(example.shape)]
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         program = Path(folder) / "model.pt"
         try:
             with warnings.catch_warnings():
-                # The tracer's warnings concern shapes, which are fixed here.
+                # The tracer warns about shapes, which are fixed here.
                 warnings.simplefilter("ignore")
                 traced = torch.jit.trace(_Outputs(model, output_names), example, check_trace=False)  # type: ignore[no-untyped-call]
                 traced.save(str(program))
@@ -172,7 +172,7 @@ def _convert_module(model: nn.Module, example: torch.Tensor, output_names: Seque
 
 
 class _Outputs(nn.Module):
-    """A module whose outputs are a tuple in the order of their names."""
+    """Wraps a module so that its outputs are a tuple in the order of their names."""
 
     def __init__(self, model: nn.Module, output_names: Sequence[str]) -> None:
         super().__init__()
@@ -180,7 +180,7 @@ class _Outputs(nn.Module):
         self.output_names = list(output_names)
 
     def forward(self, example: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The outputs in order."""
+        """Run the model and return its outputs in order."""
         return tuple(name_outputs(self.model(example), names=self.output_names).values())
 
 
@@ -221,7 +221,7 @@ def _find_converter() -> Path:
 
 
 def _find_unsupported(graph: str) -> list[str]:
-    """The types of layers that ncnn does not have: operators that pnnx passed on as they were."""
+    """Return the kinds of layers that ncnn lacks: operators that pnnx did not convert."""
     from drupelet_shared.engines.ncnn_session import runtime  # noqa: PLC0415 - an optional engine
 
     layers = parse_graph(graph).layers
@@ -252,7 +252,7 @@ def _write(
             raise ExportError(f"{path.name}: pnnx dropped the tensor {name!r}")
         batch_axis = converted.batch_axes[blob]
         if VARIABLE in shape and batch_axis != 0:
-            raise ExportError(f"{path.name}: tensor {name!r} has a variable first dimension that is no batch")
+            raise ExportError(f"{path.name}: tensor {name!r} has a variable first dimension that is not the batch")
         return NcnnTensor(TensorSpec(name=name, datatype=Datatype.FP32, shape=shape), blob, batch_axis)
 
     signature = NcnnSignature(

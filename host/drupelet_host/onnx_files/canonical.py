@@ -1,4 +1,4 @@
-"""ONNX files that say only what the model is: no paths, no stack traces, the same bytes for the same model."""
+"""Writes ONNX files in canonical form: without paths and stack traces, the same bytes for the same model."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ PRODUCER = "drupelet"
 
 
 def write_canonical(model: onnx.ModelProto, path: Path) -> None:
-    """Strip what tools leave behind, in place, and write the model."""
+    """Remove metadata that tools add, in place, and write the model."""
     model.producer_name, model.producer_version, model.doc_string = PRODUCER, "", ""
     model.graph.name = "main"
     for holder in _documented(model):
         holder.doc_string = ""
-        # The exporter keeps the source file and line of every node here.
+        # The exporter stores the source file and line of every node here.
         del holder.metadata_props[:]
     for position, node in enumerate(model.graph.node):
         node.name = f"{node.op_type}_{position}"

@@ -1,4 +1,4 @@
-"""ONNX files whose weights lie in other files beside them."""
+"""ONNX files with external data: weights stored in separate files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from drupelet_host.onnx_files.graph import first_line
 
 
 def join_external_data(source: Path, folder: Path) -> Path:
-    """Return the model as one file: the file itself, or for external data a copy in the folder with all of it.
+    """Return the model as one file: the source itself, or a copy in the folder that includes its external data.
 
     Raises:
-        ModelError: It is no ONNX model, or data beside it is missing.
+        ModelError: The file is not an ONNX model, or external data is missing.
     """
     try:
         model = onnx.load(source, load_external_data=False)
@@ -24,5 +24,5 @@ def join_external_data(source: Path, folder: Path) -> Path:
         joined = folder / source.name
         onnx.save(onnx.load(source), joined)
     except Exception as error:  # protobuf's, onnx's and the system's exceptions share no base class
-        raise ModelError(f"{source.name}: not a whole ONNX model: {first_line(error)}") from error
+        raise ModelError(f"{source.name}: not a complete ONNX model: {first_line(error)}") from error
     return joined

@@ -1,4 +1,4 @@
-"""Reading and tidying ONNX graphs."""
+"""Reads, queries and edits ONNX graphs."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from drupelet_shared.engines.onnxruntime import EXACT_INT8
 
 Array = npt.NDArray[Any]
 
-# What ONNX Runtime's tools note in a file about themselves.
+# Metadata that ONNX Runtime's tools add to a file.
 _TOOL_KEYS = {"onnx.quant.pre_process", "onnx.infer"}
 _ERRORS_ONLY = 3
 
 
 def load_model(path: Path) -> onnx.ModelProto:
-    """Read a file, its external data included.
+    """Read an ONNX file with its external data.
 
     Raises:
-        ExportError: It is no ONNX model.
+        ExportError: The file is not an ONNX model.
     """
     try:
         model = onnx.load(path)
@@ -40,7 +40,7 @@ def load_model(path: Path) -> onnx.ModelProto:
 
 
 def copy_model(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a model that can be changed without changing this one."""
+    """Return an independent copy of a model."""
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
     return copied
@@ -52,12 +52,12 @@ def open_session(
     name: str = "model",
     optimisation: ort.GraphOptimizationLevel = ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 ) -> ort.InferenceSession:
-    """Return a session on the CPU that computes the same numbers each time.
+    """Return a session on the CPU whose results are reproducible.
 
     Args:
-        model: The model or its file.
+        model: The model, or the path of its file.
         name: The model's name, for messages.
-        optimisation: What ONNX Runtime may do to it.
+        optimisation: ONNX Runtime's level of graph optimisation.
 
     Raises:
         ExportError: ONNX Runtime cannot load the model.
@@ -80,19 +80,19 @@ def read_constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
 
 
 def first_output(node: onnx.NodeProto) -> str:
-    """Return the name of a node that survives optimisation and rewriting: its first output tensor."""
+    """Return the name of a node's first output tensor, which identifies the node across optimisations."""
     return next(str(name) for name in node.output if name)
 
 
 def find_float_tensors(graph: onnx.GraphProto) -> set[str]:
-    """Return the float32 tensors that nodes compute or that come in; initializers are not among them."""
+    """Return the names of float32 inputs and node outputs, without initializers."""
     infos = (*graph.value_info, *graph.input, *graph.output)
     floats = {info.name for info in infos if info.type.tensor_type.elem_type == onnx.TensorProto.FLOAT}
     return floats - read_constants(graph).keys()
 
 
 def strip_unused(model: onnx.ModelProto) -> None:
-    """Drop what reaches no output (nodes, initializers), operator sets no node uses, and the tools' notes; in place."""
+    """Remove unused nodes, initializers and operator sets, and metadata that tools add; in place."""
     nodes = _find_needed(model.graph)
     used = {info.name for info in model.graph.output}.union(*map(_reads, nodes))
     domains = {inner.domain for inner in _walk(nodes)} | {""}
@@ -114,13 +114,13 @@ def replace_constant(graph: onnx.GraphProto, name: str, values: Array) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """Return what an exception of a foreign library says, in one line."""
+    """Return the first line of an exception's message, for exceptions of other libraries."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager
 def quiet_tools() -> Iterator[None]:
-    """ONNX Runtime's tools write their advice to the root logger."""
+    """Silence the advice that ONNX Runtime's tools write to the root logger."""
     previous = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -130,7 +130,7 @@ def quiet_tools() -> Iterator[None]:
 
 
 def relative_error(found: Mapping[str, Array], expected: Mapping[str, Array]) -> float:
-    """Return the largest difference of any output, as a fraction of its largest value; other shapes give infinity."""
+    """Return the largest difference of any output, relative to its largest value; infinity if shapes differ."""
     return max((_difference(found[name], wanted) for name, wanted in expected.items()), default=0.0)
 
 
@@ -147,7 +147,7 @@ def _difference(found: Array, expected: Array) -> float:
 
 
 def _find_needed(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Return the nodes that an output comes from, in the graph's order."""
+    """Return the nodes that outputs depend on, in graph order."""
     makers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
     needed: set[int] = set()
     wanted = [info.name for info in graph.output]
@@ -160,13 +160,13 @@ def _find_needed(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 def _reads(node: onnx.NodeProto) -> set[str]:
-    """Return the tensors a node needs; what a graph inside it reads or gives out may be one of the graph around it."""
+    """Return the names of the tensors that a node reads, including those that its subgraphs read or return."""
     given = {info.name for graph in _subgraphs(node) for info in graph.output}
     return given.union(*(inner.input for inner in _walk([node])))
 
 
 def _walk(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """Yield the nodes, and those of the graphs inside them."""
+    """Yield the nodes and those of their subgraphs."""
     for node in nodes:
         yield node
         for graph in _subgraphs(node):

@@ -1,4 +1,4 @@
-"""An ONNX file from anywhere, made ready: folded, fused, tidied, and checked against what it was."""
+"""Optimises ONNX files: folds constants, fuses operators, removes dead nodes, and checks the result."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from drupelet_host.onnx_files.graph import load_model, relative_error
 from drupelet_host.onnx_files.preparation import prepare
 from drupelet_host.onnx_files.running import run_samples
 
-# Folding and fusing reorder float32 arithmetic.
+# Folding and fusing change the order of float32 operations.
 OPTIMISE_TOLERANCE = 1e-3
 
 
 def optimise(source: Path, path: Path, *, samples: Sequence[Tensors], tolerance: float = OPTIMISE_TOLERANCE) -> float:
-    """Write a model that computes the same with less: constants folded, batch norms fused, dead nodes gone.
+    """Write an equivalent model with folded constants, fused batch norms and no dead nodes.
 
-    The names of inputs and outputs, variable dimensions and the file's own metadata stay. Nothing in the result
-    depends on this machine's processor. Operator sets older than 13 become 13.
+    The names of inputs and outputs, variable dimensions and the file's metadata are unchanged. The result does not
+    depend on this machine's processor. Operator sets older than 13 are converted to 13.
 
     Args:
-        source: The model, with external data beside it if it has any.
-        path: The optimised model, in one file.
-        samples: What both are run on.
-        tolerance: The largest difference allowed, as a fraction of an output's largest value.
+        source: The model, with its external data if it has any.
+        path: The file to write; it contains all data.
+        samples: The inputs on which both models are compared.
+        tolerance: The largest difference allowed, relative to an output's largest value.
 
     Returns:
-        The largest difference found, likewise.
+        The largest difference, relative to the output's largest value.
 
     Raises:
-        DataError: There is no sample, or one does not run.
-        ExportError: The file is no model ONNX Runtime runs, cannot be converted, or computes something else afterwards.
+        DataError: There is no sample, or the model fails on one.
+        ExportError: ONNX Runtime cannot run the model, it cannot be converted, or its outputs differ afterwards.
     """
     if len(samples) == 0:
         raise DataError(f"{source.name}: 0 samples to check the optimised model on: expected at least 1")
@@ -58,7 +58,7 @@ def optimise(source: Path, path: Path, *, samples: Sequence[Tensors], tolerance:
 
 
 def _compare(original: onnx.ModelProto, candidate: Path, *, samples: Sequence[Tensors]) -> float:
-    """Run the original as it is written, and the candidate as a device would."""
+    """Compare the original without optimisation and the candidate with the optimisation that a device uses."""
     level = ort.GraphOptimizationLevel
     expected = run_samples(original, samples, optimisation=level.ORT_DISABLE_ALL)
     found = run_samples(candidate, samples, optimisation=level.ORT_ENABLE_ALL)

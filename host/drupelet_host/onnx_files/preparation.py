@@ -1,4 +1,4 @@
-"""The graph that quantizers work on: shapes inferred, constants folded, batch norms fused, nodes named for good."""
+"""Prepares graphs for quantization: infers shapes, folds constants, fuses batch norms and gives nodes stable names."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from drupelet_host.onnx_files.graph import (
     strip_unused,
 )
 
-# The first with a scale for each channel in QuantizeLinear.
+# The first opset with per-channel scales in QuantizeLinear.
 MIN_OPSET = 13
-# The first that ONNX's own checker wants for opset 13; before version 4, initializers are also inputs.
+# The IR version that ONNX's checker requires for opset 13; before version 4, initializers are also inputs.
 _MIN_IR_VERSION = 7
 
 
 def prepare(source: Path) -> onnx.ModelProto:
-    """Read a float model and bring it into the form that quantizers want.
+    """Read a float model and bring it into the form that the quantizers need.
 
-    ONNX Runtime's basic optimisations are used, which hold on any processor. They keep the names of the tensors that
-    remain, so a node is named after its first output, and the names are the same each time.
+    Only ONNX Runtime's basic optimisations are applied, which are valid on every processor. They preserve the names of
+    the remaining tensors, so that a node is named after its first output and names are reproducible.
 
     Raises:
-        ExportError: The file is no model, or its operators cannot be brought to opset 13.
+        ExportError: The file is not an ONNX model, or its operators cannot be converted to opset 13.
     """
     model = load_model(source)
     _hide_constants(model)
@@ -46,10 +46,10 @@ def prepare(source: Path) -> onnx.ModelProto:
 
 
 def raise_opset(model: onnx.ModelProto, *, name: str) -> onnx.ModelProto:
-    """Convert a model older than opset 13 to it.
+    """Convert a model of an opset older than 13 to opset 13.
 
     Raises:
-        ExportError: ONNX's converter does not know how.
+        ExportError: ONNX's converter fails.
     """
     opset = next((entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"}), MIN_OPSET)
     if opset >= MIN_OPSET:
@@ -62,7 +62,7 @@ def raise_opset(model: onnx.ModelProto, *, name: str) -> onnx.ModelProto:
 
 
 def _hide_constants(model: onnx.ModelProto) -> None:
-    """Files of old IR versions list initializers among the inputs, and then they cannot be folded."""
+    """Remove initializers from the inputs: files of old IR versions list them there, so that they are not folded."""
     constants = {tensor.name for tensor in model.graph.initializer}
     for info in [info for info in model.graph.input if info.name in constants]:
         model.graph.input.remove(info)
@@ -73,10 +73,10 @@ def _optimise(model: onnx.ModelProto, *, name: str) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder, quiet_tools():
         before, path = Path(folder) / "model.onnx", Path(folder) / "prepared.onnx"
         onnx.save(model, before)
-        # The tool that follows writes what it was given when ONNX Runtime cannot load it.
+        # The next tool returns its input unchanged when ONNX Runtime cannot load it.
         open_session(before, name=name, optimisation=ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
         try:
-            # Symbolic inference leaves files in the working folder where it does not know an operator.
+            # Symbolic shape inference writes files to the working folder when it meets an unknown operator.
             quant_pre_process(before, path, skip_symbolic_shape=True)
         except Exception as error:  # the tool's exceptions share no base class
             raise ExportError(f"{name}: ONNX Runtime cannot optimise it: {first_line(error)}") from error
@@ -84,7 +84,7 @@ def _optimise(model: onnx.ModelProto, *, name: str) -> onnx.ModelProto:
 
 
 def _restore_signature(model: onnx.ModelProto, original: onnx.ModelProto) -> None:
-    """Inputs and outputs as the file declared them; shape inference writes its own names into variable dimensions."""
+    """Restore the declared inputs and outputs: shape inference renames variable dimensions."""
     for field, declared in ((model.graph.input, original.graph.input), (model.graph.output, original.graph.output)):
         del field[:]
         field.extend(declared)

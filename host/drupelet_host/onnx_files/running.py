@@ -1,4 +1,4 @@
-"""Runs an ONNX model over samples, one inference each."""
+"""Runs an ONNX model on samples, one inference each."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def run_samples(
     """Yield the outputs of a model for each sample.
 
     Args:
-        model: The model or its file.
-        samples: One inference each.
-        optimisation: What ONNX Runtime may do to it; the default is the same on every processor.
+        model: The model, or the path of its file.
+        samples: The inputs of one inference each.
+        optimisation: ONNX Runtime's level of graph optimisation; the default gives the same graph on every processor.
 
     Raises:
-        DataError: A sample does not run.
+        DataError: The model fails on a sample.
         ExportError: ONNX Runtime cannot load the model.
     """
     session = open_session(model, optimisation=optimisation)

@@ -1,4 +1,4 @@
-"""Building a package: file entries, manifest, signature, archive."""
+"""Builds packages: file entries, manifest, signature and archive."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ SUFFIX = ".drupe"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackageDescription:
-    """Everything the manifest says except its list of files, which the builder computes.
+    """The content of the manifest except its list of files, which the builder computes.
 
     Attributes:
         name: The name of the model.
-        version: Its version.
-        release: An integer that only grows: devices refuse a lower one.
-        created: The time; an argument, so that the same input gives the same bytes.
+        version: The model's version.
+        release: The release number, which must increase: devices refuse a lower one.
+        created: The time of creation; an argument, so that builds are reproducible.
         task: The task of the model.
-        inputs: The inputs.
-        outputs: The outputs.
+        inputs: The input tensors.
+        outputs: The output tensors.
         target: The device that the package is for.
-        variants: The variants, the best first.
-        preprocessing: How an image becomes an input; None for a model that takes no images.
-        postprocessing: How outputs become labels, if they do.
+        variants: The variants, best first.
+        preprocessing: How an image is converted to an input; None for a model without image input.
+        postprocessing: How outputs are converted to labels, boxes or a class map; None for raw tensors.
         lineage: The records of the passes.
     """
 
@@ -73,10 +73,10 @@ class BuiltPackage:
     """A package that was written.
 
     Attributes:
-        path: The file.
-        manifest: Its manifest.
+        path: The package file.
+        manifest: The manifest.
         digest: The package digest.
-        signed_by: The identifier of the key; None for an unsigned package.
+        signed_by: The identifier of the signing key; None for an unsigned package.
     """
 
     path: Path
@@ -92,20 +92,20 @@ def build_package(
     *,
     signing_key: ec.EllipticCurvePrivateKey | None = None,
 ) -> BuiltPackage:
-    """Write `NAME-VERSION.drupe`, atomically; the same input gives the same bytes.
+    """Write `NAME-VERSION.drupe` atomically; the same input gives the same bytes.
 
     Args:
-        output: The folder it goes to, made if need be.
-        description: What the manifest says.
-        files: Every other file of the package by its path inside: bytes, or a file to read.
-        signing_key: A P-256 key; without one the package is unsigned.
+        output: The folder to write to; created if it does not exist.
+        description: The content of the manifest.
+        files: The files of the package, by their path inside: bytes, or the path of a file to read.
+        signing_key: A P-256 private key; the package is unsigned without one.
 
     Returns:
-        The package.
+        The package that was written.
 
     Raises:
-        ManifestError: The description has faults, or does not fit the files; all of them are named.
-        ArchiveError: A file cannot be read, has a path the format forbids or is larger than readers accept.
+        ManifestError: The description is invalid or does not match the files; the message lists every fault.
+        ArchiveError: A file cannot be read, has a path that the format forbids, or is larger than readers accept.
     """
     with archive_errors(output):
         manifest = _build_manifest(description, _file_entries(files))

@@ -1,4 +1,4 @@
-"""When a package was made: now, or what reproducible builds ask for."""
+"""The creation time of a package: now, or the time set for reproducible builds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ VARIABLE = "SOURCE_DATE_EPOCH"
 
 
 def creation_time() -> datetime:
-    """Return the time in SOURCE_DATE_EPOCH (reproducible-builds.org specification), else now; whole seconds, UTC.
+    """Return the time in SOURCE_DATE_EPOCH (specification of reproducible-builds.org), else now, in whole seconds UTC.
 
     Raises:
-        InvalidValueError: The variable holds no number of seconds.
+        InvalidValueError: The variable is not a number of seconds.
     """
     text = os.environ.get(VARIABLE)
     if text is None:

@@ -1,4 +1,4 @@
-"""Which samples become a variant's golden vectors."""
+"""Selects the samples of a variant's golden vectors."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from drupelet_shared.engines.base import Session, Tensors
 from drupelet_shared.package.golden import GoldenVectors, record_golden
 
 _MOST_SAMPLES = 4
-# A device checks them at each activation, and they travel with the package.
+# Limits: a device runs them at each activation, and they are part of the package.
 _MOST_BYTES = 4_000_000
 
 
 def record_samples(session: Session, feeds: Sequence[Tensors]) -> GoldenVectors:
-    """Golden vectors of up to four samples, fewer where they are large, spread over the data.
+    """Return golden vectors of up to four samples, fewer where they are large, spread over the data.
 
-    The first few samples of sorted data are all of one class. The file holds one shape for each tensor, so samples
-    whose inputs or outputs have another shape than the first one's are passed over.
+    Spread, because the first samples of sorted data all belong to one class. The file holds one shape for each tensor,
+    so samples with other shapes than the first one's are skipped.
     """
     names = [spec.name for spec in session.outputs]
     first = feeds[0]

@@ -1,4 +1,4 @@
-"""Signing keys: made once, kept in a PEM file that only its owner reads."""
+"""Creates and reads signing keys, in PEM files that only their owner can read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PRIVATE_SUFFIX, PUBLIC_SUFFIX = ".key", ".pub"
 
 
 def generate_key_pair(prefix: Path) -> PublicKey:
-    """Make a P-256 key pair in `PREFIX.key` and `PREFIX.pub`; neither file is ever overwritten.
+    """Create a P-256 key pair in `PREFIX.key` and `PREFIX.pub`; existing files are never overwritten.
 
     Raises:
         KeyFileError: One of the files exists, or cannot be written.
@@ -39,10 +39,10 @@ def generate_key_pair(prefix: Path) -> PublicKey:
 
 
 def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """Read a signing key in PEM.
+    """Read a signing key from a PEM file.
 
     Raises:
-        KeyFileError: The file cannot be read, is encrypted or holds no P-256 private key.
+        KeyFileError: The file cannot be read, is encrypted, or does not contain a P-256 private key.
     """
     data = read_key_file(path)
     try:
@@ -58,7 +58,7 @@ def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def _create(path: Path, data: bytes, *, mode: int) -> None:
-    # Created with its final mode, so that a private key is at no moment open to others.
+    # Created with its final mode, so that other users can never read a private key.
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as file:

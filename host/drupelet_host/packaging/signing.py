@@ -1,4 +1,4 @@
-"""Signing packages that exist already, packed or unpacked."""
+"""Signs existing packages, packed or unpacked."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from drupelet_shared.package.signature import PublicKey, sign_digests
 
 @contextmanager
 def open_package(path: Path, *, trusted_keys: tuple[PublicKey, ...] | None) -> Iterator[UnpackedPackage]:
-    """Yield a checked package, packed or unpacked; a packed one is extracted for as long as the block runs.
+    """Yield a verified package, packed or unpacked; a packed one is extracted while the block runs.
 
     Raises:
-        PackageError: The package is refused.
+        PackageError: The package is invalid, or its signature is not accepted.
     """
     if path.is_dir():
         yield read_package_folder(path, trusted_keys=trusted_keys)
@@ -32,22 +32,22 @@ def open_package(path: Path, *, trusted_keys: tuple[PublicKey, ...] | None) -> I
 
 
 def sign_package(path: Path, signing_key: ec.EllipticCurvePrivateKey, *, output: Path | None = None) -> Path:
-    """Put a new signature in a package, in place of one it may have; the content is checked first.
+    """Sign a package, replacing any signature it has; the content is verified first.
 
     Args:
         path: A `.drupe` file, or the folder of an unpacked package.
-        signing_key: A P-256 key.
-        output: Where a signed archive goes; in place if None.
+        signing_key: A P-256 private key.
+        output: The signed archive to write; None replaces the package.
 
     Returns:
         The file that was written: the archive, or the signature in the folder.
 
     Raises:
         PackageError: The package is damaged.
-        InvalidValueError: An output is given for a folder, which is signed in place.
+        InvalidValueError: `output` is given for a folder, which is signed in place.
     """
     if output is not None and path.is_dir():
-        raise InvalidValueError(f"package {path} is a folder, which is signed in place: no output can be given")
+        raise InvalidValueError(f"package {path} is a folder, which is signed in place: omit the output")
     with open_package(path, trusted_keys=None) as package:
         manifest = package.manifest
         name = f"{manifest.name}-{manifest.version}"

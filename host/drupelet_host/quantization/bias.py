@@ -1,4 +1,4 @@
-"""Bias correction: the mean error that int8 brings to a channel is taken off its bias."""
+"""Bias correction: subtracts the mean quantization error of each channel from the layer's bias."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _GRAPH_INPUT_SUFFIX = "_QuantizeLinear_Input"
 
 @dataclass(frozen=True, slots=True)
 class _Correctable:
-    """A layer with a bias of its own.
+    """A quantized layer whose bias no other node reads.
 
     Attributes:
-        node: What multiplies.
-        bias: The initializer that is added to its output.
+        node: The convolution or matrix product.
+        bias: The name of the initializer that is added to its output.
         channels: The number of output channels.
     """
 
@@ -34,7 +34,7 @@ class _Correctable:
 
 
 def add_missing_biases(model: onnx.ModelProto, *, excluded: set[str]) -> None:
-    """Give each convolution and Gemm a bias that nothing else reads, of zeros where it had none; in place."""
+    """Give each convolution and Gemm an unshared bias, of zeros where it has none; changes the model in place."""
     constants = read_constants(model.graph)
     readers = [name for node in model.graph.node for name in node.input]
     for node in model.graph.node:
@@ -54,19 +54,19 @@ def add_missing_biases(model: onnx.ModelProto, *, excluded: set[str]) -> None:
 def correct_biases(
     model: onnx.ModelProto, quantized: onnx.ModelProto, *, samples: Sequence[Tensors]
 ) -> onnx.ModelProto:
-    """Return the float model with biases from which the mean error of the quantized layers is taken.
+    """Return the float model with the mean quantization error of each layer subtracted from its bias.
 
-    Each quantized layer computes beside the float one, from the float one's input, so an error is counted where it
-    arises, not again in every layer after it. Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization
-    and Bias Correction", section 4.2 and appendix D, with the calibration samples for the expected input.
+    Each quantized layer is computed from the input of its float layer, so that an error is counted only in the layer
+    where it arises. Method: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
+    Correction", section 4.2 and appendix D; the expected input is the mean over the calibration samples.
 
     Args:
         model: The float model that was quantized, after `add_missing_biases`.
-        quantized: Its QDQ form.
+        quantized: The quantized model in QDQ form.
         samples: Calibration samples.
 
     Raises:
-        DataError: A sample does not run.
+        DataError: The model fails on a sample.
     """
     layers = list(_find_correctable(model, quantized))
     corrected = copy_model(model)
@@ -104,7 +104,7 @@ def _find_correctable(model: onnx.ModelProto, quantized: onnx.ModelProto) -> Ite
 def _find_added(
     node: onnx.NodeProto, readers: dict[str, list[onnx.NodeProto]], constants: dict[str, onnx.TensorProto]
 ) -> str:
-    """Return the constant that an addition right after a matrix product adds to it; nothing where there is none."""
+    """Return the name of the constant that the next node adds to a matrix product, or an empty name."""
     after = readers.get(node.output[0], [])
     if len(after) != 1 or after[0].op_type != "Add":
         return ""
@@ -121,7 +121,7 @@ def _count_channels(node: onnx.NodeProto, weight: onnx.TensorProto) -> int:
 
 
 def _beside(model: onnx.ModelProto, quantized: onnx.ModelProto, layers: Sequence[_Correctable]) -> onnx.ModelProto:
-    """Return the float model with each quantized layer beside the float one; outputs: summed error per channel."""
+    """Return the float model with the quantized layers added; its outputs are the summed errors of each channel."""
     both = copy_model(model)
     del both.graph.output[:]
     makers = {output: node for node in quantized.graph.node for output in node.output}
@@ -147,7 +147,7 @@ def _copy_input(
     constants: dict[str, onnx.TensorProto],
     prefix: str,
 ) -> str:
-    """Copy what a quantized layer reads, down to constants and to tensors of the float model."""
+    """Copy an input of a quantized layer with the nodes that compute it from constants and float tensors."""
     if not name:
         return name
     if name in constants:
@@ -172,7 +172,7 @@ def _copy_input(
 
 
 def _add_mean_error(graph: onnx.GraphProto, layer: _Correctable, *, position: int) -> None:
-    """Difference of the two outputs, channels first or last brought to (rows, channels), averaged over rows."""
+    """Add nodes that sum the difference of both outputs over all but the channel dimension, and count its values."""
     name = f"drupelet_{position}_"
     nodes = [helper.make_node("Sub", [f"{name}output", layer.node.output[0]], [f"{name}difference"])]
     if layer.node.op_type in _CONVOLUTIONS:

@@ -1,4 +1,4 @@
-"""The calibration method by evidence: each is tried, and the judge says what it is worth."""
+"""Chooses the calibration method: quantizes with each one and keeps the best score."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 from drupelet_host.quantization.ranges import METHODS, Method
 from drupelet_host.quantization.static import Calibrated, StaticSettings, write_static
 
-# The score of a model file; higher is better.
+# Scores a model file; higher is better.
 Judge = Callable[[Path], float]
 
 
 @dataclass(frozen=True, slots=True)
 class MethodScore:
-    """The score of one way to quantize.
+    """The score of one combination of calibration method and bias correction.
 
     Attributes:
         method: The calibration method.
         bias_correction: Whether biases were corrected.
-        score: The score of the judge.
+        score: The quantized model's score.
     """
 
     method: Method
@@ -31,17 +31,17 @@ class MethodScore:
 
     @property
     def description(self) -> str:
-        """The way in a few words."""
+        """A short name, such as "entropy+bias"."""
         return describe_method(self.method, bias=self.bias_correction)
 
 
 @dataclass(frozen=True, slots=True)
 class MethodChoice:
-    """The best way to quantize among those tried.
+    """The best quantization settings among those tried.
 
     Attributes:
-        settings: The best; the first of those that are equally good.
-        scores: All, in the order in which they were tried.
+        settings: The settings with the highest score; the first of several equal ones.
+        scores: All scores, in the order in which they were measured.
     """
 
     settings: StaticSettings
@@ -59,17 +59,17 @@ def choose_method(
     """Quantize by each method, with and without bias correction, and keep the best.
 
     Args:
-        calibrated: The float model with what calibration saw.
-        judge: Scores a file; it should not use the samples that calibrated.
-        methods: At least one.
-        bias_corrections: At least one; all methods are tried with the first before the next.
+        calibrated: The float model with its calibration histograms.
+        judge: Scores a model file on samples that were not used for calibration.
+        methods: The calibration methods, at least one.
+        bias_corrections: Whether to correct biases, at least one value; each is tried with all methods in turn.
         keep_float: Layers left in float, by name.
 
     Returns:
         The best settings with the score of each method.
 
     Raises:
-        DataError: A calibration sample does not run.
+        DataError: The model fails on a calibration sample.
         ExportError: The model cannot be quantized.
     """
     scores = []
@@ -83,5 +83,5 @@ def choose_method(
 
 
 def describe_method(method: str, *, bias: bool) -> str:
-    """Return a way to calibrate in a few words."""
+    """Return a short name of a calibration method with or without bias correction."""
     return f"{method}+bias" if bias else method

@@ -1,4 +1,4 @@
-"""Dynamic int8: weights in int8, activations quantized as they come, no calibration."""
+"""Dynamic int8: int8 weights, and activations quantized at run time, so that no calibration is needed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from drupelet_host.onnx_files.canonical import write_canonical
 from drupelet_host.onnx_files.graph import Array, first_line, quiet_tools, read_constants, strip_unused
 from drupelet_host.onnx_files.preparation import prepare
 
-# Those ONNX Runtime has integer kernels for, Gemm as a matrix product, and embeddings, which are looked up in int8.
+# Operators with integer kernels in ONNX Runtime (Gemm as a matrix product), and embeddings, looked up in int8.
 _OPS = ("Attention", "EmbedLayerNormalization", "Gather", "LSTM", "MatMul")
 _CONVOLUTION = "Conv"
-# No integer kernel: the weights are int8 in the file and become float in each inference.
+# Operators without an integer kernel: weights are stored as int8 and converted to float in each inference.
 _WEIGHT_ONLY = frozenset({"GRU", "RNN"})
 _RECURRENT_WEIGHTS = (1, 2)
 _CHANNEL_AXIS = 1
@@ -27,14 +27,14 @@ _TOP_LEVEL = 127
 
 
 def quantize_dynamic(source: Path, path: Path, *, convolutions: bool = False) -> None:
-    """Write a float model with int8 weights; activations are quantized in each inference, by what they hold then.
+    """Write a float model with int8 weights; activations are quantized in each inference, by their range then.
 
-    Weights of MatMul, Gemm, LSTM and attention have a scale for each output channel; those of GRU are only stored as
-    int8, since ONNX Runtime has no integer kernel for it. The same file gives the same bytes.
+    Weights of MatMul, Gemm, LSTM and attention have a scale for each output channel. Weights of GRU are only stored as
+    int8, since ONNX Runtime has no integer kernel for GRU. The same file gives the same bytes.
 
     Args:
         source: The float model.
-        path: The quantized model; its inputs and outputs stay as they are.
+        path: The file to write; the inputs and outputs of the quantized model stay float.
         convolutions: Whether Conv becomes integer too, with one scale for all channels. ONNX Runtime's ConvInteger is
             slower than its float convolution on most processors, so this is for size, and for comparing.
 

@@ -1,4 +1,4 @@
-"""Weights stored as float16; the arithmetic stays float32."""
+"""Stores weights as float16; the arithmetic stays float32."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from drupelet_host.errors import ExportError
 from drupelet_host.onnx_files.canonical import write_canonical
 from drupelet_host.onnx_files.graph import load_model, strip_unused
 
-# Below this a tensor costs more as float16, since its Cast is written down too.
+# A smaller tensor takes more bytes as float16, because of the Cast node that it needs.
 _MIN_VALUES = 128
-# Half of float16's smallest step, relative: what rounding may cost the largest weight of a tensor, with room.
+# The largest relative rounding error allowed for the largest weight of a tensor; float16's own is half of this.
 _MAX_RELATIVE_ERROR = 2.0**-10
 
 
 def store_float16(source: Path, path: Path) -> None:
-    """Write a float model with its weights as float16, each cast to float32 as the engine loads it.
+    """Write a float model with float16 weights, which the engine casts to float32 when it loads the model.
 
-    ONNX Runtime folds casts of constants when it opens a session, so an inference costs what it did. Tensors that
-    float16 cannot hold (values beyond 65504, or all of them tiny) stay float32. The same file gives the same bytes.
+    ONNX Runtime folds casts of constants when it opens a session, so inference takes as long as before. Tensors that
+    float16 cannot represent (values beyond 65504, or only tiny values) stay float32. The same file gives the same
+    bytes.
 
     Raises:
-        ExportError: The file is no model, or has no weights that float16 makes smaller.
+        ExportError: The file is not an ONNX model, or has no weights that float16 makes smaller.
     """
     model = load_model(source)
     _lift_constants(model.graph)
@@ -33,8 +34,8 @@ def store_float16(source: Path, path: Path) -> None:
     stored = [tensor for tensor in model.graph.initializer if tensor.name not in listed and _fits(tensor)]
     if not stored:
         raise ExportError(
-            f"{source.name}: float16 has nothing to store: no float32 weight of {_MIN_VALUES} values or more that "
-            "float16 can hold"
+            f"{source.name}: float16 has nothing to store: the model has no float32 weight of at least {_MIN_VALUES} "
+            "values that float16 can represent"
         )
     casts = [_store(tensor) for tensor in stored]
     nodes = [*casts, *model.graph.node]
@@ -57,7 +58,7 @@ def _fits(tensor: onnx.TensorProto) -> bool:
 
 
 def _store(tensor: onnx.TensorProto) -> onnx.NodeProto:
-    """Turn an initializer into float16 under another name; returns the node that gives it back under its own."""
+    """Convert an initializer to float16 under a new name; return the Cast node that restores the original name."""
     name = tensor.name
     half = numpy_helper.to_array(tensor).astype(np.float16)
     tensor.CopyFrom(numpy_helper.from_array(half, f"{name}_float16"))
@@ -65,7 +66,7 @@ def _store(tensor: onnx.TensorProto) -> onnx.NodeProto:
 
 
 def _lift_constants(graph: onnx.GraphProto) -> None:
-    """Some exporters write weights as Constant nodes."""
+    """Turn Constant nodes into initializers: some exporters write weights as Constant nodes."""
     for node in [node for node in graph.node if node.op_type == "Constant"]:
         value = next((entry.t for entry in node.attribute if entry.name == "value"), None)
         if value is None or value.data_type != TensorProto.FLOAT:

@@ -1,4 +1,4 @@
-"""The layers of a graph: what is kept in float, timed and judged as one."""
+"""Divides a graph into layers, the units that are quantized, timed and scored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import onnx
 
 from drupelet_host.onnx_files.graph import first_output
 
-# What has weights or multiplies matrices, and that static int8 computes in integers.
+# Operators with weights, and matrix products, that static int8 computes with integers.
 LAYER_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 _WEIGHT_SUFFIX = ".weight"
@@ -16,13 +16,13 @@ _WEIGHT_SUFFIX = ".weight"
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One convolution or matrix product with what follows it until the next one.
+    """One convolution or matrix product, with the nodes that follow it up to the next one.
 
     Attributes:
-        name: The first output tensor of its main node; the optimiser and the quantizer keep it.
+        name: The name of the main node's first output tensor, which the optimiser and the quantizer preserve.
         op_type: The main node's operator.
-        nodes: The nodes' first outputs, the main node's first.
-        weight: What the main node's second input is called.
+        nodes: The names of the nodes' first outputs, beginning with the main node's.
+        weight: The name of the main node's second input.
     """
 
     name: str
@@ -32,16 +32,16 @@ class Layer:
 
     @property
     def label(self) -> str:
-        """What a person knows it by: the PyTorch module's name, where its weight still carries it."""
+        """The name for people: the PyTorch module's, where the weight's name still contains it."""
         module = self.weight.removesuffix(_WEIGHT_SUFFIX)
         return module if module != self.weight else self.name
 
 
 def find_layers(model: onnx.ModelProto) -> tuple[Layer, ...]:
-    """Cut a prepared graph into layers, in its order.
+    """Divide a prepared graph into layers, in graph order.
 
-    A node belongs to the last layer among those that its inputs come from; what comes before any layer belongs to the
-    first. So an addition of two branches goes with the branch that is computed last.
+    A node belongs to the last layer among those that compute its inputs; nodes before the first layer belong to the
+    first. An addition of two branches therefore belongs to the branch that is computed last.
     """
     heads: list[onnx.NodeProto] = []
     members: list[list[str]] = []

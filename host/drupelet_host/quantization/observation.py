@@ -1,4 +1,4 @@
-"""What calibration saw of each tensor: a histogram, whatever the number and the shapes of the samples."""
+"""Calibration: collects a histogram of each tensor's values, for any number and shapes of samples."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from drupelet_host.onnx_files.graph import Array, copy_model
 from drupelet_host.onnx_files.running import run_samples
 
 BINS = 4096
-# Values of one inference that are held at a time, over all tensors observed together: 128 MiB.
+# The maximum number of values held at a time, over all tensors observed in one inference: 128 MiB.
 _MAX_HELD = 2**25
-# Masks are written as infinity or as the lowest float; a range that held them would leave nothing for the rest.
+# Masks contain infinity or the lowest float; a range that includes them would leave no resolution for the rest.
 _MAX_MAGNITUDE = 1e9
 
 
 @dataclass(slots=True)
 class Histogram:
-    """Counts of a tensor's values in equal bins over [-limit, limit].
+    """Counts a tensor's values in equal bins over [-limit, limit].
 
-    The limit is a power of two and doubles as larger values come, so bins merge in pairs and nothing is counted twice.
+    The limit is a power of two and doubles when larger values arrive, so that bins merge in pairs exactly.
 
     Attributes:
-        counts: For each bin.
-        limit: The end of the last bin; 0 until a value other than 0 was seen.
+        counts: The number of values in each bin.
+        limit: The end of the last bin; 0 until a value other than 0 was counted.
         lowest: The smallest value.
         highest: The largest value.
-        bounded: Whether all values were finite and of a magnitude that int8 can share.
+        bounded: Whether all values were finite and not as large as those of masks.
     """
 
     counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
@@ -71,18 +71,18 @@ class Histogram:
 
 
 def observe(model: onnx.ModelProto, tensors: Sequence[str], *, samples: Sequence[Tensors]) -> dict[str, Histogram]:
-    """Run the samples through a float model and count the values of some of its float32 tensors.
+    """Run samples through a float model and collect histograms of some of its float32 tensors.
 
     Args:
         model: The model.
-        tensors: Names of inputs and of what nodes compute.
-        samples: One inference each; they may differ in shape.
+        tensors: The names of the tensors: inputs and nodes' outputs.
+        samples: The inputs of one inference each; shapes may differ.
 
     Returns:
-        A histogram for each tensor.
+        A histogram for each tensor, by name.
 
     Raises:
-        DataError: There is no sample, or one does not run.
+        DataError: There is no sample, or the model fails on one.
         ExportError: ONNX Runtime cannot load the model.
     """
     if len(samples) == 0:
@@ -103,7 +103,7 @@ def observe(model: onnx.ModelProto, tensors: Sequence[str], *, samples: Sequence
 
 
 def _chunks(model: onnx.ModelProto, tensors: Sequence[str], *, samples: Sequence[Tensors]) -> Iterator[list[str]]:
-    """Tensors that may be held together."""
+    """Yield groups of tensors whose values fit in memory together."""
     sizes = _measure_sizes(model, tensors, samples=samples)
     chunk: list[str] = []
     held = 0
@@ -118,7 +118,7 @@ def _chunks(model: onnx.ModelProto, tensors: Sequence[str], *, samples: Sequence
 
 
 def _measure_sizes(model: onnx.ModelProto, tensors: Sequence[str], *, samples: Sequence[Tensors]) -> Mapping[str, int]:
-    """Return how many values each tensor has at most, found without holding any."""
+    """Return the largest number of values of each tensor; the model computes it, so that no values are held."""
     if not tensors:
         return {}
     sized = copy_model(model)

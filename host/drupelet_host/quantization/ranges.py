@@ -1,4 +1,4 @@
-"""From what was seen of a tensor to the range that int8 covers."""
+"""Computes the int8 range of a tensor from its histogram, by one of several methods."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Range = tuple[float, float]
 
 _LEVELS = 256
 _LOWEST_LEVEL = -128
-# Of the values, the fraction that may lie outside the range. Wu et al. 2020, "Integer Quantization for Deep Learning
-# Inference", table 5: 99.99 % is the percentile that no network there suffers from.
+# The fraction of values that may lie outside the range. Wu et al. 2020, "Integer Quantization for Deep Learning
+# Inference", table 5: no network there loses accuracy at a percentile of 99.99 %.
 _OUTSIDE = 1e-4
 _ENTROPY_STRIDE = 8
-# Ends of the range that are tried, as fractions of the extreme values.
+# Candidate ends of the range, as fractions of the extreme values.
 _MSE_RATIOS = np.linspace(1.0, 0.05, 39)
 _MSE_ROUNDS = 2
 _HALF = BINS // 2
 
 
 def find_range(histogram: Histogram, *, method: Method) -> Range:
-    """Return the lowest and the highest value that int8 should tell apart; both sides of zero, or touching it."""
+    """Return the lowest and highest value of the range, which always contains zero."""
     if not histogram.lowest <= histogram.highest or histogram.limit == 0:
         return 0.0, 0.0
     low, high = _METHODS[method](histogram)
@@ -41,7 +41,7 @@ def _minmax(histogram: Histogram) -> Range:
 
 
 def _percentile(histogram: Histogram) -> Range:
-    """Clip half of the outliers on each side."""
+    """Clip half of the allowed outliers at each end."""
     edges = np.linspace(-histogram.limit, histogram.limit, BINS + 1)
     seen = np.cumsum(histogram.counts) / histogram.counts.sum()
     first = int(np.searchsorted(seen, _OUTSIDE / 2, side="right"))
@@ -50,10 +50,10 @@ def _percentile(histogram: Histogram) -> Range:
 
 
 def _entropy(histogram: Histogram) -> Range:
-    """Lose the least information: the threshold on the magnitude whose 8-bit distribution diverges least.
+    """Choose the magnitude threshold whose 8-bit distribution has the least Kullback-Leibler divergence.
 
-    Migacz 2017, "8-bit Inference with TensorRT". Zeros are counted as their neighbours are: they are exact in int8 at
-    every threshold, and after a rectifier there are so many that nothing else would count.
+    Method: Migacz 2017, "8-bit Inference with TensorRT". The bin of zero gets its neighbour's count: zeros are exact in
+    int8 at every threshold, and after a rectifier they are so many that they would decide alone.
     """
     magnitudes = histogram.counts[_HALF:] + histogram.counts[:_HALF][::-1]
     magnitudes[0] = magnitudes[1]
@@ -66,7 +66,7 @@ def _entropy(histogram: Histogram) -> Range:
 
 
 def _divergence(magnitudes: npt.NDArray[np.int64], count: int, *, levels: int) -> float:
-    """Kullback-Leibler divergence of the first `count` bins, outliers in the last, from the same in `levels` steps."""
+    """Return the divergence of the first `count` bins, outliers in the last, from the same bins in `levels` levels."""
     kept = magnitudes[:count].astype(np.float64)
     wanted = kept.copy()
     wanted[-1] += magnitudes[count:].sum()
@@ -80,15 +80,15 @@ def _divergence(magnitudes: npt.NDArray[np.int64], count: int, *, levels: int) -
     coarse = np.where(filled, (sums / np.maximum(shares, 1))[step], 0.0)
     coarse_total = coarse.sum() or 1.0
     present = wanted > 0
-    # A bin that only outliers fill has no counterpart; a small one keeps the logarithm finite.
+    # A bin with only outliers has an empty counterpart; a small value there keeps the logarithm finite.
     ratio = (wanted[present] / total) / np.maximum(coarse[present] / coarse_total, 1e-9)
     return float((wanted[present] / total * np.log(ratio)).sum())
 
 
 def _mse(histogram: Histogram) -> Range:
-    """Return the least squared error, clipping and rounding together, each end searched in turn.
+    """Choose the range with the least squared error of clipping and rounding; the ends are searched in turn.
 
-    Nagel et al. 2021, "A White Paper on Neural Network Quantization", section 3.1.
+    Source: Nagel et al. 2021, "A White Paper on Neural Network Quantization", section 3.1.
     """
     used = np.flatnonzero(histogram.counts)
     width = 2 * histogram.limit / BINS

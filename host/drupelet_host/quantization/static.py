@@ -1,4 +1,4 @@
-"""Static int8: weights with a scale for each channel, activations with ranges from calibration."""
+"""Static int8: per-channel weights, and activations with ranges from calibration."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ from drupelet_host.quantization.observation import Histogram, observe
 from drupelet_host.quantization.ranges import Method, Range, find_range
 from drupelet_shared.engines.onnxruntime import FLOAT_LAYERS
 
-# What ONNX Runtime's CPU kernels compute in int8, or move without computing. Normalisations have no such kernel; a
-# product of two activations, Sigmoid and Softmax have one, and float is both more accurate and no slower around them.
+# Operators that ONNX Runtime's CPU kernels compute in int8, or that only move values. Normalisations have no int8
+# kernel. A product of two activations, Sigmoid and Softmax have one, but float is more accurate and no slower there.
 _OPS = (
     *sorted(LAYER_OPS),
     *("Add", "ArgMax", "AveragePool", "Clip", "Concat", "Flatten", "Gather", "GatherElements", "GlobalAveragePool"),
     *("LeakyRelu", "MaxPool", "Pad", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Transpose"),
     *("Unsqueeze", "Where"),
 )
-# Constants beyond this stand for infinity in masks.
+# Larger constants represent infinity in masks.
 _MAX_CONSTANT = 1e9
 
 
 @dataclass(frozen=True, slots=True)
 class StaticSettings:
-    """How a model becomes static int8.
+    """How a model is quantized to static int8.
 
     Attributes:
-        method: How a tensor's range comes from what calibration saw.
-        keep_float: Layers left in float, by `Layer.name`; the first output of any single node will do as well.
-        bias_correction: Whether the mean error of each output channel is taken off its bias.
+        method: How a tensor's range is computed from its histogram.
+        keep_float: Layers left in float, by `Layer.name`, and single nodes, by the name of their first output.
+        bias_correction: Whether the mean error of each output channel is subtracted from its bias.
     """
 
     method: Method = "minmax"
@@ -59,13 +59,13 @@ class StaticSettings:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """A float model with what calibration saw; any number of int8 models can be made of it.
+    """A float model with its calibration histograms, from which any number of int8 models can be written.
 
     Attributes:
         name: The file's name, for messages.
         model: The prepared graph.
-        layers: Its layers.
-        histograms: Of the tensors that may become int8.
+        layers: The layers of the graph.
+        histograms: The histogram of each tensor that can be int8, by name.
         samples: The calibration samples.
     """
 
@@ -77,7 +77,7 @@ class Calibrated:
     _ranges: dict[Method, Mapping[str, Range]] = field(default_factory=dict, repr=False, compare=False)
 
     def find_ranges(self, method: Method) -> Mapping[str, Range]:
-        """Return what int8 covers of each tensor; found once, since mixed precision writes a model for each layer."""
+        """Return the int8 range of each tensor; cached, since mixed precision writes a model for each layer."""
         if method not in self._ranges:
             self._ranges[method] = {name: find_range(seen, method=method) for name, seen in self.histograms.items()}
         return self._ranges[method]
@@ -86,15 +86,15 @@ class Calibrated:
 def quantize_static(
     source: Path, path: Path, *, calibration: Sequence[Tensors], settings: StaticSettings | None = None
 ) -> None:
-    """Write a float model as static int8, in QDQ form; the same arguments give the same bytes.
+    """Quantize a float model to static int8 in QDQ form; the same arguments give the same bytes.
 
-    Inputs, outputs and variable dimensions stay as they are.
+    Inputs, outputs and variable dimensions are unchanged.
 
     Args:
         source: The float model.
-        path: The quantized model.
-        calibration: Inputs that show the activations' ranges, one inference each; they may differ in shape.
-        settings: How.
+        path: The file to write.
+        calibration: Samples that represent the activations' ranges, one inference each; shapes may differ.
+        settings: The quantization settings.
 
     Raises:
         DataError: There is no calibration sample, or one does not fit the model.
@@ -104,11 +104,11 @@ def quantize_static(
 
 
 def calibrate(source: Path, *, calibration: Sequence[Tensors]) -> Calibrated:
-    """Prepare a float model and run the calibration samples through it, once for all methods.
+    """Prepare a float model and collect histograms over the calibration samples, once for all methods.
 
     Raises:
         DataError: There is no calibration sample, or one does not fit the model.
-        ExportError: The file is no model, or ONNX Runtime cannot load it.
+        ExportError: The file is not an ONNX model, or ONNX Runtime cannot load it.
     """
     model = prepare(source)
     histograms = observe(model, _find_tensors(model), samples=calibration)
@@ -116,10 +116,10 @@ def calibrate(source: Path, *, calibration: Sequence[Tensors]) -> Calibrated:
 
 
 def write_static(calibrated: Calibrated, path: Path, *, settings: StaticSettings) -> None:
-    """Write a static int8 model from samples that have been run; see `quantize_static`.
+    """Write a static int8 model from calibration histograms; see `quantize_static`.
 
     Raises:
-        DataError: A calibration sample does not run while biases are corrected.
+        DataError: The model fails on a calibration sample during bias correction.
         ExportError: The model cannot be quantized, or has nothing to quantize; the message says why.
     """
     excluded = _find_excluded(calibrated, settings.keep_float)
@@ -135,20 +135,20 @@ def write_static(calibrated: Calibrated, path: Path, *, settings: StaticSettings
     strip_unused(quantized)
     if kept := sum(layer.name in excluded for layer in calibrated.layers):
         quantized.metadata_props.add(key=FLOAT_LAYERS, value=str(kept))
-    # Types and shapes of what lies between, which engines find again.
+    # Types and shapes of intermediate tensors, which engines infer themselves.
     del quantized.graph.value_info[:]
     write_canonical(quantized, path)
 
 
 def _find_tensors(model: onnx.ModelProto) -> list[str]:
-    """Return the float tensors around what may become int8, in the graph's order."""
+    """Return the float tensors that int8 operators read or write, in graph order."""
     floats = find_float_tensors(model.graph)
     names = (name for node in model.graph.node if node.op_type in _OPS for name in (*node.input, *node.output))
     return list(dict.fromkeys(name for name in names if name in floats))
 
 
 def _find_excluded(calibrated: Calibrated, keep_float: frozenset[str]) -> set[str]:
-    """Return the names of the nodes that stay float: those asked for, and those whose values no int8 range can hold."""
+    """Return the names of the nodes that stay float: those in `keep_float`, and those with unbounded values."""
     nodes = {layer.name: set(layer.nodes) for layer in calibrated.layers}
     known = nodes.keys() | {node.name for node in calibrated.model.graph.node}
     if unknown := sorted(keep_float - known):
@@ -158,7 +158,7 @@ def _find_excluded(calibrated: Calibrated, keep_float: frozenset[str]) -> set[st
     masks = {name for name, seen in calibrated.histograms.items() if not seen.bounded}
     masks |= {name for name, tensor in constants.items() if _is_mask(tensor)}
     masked = {node.name for node in calibrated.model.graph.node if masks.intersection((*node.input, *node.output))}
-    # Int8 pays where two branches meet. A constant is added faster in float, and keeps its precision.
+    # An addition is faster in int8 only where two branches meet. A constant is added faster in float, and precisely.
     shifts = {
         node.name
         for node in calibrated.model.graph.node

@@ -1,4 +1,4 @@
-"""Axes of a chart: from values to pixels, and where the ticks stand."""
+"""Axes of a chart: map values to pixels and choose the ticks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-# From here on a linear axis would squeeze the small values into one corner.
+# From this ratio of largest to smallest value on, a linear axis would crowd the small values into one corner.
 _LOGARITHMIC_FROM = 8.0
 _LOGARITHMIC_PADDING = 0.06
 _MOST_LOGARITHMIC_TICKS = 6
@@ -30,8 +30,8 @@ class Axis:
         low: The value at the first pixel.
         high: The value at the last pixel.
         start: The first pixel.
-        end: The last pixel; before the first on an axis that points up.
-        is_logarithmic: Equal factors are equally far apart; every value is positive.
+        end: The last pixel; smaller than `start` on a vertical axis.
+        is_logarithmic: Whether the scale is logarithmic, which needs positive values.
         ticks: From low to high.
     """
 
@@ -43,7 +43,7 @@ class Axis:
     ticks: tuple[Tick, ...]
 
     def place(self, value: float) -> float:
-        """Return the pixel of a value, to a tenth; values beyond the axis stand at its end."""
+        """Return the position of a value, to a tenth of a pixel; a value beyond the axis is placed at its end."""
         low, high, found = self.low, self.high, min(max(value, self.low), self.high)
         if self.is_logarithmic:
             low, high, found = math.log(low), math.log(high), math.log(found)

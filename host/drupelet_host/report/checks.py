@@ -1,4 +1,4 @@
-"""The constraints as lines to read, and the verdict in a sentence."""
+"""Describes constraint checks and the result of a compile in words."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ _LABELS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckLine:
-    """One constraint against one variant, in words.
+    """One constraint checked on one variant, formatted for the page.
 
     Attributes:
-        label: What is limited.
-        stated: The limit as recipes state it.
+        label: The limited quantity.
+        stated: The limit in the recipe's syntax.
         variant: The variant's id.
-        wanted: The limit in a unit for people.
-        found: The value in the same unit.
-        room: How far the value is from the limit.
-        is_met: Whether it is within.
+        limit: The limit with its unit.
+        value: The variant's value in the same unit.
+        margin: The distance of the value from the limit, in percent of the limit.
+        is_met: Whether the value is within the limit.
     """
 
     label: str
     stated: str
     variant: str
-    wanted: str
-    found: str
-    room: str
+    limit: str
+    value: str
+    margin: str
     is_met: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """The result of the compile in words.
+class ResultSummary:
+    """The result of a compile in two sentences.
 
     Attributes:
-        is_met: Whether every constraint is met.
-        constraints: The constraints and how they were met.
-        gains: What was gained and lost against the original.
+        is_met: Whether the best variant meets every constraint.
+        constraints: States how many constraints are met, and names those that are not.
+        gains: Compares the best variant's size, latency and metric with the original's.
     """
 
     is_met: bool
@@ -55,18 +55,18 @@ class Verdict:
 
 
 def describe_checks(report: Report) -> tuple[CheckLine, ...]:
-    """Return every check, the best variant's first."""
+    """Return all constraint checks, in the order of the package's ranking."""
     order = {name: place for place, name in enumerate(report.packaged)}
     rows = sorted(report.checks, key=lambda check: order.get(check.variant, len(order)))
     return tuple(_line(check, report) for check in rows)
 
 
-def describe_verdict(report: Report) -> Verdict:
-    """Return the verdict on the variant that the package ranks first."""
+def summarize_result(report: Report) -> ResultSummary:
+    """Summarize the result of the variant that the package ranks first."""
     mine = [check for check in report.checks if check.variant == report.best.name]
     missed = [check for check in mine if not check.met]
     if not mine:
-        constraints = "No constraint was stated."
+        constraints = "The recipe sets no constraint."
     elif missed:
         names = ", ".join(_label(check.constraint) for check in missed)
         constraints = f"{len(missed)} of {len(mine)} constraints missed: {names}."
@@ -74,7 +74,7 @@ def describe_verdict(report: Report) -> Verdict:
         constraints = "The constraint is met."
     else:
         constraints = f"All {len(mine)} constraints are met."
-    return Verdict(not missed, constraints, _describe_gains(report))
+    return ResultSummary(not missed, constraints, _describe_gains(report))
 
 
 def _describe_gains(report: Report) -> str:
@@ -98,9 +98,9 @@ def _line(check: CheckRow, report: Report) -> CheckLine:
         label=_label(check.constraint),
         stated=f"{check.constraint} = {_plain(check.wanted)}",
         variant=check.variant,
-        wanted=_show(check, check.wanted, report),
-        found=_show(check, check.found, report),
-        room=_room(check),
+        limit=_show(check, check.wanted, report),
+        value=_show(check, check.found, report),
+        margin=_describe_margin(check),
         is_met=check.met,
     )
 
@@ -113,11 +113,11 @@ def _label(constraint: str) -> str:
     return _LABELS.get(constraint, constraint)
 
 
-def _room(check: CheckRow) -> str:
+def _describe_margin(check: CheckRow) -> str:
     if check.found == check.wanted:
         return "exactly at the limit"
     if check.found <= 0:
-        return "nothing of it used"
+        return "nothing of the limit used"
     if check.wanted <= 0:
         return "over a limit of 0"
     used = check.found / check.wanted

@@ -15,7 +15,7 @@ class _Model(BaseModel):
 
 
 class ModelRow(_Model):
-    """One model file in its engine, measured on the host; the peak memory is None where it was not measured."""
+    """One model file, measured in its engine on the host; the peak memory is None where it was not measured."""
 
     name: str
     engine: str
@@ -27,7 +27,7 @@ class ModelRow(_Model):
 
 
 class CheckRow(_Model):
-    """One constraint against one variant."""
+    """One constraint checked on one variant: `wanted` is the limit, `found` the variant's value."""
 
     constraint: str
     variant: str
@@ -37,7 +37,7 @@ class CheckRow(_Model):
 
 
 class CurveRow(_Model):
-    """One group's sensitivity: (pruning ratio, metric) from ratio 0 up, and the mean metric kept (1 costs nothing)."""
+    """One group's sensitivity: (pruning ratio, metric) by increasing ratio; robustness 1 means no loss at any ratio."""
 
     group: str
     robustness: float
@@ -45,7 +45,7 @@ class CurveRow(_Model):
 
 
 class GroupRow(_Model):
-    """What pruning did to one group."""
+    """The channels of one group before and after pruning."""
 
     group: str
     channels_before: int
@@ -53,19 +53,19 @@ class GroupRow(_Model):
 
     @property
     def ratio(self) -> float:
-        """The fraction of channels that was removed."""
+        """The fraction of channels that were removed."""
         return 1 - self.channels_after / self.channels_before
 
 
 class UnprunableRow(_Model):
-    """A layer whose channels cannot be removed, and why."""
+    """A layer whose channels cannot be removed, with the reason."""
 
     layer: str
     reason: str
 
 
 class StepRow(_Model):
-    """One step of pruning; `fraction` 1 is the whole plan."""
+    """One step of progressive pruning; `fraction` is the share of the planned pruning, 1 is all of it."""
 
     fraction: float
     parameters: int
@@ -74,7 +74,7 @@ class StepRow(_Model):
 
 
 class CandidateRow(_Model):
-    """One variant of one candidate of a search; candidate 0 is the unpruned model, and one row is the chosen one."""
+    """One variant of one candidate of a search. Candidate 0 is the unpruned model; exactly one row is chosen."""
 
     candidate: int
     variant: str
@@ -89,14 +89,14 @@ class CandidateRow(_Model):
 
 
 class SelectionRow(_Model):
-    """What chose, where other samples proved the result; `lowest` is what a step of pruning had to keep on it."""
+    """The validation samples that decisions were made on; `lowest` is the metric a pruning step had to keep there."""
 
     samples: int
     lowest: float | None
 
 
 class CalibrationRow(_Model):
-    """One way to find the ranges of int8, and the report's metric of the model that was quantized so."""
+    """One calibration method for int8, with the metric of the model that was quantized by it."""
 
     method: str
     score: float
@@ -108,13 +108,13 @@ class PrecisionRow(_Model):
     """The precision of one layer in the int8 variant.
 
     Attributes:
-        layer: Its name.
-        precision: What it computes in, such as "int8" or "float".
-        loss: What the metric loses when this layer alone is int8; None where it was not measured.
-        gain: How many times less work it is in int8 on the device; None where that is not known.
+        layer: The layer's name.
+        precision: The layer's data type, such as "int8" or "float".
+        loss: The drop of the metric when only this layer is int8; None where it was not measured.
+        gain: The factor by which int8 reduces the layer's work on the device; None where it is unknown.
         float_ms: The layer's time in float on the report's machine; None where it was not measured.
-        int8_ms: The same in int8.
-        reason: Why it got this precision.
+        int8_ms: The layer's time in int8 on the report's machine; None where it was not measured.
+        reason: Why the layer has this precision.
     """
 
     layer: str
@@ -127,17 +127,17 @@ class PrecisionRow(_Model):
 
 
 class Report(_Model):
-    """Everything a person needs to judge a compile; times are those of `machine`, not of the device.
+    """The results of a compile. Times were measured on `machine`, not on the device.
 
     Attributes:
         samples: How many samples the metric of originals and variants was measured on.
-        selection: What chose, where that is not what `samples` counts; frontier, steps, sensitivity, calibration and
-            precisions are measured on it.
+        selection: The validation samples, where decisions were made on other samples than the final measurement;
+            frontier, steps, sensitivity, calibration and precisions were measured on them.
         macs_before: Multiply-accumulates of one inference; None where only a training framework could count them.
-        macs_after: The same of the compiled model.
-        originals: The model as it came, in each engine that it was measured in.
+        macs_after: Multiply-accumulates of one inference of the compiled model.
+        originals: The unchanged model, once for each engine it was measured in.
         packaged: The variants in the package, best first.
-        notes: What a reader must know to not misread the numbers, one sentence each.
+        notes: Caveats about the numbers, one sentence each.
     """
 
     name: str
@@ -176,7 +176,7 @@ class Report(_Model):
 
     @property
     def original(self) -> ModelRow:
-        """What every variant's metric and size are compared with."""
+        """The reference for every variant's metric and size."""
         return self.originals[0]
 
     def original_of(self, row: ModelRow) -> ModelRow:
@@ -184,7 +184,7 @@ class Report(_Model):
         return next((original for original in self.originals if original.engine == row.engine), self.original)
 
     def limit(self, constraint: str) -> float | None:
-        """Return what was asked of every variant, in the unit of `CheckRow.wanted`; None where nothing was."""
+        """Return the limit that a constraint sets, in the unit of `CheckRow.wanted`; None without that constraint."""
         return next((check.wanted for check in self.checks if check.constraint == constraint), None)
 
     def to_bytes(self) -> bytes:

@@ -1,4 +1,4 @@
-"""The candidates of a search as two charts: the metric against size, and against latency."""
+"""Draws the candidates of a search: the metric against size, and against latency."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from drupelet_shared.units import format_bytes
 
 @dataclass(frozen=True, slots=True)
 class Frontier:
-    """The two charts."""
+    """The charts of a search: the metric against size and against latency."""
 
     by_size: Scatter
     by_latency: Scatter
 
 
 def draw_frontier(report: Report) -> Frontier | None:
-    """Both charts, with the limits that were asked for; None without a search."""
+    """Draw both charts with the constraints as limits; return None if there was no search."""
     if not report.frontier:
         return None
     metric, size, latency_ratio = MetricStyle.of(report.metric), report.limit("max_size"), report.limit("max_latency")
@@ -50,7 +50,7 @@ def draw_frontier(report: Report) -> Frontier | None:
 
 
 def draw_steps(report: Report) -> Scatter | None:
-    """Return the steps towards a fixed ratio, the metric against parameters; None where there were none."""
+    """Draw the steps towards a fixed pruning ratio: metric against parameters; return None without steps."""
     if not report.steps:
         return None
     metric = MetricStyle.of(report.metric)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from drupelet_host.report.checks import describe_checks, describe_verdict
+from drupelet_host.report.checks import describe_checks, summarize_result
 from drupelet_host.report.document import Report
 from drupelet_host.report.frontier_chart import draw_frontier, draw_steps
 from drupelet_host.report.quantities import (
@@ -35,7 +35,7 @@ _FILTERS = {
 
 
 def render_html(report: Report) -> str:
-    """Return the page; it loads nothing from anywhere, runs no script, and is the same bytes for the same report."""
+    """Render the page: self-contained, without scripts, and byte-identical for the same report."""
     environment = Environment(
         loader=PackageLoader("drupelet_host.report", "templates"),
         autoescape=True,
@@ -48,7 +48,7 @@ def render_html(report: Report) -> str:
         report=report,
         metric=MetricStyle.of(report.metric),
         factor=format_factor,
-        verdict=describe_verdict(report),
+        summary=summarize_result(report),
         checks=describe_checks(report),
         models=compare_models(report),
         frontier=draw_frontier(report),
@@ -57,5 +57,5 @@ def render_html(report: Report) -> str:
         groups=list_groups(report.groups),
         passes=list_passes(report.lineage),
     )
-    # Indentation only helps to edit the templates; a page of sixty groups is a third smaller without it.
+    # The templates' indentation is removed: a page of sixty groups is a third smaller without it.
     return "\n".join(line.strip() for line in page.splitlines() if line.strip()) + "\n"

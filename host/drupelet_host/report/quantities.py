@@ -1,4 +1,4 @@
-"""Numbers as people read them: times, counts, factors, and the metric in its own unit."""
+"""Formats quantities for people: times, counts, factors, and the metric in its own unit."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Self
 
 _MINUS = "\N{MINUS SIGN}"
-# Metrics that are a share of the samples are shown in percent, their differences in points.
+# Metrics that are a share of the samples are shown in percent, and their differences in percentage points.
 _SHARES = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "agreement": "agreement with the original"}
 _LABELS = {**_SHARES, "fidelity": "fidelity to the original"}
 _SECONDS_IN_MINUTE, _SECONDS_IN_HOUR = 60, 3600
-# From here on a number needs one decimal less.
+# From this value on, a number is shown with one decimal less.
 _TWO_DIGITS, _THREE_DIGITS = 10, 100
 _LARGE_FACTOR = 2
 _SHORTEST_S = 0.01
@@ -19,13 +19,13 @@ _BYTE_UNITS = ((10**9, " GB"), (10**6, " MB"), (10**3, " KB"), (1, " B"))
 
 
 def format_ms(value_ms: float) -> str:
-    """Return a latency with about three digits that mean something: "0.184 ms", "12.34 ms"."""
+    """Format a latency with three or four significant digits: "0.184 ms", "12.34 ms"."""
     decimals = 3 if value_ms < _TWO_DIGITS else 2 if value_ms < _THREE_DIGITS else 1
     return f"{value_ms:.{decimals}f} ms"
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a duration: "0.42 s", "12.3 s", "3 min 05 s", "1 h 12 min"."""
+    """Format a duration: "0.42 s", "12.3 s", "3 min 05 s", "1 h 12 min"."""
     if seconds < _SHORTEST_S:
         return f"under {_SHORTEST_S} s"
     if seconds < _SECONDS_IN_MINUTE:
@@ -38,14 +38,14 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_count(count: float) -> str:
-    """Return a count with its magnitude: "11.2 M", "196 k", "940"."""
+    """Format a count with a unit prefix: "11.2 M", "196 k", "940"."""
     factor, unit = next((pair for pair in _COUNT_UNITS if count >= pair[0]), _COUNT_UNITS[-1])
     decimals = 1 if factor > 1 and count / factor < _THREE_DIGITS else 0
     return f"{count / factor:.{decimals}f}{unit}"
 
 
 def format_percent(share: float) -> str:
-    """Return a share from 0 to 1 as a whole percentage."""
+    """Format a share from 0 to 1 as a whole percentage."""
     return f"{share * 100:.0f} %"
 
 
@@ -71,54 +71,54 @@ def format_factor(before: float, after: float, *, less: str, more: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MetricStyle:
-    """How a metric is called and shown: a share of samples in percent, anything else as it is."""
+    """The label and number format of a metric: percent for a share of samples, else a plain number."""
 
     label: str
     is_share: bool
 
     @classmethod
     def of(cls, metric: str) -> Self:
-        """Return the style of a metric by its name in the report."""
+        """Return the style of a metric, by its name in the report."""
         return cls(_LABELS.get(metric, metric), metric in _SHARES)
 
     def show(self, value: float) -> str:
-        """Return the metric."""
+        """Format a value of the metric."""
         return f"{value * 100:.2f} %" if self.is_share else f"{value:.4f}"
 
     def show_size(self, difference: float) -> str:
-        """How large a difference is, without its sign."""
+        """Format the size of a difference, without its sign."""
         points = abs(difference) * 100
         return f"{points:.2f} points" if self.is_share else f"{abs(difference):.4f}"
 
     def show_change(self, difference: float) -> str:
-        """Return a difference with its sign: "+0.21 points"."""
+        """Format a difference with its sign: "+0.21 points"."""
         size = self.show_size(difference)
         if not any(digit in size for digit in "123456789"):
             return "no change"
         return f"{'+' if difference > 0 else _MINUS}{size}"
 
     def tick(self, value: float) -> str:
-        """Return the shortest text of a round value."""
+        """Format a tick of the metric's axis."""
         return f"{round(value * 100, 6):g} %" if self.is_share else f"{value:g}"
 
 
 def tick_bytes(value_bytes: float) -> str:
-    """Return the shortest text of a round size."""
+    """Format a tick of an axis of sizes."""
     return _scaled(value_bytes, _BYTE_UNITS) if value_bytes else "0"
 
 
 def tick_ms(value_ms: float) -> str:
-    """Return the shortest text of a round latency."""
+    """Format a tick of an axis of latencies."""
     return f"{value_ms:g} ms" if value_ms else "0"
 
 
 def tick_count(count: float) -> str:
-    """Return the shortest text of a round count."""
+    """Format a tick of an axis of counts."""
     return _scaled(count, _COUNT_UNITS)
 
 
 def tick_percent(share: float) -> str:
-    """Return the shortest text of a round share."""
+    """Format a tick of an axis of shares."""
     return f"{round(share * 100, 6):g} %"
 
 

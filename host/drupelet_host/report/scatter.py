@@ -1,4 +1,4 @@
-"""A chart of dots: a metric upwards, a cost to the right, limits as lines, and the edge no dot beats."""
+"""A scatter chart: metric (vertical) against cost (horizontal), with limits as lines and the Pareto front."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from drupelet_host.selection.pareto import pareto_front
 
 _WIDTH, _HEIGHT = 480, 310
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 18, 26, 48
-# Dots far below the best would flatten everything that matters; they are drawn at the lower edge instead. The scale
-# reaches down to so many allowed drops, so many times as far as the worst dot that was kept, and this share.
+# Dots far below the best would compress the rest of the scale, so they are drawn at its lower edge. The scale extends
+# down by the largest of: this many allowed drops, this many times the drop of the worst kept dot, this share.
 _DROPS, _KEPT_SPANS, _LEAST_SHARE = 4.0, 2.0, 0.02
 _ABOVE_EDGE = 14
-# Labels nearer to each other than this cannot be told apart.
+# Labels closer to each other than this would overlap.
 _LABEL_WIDTH, _LABEL_HEIGHT = 22, 12
 _SHAPES = (
     "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0z",
@@ -27,16 +27,16 @@ _SHAPES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """What a dot stands for.
+    """A point to draw.
 
     Attributes:
-        cost: To the right; positive.
-        metric: Upwards.
-        series: Dots of one series have one shape.
-        is_kept: Filled or hollow.
-        is_chosen: Ringed.
-        label: Short text beside the dot, shown on the edge alone.
-        title: What hovering tells.
+        cost: The horizontal value; positive.
+        metric: The vertical value.
+        series: The name of the series, which determines the shape of the dot.
+        is_kept: Whether the candidate was kept: the dot is filled, otherwise hollow.
+        is_chosen: Whether the candidate was chosen: the dot has a ring.
+        label: Short text beside the dot, drawn only for points on the Pareto front.
+        title: The tooltip.
     """
 
     cost: float
@@ -53,14 +53,14 @@ class Dot:
     """A point of the chart.
 
     Attributes:
-        shape: The path of its mark.
-        is_chosen: Whether it is the chosen one, which gets a ring.
+        shape: The SVG path of the dot.
+        is_chosen: Whether the candidate was chosen: the dot has a ring.
         x: The horizontal position in pixels.
         y: The vertical position in pixels.
         is_kept: Whether the candidate was kept.
-        is_below: Whether it lies below the scale and is drawn at its edge.
-        label: The text beside it; empty for most.
-        title: The text shown on hovering.
+        is_below: Whether the value is below the scale, so that the dot is drawn at its lower edge.
+        label: The text beside the dot; empty for most.
+        title: The tooltip.
     """
 
     x: float
@@ -75,7 +75,7 @@ class Dot:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A line at a value that was asked for, and its text."""
+    """A limit set by a constraint, with its label."""
 
     value: float
     text: str
@@ -83,12 +83,12 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A limit along one axis.
+    """The line of a limit across the chart.
 
     Attributes:
         position: The position in pixels.
         text: Its label.
-        is_past_middle: Whether it lies in the second half of the axis, so that the label is placed before it.
+        is_past_middle: Whether the line is in the second half of the axis; its label is then placed before it.
     """
 
     position: float
@@ -98,16 +98,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scatter:
-    """Everything that the template draws, in pixels from the upper left corner.
+    """The drawing of a scatter chart, in pixels from the upper left corner.
 
     Attributes:
-        series: The legend: name and mark of each series.
+        series: The legend: name and SVG path of each series.
         x: The horizontal axis.
         y: The vertical axis.
         x_label: The title of the horizontal axis.
         y_label: The title of the vertical axis.
         dots: The points.
-        edge: The path of the Pareto front.
+        edge: The SVG path of the Pareto front.
         x_limit: The limit of the horizontal axis, if there is one.
         y_limit: The limit of the vertical axis, if there is one.
         width: The width of the chart.
@@ -128,7 +128,7 @@ class Scatter:
 
     @property
     def allowed(self) -> tuple[float, float] | None:
-        """The lower right corner of what is within the limits, which ends at the upper left; None without limits."""
+        """The lower right corner of the area within the limits, which begins at the upper left; None without limits."""
         if self.x_limit is None and self.y_limit is None:
             return None
         return (
@@ -138,7 +138,7 @@ class Scatter:
 
     @property
     def has_dots_below(self) -> bool:
-        """Whether a dot stands under the scale."""
+        """Whether any dot is below the scale."""
         return any(dot.is_below for dot in self.dots)
 
 
@@ -152,7 +152,7 @@ def draw_scatter(
     x_limit: Limit | None = None,
     y_limit: Limit | None = None,
 ) -> Scatter:
-    """Place at least one point; limits are always within the axes.
+    """Draw a chart of at least one point; the axes include the limits.
 
     Args:
         points: The points.
@@ -160,8 +160,8 @@ def draw_scatter(
         y_label: The title of the vertical axis.
         x_tick: Formats the ticks of the horizontal axis.
         y_tick: Formats the ticks of the vertical axis.
-        x_limit: The limit of the costs.
-        y_limit: The limit of the metric.
+        x_limit: The limit of the cost, if there is one.
+        y_limit: The limit of the metric, if there is one.
 
     Returns:
         The chart.
@@ -186,7 +186,7 @@ def draw_scatter(
 
 
 def undominated(points: Sequence[Point]) -> list[Point]:
-    """Return the points that no other beats in both metric and cost, cheapest first."""
+    """Return the Pareto front of the points, cheapest first."""
     return pareto_front(points, cost=lambda point: point.cost, value=lambda point: point.metric)
 
 
@@ -216,7 +216,7 @@ def _dot(point: Point, x: Axis, y: Axis, *, shape: str, is_on_edge: bool) -> Dot
 
 
 def _space_labels(dots: Sequence[Dot]) -> tuple[Dot, ...]:
-    """Drop the labels that would cover others; the chosen dot keeps its own."""
+    """Drop labels that would overlap others; the chosen dot keeps its label."""
     labelled: list[Dot] = []
     for dot in sorted((dot for dot in dots if dot.label), key=lambda dot: not dot.is_chosen):
         if all(abs(dot.x - o.x) >= _LABEL_WIDTH or abs(dot.y - o.y) >= _LABEL_HEIGHT for o in labelled):

@@ -1,4 +1,4 @@
-"""Sensitivity as small multiples: one curve a group, all on the same scale, the chosen ratio marked."""
+"""Draws sensitivity as small multiples: one curve for each group, on a common scale, with the chosen ratio marked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Corner:
     Attributes:
         x: The horizontal position in pixels.
         y: The vertical position in pixels.
-        title: The text shown on hovering.
+        title: The tooltip.
     """
 
     x: float
@@ -36,13 +36,13 @@ class Curve:
 
     Attributes:
         group: The group's name.
-        robustness: The mean metric kept; 1 costs nothing.
-        corners: Those measured.
-        polyline: The same for the SVG attribute.
-        ratio: What pruning removed, None where pruning did not know the group.
-        mark_x: The pixel of that ratio; None where nothing was removed.
-        mark_y: Where it meets the curve; None beyond the last ratio that was measured.
-        label: The curve in words.
+        robustness: The mean share of the metric that is kept; 1 means no loss at any ratio.
+        corners: The measured points.
+        polyline: The measured points in the syntax of the SVG attribute.
+        ratio: The pruning ratio that was applied; None where the group was not part of the pruning.
+        mark_x: The horizontal position of that ratio in pixels; None where nothing was removed.
+        mark_y: The vertical position of the curve there; None beyond the last measured ratio.
+        label: A description of the curve for screen readers.
     """
 
     group: str
@@ -75,7 +75,7 @@ class SensitivityCharts:
 
 
 def draw_sensitivity(report: Report) -> SensitivityCharts | None:
-    """Return the charts; None where nothing was measured."""
+    """Draw the charts; return None where no sensitivity was measured."""
     if not report.sensitivity:
         return None
     metric = MetricStyle.of(report.metric)

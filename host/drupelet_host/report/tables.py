@@ -1,4 +1,4 @@
-"""The rows of tables that carry bars: models, groups of channels, passes."""
+"""The rows of the tables with bars: models, groups of channels, passes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Bar:
     Attributes:
         text: The value.
         note: The text below it.
-        percent: Its share of the longest bar in percent.
+        percent: The length of the bar, in percent of the longest.
     """
 
     text: str
@@ -32,14 +32,14 @@ class ModelLine:
     """One model in the comparison.
 
     Attributes:
-        role: Its engine and its rank, or that it is the original.
+        role: The engine, and the rank in the package or that it is the original.
         name: The name of the model.
-        metric: Its metric.
-        change: The change against the original.
-        size: Its size.
-        p50: Its median latency.
-        p99: Its 99th percentile.
-        memory: Its peak memory; None where it was not measured.
+        metric: The metric.
+        change: The change of the metric from the original.
+        size: The size of the model file.
+        p50: The median latency.
+        p99: The 99th percentile of latency.
+        memory: The peak memory; None where it was not measured.
         is_original: Whether it is the original.
     """
 
@@ -75,7 +75,7 @@ class PassLine:
 
     Attributes:
         record: Its lineage record.
-        percent: Its share of the longest pass in percent.
+        percent: The pass's duration, in percent of the longest pass.
         parameters: Names and values of its settings.
         metrics: Names and values of its measurements.
     """
@@ -121,7 +121,7 @@ def _model_line(row: ModelRow, report: Report, *, rank: int | None) -> ModelLine
     before = None if is_original else report.original_of(row)
     return ModelLine(
         name=row.name,
-        role=f"{row.engine}, {'as it came' if is_original else _role(rank)}",
+        role=f"{row.engine}, {'original' if is_original else _role(rank)}",
         metric=metric.show(row.metric),
         change="" if is_original else metric.show_change(row.metric - report.original.metric),
         size=_size_bar(row, before, longest=max(each.size_bytes for each in rows)),

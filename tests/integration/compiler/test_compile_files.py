@@ -175,7 +175,7 @@ def test_weights_beside_the_file_count_as_its_own(files: Path, tmp_path: Path) -
     assert joined.stat().st_size > split.stat().st_size + (tmp_path / "split.data").stat().st_size / 2
     split.with_suffix(".data").unlink()
     assert load_engine("onnxruntime").load(joined, threads=1).inputs[0].name == "image"
-    with pytest.raises(ModelError, match=r"split\.onnx: not a whole ONNX model"):
+    with pytest.raises(ModelError, match=r"split\.onnx: not a complete ONNX model"):
         join_external_data(split, tmp_path)
 
 

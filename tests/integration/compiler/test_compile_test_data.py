@@ -54,7 +54,7 @@ def test_the_result_is_measured_on_the_test_samples(project: Path, tmp_path: Pat
     report = json.loads(state.package.with_name("tiny-1.2.0.report.json").read_text(encoding="utf-8"))
     page = state.package.with_name("tiny-1.2.0.report.html").read_text(encoding="utf-8")
     assert (report["samples"], report["selection"]["samples"], report["notes"]) == (120, 160, [])
-    assert "120 test samples, which chose nothing" in page
+    assert "120 test samples that no decision was based on" in page
 
 
 def test_held_out_samples_are_a_share_of_the_validation_data_and_never_choose(project: Path, tmp_path: Path) -> None:
@@ -100,5 +100,5 @@ def test_a_constraint_that_only_the_test_samples_break_fails_the_compile(tmp_pat
         references={"onnxruntime": Measurement(path, 100, 0.9, timing, None)},
         measurements={"ort-fp32": Measurement(path, 50, 0.85, timing, None)},
     )
-    with pytest.raises(ConstraintError, match=r"missed on the 160 test samples, which chose nothing"):
+    with pytest.raises(ConstraintError, match=r"missed on the 160 test samples"):
         ConstraintsPass(Constraints(max_metric_drop=0.01)).run(state, observer=RecordingObserver())

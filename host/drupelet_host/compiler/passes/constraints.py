@@ -37,7 +37,7 @@ class ConstraintsPass:
         try:
             ranking = drop_idle(rank_variants(checks, state.measurements), state.measurements, observer=observer)
         except ConstraintError as error:
-            where = f" on the {len(state.test)} test samples, which chose nothing" if state.test else ""
+            where = f" on the {len(state.test)} test samples" if state.test else ""
             candidates = state.pruning.candidates if state.pruning else ()
             frontier = f"; {describe_frontier(candidates)}" if candidates else ""
             raise ConstraintError(f"{error}{where}{frontier}", frontier=candidates) from error

@@ -1,4 +1,4 @@
-"""What a layer costs by counting, and what int8 saves of it on the target, by its kind and width."""
+"""Counts the work of layers and looks up the gain of int8 on the target by a layer's kind and width."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from drupelet_host.recipe.target import Int8Gains, LayerKind
 def find_gains(model: onnx.ModelProto, layers: Sequence[Layer], known: Int8Gains) -> dict[str, float]:
     """Return the factor by which int8 reduces the work of each layer, by its name.
 
-    Between the widths that were counted it is a line over the logarithm of the width, beyond them the nearest. A layer
-    of which the target knows nothing, such as a transposed convolution, is taken to gain nothing.
+    The gain is interpolated linearly over the logarithm of the width; beyond the table's widths the nearest entry is
+    used. A layer of a kind that the table lacks, such as a transposed convolution, has gain 1.
 
     Args:
         model: The float model.
-        layers: Its layers.
+        layers: The model's layers.
         known: The target's table of gains.
     """
     nodes = {first_output(node): node for node in model.graph.node}
@@ -38,8 +38,8 @@ def find_work(
     Args:
         model: The float model.
         layers: From `find_layers`.
-        histograms: What calibration saw of the layers' outputs, which says how many values they have.
-        samples: How many inferences that was.
+        histograms: The calibration histograms of the layers' outputs, which give their number of values.
+        samples: The number of calibration samples.
     """
     nodes = {first_output(node): node for node in model.graph.node}
     constants = read_constants(model.graph)

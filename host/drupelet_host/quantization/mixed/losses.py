@@ -1,4 +1,4 @@
-"""What int8 costs the answers, layer by layer."""
+"""Measures the loss of each layer in int8 by quantizing one layer at a time."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _ERROR_SAMPLES = 8
 
 @dataclass(frozen=True, slots=True)
 class LayerLoss:
-    """What a model loses when one layer alone is int8.
+    """The loss of a model when only one layer is int8.
 
     Attributes:
-        loss: The float model's score less the score with the layer in int8.
-        error: The difference it makes to the outputs, root mean square, as a fraction of the float model's.
-        int8: Whether the layer can be int8 at all; if not, nothing is lost.
+        loss: The float model's score minus the score with this layer in int8.
+        error: The root mean square of the change of the outputs, relative to that of the float outputs.
+        int8: Whether the layer can be int8; if not, loss and error are 0.
     """
 
     loss: float
@@ -37,7 +37,7 @@ class LayerLoss:
 
 
 def write_float(calibrated: Calibrated, path: Path) -> None:
-    """The calibrated model as it is, for comparing."""
+    """Write the calibrated float model, as the reference."""
     write_canonical(copy_model(calibrated.model), path)
 
 
@@ -46,14 +46,13 @@ def measure_losses(
 ) -> dict[str, LayerLoss]:
     """Quantize one layer at a time, all others float, and score each model.
 
-    So a layer's error stands alone. With all layers but one in int8, the others' errors hide it, and it also saturates
-    with them; errors measured alone nearly add up (Nagel et al. 2021, "A White Paper on Neural Network Quantization",
-    section 4.3, debugs a model in this way).
+    Errors measured this way nearly add up. With all other layers in int8, their errors would hide that of the layer.
+    Source: Nagel et al. 2021, "A White Paper on Neural Network Quantization", section 4.3.
 
     Args:
-        calibrated: The model.
-        judge: Scores a file.
-        settings: How layers are quantized; what it keeps in float does not count here.
+        calibrated: The float model with its calibration histograms.
+        judge: Scores a model file.
+        settings: How layers are quantized; its `keep_float` is ignored.
         float_score: The float model's score by the same judge.
 
     Returns:
@@ -61,7 +60,7 @@ def measure_losses(
     """
     names = frozenset(layer.name for layer in calibrated.layers)
     samples = list(calibrated.samples[:_ERROR_SAMPLES])
-    # Biases are corrected from these few too: with all of them, the trials of a large model would take hours.
+    # Bias correction uses the same few samples: with all of them, a large model would take hours.
     calibrated = replace(calibrated, samples=samples)
     losses: dict[str, LayerLoss] = {}
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
@@ -71,7 +70,7 @@ def measure_losses(
         for layer in calibrated.layers:
             try:
                 write_static(calibrated, path, settings=replace(settings, keep_float=names - {layer.name}))
-            except ExportError:  # no range of int8 holds its values
+            except ExportError:  # no int8 range contains its values
                 losses[layer.name] = LayerLoss(loss=0.0, error=0.0, int8=False)
                 continue
             error = _relative_rms(_run(path, samples), expected)
@@ -83,12 +82,12 @@ def _run(path: Path, samples: Sequence[Tensors]) -> list[dict[str, Array]]:
     return list(run_samples(path, samples, optimisation=ort.GraphOptimizationLevel.ORT_ENABLE_ALL))
 
 
-def _relative_rms(found: Iterable[dict[str, Array]], expected: Iterable[dict[str, Array]]) -> float:
-    """Over all samples and float outputs."""
-    off = power = 0.0
-    for answers, wanted in zip(found, expected, strict=True):
-        for name, values in wanted.items():
-            if np.issubdtype(values.dtype, np.floating) and answers[name].shape == values.shape:
-                off += float(np.square(answers[name] - values, dtype=np.float64).sum())
+def _relative_rms(actual: Iterable[dict[str, Array]], expected: Iterable[dict[str, Array]]) -> float:
+    """Return the relative root mean square error over all samples and float outputs."""
+    error = power = 0.0
+    for outputs, references in zip(actual, expected, strict=True):
+        for name, values in references.items():
+            if np.issubdtype(values.dtype, np.floating) and outputs[name].shape == values.shape:
+                error += float(np.square(outputs[name] - values, dtype=np.float64).sum())
                 power += float(np.square(values, dtype=np.float64).sum())
-    return float(np.sqrt(off / power)) if power else float(np.sqrt(off))
+    return float(np.sqrt(error / power)) if power else float(np.sqrt(error))

@@ -1,4 +1,4 @@
-"""Mixed precision: the layers that cost most, or that int8 does not make faster on the target, stay in float."""
+"""Mixed precision: keeps layers in float that lose most accuracy in int8, or that int8 does not make faster."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _INT8: Literal["int8"] = "int8"
 
 @dataclass(frozen=True, slots=True)
 class LayerPrecision:
-    """One row of the table: a layer, the evidence, and what came of it.
+    """The precision chosen for one layer, with the measurements behind it.
 
     Attributes:
-        layer: What a person knows the layer by.
-        op_type: Its main operator.
-        loss: The score that is lost when this layer alone is int8.
-        error: The difference that makes to the outputs, root mean square, relative.
-        gain: How many times less work it is in int8 on the target, 1 where that is not known.
-        float_ms: Its time in the float model, on the machine that measured.
-        int8_ms: Its time in the int8 model there, which says nothing of another processor's int8.
+        layer: The layer's name for people.
+        op_type: The operator of its main node.
+        loss: The score lost when only this layer is int8.
+        error: The relative root mean square error of the outputs when only this layer is int8.
+        gain: The factor by which int8 reduces its work on the target; 1 where it is unknown.
+        float_ms: Its time in the float model on this machine.
+        int8_ms: Its time in the int8 model on this machine, which is not representative of the target.
         precision: "float" or "int8".
-        reason: Why.
+        reason: Why the layer has this precision.
     """
 
     layer: str
@@ -51,7 +51,7 @@ class LayerPrecision:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One model on the way: how many layers it has in float, and its score."""
+    """One model of the search: its number of float layers, and its score."""
 
     float_layers: int
     score: float
@@ -59,15 +59,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class MixedPrecision:
-    """What the search found.
+    """The result of the search for mixed precision.
 
     Attributes:
-        settings: Ready for `write_static`, with the layers to keep in float; all of them where int8 helps nowhere, and
-            then there is no int8 model to write.
-        rows: For each layer.
-        steps: The models judged, the float one first.
+        settings: The settings for `write_static` with the layers to keep in float. Where all layers stay in float,
+            there is no int8 model to write.
+        rows: The precision of each layer.
+        steps: The models that were scored, the float model first.
         score: The score of the result.
-        met: Whether that reaches the limit.
+        met: Whether the score reaches the limit.
     """
 
     settings: StaticSettings
@@ -78,7 +78,7 @@ class MixedPrecision:
 
     @property
     def has_int8(self) -> bool:
-        """Whether any layer is left in int8."""
+        """Whether any layer is int8."""
         return any(row.precision == _INT8 for row in self.rows)
 
 
@@ -92,24 +92,24 @@ def mix_precision(
 ) -> MixedPrecision:
     """Choose the layers that stay in float, until the score is at least `lowest_score`.
 
-    Each layer's loss is measured with it alone in int8. What int8 saves is counted: the layer's multiply-accumulates,
-    less what the target's gain leaves of them. An int8 dot product on this machine would say nothing of a processor
-    without, and times are never the same twice. Layers that are more work in int8 go to float first, where that is
-    worth it. Then those go that give back most score for the work they cost, as few as will do; at last, what the limit
-    does not need returns to int8.
+    The loss of each layer is measured with only that layer in int8. The saving of int8 is computed from the layer's
+    multiply-accumulates and the target's gain, because times on this machine are not representative of the target and
+    vary between runs. Layers that take more work in int8 go to float first, if that saves enough. Next go the layers
+    that recover most score for the work they cost, as few as reach the limit. Finally, layers return to int8 where the
+    limit is met without them in float.
 
     Args:
-        calibrated: The float model with what calibration saw.
-        judge: Scores a file, higher is better.
-        lowest_score: What the result must reach.
-        settings: How layers are quantized; its `keep_float` are float from the start.
-        gains: How many times less work a kind of layer is in int8 on the target.
+        calibrated: The float model with its calibration histograms.
+        judge: Scores a model file; higher is better.
+        lowest_score: The lowest score allowed.
+        settings: How layers are quantized; the layers in its `keep_float` stay in float.
+        gains: The target's table of gains of int8 by kind of layer.
 
     Returns:
-        The settings with the layers that stay in float, and how they were chosen.
+        The settings with the layers that stay in float, and the measurements behind the choice.
 
     Raises:
-        DataError: A calibration sample does not run.
+        DataError: The model fails on a calibration sample.
         ExportError: The model has nothing to quantize.
     """
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
@@ -121,16 +121,16 @@ def mix_precision(
             judge=bench.judge_without,
             lowest_score=lowest_score,
         )
-        pinned = frozenset(name for name, found in evidence.losses.items() if not found.int8) | settings.keep_float
+        pinned = frozenset(name for name, loss in evidence.losses.items() if not loss.int8) | settings.keep_float
         slow = search.find_slow(pinned)
         costly = search.find_costly(pinned | slow)
         keep = pinned | slow | costly
         score = bench.judge_without(keep)
         reasons = {
-            **dict.fromkeys(costly, "costs most of the score for the work it saves"),
+            **dict.fromkeys(costly, "loses most score in int8 for the work that int8 saves"),
             **dict.fromkeys(slow, "more work in int8 on the target"),
             **dict.fromkeys(pinned, "cannot be int8"),
-            **dict.fromkeys(settings.keep_float, "asked for"),
+            **dict.fromkeys(settings.keep_float, "kept in float by the recipe"),
         }
         return MixedPrecision(
             replace(settings, keep_float=keep),
@@ -150,10 +150,10 @@ class _Evidence:
     int8_times: ModelTimes
 
     def layers(self) -> dict[str, LayerEvidence]:
-        """Return what the search knows of each layer."""
+        """Return the evidence on each layer for the search."""
         return {
-            name: LayerEvidence(loss=found.loss, error=found.error, work=self.work[name], gain=self.gains[name])
-            for name, found in self.losses.items()
+            name: LayerEvidence(loss=loss.loss, error=loss.error, work=self.work[name], gain=self.gains[name])
+            for name, loss in self.losses.items()
         }
 
     def rows(self, calibrated: Calibrated, reasons: Mapping[str, str]) -> tuple[LayerPrecision, ...]:
@@ -174,7 +174,7 @@ class _Evidence:
 
 
 class _Bench:
-    """Writes and judges one choice of layers, each once."""
+    """Writes and scores the models of the search, each choice of layers once."""
 
     def __init__(self, calibrated: Calibrated, judge: Judge, settings: StaticSettings, folder: Path) -> None:
         self.calibrated = calibrated
@@ -185,14 +185,14 @@ class _Bench:
         self._path = folder / "candidate.onnx"
 
     def judge_without(self, keep: frozenset[str]) -> float:
-        """Return the score with these layers in float."""
+        """Return the score of the model with these layers in float."""
         if keep not in self.steps:
             self._write(keep)
             self.steps[keep] = Step(len(keep & self.names), self.judge(self._path))
         return self.steps[keep].score
 
     def time(self, keep: frozenset[str]) -> dict[str, ModelTimes]:
-        """Return the float model and one with these layers in float, in turns."""
+        """Time the layers of the float model and of the model with these layers in float, in turns."""
         self._write(keep)
         models = {_FLOAT: self.calibrated.model, _INT8: onnx.load(self._path)}
         return time_layers(models, self.calibrated.layers, sample=self.calibrated.samples[0])
@@ -209,6 +209,6 @@ def _gather(bench: _Bench, gains: Int8Gains) -> _Evidence:
     float_score = bench.judge_without(bench.names)
     losses = measure_losses(bench.calibrated, judge=bench.judge, settings=bench.settings, float_score=float_score)
     model, layers = bench.calibrated.model, bench.calibrated.layers
-    found = find_gains(model, layers, gains)
+    layer_gains = find_gains(model, layers, gains)
     work = find_work(model, layers, bench.calibrated.histograms, samples=len(bench.calibrated.samples))
-    return _Evidence(losses, found, work, times[_FLOAT], times[_INT8])
+    return _Evidence(losses, layer_gains, work, times[_FLOAT], times[_INT8])

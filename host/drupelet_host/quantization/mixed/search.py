@@ -1,6 +1,6 @@
-"""The search for the layers that stay in float: from evidence on single layers to a choice that was judged as a whole.
+"""Searches for the layers that stay in float, from measurements of single layers.
 
-Pure but for the judge that it is given.
+Pure except for the judge, which scores whole models.
 """
 
 from __future__ import annotations
@@ -8,26 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-# A mixture is one more variant, so it must save at least this fraction of the work.
+# A mixed model is one more variant, so it must save at least this fraction of the work.
 WORTH_MIXING = 0.05
-# Judging once more for each layer that might return to int8 costs as much as the whole search before it.
+# The maximum number of layers tried for a return to int8: each needs one more scored model.
 MAX_RETURNED = 8
-# Layers of hardly any work would be worth infinitely much for it.
+# The least work a layer counts for, as a fraction of the total: it bounds the worth of tiny layers.
 _SMALLEST_WORK = 0.001
 
-# The score of the model with these layers in float; higher is better.
+# Scores the model with the given layers in float; higher is better.
 ScoreWithout = Callable[[frozenset[str]], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerEvidence:
-    """What was measured and counted of one layer.
+    """The measurements of one layer that the search decides by.
 
     Attributes:
-        loss: What the layer alone in int8 costs of the score.
-        error: The relative error that it then brings to the outputs.
-        work: Its multiply-accumulates in float.
-        gain: How many times less work it is in int8 on the target.
+        loss: The score lost when only this layer is int8.
+        error: The relative error of the outputs when only this layer is int8.
+        work: The layer's multiply-accumulates in float.
+        gain: The factor by which int8 reduces its work on the target.
     """
 
     loss: float
@@ -37,7 +37,7 @@ class LayerEvidence:
 
     @property
     def saved(self) -> float:
-        """The work that int8 saves on the target, in float multiply-accumulates; negative where int8 is more."""
+        """The work that int8 saves on the target, in float multiply-accumulates; negative where int8 adds work."""
         return self.work * (1 - 1 / self.gain)
 
 
@@ -56,8 +56,8 @@ class LayerSearch:
 
         Args:
             order: The names of all layers, in the order of the model.
-            layers: The evidence on each.
-            judge: The score of the model with given layers in float.
+            layers: The evidence on each layer, by name.
+            judge: Scores the model with given layers in float.
             lowest_score: The score to reach.
         """
         self._order = tuple(order)
@@ -66,13 +66,13 @@ class LayerSearch:
         self._lowest_score = lowest_score
 
     def find_slow(self, pinned: frozenset[str]) -> frozenset[str]:
-        """Return the layers with more work in int8 on the target, if keeping them in float is worth another variant."""
+        """Return the layers that int8 slows down on the target, if keeping them in float saves enough work."""
         slow = frozenset(name for name, layer in self._layers.items() if layer.gain < 1) - pinned
         in_int8 = sum(layer.work / layer.gain for layer in self._layers.values())
         return slow if -sum(self._layers[name].saved for name in slow) > WORTH_MIXING * in_int8 else frozenset()
 
     def find_costly(self, float_layers: frozenset[str]) -> frozenset[str]:
-        """Return the fewest further layers that reach the score, those that give back most for their work first.
+        """Return the fewest further float layers that reach the score, by the score they recover for their work.
 
         Args:
             float_layers: The layers that stay in float in any case.
@@ -91,7 +91,7 @@ class LayerSearch:
         return self._without_unneeded(float_layers, candidates[:high])
 
     def _without_unneeded(self, float_layers: frozenset[str], costly: Sequence[str]) -> frozenset[str]:
-        """Return layers to int8 that the score does not need in float, those first that save most in int8."""
+        """Drop layers without which the score is still reached, those that save most work in int8 first."""
         chosen = frozenset(costly)
         for name in sorted(costly, key=lambda name: self._layers[name].saved, reverse=True)[:MAX_RETURNED]:
             if self._layers[name].saved >= 0 and self._meets(float_layers | (chosen - {name})):
@@ -102,7 +102,7 @@ class LayerSearch:
         return self._judge(float_layers) >= self._lowest_score
 
     def _worth(self, name: str) -> tuple[float, float]:
-        """Return what a layer in float gives back for the work it costs: of the score, then of the error."""
+        """Return the score, and second the error, that a layer in float recovers for the work it costs."""
         layer = self._layers[name]
         cost = max(layer.saved, _SMALLEST_WORK * sum(other.work for other in self._layers.values()))
         return max(layer.loss, 0.0) / cost, layer.error**2 / cost

@@ -1,4 +1,4 @@
-"""What each layer costs in ONNX Runtime on this machine, by its own profiler."""
+"""Times each layer on this machine with ONNX Runtime's profiler."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RUNS = 30
 _WARMUP_RUNS = 5
 _MARK = re.compile(r"drupelet_(\d+)_")
 _BLOCKED = re.compile(r"(.*)_nchwc_kernel_time$")
-# What the quantizer appends to the name of a tensor.
+# Suffixes that the quantizer appends to the names of tensors.
 _SUFFIX = re.compile(r"(_QuantizeLinear_(Input|Output)|_DequantizeLinear_Output|_quantized)(_\d+)?$")
 _ERRORS_ONLY = 3
 _MICROSECONDS_PER_MS = 1000
@@ -32,11 +32,11 @@ _MICROSECONDS_PER_MS = 1000
 
 @dataclass(frozen=True, slots=True)
 class ModelTimes:
-    """Where the time of one inference goes.
+    """The time of one inference by layer.
 
     Attributes:
-        layers_ms: For each layer by name.
-        total_ms: All of it, what belongs to no layer included.
+        layers_ms: The time of each layer, by name.
+        total_ms: The total, including nodes that belong to no layer.
     """
 
     layers_ms: Mapping[str, float]
@@ -48,17 +48,17 @@ def time_layers(
 ) -> dict[str, ModelTimes]:
     """Time the layers of one model in several precisions, at one thread, in turns.
 
-    Quantizing a tensor counts to the layer that reads it, dequantizing to the one that made it, and whatever else ONNX
-    Runtime puts between (reordering, transposing) to the layer that ran before it.
+    The time to quantize a tensor counts for the layer that reads it, the time to dequantize for the layer that computed
+    it, and nodes that ONNX Runtime inserts (reordering, transposing) for the layer that ran before them.
 
     Args:
-        models: The float model that the layers were found in, and what was made of it.
+        models: The float model that the layers belong to, and the models quantized from it, by name.
         layers: From `find_layers`.
-        sample: The inputs.
-        runs: Inferences of each model; a layer's time is their median.
+        sample: The inputs of one inference.
+        runs: The number of inferences of each model; a layer's time is their median.
 
     Returns:
-        The times of the layers of each model, by its name.
+        The times of each model's layers, by the model's name.
     """
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         sessions = {
@@ -88,7 +88,7 @@ def _open(model: onnx.ModelProto, prefix: Path) -> ort.InferenceSession:
 
 
 def _mark_nodes(model: onnx.ModelProto, layers: Sequence[Layer]) -> onnx.ModelProto:
-    """Name each node after its layer; what ONNX Runtime fuses keeps one of the names."""
+    """Name each node after its layer; a node fused by ONNX Runtime keeps one of the names."""
     marked = copy_model(model)
     owners = _find_owners(marked.graph, layers)
     for position, node in enumerate(marked.graph.node):
@@ -127,7 +127,7 @@ def _find_owners(graph: onnx.GraphProto, layers: Sequence[Layer]) -> dict[str, i
 
 
 def _base(tensor: str) -> str:
-    """Return the float model's name of a tensor of the quantized one."""
+    """Return the name in the float model of a tensor of the quantized model."""
     return _SUFFIX.sub("", tensor)
 
 
@@ -147,7 +147,7 @@ def _read_times(events: Sequence[Mapping[str, Any]], layers: Sequence[Layer]) ->
 def _attribute(
     events: Sequence[Mapping[str, Any]], layers: Sequence[Layer]
 ) -> Iterator[tuple[int | None, Mapping[str, Any]]]:
-    """Yield each node's run with the layer it belongs to."""
+    """Yield each execution of a node with the layer it belongs to."""
     known = {name: position for position, layer in enumerate(layers) for name in layer.nodes}
     before: int | None = None
     kernels = (event for event in events if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"))

@@ -1,4 +1,4 @@
-"""Static int8 for ncnn: the parameters that ncnn's own C++ tools would write, by our own calibration.
+"""Static int8 for ncnn: the parameters that ncnn's C++ tools would write, from this compiler's calibration.
 
 Must not import PyTorch, export or the compiler.
 """

@@ -1,4 +1,4 @@
-"""Bias correction for ncnn: the mean error that rounded weights bring to a channel is taken off its bias.
+"""Bias correction for ncnn: subtracts the mean error that rounded weights cause in a channel from its bias.
 
 With weights W that become W + e, the output of a layer shifts by e E[x] on average; calibration samples give E[x].
 Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019, section 4.2.
@@ -28,7 +28,7 @@ def correct_biases(calibrated: NcnnCalibrated, settings: NcnnInt8Settings) -> Nc
         settings: How each layer becomes int8.
 
     Raises:
-        DataError: A calibration sample does not run.
+        DataError: The model fails on a calibration sample.
         ExportError: ncnn cannot load the model.
     """
     layers = [layer for layer in calibrated.layers if layer.name not in settings.keep_float]
@@ -61,7 +61,7 @@ def _input_means(calibrated: NcnnCalibrated, layers: list[NcnnLayer]) -> Mapping
 def _output_shift(
     layer: NcnnLayer, error: npt.NDArray[np.float64] | FloatArray, means: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Return what an error of the weights adds to each output channel on average, edges of padded images apart."""
+    """Return the mean shift of each output channel by an error of the weights, ignoring the edges of padded images."""
     outputs = layer.integer(0)
     if layer.kind == "InnerProduct":
         return np.asarray(error.reshape(outputs, -1) @ means, np.float64)

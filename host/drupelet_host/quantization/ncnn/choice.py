@@ -1,4 +1,4 @@
-"""Chooses by evidence how an ncnn model becomes int8: the method, bias correction, and the layers left in float."""
+"""Chooses calibration method, bias correction and float layers of an int8 ncnn model by measured scores."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _LOSS_SAMPLES = 8
 
 @dataclass(frozen=True, slots=True)
 class NcnnChoice:
-    """How a model becomes int8.
+    """The best int8 settings among those tried.
 
     Attributes:
-        settings: The best of the ways that were tried, the first of those that are equally good.
-        score: Its score.
-        scores: All that were tried, in order.
+        settings: The settings with the highest score; the first of several equal ones.
+        score: The score of these settings.
+        scores: All scores, in the order in which they were measured.
     """
 
     settings: NcnnInt8Settings
@@ -45,8 +45,8 @@ def choose_ncnn_method(
     """Quantize by each method, with and without bias correction, and keep the best.
 
     Args:
-        calibrated: The float32 model with what calibration observed.
-        judge: Scores a file on samples that did not calibrate.
+        calibrated: The float32 model with its calibration histograms.
+        judge: Scores a model file on samples that were not used for calibration.
         methods: The methods to try, at least one.
         keep_float: Layers left in float32, by name.
 
@@ -54,8 +54,8 @@ def choose_ncnn_method(
         The best settings with the score of each method.
 
     Raises:
-        DataError: A calibration sample does not run.
-        ExportError: No layer is left for int8.
+        DataError: The model fails on a calibration sample.
+        ExportError: Every layer is kept in float.
     """
     candidates: list[tuple[NcnnInt8Settings, MethodScore]] = []
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
@@ -73,18 +73,18 @@ def choose_ncnn_method(
 def keep_costly_layers(
     calibrated: NcnnCalibrated, choice: NcnnChoice, *, judge: Judge, lowest_score: float
 ) -> NcnnChoice | None:
-    """Leave the fewest layers in float32 with which the model reaches a score.
+    """Keep the fewest layers in float32 with which the model reaches a score.
 
-    Layers are ranked by what each alone in int8 costs the outputs; the number of them is found by bisection.
+    Layers are ranked by the error of the outputs with only that layer in int8; bisection finds their number.
 
     Args:
         calibrated: The float32 model.
-        choice: The best way with every layer in int8.
-        judge: Scores a file on samples that did not calibrate.
+        choice: The best settings with every layer in int8.
+        judge: Scores a model file on samples that were not used for calibration.
         lowest_score: The score to reach.
 
     Returns:
-        The mixed model, or None where no mixture reaches the score.
+        The settings of the mixed model, or None where none reaches the score.
     """
     names = rank_by_loss(calibrated, choice.settings)
     method, corrected = choice.settings.method, choice.settings.biases is not None
@@ -107,7 +107,7 @@ def keep_costly_layers(
 
 
 def rank_by_loss(calibrated: NcnnCalibrated, settings: NcnnInt8Settings) -> list[str]:
-    """Return the names of the int8 layers by their relative RMS error alone in int8, the largest first."""
+    """Return the names of the int8 layers, by decreasing relative RMS error with only that layer in int8."""
     outputs = [tensor.blob for tensor in calibrated.signature.outputs]
     samples = calibrated.samples[:_LOSS_SAMPLES]
     names = [layer.name for layer in calibrated.layers if layer.name not in settings.keep_float]

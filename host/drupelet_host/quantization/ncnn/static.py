@@ -30,24 +30,24 @@ _TOP_LEVEL = 127
 _INT8_TERM = 8
 _CONVOLUTION, _DEPTHWISE, _PRODUCT = "Convolution", "ConvolutionDepthWise", "InnerProduct"
 _OUTPUTS_OF, _GROUPS = 0, 7
-# The kind of weight scales: one for each group of a depthwise layer, one for each output of others.
+# Weight scales: one for each group of a depthwise layer, one for each output of others.
 _TERMS = {_CONVOLUTION: 2, _DEPTHWISE: 1, _PRODUCT: 2}
 _HAS_BIAS = {_CONVOLUTION: 5, _DEPTHWISE: 5, _PRODUCT: 1}
 _STAYS_INT8 = 100
-# A scale beyond these has no finite inverse in float32, or comes from weights that are zero for all that counts.
+# A scale outside these has no finite inverse in float32, or comes from weights that are practically zero.
 _SMALLEST_PEAK = 1e-30
 
 
 @dataclass(frozen=True, slots=True)
 class NcnnCalibrated:
-    """A float32 ncnn model with what calibration observed.
+    """A float32 ncnn model with its calibration histograms.
 
     Attributes:
-        graph: Its layers.
+        graph: The layers and how they are connected.
         weights: The arrays of each layer.
-        signature: Its tensors.
-        histograms: The values of each int8 candidate's input, by the tensor's name.
-        samples: What calibrated.
+        signature: The inputs and outputs.
+        histograms: The histogram of the input of each layer that can be int8, by the tensor's name.
+        samples: The calibration samples.
         source: The graph file.
     """
 
@@ -66,12 +66,12 @@ class NcnnCalibrated:
 
 @dataclass(frozen=True, slots=True)
 class NcnnInt8Settings:
-    """How a model becomes int8.
+    """How an ncnn model is quantized to static int8.
 
     Attributes:
-        method: How the range of an activation follows from its histogram.
+        method: How the range of an activation is computed from its histogram.
         keep_float: Layers left in float32, by name.
-        biases: Corrected biases by layer name; others keep theirs.
+        biases: Corrected biases, by layer name; other layers keep their biases.
     """
 
     method: Method
@@ -87,8 +87,8 @@ def calibrate_ncnn(source: Path, *, samples: Sequence[Tensors]) -> NcnnCalibrate
         samples: One inference each, by input name, batch first.
 
     Raises:
-        DataError: There is no sample, or one does not run.
-        ExportError: The model holds no layer that can be int8, or weights that are not known here.
+        DataError: There is no sample, or the model fails on one.
+        ExportError: The model has no layer that can be int8, or weights of an unknown kind of layer.
     """
     if not samples:
         raise DataError("calibration has 0 samples: expected at least 1")
@@ -114,7 +114,7 @@ def write_ncnn_int8(calibrated: NcnnCalibrated, path: Path, *, settings: NcnnInt
     Args:
         calibrated: The float32 model.
         path: The graph file; the weights go beside it.
-        settings: How each layer becomes int8.
+        settings: How each layer is quantized.
         fuse: Whether an activation between two int8 convolutions stays int8.
 
     Raises:
@@ -157,7 +157,7 @@ def _can_be_int8(layer: NcnnLayer, weights: Weights) -> bool:
 
 
 def _add_missing_biases(graph: NcnnGraph, weights: Weights) -> tuple[NcnnGraph, Weights]:
-    """Zero biases for layers without one, so that bias correction has something to correct."""
+    """Add zero biases to layers without a bias, so that bias correction can change them."""
     layers, arrays = [], dict(weights)
     for layer in graph.layers:
         if _can_be_int8(layer, weights) and not layer.integer(_HAS_BIAS[layer.kind]):
@@ -168,7 +168,7 @@ def _add_missing_biases(graph: NcnnGraph, weights: Weights) -> tuple[NcnnGraph, 
 
 
 def _only_int8_reader(layer: NcnnLayer, graph: NcnnGraph, quantized: Mapping[str, NcnnLayer]) -> NcnnLayer | None:
-    """Return the int8 convolution that alone reads a convolution's output."""
+    """Return the int8 convolution that is the only reader of a convolution's output, if there is one."""
     readers = graph.readers(layer.outputs[0])
     if layer.kind == _PRODUCT or len(readers) != 1:
         return None
@@ -197,7 +197,7 @@ def rows_of(layer: NcnnLayer, weights: FloatArray) -> FloatArray:
 
 
 def quantize_rows(rows: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray]:
-    """Weights of shape (rows, values) as levels of the same shape, and the scale of each row."""
+    """Quantize weights of shape (rows, values): return levels of the same shape and the scale of each row."""
     peaks = np.abs(rows).max(axis=1)
     scales = np.where(peaks > _SMALLEST_PEAK, _TOP_LEVEL / np.maximum(peaks, _SMALLEST_PEAK), 1.0).astype(np.float32)
     levels = np.clip(np.rint(rows * scales[:, None]), -_TOP_LEVEL, _TOP_LEVEL).astype(np.int8)

@@ -111,7 +111,7 @@ def test_what_costs_most_returns_to_float_until_the_limit_is_met(source: Path, c
     assert mixed.has_int8
     assert mixed.settings.keep_float >= {"n1", "c2"}
     reasons = {row.layer: (row.precision, row.reason) for row in mixed.rows}
-    assert reasons["c2"] == ("float", "costs most of the score for the work it saves")
+    assert reasons["c2"] == ("float", "loses most score in int8 for the work that int8 saves")
     assert ("int8", "within the limit") in reasons.values()
 
 
@@ -205,4 +205,6 @@ def kernels_of(path: Path) -> set[str]:
 def test_layers_asked_for_stay_float_with_that_reason(source: Path, calibrated: Calibrated) -> None:
     settings = StaticSettings(keep_float=frozenset({"scores"}))
     mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=-1.0, settings=settings, gains=_GAINS)
-    assert {row.layer: row.reason for row in mixed.rows if row.precision == "float"} == {"scores": "asked for"}
+    assert {row.layer: row.reason for row in mixed.rows if row.precision == "float"} == {
+        "scores": "kept in float by the recipe"
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from drupelet_host.report.checks import describe_checks, describe_verdict
+from drupelet_host.report.checks import describe_checks, summarize_result
 from drupelet_host.report.document import CheckRow, ModelRow, Report
 from drupelet_host.report.quantities import (
     MetricStyle,
@@ -68,50 +68,50 @@ def test_a_metric_of_ones_own_is_shown_as_it_is() -> None:
     assert (style.label, style.show(-3.25), style.show_change(-0.5)) == ("mean_iou", "-3.2500", f"{MINUS}0.5000")
 
 
-def test_the_verdict_says_what_was_gained_and_lost_and_where_it_was_measured() -> None:
-    verdict = describe_verdict(make_report())
-    assert verdict.is_met
-    assert verdict.constraints == "All 4 constraints are met."
-    assert verdict.gains == (
+def test_the_summary_states_what_was_gained_and_lost_and_where_it_was_measured() -> None:
+    summary = summarize_result(make_report())
+    assert summary.is_met
+    assert summary.constraints == "All 4 constraints are met."
+    assert summary.gains == (
         "188x smaller and 25.8x faster than the original on the machine that compiled it, at 92.88 % top-1 accuracy"
         f" (before: 93.12 %, {MINUS}0.24 points)."
     )
 
 
-def test_the_verdict_names_what_was_missed() -> None:
+def test_the_summary_names_what_was_missed() -> None:
     missed = CheckRow(constraint="max_size", variant=INT8, wanted=200_000, found=238_411, met=False)
     kept = CheckRow(constraint="max_metric_drop", variant=INT8, wanted=0.01, found=0.0, met=True)
-    verdict = describe_verdict(make_report(checks=(missed, kept)))
-    assert not verdict.is_met
-    assert verdict.constraints == "1 of 2 constraints missed: size."
+    summary = summarize_result(make_report(checks=(missed, kept)))
+    assert not summary.is_met
+    assert summary.constraints == "1 of 2 constraints missed: size."
 
 
 @pytest.mark.parametrize(
     ("checks", "text"),
-    [((), "No constraint was stated."), (make_report().checks[1:2], "No constraint was stated.")],
+    [((), "The recipe sets no constraint."), (make_report().checks[1:2], "The recipe sets no constraint.")],
 )
-def test_only_the_constraints_on_the_best_variant_make_the_verdict(checks: tuple[CheckRow, ...], text: str) -> None:
+def test_only_the_constraints_on_the_best_variant_make_the_summary(checks: tuple[CheckRow, ...], text: str) -> None:
     assert all(check.variant == FLOAT for check in checks)
-    assert describe_verdict(make_report(checks=checks)).constraints == text
+    assert summarize_result(make_report(checks=checks)).constraints == text
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found", "room"),
+    ("limit", "value", "margin"),
     [
         (100.0, 75.0, "25 % to spare"),
         (100.0, 112.5, "12.5 % over"),
         (0.01, 0.01, "exactly at the limit"),
-        (0.01, -0.002, "nothing of it used"),
+        (0.01, -0.002, "nothing of the limit used"),
         (0.0, 0.004, "over a limit of 0"),
     ],
 )
-def test_a_check_says_how_far_it_is_from_the_limit(wanted: float, found: float, room: str) -> None:
-    check = CheckRow(constraint="max_metric_drop", variant=INT8, wanted=wanted, found=found, met=found <= wanted)
-    assert describe_checks(make_report(checks=(check,)))[0].room == room
+def test_a_check_says_how_far_it_is_from_the_limit(limit: float, value: float, margin: str) -> None:
+    check = CheckRow(constraint="max_metric_drop", variant=INT8, wanted=limit, found=value, met=value <= limit)
+    assert describe_checks(make_report(checks=(check,)))[0].margin == margin
 
 
 def test_limits_are_shown_in_units_for_people_and_as_the_recipe_states_them() -> None:
-    lines = {line.stated: (line.wanted, line.found) for line in describe_checks(make_report())[:4]}
+    lines = {line.stated: (line.limit, line.value) for line in describe_checks(make_report())[:4]}
     assert lines == {
         "max_metric_drop = 0.005": ("0.50 points", "0.24 points"),
         "max_size = 900000": ("900.0 KB", "238.4 KB"),
@@ -140,7 +140,7 @@ def test_a_variant_is_timed_against_the_original_in_its_own_engine() -> None:
     lines = {(line.name, line.role): line.p50.note for line in compare_models(report)}
     assert lines["litert-fp32", "litert, ranked first"] == "10.0x faster"
     assert lines[INT8, "onnxruntime, not in the package"] == "25.8x faster"
-    assert "10.0x faster" in describe_verdict(report).gains
+    assert "10.0x faster" in summarize_result(report).gains
 
 
 def test_the_longest_bar_is_the_largest_value_and_the_others_are_in_proportion() -> None:
