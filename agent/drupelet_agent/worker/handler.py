@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from drupelet_agent.worker.classification import labelled_top_k
 from drupelet_shared.contract.wire import JPEG_TYPE, JSON_TYPE, PNG_TYPE, parse_content_type, sniff_content_type
 from drupelet_shared.engines.base import Array, Session
 from drupelet_shared.errors import ImageError, InputNameError, RequestError
@@ -19,8 +17,10 @@ from drupelet_shared.inference import (
     decode_request,
     encode_reply,
 )
-from drupelet_shared.inference.images import image_to_tensor
+from drupelet_shared.inference.images import prepare_image
 from drupelet_shared.package.manifest import Manifest
+from drupelet_shared.postprocessing.answer import ImageAnswerer
+from drupelet_shared.postprocessing.geometry import ImageGeometry
 from drupelet_shared.tensors import count_values
 
 
@@ -45,7 +45,13 @@ class RequestHandler:
     """Answers requests with one loaded model; not safe to use from two threads at once."""
 
     def __init__(
-        self, *, model_name: str, model_version: str, manifest: Manifest, labels: Sequence[str], session: Session
+        self,
+        *,
+        model_name: str,
+        model_version: str,
+        manifest: Manifest,
+        session: Session,
+        answerer: ImageAnswerer | None = None,
     ) -> None:
         """Create a handler.
 
@@ -53,14 +59,14 @@ class RequestHandler:
             model_name: The name that replies carry.
             model_version: The version that replies carry.
             manifest: The package's manifest, for inputs, outputs and image processing.
-            labels: The label of each class; empty if the package has none.
             session: The loaded model.
+            answerer: Converts the outputs for an image; None sends them as they are.
         """
         self._model_name = model_name
         self._model_version = model_version
         self._manifest = manifest
-        self._labels = labels
         self._session = session
+        self._answerer = answerer
         self._outputs = tuple(spec.name for spec in manifest.outputs)
         values = count_values(manifest.inputs)
         self._max_values = MAX_VALUES if values is None else values
@@ -82,19 +88,19 @@ class RequestHandler:
         start = time.perf_counter_ns()
         media_type = parse_content_type(content_type) if content_type else sniff_content_type(payload)
         if media_type in {PNG_TYPE, JPEG_TYPE}:
-            request, is_image = self._image_request(payload), True
+            request, geometry = self._image_request(payload)
         else:
             request = decode_request(
                 payload, content_type=media_type, header_length=header_length, max_values=self._max_values
             )
-            is_image = False
+            geometry = None
         try:
             names = self._requested_outputs(request)
             check_inputs(request.inputs, self._manifest.inputs)
             decoded = time.perf_counter_ns()
             outputs = self._session.run(request.inputs, names)
             inferred = time.perf_counter_ns()
-            encoded = self._encode(request, outputs, is_image=is_image)
+            encoded = self._encode(request, outputs, geometry)
         except RequestError as error:
             error.request_id = request.id
             raise
@@ -105,12 +111,14 @@ class RequestHandler:
             encode_ms=(time.perf_counter_ns() - inferred) / 1e6,
         )
 
-    def _image_request(self, payload: memoryview) -> InferenceRequest:
+    def _image_request(self, payload: memoryview) -> tuple[InferenceRequest, ImageGeometry]:
         preprocessing = self._manifest.preprocessing
         if preprocessing is None:
             raise ImageError(f"model {self._model_name} takes no images: send its tensors as {JSON_TYPE}")
         spec = next(spec for spec in self._manifest.inputs if spec.name == preprocessing.input)
-        return InferenceRequest(inputs={spec.name: image_to_tensor(payload, preprocessing, spec.datatype)})
+        image = prepare_image(payload, preprocessing, spec.datatype)
+        in_binary = self._answerer is not None and self._answerer.answers_in_binary
+        return InferenceRequest(inputs={spec.name: image.tensor}, binary_output=in_binary), image.geometry
 
     def _requested_outputs(self, request: InferenceRequest) -> tuple[str, ...]:
         if request.outputs is None:
@@ -121,10 +129,9 @@ class RequestHandler:
                 raise InputNameError(f"output {output.name!r} is unknown: the model has {known}")
         return tuple(output.name for output in request.outputs)
 
-    def _encode(self, request: InferenceRequest, outputs: dict[str, Array], *, is_image: bool) -> Encoded:
-        classification = self._manifest.postprocessing
-        if is_image and classification is not None:
-            outputs = labelled_top_k(outputs[classification.output], classification, labels=self._labels)
+    def _encode(self, request: InferenceRequest, outputs: dict[str, Array], geometry: ImageGeometry | None) -> Encoded:
+        if geometry is not None and self._answerer is not None:
+            outputs = self._answerer.answer(outputs, geometry)
         reply = InferenceReply(
             model_name=self._model_name, model_version=self._model_version, id=request.id, outputs=outputs
         )

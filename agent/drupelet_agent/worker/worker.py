@@ -56,6 +56,8 @@ from drupelet_shared.errors import (
 from drupelet_shared.inference import Encoded
 from drupelet_shared.package.golden import check_golden, load_golden
 from drupelet_shared.package.manifest import LABELS_PATH, MANIFEST_PATH, Manifest, parse_manifest
+from drupelet_shared.postprocessing.answer import ImageAnswerer, read_priors
+from drupelet_shared.postprocessing.specs import Detection
 from drupelet_shared.process_memory import read_memory
 from drupelet_shared.timing import summarize
 from drupelet_shared.units import format_bytes
@@ -99,8 +101,8 @@ class Worker:
             model_name=self._manifest.name,
             model_version=self._manifest.version,
             manifest=self._manifest,
-            labels=_read_labels(self._folder, self._manifest),
             session=self._session,
+            answerer=_make_answerer(self._folder, self._manifest),
         )
         # Eight bytes a run: a list of objects would count in the footprint that is measured.
         self._times_ms = array("d")
@@ -222,6 +224,18 @@ def _error_reply(error: RequestError) -> Handled:
     payload = encode_error(error, request_id=error.request_id)
     encoded = Encoded(payload=payload, content_type=JSON_TYPE, header_length=None)
     return Handled(encoded=encoded, decode_ms=0.0, inference_ms=0.0, encode_ms=0.0)
+
+
+def _make_answerer(folder: Path, manifest: Manifest) -> ImageAnswerer | None:
+    postprocessing = manifest.postprocessing
+    if postprocessing is None:
+        return None
+    priors = postprocessing.priors if isinstance(postprocessing, Detection) else None
+    return ImageAnswerer(
+        postprocessing,
+        labels=_read_labels(folder, manifest),
+        priors=None if priors is None else read_priors((folder / priors).read_bytes()),
+    )
 
 
 def _read_labels(folder: Path, manifest: Manifest) -> tuple[str, ...]:

@@ -29,7 +29,12 @@ _DELAYED_MS = (38.0, 200.0)
 @click.option("--pool", help="Name of a pool; whichever of its devices is free answers.")
 @broker_options
 @click.option("--input", "input_name", metavar="NAME", help="Input that an .npy file is for; the only one by default.")
-@click.option("--top", type=click.IntRange(min=1), help="Show only this many of the labelled classes.")
+@click.option("--top", type=click.IntRange(min=1), help="Show only this many of the labelled classes or objects.")
+@click.option(
+    "--annotate",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the image with its boxes or class map, as .png or .jpg.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the reply as JSON.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the tensors as .npy or .npz.")
 @click.option(
@@ -55,6 +60,7 @@ def infer(
     top: int | None,
     as_json: bool,
     output: Path | None,
+    annotate: Path | None,
     timeout: float,
 ) -> None:
     """Send FILE to MODEL on a device, or on one of a pool, and show the answer.
@@ -65,10 +71,13 @@ def infer(
     Example: drupelet infer resnet18 cat.jpg --device pi-1 --broker mqtt://broker.local
 
     Example: drupelet infer resnet18 cat.jpg --pool door
+
+    Example: drupelet infer yolo street.jpg --device pi-1 --annotate boxes.png
     """
     if pool is None and device is None:
         raise click.UsageError("name the target: --device NAME or --pool NAME")
     # Imported here because they import numpy, which `drupelet --help` does without.
+    from drupelet_host.cli.annotation import annotate as draw_answer  # noqa: PLC0415
     from drupelet_host.cli.tensors import print_reply, print_reply_json, read_body, write_tensors  # noqa: PLC0415
 
     address = broker_address(
@@ -81,6 +90,8 @@ def infer(
         elapsed_ms = (time.perf_counter() - start) * 1e3
     if output is not None:
         write_tensors(output, reply)
+    if annotate is not None:
+        draw_answer(body, reply, annotate)
     if as_json:
         print_reply_json(reply)
     else:

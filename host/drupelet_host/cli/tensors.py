@@ -26,6 +26,9 @@ from drupelet_shared.inference import (
 )
 
 _LABELLED = ("labels", "scores", "indices")
+_BOXES = "boxes"
+_BOX_HEADINGS = ("label", "score", "left", "top", "right", "bottom")
+_SEGMENTS = ("labels", "fractions", "indices")
 _SHOWN_VALUES = 8
 
 
@@ -58,22 +61,26 @@ def read_body(file: Path, *, input_name: str | None, describe: Callable[[], Mode
 
 
 def print_reply(reply: InferenceReply, *, top: int | None) -> None:
-    """Print a table of the labelled classes, or of the tensors.
+    """Print a table of the labelled classes, the detected objects, the segments or the tensors.
 
     Args:
         reply: The reply.
-        top: The number of classes to print; all by default.
+        top: The number of classes or objects to print; all by default.
 
     Raises:
-        DataError: `top` is given and the reply has no labelled classes.
+        DataError: `top` is given and the reply has no labelled classes or objects.
     """
     if top is not None and not _is_labelled(reply):
         raise DataError(
             f"model {reply.model_name!r}: --top {top} needs labelled classes, and the answer has the outputs "
             f"{', '.join(reply.outputs)}. Labels come from a model that was compiled with them, for an image"
         )
-    if _is_labelled(reply):
+    if is_detection(reply):
+        console.print(_boxes_table(reply, top=top))
+    elif _is_labelled(reply):
         console.print(_classes_table(reply, top=top))
+    elif is_segmentation(reply):
+        console.print(_segments_table(reply))
     else:
         console.print(_tensors_table(reply))
 
@@ -124,8 +131,20 @@ def _only_input(state: ModelState) -> str:
     return state.inputs[0].name
 
 
+def is_detection(reply: InferenceReply) -> bool:
+    """Tell whether the reply is a detector's answer to an image."""
+    boxes = reply.outputs.get(_BOXES)
+    return _is_labelled(reply) and boxes is not None and boxes.shape == (len(reply.outputs["labels"]), 4)
+
+
+def is_segmentation(reply: InferenceReply) -> bool:
+    """Tell whether the reply is a segmentation model's answer to an image."""
+    classes = reply.outputs.get("classes")
+    return set(_SEGMENTS) <= set(reply.outputs) and classes is not None and classes.ndim == 2  # noqa: PLR2004 - a map
+
+
 def _is_labelled(reply: InferenceReply) -> bool:
-    """Tell whether the reply is a classifier's answer to an image."""
+    """Tell whether the reply has labelled classes: a classifier's or detector's answer to an image."""
     arrays = [reply.outputs.get(name) for name in _LABELLED]
     shapes = {None if array is None else array.shape for array in arrays}
     labels = arrays[0]
@@ -137,6 +156,21 @@ def _classes_table(reply: InferenceReply, *, top: int | None) -> Table:
     columns = (reply.outputs[name].tolist() for name in _LABELLED)
     for rank, (label, score, index) in enumerate(list(zip(*columns, strict=True))[:top], start=1):
         table.add_row(str(rank), Text(label.decode(errors="replace")), f"{score:.4f}", str(index))
+    return table
+
+
+def _boxes_table(reply: InferenceReply, *, top: int | None) -> Table:
+    table = Table(*_BOX_HEADINGS)
+    labels, scores, boxes = (reply.outputs[name].tolist() for name in ("labels", "scores", _BOXES))
+    for label, score, box in list(zip(labels, scores, boxes, strict=True))[:top]:
+        table.add_row(Text(label.decode(errors="replace")), f"{score:.4f}", *(f"{side:.0f}" for side in box))
+    return table
+
+
+def _segments_table(reply: InferenceReply) -> Table:
+    table = Table("label", "share of the image", "index")
+    for label, fraction, index in zip(*(reply.outputs[name].tolist() for name in _SEGMENTS), strict=True):
+        table.add_row(Text(label.decode(errors="replace")), f"{fraction:.1%}", str(index))
     return table
 
 

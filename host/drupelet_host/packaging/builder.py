@@ -18,7 +18,6 @@ from drupelet_shared.package.limits import DEFAULT_LIMITS, check_count, check_si
 from drupelet_shared.package.manifest import (
     MANIFEST_PATH,
     SIGNATURE_PATH,
-    Classification,
     FileEntry,
     ImagePreprocessing,
     LineageRecord,
@@ -30,6 +29,7 @@ from drupelet_shared.package.manifest import (
 from drupelet_shared.package.paths import check_path
 from drupelet_shared.package.reading import MAX_MANIFEST_BYTES, covered_digests
 from drupelet_shared.package.signature import identify_key, sign_digests
+from drupelet_shared.postprocessing.specs import Classification
 from drupelet_shared.tensors import TensorSpec
 
 SUFFIX = ".drupe"

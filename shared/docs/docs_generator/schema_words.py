@@ -33,8 +33,8 @@ def words_for(schema: Schema, *, definitions: dict[str, Schema] | None) -> str:
         return ", ".join(code(_literal(value)) for value in schema.get("enum") or [schema["const"]])
     if schema.get("examples") == ["512MB"]:
         return 'bytes, or a size such as `"512MB"`'
-    if "anyOf" in schema:
-        return " or ".join(dict.fromkeys(words_for(part, definitions=definitions) for part in schema["anyOf"]))
+    if choices := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(dict.fromkeys(words_for(part, definitions=definitions) for part in choices))
     kind = schema.get("type", "any value")
     own = {"array": _list_words, "object": _table_words, "string": _text_words}
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -10,6 +11,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from drupelet_shared.engines.base import Array
 from drupelet_shared.errors import ImageError
 from drupelet_shared.package.manifest import ImagePreprocessing
+from drupelet_shared.postprocessing.geometry import ImageGeometry, fit_geometry
 from drupelet_shared.tensors import Datatype
 
 # 40 megapixels decode to 120 MB; a Raspberry Pi camera takes 12.
@@ -23,7 +25,34 @@ _SIDEWAYS = range(5, 9)
 _FLOATS = {Datatype.FP16: np.float16, Datatype.FP32: np.float32}
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
+    """An image as a model's input.
+
+    Attributes:
+        tensor: With a batch dimension of one: [1, channels, height, width], or channels last.
+        geometry: How the upright image was fitted into it.
+    """
+
+    tensor: Array
+    geometry: ImageGeometry
+
+
 def image_to_tensor(payload: bytes | memoryview, preprocessing: ImagePreprocessing, datatype: Datatype) -> Array:
+    """Return the tensor of `prepare_image` alone.
+
+    Args:
+        payload: The file's bytes.
+        preprocessing: Size, colour order, layout and normalisation.
+        datatype: FP32, FP16 or UINT8.
+
+    Raises:
+        ImageError: See `prepare_image`.
+    """
+    return prepare_image(payload, preprocessing, datatype).tensor
+
+
+def prepare_image(payload: bytes | memoryview, preprocessing: ImagePreprocessing, datatype: Datatype) -> PreparedImage:
     """Decode, turn upright, resize and normalise one image.
 
     Args:
@@ -32,7 +61,7 @@ def image_to_tensor(payload: bytes | memoryview, preprocessing: ImagePreprocessi
         datatype: FP32 and FP16 get `(pixel / 255 - mean) / std`, UINT8 gets the pixels.
 
     Returns:
-        The tensor with a batch dimension of one: [1, channels, height, width], or channels last.
+        The tensor, and how the image was fitted into it.
 
     Raises:
         ImageError: The payload is no JPEG or PNG, is damaged or too large, or the datatype cannot hold an image.
@@ -40,6 +69,11 @@ def image_to_tensor(payload: bytes | memoryview, preprocessing: ImagePreprocessi
     try:
         with Image.open(io.BytesIO(payload), formats=_FORMATS) as image:
             _check_size(image)
+            geometry = fit_geometry(
+                image=_upright_size(image),
+                tensor=(preprocessing.width, preprocessing.height),
+                resize=preprocessing.resize,
+            )
             pixels = np.asarray(_prepare(image, preprocessing))
     except (ImageError, MemoryError):
         raise
@@ -47,7 +81,7 @@ def image_to_tensor(payload: bytes | memoryview, preprocessing: ImagePreprocessi
         raise ImageError(f"image of {len(payload)} bytes is neither a PNG nor a JPEG") from error
     except Exception as error:  # Pillow's plugins raise whatever a broken file leads to: OSError, SyntaxError, ...
         raise ImageError(f"image of {len(payload)} bytes cannot be decoded: {error}") from error
-    return _to_tensor(pixels, preprocessing, datatype)
+    return PreparedImage(_to_tensor(pixels, preprocessing, datatype), geometry)
 
 
 def _check_size(image: Image.Image) -> None:
@@ -56,12 +90,20 @@ def _check_size(image: Image.Image) -> None:
         raise ImageError(f"image has {width} x {height} = {width * height} pixels: the limit is {MAX_PIXELS}")
 
 
+def _is_sideways(image: Image.Image) -> bool:
+    return image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (height, width) if _is_sideways(image) else (width, height)
+
+
 def _prepare(image: Image.Image, preprocessing: ImagePreprocessing) -> Image.Image:
     """Return an upright 8-bit image of the required size, gray or RGB."""
     mode = "L" if preprocessing.color == "gray" else "RGB"
     size = (preprocessing.width, preprocessing.height)
-    sideways = image.getexif().get(ExifTags.Base.Orientation, 1) in _SIDEWAYS
-    width, height = reversed(size) if sideways else size
+    width, height = reversed(size) if _is_sideways(image) else size
     image.draft(mode, (width * _DRAFT_MARGIN, height * _DRAFT_MARGIN))
     # These functions copy the whole image even where nothing changes, so they run in place or not at all.
     ImageOps.exif_transpose(image, in_place=True)

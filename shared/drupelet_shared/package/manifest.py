@@ -24,6 +24,7 @@ from drupelet_shared.contract.faults import describe_faults
 from drupelet_shared.errors import ManifestError
 from drupelet_shared.names import Name, Sha256
 from drupelet_shared.package.strict_json import check_strict_json
+from drupelet_shared.postprocessing.specs import Detection, Postprocessing
 from drupelet_shared.tensors import TensorSpec
 
 MANIFEST_PATH = "manifest.json"
@@ -89,22 +90,6 @@ class ImagePreprocessing(_Model):
             if len(values) not in {1, self.channels}:
                 raise ValueError(f"{name} has {len(values)} values: expected 1 or {self.channels}")
         return self
-
-
-class Classification(_Model):
-    """Scores of one output, shape (batch, classes), become the labelled top k.
-
-    Attributes:
-        kind: Which post-processing this is.
-        output: The output that has the scores.
-        top_k: Most labels in an answer.
-        activation: What turns scores into probabilities.
-    """
-
-    kind: Literal["classification"] = "classification"
-    output: str
-    top_k: Annotated[int, Field(gt=0, le=1000)] = 5
-    activation: Literal["none", "softmax", "sigmoid"] = "softmax"
 
 
 class Latency(_Model):
@@ -235,7 +220,7 @@ class Manifest(_Model):
         inputs: The tensors it takes.
         outputs: The tensors it gives.
         preprocessing: How an image becomes an input.
-        postprocessing: How an output becomes labels.
+        postprocessing: What the outputs mean: classes, boxes or a class map.
         target: The device it was compiled for.
         variants: In the order the compiler ranks them, best first.
         files: Every file of the package besides the manifest and the signature.
@@ -251,7 +236,7 @@ class Manifest(_Model):
     inputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
     outputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
     preprocessing: ImagePreprocessing | None = None
-    postprocessing: Classification | None = None
+    postprocessing: Postprocessing | None = None
     target: Target
     variants: Annotated[tuple[Variant, ...], Field(min_length=1)]
     files: tuple[FileEntry, ...]
@@ -284,8 +269,20 @@ class Manifest(_Model):
         faults = [f"{who} names {path!r}, which is not in files" for who, path in references if path not in declared]
         if self.preprocessing and self.preprocessing.input not in {spec.name for spec in self.inputs}:
             faults.append(f"preprocessing names input {self.preprocessing.input!r}, which the model does not have")
-        if self.postprocessing and self.postprocessing.output not in {spec.name for spec in self.outputs}:
-            faults.append(f"postprocessing names output {self.postprocessing.output!r}, which the model does not have")
+        return [*faults, *self._dangling_postprocessing(declared)]
+
+    def _dangling_postprocessing(self, declared: set[str]) -> list[str]:
+        if self.postprocessing is None:
+            return []
+        outputs = {spec.name for spec in self.outputs}
+        faults = [
+            f"postprocessing names output {name!r}, which the model does not have"
+            for name in self.postprocessing.outputs
+            if name not in outputs
+        ]
+        priors = self.postprocessing.priors if isinstance(self.postprocessing, Detection) else None
+        if priors is not None and priors not in declared:
+            faults.append(f"postprocessing names {priors!r}, which is not in files")
         return faults
 
     def variant(self, variant_id: str) -> Variant:

@@ -10,7 +10,9 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
 from drupelet_agent.worker.handler import RequestHandler
 from drupelet_shared.engines.registry import load_engine
-from drupelet_shared.package.manifest import Classification, FileEntry, ImagePreprocessing, Manifest, Target
+from drupelet_shared.package.manifest import FileEntry, ImagePreprocessing, Manifest, Target
+from drupelet_shared.postprocessing.answer import ImageAnswerer
+from drupelet_shared.postprocessing.specs import Classification, Detection, Segmentation
 from drupelet_shared.tensors import Datatype, TensorSpec
 from support.agent.values import make_variant
 
@@ -31,7 +33,7 @@ def make_handler(
     inputs: Sequence[TensorSpec],
     outputs: Sequence[TensorSpec],
     preprocessing: ImagePreprocessing | None = None,
-    postprocessing: Classification | None = None,
+    postprocessing: Classification | Detection | Segmentation | None = None,
 ) -> RequestHandler:
     path = folder / "model.onnx"
     graph = helper.make_graph(list(nodes), "test", [_value(s) for s in inputs], [_value(s) for s in outputs])
@@ -52,8 +54,11 @@ def make_handler(
         variants=(variant,),
         files=tuple(FileEntry(path=p, sha256="0" * 64, size_bytes=1) for p in (variant.path, variant.golden.path)),
     )
+    answerer = None if postprocessing is None else ImageAnswerer(postprocessing, labels=LABELS)
     session = load_engine("onnxruntime").load(path, threads=1)
-    return RequestHandler(model_name="tiny", model_version="1.2.3", manifest=manifest, labels=LABELS, session=session)
+    return RequestHandler(
+        model_name="tiny", model_version="1.2.3", manifest=manifest, session=session, answerer=answerer
+    )
 
 
 def adder(folder: Path) -> RequestHandler:
@@ -86,6 +91,39 @@ def brightness(folder: Path) -> RequestHandler:
         outputs=[TensorSpec(name="scores", datatype=Datatype.FP32, shape=(1, 3))],
         preprocessing=ImagePreprocessing(input="image", color="rgb", height=4, width=4),
         postprocessing=Classification(output="scores", top_k=2, activation="none"),
+    )
+
+
+def box_finder(folder: Path, *, box: Sequence[float]) -> RequestHandler:
+    """Return a detector of one box in letterboxed images of 4 x 4; its class scores are the channels' means."""
+    boxes = helper.make_tensor("", TensorProto.FLOAT, [1, 1, 4], box)
+    return make_handler(
+        folder,
+        [
+            helper.make_node("ReduceMean", ["image"], ["means"], axes=[2, 3], keepdims=0),
+            helper.make_node("Constant", [], ["axis"], value_ints=[1]),
+            helper.make_node("Unsqueeze", ["means", "axis"], ["scores"]),
+            helper.make_node("Constant", [], ["boxes"], value=boxes),
+        ],
+        inputs=[TensorSpec(name="image", datatype=Datatype.FP32, shape=(1, 3, 4, 4))],
+        outputs=[
+            TensorSpec(name="boxes", datatype=Datatype.FP32, shape=(1, 1, 4)),
+            TensorSpec(name="scores", datatype=Datatype.FP32, shape=(1, 1, 3)),
+        ],
+        preprocessing=ImagePreprocessing(input="image", color="rgb", height=4, width=4, resize="letterbox"),
+        postprocessing=Detection(form="boxes-scores", outputs=("boxes", "scores"), score_threshold=0.1),
+    )
+
+
+def channel_map(folder: Path) -> RequestHandler:
+    """Return a segmentation model of images of 4 x 4 whose classes are the brightest channels."""
+    return make_handler(
+        folder,
+        [helper.make_node("Identity", ["image"], ["map"])],
+        inputs=[TensorSpec(name="image", datatype=Datatype.FP32, shape=(1, 3, 4, 4))],
+        outputs=[TensorSpec(name="map", datatype=Datatype.FP32, shape=(1, 3, 4, 4))],
+        preprocessing=ImagePreprocessing(input="image", color="rgb", height=4, width=4),
+        postprocessing=Segmentation(output="map"),
     )
 
 

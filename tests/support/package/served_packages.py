@@ -17,7 +17,6 @@ from drupelet_shared.engines.files import GRAPH_SUFFIX, model_files, model_size_
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.package.golden import GoldenVectors, record_golden
 from drupelet_shared.package.manifest import (
-    Classification,
     EngineName,
     Golden,
     ImagePreprocessing,
@@ -25,6 +24,7 @@ from drupelet_shared.package.manifest import (
     Target,
     Variant,
 )
+from drupelet_shared.postprocessing.specs import Classification
 from drupelet_shared.tensors import Datatype, TensorSpec
 from support.model.ncnn_models import write_linear_ncnn
 from support.model.tflite_models import write_linear_tflite

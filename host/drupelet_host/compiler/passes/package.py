@@ -33,13 +33,13 @@ from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.files import write_atomically
 from drupelet_shared.package.manifest import (
     LABELS_PATH,
-    Classification,
     Golden,
     ImagePreprocessing,
     Latency,
     Target,
     Variant,
 )
+from drupelet_shared.postprocessing.specs import Classification
 from drupelet_shared.tensors import TensorSpec
 
 _TOP_K = 5

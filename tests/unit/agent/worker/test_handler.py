@@ -20,7 +20,7 @@ from drupelet_shared.errors import (
 )
 from drupelet_shared.inference import InferenceReply, InferenceRequest, decode_reply, encode_request
 from drupelet_shared.tensors import Datatype
-from support.agent.handlers import adder, brightness, identity
+from support.agent.handlers import adder, box_finder, brightness, channel_map, identity
 
 
 def tensor(name: str, *data: float, datatype: str = "FP32") -> dict[str, Any]:
@@ -43,9 +43,9 @@ def ask_binary(handler: RequestHandler, request: InferenceRequest) -> InferenceR
     )
 
 
-def png(color: tuple[int, int, int]) -> memoryview:
+def png(color: tuple[int, int, int], *, size: tuple[int, int] = (9, 9)) -> memoryview:
     buffer = io.BytesIO()
-    Image.new("RGB", (9, 9), color).save(buffer, "PNG")
+    Image.new("RGB", size, color).save(buffer, "PNG")
     return memoryview(buffer.getvalue())
 
 
@@ -103,6 +103,42 @@ def test_an_image_is_answered_with_the_labelled_top_k(tmp_path: Path) -> None:
     assert outputs["labels"] == ["bee", "ant"]
     assert outputs["scores"] == pytest.approx([1.0, 0.2])
     assert outputs["indices"] == [1, 0]
+
+
+def test_an_image_is_answered_with_boxes_in_its_own_pixels(tmp_path: Path) -> None:
+    # 80 x 40 pixels stand in rows 1 and 2 of the 4 x 4: 20 of the image's pixels for each of the tensor's.
+    handler = box_finder(tmp_path, box=[1, 1, 3, 2])
+    handled = handler.handle(png((0, 255, 0), size=(80, 40)), content_type="image/png", header_length=None)
+    outputs = {output["name"]: output["data"] for output in json.loads(handled.encoded.payload)["outputs"]}
+    assert outputs == {"boxes": [20, 0, 60, 20], "labels": ["bee"], "scores": [0.5], "indices": [1]}
+
+
+def test_an_image_in_which_nothing_is_found_has_an_answer_too(tmp_path: Path) -> None:
+    handler = box_finder(tmp_path, box=[1, 1, 3, 2])
+    handled = handler.handle(png((0, 0, 0)), content_type="image/png", header_length=None)
+    outputs = {output["name"]: output["shape"] for output in json.loads(handled.encoded.payload)["outputs"]}
+    assert outputs == {"boxes": [0, 4], "labels": [0], "scores": [0], "indices": [0]}
+
+
+def test_a_class_map_comes_in_binary_and_with_the_size_of_the_image(tmp_path: Path) -> None:
+    encoded = (
+        channel_map(tmp_path).handle(png((0, 0, 255), size=(7, 5)), content_type="image/png", header_length=None)
+    ).encoded
+    reply = decode_reply(
+        memoryview(encoded.payload), content_type=encoded.content_type, header_length=encoded.header_length
+    )
+    assert reply.outputs["classes"].dtype == np.uint8
+    assert reply.outputs["classes"].tolist() == [[2] * 7] * 5
+    assert reply.outputs["labels"].tolist() == [b"cat"]
+
+
+def test_tensors_are_answered_with_tensors_whatever_the_post_processing(tmp_path: Path) -> None:
+    image = np.full((1, 3, 4, 4), 0.25, np.float32)
+    reply = ask_binary(
+        box_finder(tmp_path, box=[1, 1, 3, 2]), InferenceRequest(inputs={"image": image}, binary_output=True)
+    )
+    assert reply.outputs["boxes"].tolist() == [[[1, 1, 3, 2]]]
+    assert reply.outputs["scores"].tolist() == [[[0.25] * 3]]
 
 
 def test_an_image_without_a_content_type_is_recognised(tmp_path: Path) -> None:

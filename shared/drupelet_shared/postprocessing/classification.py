@@ -8,7 +8,8 @@ import numpy as np
 
 from drupelet_shared.engines.base import Array
 from drupelet_shared.errors import InferenceFailedError
-from drupelet_shared.package.manifest import Classification
+from drupelet_shared.postprocessing.labels import activate, label_classes
+from drupelet_shared.postprocessing.specs import Classification
 
 
 def labelled_top_k(scores: Array, classification: Classification, *, labels: Sequence[str]) -> dict[str, Array]:
@@ -29,21 +30,6 @@ def labelled_top_k(scores: Array, classification: Classification, *, labels: Seq
         raise InferenceFailedError(
             f"output {classification.output!r} has shape {list(scores.shape)}: expected [classes] or [1, classes]"
         )
-    values = _activate(scores.reshape(-1).astype(np.float32), classification)
+    values = activate(scores.reshape(-1).astype(np.float32), classification.activation)
     indices = np.argsort(-values, kind="stable")[: classification.top_k].astype(np.int64)
-    names = np.empty(len(indices), dtype=object)
-    names[:] = [(labels[index] if index < len(labels) else str(index)).encode() for index in indices]
-    return {"labels": names, "scores": values[indices], "indices": indices}
-
-
-def _activate(scores: Array, classification: Classification) -> Array:
-    # Infinite scores become NaN, which the reply refuses; beyond 88 exp overflows to infinity, whose reciprocal is 0.
-    with np.errstate(invalid="ignore", over="ignore"):
-        if classification.activation == "softmax":
-            exponentials = np.exp(scores - scores.max(initial=-np.inf))
-            shares: Array = exponentials / exponentials.sum()
-            return shares
-        if classification.activation == "sigmoid":
-            probabilities: Array = 1 / (1 + np.exp(-scores))
-            return probabilities
-    return scores
+    return {"labels": label_classes(indices, labels), "scores": values[indices], "indices": indices}

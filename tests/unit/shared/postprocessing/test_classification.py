@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from drupelet_agent.worker.classification import labelled_top_k
 from drupelet_shared.errors import InferenceFailedError
-from drupelet_shared.package.manifest import Classification
+from drupelet_shared.postprocessing.classification import labelled_top_k
+from drupelet_shared.postprocessing.specs import Classification
 
 LABELS = ("ant", "bee", "cat")
 
