@@ -103,12 +103,13 @@ def test_the_probe_reads_the_pis_own_temperature(pi: EmulatedPi) -> None:
         sensor.write_text(before, encoding="ascii")
 
 
-def test_the_doctor_finds_a_raspberry_pi_4_with_both_engines(pi: EmulatedPi, site: Site, embedded: Broker) -> None:
+def test_the_doctor_finds_a_raspberry_pi_4_with_every_engine(pi: EmulatedPi, site: Site, embedded: Broker) -> None:
     report = agent(pi, site.configure(embedded), "doctor")
     assert f"ok    processor: {NAME}, 4 usable cores\n" in report
     assert "ok    temperature: 49 °C\n" in report
     assert "ok    engine onnxruntime: " in report
     assert "ok    engine litert: " in report
+    assert "ok    engine ncnn: " in report
     assert "ok    round trip: " in report
 
 

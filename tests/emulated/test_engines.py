@@ -69,8 +69,8 @@ def test_ncnn_answers_float_models_within_rounding(pi: EmulatedPi, ncnn_pair: tu
     assert difference(pi, "ncnn", ncnn_pair[0], make_images(SAMPLES)) <= FLOAT_TOLERANCE
 
 
-def test_ncnn_answers_static_int8_models_within_a_step(pi: EmulatedPi, ncnn_pair: tuple[Path, Path]) -> None:
-    assert difference(pi, "ncnn", ncnn_pair[1], make_images(SAMPLES)) <= FLOAT_TOLERANCE
+def test_ncnn_answers_static_int8_models_to_the_bit(pi: EmulatedPi, ncnn_pair: tuple[Path, Path]) -> None:
+    assert difference(pi, "ncnn", ncnn_pair[1], make_images(SAMPLES)) == 0
 
 
 def test_the_comparison_tells_another_model_apart(pi: EmulatedPi, onnx_pair: tuple[Path, Path]) -> None:

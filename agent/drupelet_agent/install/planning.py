@@ -142,7 +142,9 @@ def make_plan(
     chosen = _choose_checked(tuner, measurements, rejections, recalled=list(recalled.values()), means=means)
     return Planned(
         variant=chosen.candidate.variant.id,
-        plan=choice.to_plan(chosen, measurements, budget=means.budget, cores=means.cores, goal=means.goal),
+        plan=choice.to_plan(
+            chosen, measurements, budget=means.budget, cores=means.cores, goal=means.goal, rejections=rejections
+        ),
         measurements=measurement_cache.add(known, key, measurements),
     )
 

@@ -97,6 +97,7 @@ def to_plan(
     budget: Budget,
     cores: Cores,
     goal: Goal,
+    rejections: Sequence[Rejection] = (),
 ) -> Plan:
     """Convert a measurement to a plan, with the reason for the choice in words.
 
@@ -106,6 +107,7 @@ def to_plan(
         budget: The memory for the model.
         cores: The cores that the model may use.
         goal: What the plan was chosen for.
+        rejections: Candidates that could not run, which the reason names.
 
     Returns:
         The plan.
@@ -124,7 +126,7 @@ def to_plan(
         p99_interval=_to_message(timing.p99_interval),
         runs=timing.runs,
         footprint_bytes=chosen.footprint_bytes,
-        reason=f"{_criterion(chosen, measurements, budget, goal)} {fits}: {compared}",
+        reason=f"{_criterion(chosen, measurements, budget, goal)} {fits}: {compared}{_skipped(rejections)}",
         objective=goal.objective,
         p99_bound_ms=goal.p99_bound_ms,
         throughput_per_s=round(chosen.throughput_per_s, 2),
@@ -193,6 +195,12 @@ def _criterion(
     if _within_bound(fitting, goal):
         return f"most inferences per second under a {bound}"
     return f"lowest p99, since none keeps the {bound} that throughput may cost,"
+
+
+def _skipped(rejections: Sequence[Rejection]) -> str:
+    """Name each rejected variant once for each reason, without the threads with which it was tried."""
+    reasons = dict.fromkeys(f"{rejection.candidate.variant.id}: {rejection.reason}" for rejection in rejections)
+    return f"; skipped: {'; '.join(reasons)}" if reasons else ""
 
 
 def _describe(measurement: CandidateMeasurement, goal: Goal) -> str:

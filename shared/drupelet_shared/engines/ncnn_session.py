@@ -15,7 +15,7 @@ import numpy as np
 from drupelet_shared.engines.base import Array, Tensors
 from drupelet_shared.engines.ncnn_signature import NcnnSignature, NcnnTensor
 from drupelet_shared.errors import InferenceFailedError
-from drupelet_shared.tensors import NUMPY_DTYPE, shape_matches
+from drupelet_shared.tensors import NUMPY_DTYPE, VARIABLE, shape_matches
 
 _MODULE = "ncnn.ncnn"
 # What ncnn's functions return when an allocation failed; a layer whose weights end early returns it as well.
@@ -129,16 +129,24 @@ class NcnnSession:
             sample = array if tensor.batch_axis is None else array.take(position, axis=tensor.batch_axis)
             # A copy: layers that work in place would write into the caller's array.
             mat = runtime.Mat(np.ascontiguousarray(sample)).clone()
+            if mat.empty() and sample.size:
+                # ncnn would read through its null pointer.
+                raise MemoryError(f"ncnn: the {sample.nbytes} bytes of input {tensor.spec.name!r} do not fit")
             self._check_status(extractor.input(tensor.blob, mat), tensor.spec.name)
         return extractor
 
     def _extract(self, extractor: Any, tensor: NcnnTensor) -> Array:  # noqa: ANN401 - ncnn ships no types
         status, mat = extractor.extract(tensor.blob)
         self._check_status(status, tensor.spec.name)
-        if mat.empty():
-            raise InferenceFailedError(f"ncnn gives no values for output {tensor.spec.name!r}")
-        values = np.array(mat, dtype=np.float32)
         shape = [size for axis, size in enumerate(tensor.spec.shape) if axis != tensor.batch_axis]
+        if mat.empty():
+            # ncnn copies an output out of its pool, and does not report it when there is no memory for the copy.
+            if VARIABLE not in shape:
+                raise MemoryError(f"ncnn: no memory for output {tensor.spec.name!r}")
+            raise InferenceFailedError(
+                f"ncnn gives no values for output {tensor.spec.name!r}, or has no memory for them"
+            )
+        values = np.array(mat, dtype=np.float32)
         try:
             return values.reshape(shape)
         except ValueError as error:

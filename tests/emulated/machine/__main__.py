@@ -19,6 +19,7 @@ from drupelet_host.errors import RemoteError, ReplyTimeoutError
 from emulated.machine.faults import (
     a_hanging_agent_is_started_again,
     a_killed_worker_comes_back,
+    a_model_for_ncnn_alone_answers,
     a_pushed_model_answers,
 )
 from emulated.machine.installing import (
@@ -56,6 +57,8 @@ _SETTING_UP: tuple[Check, ...] = (
 )
 # Those that need another boot come last.
 _FAULTS: tuple[Check, ...] = (
+    # The worker that is killed next is this model's.
+    a_model_for_ncnn_alone_answers,
     a_killed_worker_comes_back,
     a_hanging_agent_is_started_again,
     a_release_that_fails_in_service_is_rolled_back,

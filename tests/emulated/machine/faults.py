@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from drupelet_host.errors import RemoteError, ReplyTimeoutError
 from emulated.machine.delivery import push
 from emulated.machine.lab import UNIT, Lab, expect
+from support.package.served_packages import NCNN_VARIANT
 
 # Twice the unit's WatchdogSec=, and the start after it.
 _WATCHDOG_S = 400.0
@@ -26,6 +27,20 @@ def a_pushed_model_answers(lab: Lab) -> str:
     assert state.plan is not None
     told = ", ".join(dict.fromkeys(stages))
     return f"{told}; `{state.variant}` on {state.plan.threads} threads; the scores are the host's"
+
+
+def a_model_for_ncnn_alone_answers(lab: Lab) -> str:
+    """The next release has an ncnn variant alone, which the device installs and serves in the worker's sandbox."""
+    package, release = lab.make_package(variant=NCNN_VARIANT)
+    push(lab, package)
+    state = lab.wait_for_release(release)
+    reply = lab.ask()
+    expect(reply.model_version == f"{release}.0.0", f"version {reply.model_version} answered")
+    assert state.plan is not None
+    expect(state.plan.engine == "ncnn", f"the engine is {state.plan.engine}")
+    status = lab.shell.run(f"cat /proc/{lab.worker()}/status")
+    expect("Seccomp:\t2" in status, "no system call filter is in force in the worker")
+    return f"`{state.variant}` on {state.plan.threads} threads, in the worker's sandbox; the scores are the host's"
 
 
 def a_killed_worker_comes_back(lab: Lab) -> str:

@@ -20,7 +20,7 @@ from drupelet_shared.engines.base import Array
 from drupelet_shared.inference import InferenceReply
 from emulated.machine.machine import Machine
 from support.broker.brokers import Broker, mosquitto_broker
-from support.package.served_packages import Keys, linear_weights, make_keys, make_package
+from support.package.served_packages import VARIANT, Keys, linear_weights, make_keys, make_package
 
 UNIT = "drupelet-agent.service"
 DEVICE = "pi4-emulated"
@@ -169,12 +169,15 @@ class Lab:
         active = self.records().get(model, {}).get("active") or {}
         return int(active.get("release", 0))
 
-    def make_package(self, *, model: bytes | None = None, name: str = "digits") -> tuple[Path, int]:
-        """A package with the next release that the device takes."""
+    def make_package(
+        self, *, model: bytes | None = None, name: str = "digits", variant: str = VARIANT
+    ) -> tuple[Path, int]:
+        """A package of one variant with the next release that the device takes."""
         release = int(self.records().get(name, {}).get("highest_release", 0)) + 1
         folder = self.work / "packages"
         folder.mkdir(exist_ok=True)
-        return make_package(folder, self.keys, name=name, release=release, model=model), release
+        package = make_package(folder, self.keys, name=name, release=release, model=model, variants=(variant,))
+        return package, release
 
     def wait_for_release(self, release: int, *, model: str = "digits") -> ModelState:
         """The model's state once that release answers."""

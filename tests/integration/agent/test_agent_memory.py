@@ -38,7 +38,11 @@ def test_a_native_allocation_beyond_the_limit_fails_in_either_engine_and_the_mod
 ) -> None:
     config = site.configure(embedded, extra='limits.memory = "500MB"')
     package = make_package(
-        site.folder, site.keys, model=greedy_model(), variants=(variant,), write_tflite=write_greedy_tflite
+        site.folder,
+        site.keys,
+        model=greedy_model(),
+        variants=(variant,),
+        write={LITERT_VARIANT: write_greedy_tflite},
     )
     run_agent_command(config, "install", str(package))
     topic = site.topics.infer("digits")

@@ -19,7 +19,7 @@ import pytest
 from drupelet_agent.serving.workers.protocol import CheckGolden, GoldenPassed, Ready, WorkerSpec
 from drupelet_agent.serving.workers.worker_process import WorkerProcess, expect
 from drupelet_shared.package.reading import unpack_package
-from support.package.served_packages import LITERT_VARIANT, VARIANT, make_package
+from support.package.served_packages import LITERT_VARIANT, NCNN_VARIANT, VARIANT, make_package
 
 # A thread of the worker's own process that was there before the sandbox, as an attacker's might be: it waits for the
 # sandbox and then tries everything.
@@ -53,7 +53,7 @@ if "drupelet_agent.worker" in sys.orig_argv:
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("package")
-    archive = make_package(folder, None, variants=(VARIANT, LITERT_VARIANT))
+    archive = make_package(folder, None, variants=(VARIANT, LITERT_VARIANT, NCNN_VARIANT))
     unpack_package(archive, folder / "unpacked", trusted_keys=None)
     return folder / "unpacked"
 
@@ -83,7 +83,7 @@ def has_landlock() -> bool:
     )
 
 
-@pytest.mark.parametrize("variant", [VARIANT, LITERT_VARIANT])
+@pytest.mark.parametrize("variant", [VARIANT, LITERT_VARIANT, NCNN_VARIANT])
 def test_every_engine_loads_and_answers_inside_the_sandbox(package: Path, variant: str) -> None:
     with closing(WorkerProcess(spec(package, variant))) as worker:
         expect(worker, Ready, timeout_s=60)

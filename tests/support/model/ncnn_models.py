@@ -54,6 +54,37 @@ def write_expanding_ncnn(path: Path, *, count: int) -> Path:
     return _write(path, layers, b"", inputs=[("input", (1, 1))], outputs=[("output", (1, 1))], batch_axis=None)
 
 
+def write_greedy_ncnn(path: Path, weights: Array) -> Path:
+    """The linear classifier for images 8 wide and of any height, which allocates 5 MB for each row of the image."""
+    inputs, outputs = weights.shape
+    layers = [
+        "Input image 0 1 image",
+        "Split copies 1 2 image image_a image_b",
+        "Pooling square 1 1 image_a square 0=1 7=1 8=8 18=8",
+        f"InnerProduct linear 1 1 square linear 0={outputs} 1=0 2={inputs * outputs}",
+        "Tile tile 1 1 image_b wide 0=0 1=156250",
+        "Reduction largest 1 1 wide largest 0=4 1=1",
+        "BinaryOp nothing 1 1 largest nothing 0=2 1=1 2=0.0",
+        "BinaryOp sum 2 1 linear nothing scores 0=0",
+    ]
+    return _write(
+        path,
+        layers,
+        _FLOAT32_TAG + np.ascontiguousarray(weights.T, np.float32).tobytes(),
+        inputs=[("image", (1, 1, -1, 8))],
+        outputs=[("scores", (1, outputs))],
+        batch_axis=0,
+    )
+
+
+def crash_ncnn(path: Path) -> None:
+    """Replace the graph by one that loads, and reads far beyond its tensors when it runs."""
+    layers = ["Input image 0 1 image", "Reshape scores 1 1 image scores 0=10000000 1=10 2=10"]
+    lines = [_MAGIC, f"{len(layers)} {len(layers)}", *layers]
+    signature = path.read_text(encoding="utf-8").splitlines()[-1]
+    path.write_text("\n".join([*lines, signature]) + "\n", encoding="utf-8")
+
+
 def _write(
     path: Path,
     layers: Sequence[str],
@@ -68,7 +99,8 @@ def _write(
         tuple(_tensor(name, shape, batch_axis) for name, shape in outputs),
         hashlib.sha256(weights).hexdigest(),
     )
-    lines = [_MAGIC, f"{len(layers)} {len(layers)}", *layers]
+    tensors = sum(int(layer.split()[3]) for layer in layers)
+    lines = [_MAGIC, f"{len(layers)} {tensors}", *layers]
     path.write_text("\n".join(lines) + "\n" + signature.to_line(), encoding="utf-8")
     path.with_suffix(WEIGHTS_SUFFIX).write_bytes(weights)
     return path

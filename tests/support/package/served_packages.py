@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +35,12 @@ VARIANT = "ort-fp32"
 LITERT_VARIANT = "litert-fp32"
 NCNN_VARIANT = "ncnn-fp32"
 _ENGINES: dict[str, EngineName] = {".onnx": "onnxruntime", ".tflite": "litert", ".param": "ncnn"}
+# Writes a model of the linear classifier's interface from its weights, and returns the file.
+Writer = Callable[[Path, Array], Path]
+_WRITERS: Mapping[str, tuple[str, Writer]] = {
+    LITERT_VARIANT: ("model.tflite", write_linear_tflite),
+    NCNN_VARIANT: ("model.param", write_linear_ncnn),
+}
 
 
 @dataclass(frozen=True)
@@ -132,11 +138,20 @@ def make_package(
     golden_error: float = 0.0,
     peak_memory_bytes: int = 0,
     variants: Sequence[str] = (VARIANT,),
-    write_tflite: Callable[[Path, Array], Path] = write_linear_tflite,
+    write: Mapping[str, Writer] | None = None,
+    height: int = 8,
+    spoil: Mapping[str, Callable[[Path], None]] | None = None,
 ) -> Path:
-    """Build a package in `folder`; `golden_error` is added to the recorded outputs to break the golden check."""
-    models = {name: _write_model(folder, name, model or linear_model(), write_tflite) for name in variants}
+    """Build a package in `folder`.
+
+    `golden_error` is added to the recorded outputs to break the golden check; `write` has other models for variants of
+    LiteRT and ncnn; `spoil` changes the files of variants after their outputs were recorded; a `height` of -1 lets
+    images have any height.
+    """
+    models = {name: _write_model(folder, name, model or linear_model(), write or {}) for name in variants}
     golden = {name: _record(path, error=golden_error) for name, path in models.items()}
+    for variant, change in (spoil or {}).items():
+        change(models[variant])
     described = tuple(_variant(name, path, peak_memory_bytes=peak_memory_bytes) for name, path in models.items())
     description = PackageDescription(
         name=name,
@@ -144,7 +159,7 @@ def make_package(
         release=release,
         created=CREATED,
         task="image-classification",
-        inputs=(TensorSpec(name="image", datatype=Datatype.FP32, shape=(1, 1, 8, 8)),),
+        inputs=(TensorSpec(name="image", datatype=Datatype.FP32, shape=(1, 1, height, 8)),),
         outputs=(TensorSpec(name="scores", datatype=Datatype.FP32, shape=(1, 10)),),
         preprocessing=ImagePreprocessing(input="image", color="gray", height=8, width=8),
         postprocessing=Classification(output="scores", top_k=3),
@@ -159,11 +174,10 @@ def make_package(
     return build_package(folder, description, files, signing_key=key).path
 
 
-def _write_model(folder: Path, variant: str, model: bytes, write_tflite: Callable[[Path, Array], Path]) -> Path:
-    if variant == LITERT_VARIANT:
-        return write_tflite(folder / "model.tflite", linear_weights())
-    if variant == NCNN_VARIANT:
-        return write_linear_ncnn(folder / "model.param", linear_weights())
+def _write_model(folder: Path, variant: str, model: bytes, write: Mapping[str, Writer]) -> Path:
+    if variant in _WRITERS:
+        name, usual = _WRITERS[variant]
+        return write.get(variant, usual)(folder / name, linear_weights())
     path = folder / "model.onnx"
     path.write_bytes(model)
     return path

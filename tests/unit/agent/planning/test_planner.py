@@ -291,3 +291,11 @@ def test_the_plan_says_what_it_was_compared_with() -> None:
     plan = to_plan(fast, [slow, fast], budget=ROOM, cores=FOUR_CORES, goal=LATENCY)
     assert (plan.threads, plan.p99_ms, plan.memory_budget_bytes) == (2, 5.0, 500 * MB)
     assert "ort-static-wi8-ai8 x1 p50 4.50 ms, p99 9.00 ms, ort-fp32 x2 p50 2.50 ms, p99 5.00 ms" in plan.reason
+
+
+def test_the_plan_names_each_skipped_variant_once_with_its_reason() -> None:
+    fast = measured(PlanCandidate(FLOAT, 2), p99_ms=5.0)
+    rejections = [Rejection(PlanCandidate(INT8, threads), "engine 'ncnn' is not installed") for threads in (1, 2)]
+    plan = to_plan(fast, [fast], budget=ROOM, cores=FOUR_CORES, goal=LATENCY, rejections=rejections)
+    assert plan.reason.endswith("p99 5.00 ms; skipped: ort-static-wi8-ai8: engine 'ncnn' is not installed")
+    assert "skipped" not in to_plan(fast, [fast], budget=ROOM, cores=FOUR_CORES, goal=LATENCY).reason

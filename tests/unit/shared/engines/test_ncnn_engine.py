@@ -106,6 +106,31 @@ def test_a_batch_of_a_model_without_a_batch_dimension_is_refused(tmp_path: Path)
         session.run({"image": np.zeros((2, 1, 8, 8), np.float32)}, ["scores"])
 
 
+STARVED = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from drupelet_shared.engines.registry import load_engine
+session = load_engine("ncnn").load(Path(sys.argv[1]), threads=1)
+array = np.ones((50_000, 1000), np.float32)
+held = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmData"))
+resource.setrlimit(resource.RLIMIT_DATA, (held + int(sys.argv[2]) * 10**6,) * 2)
+try:
+    session.run({"input": array}, ["output"])
+except MemoryError:
+    print("MemoryError")
+"""
+
+
+@pytest.mark.parametrize("room_mb", [10, 250, 700])
+def test_tensors_for_which_there_is_no_memory_are_an_error_and_no_crash(tmp_path: Path, room_mb: int) -> None:
+    """The copy of the input fails, a layer, and the copy of the output."""
+    path = write_add_ncnn(tmp_path / "m.param", shape=(50_000, 1000))
+    command = [sys.executable, "-c", STARVED, str(path), str(room_mb)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "MemoryError\n"
+
+
 def test_a_model_is_a_pair_of_files(tmp_path: Path) -> None:
     path = write_linear_ncnn(tmp_path / "m.param", linear_weights())
     files = model_files(path)
