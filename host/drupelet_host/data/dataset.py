@@ -1,4 +1,4 @@
-"""Samples in memory: inputs, and labels where there are some."""
+"""Samples in memory: inputs, and labels if there are any."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _PAIR = 2
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Samples stacked along a first axis, as a module is trained and measured on them.
+    """Samples stacked along a first axis, for training and evaluating modules.
 
     Attributes:
-        inputs: Of shape (samples, ...).
-        labels: One class index for each sample, or no labels at all.
-        answers: The original's outputs by name, of shape (samples, ...), where a metric compares with them.
+        inputs: The inputs, of shape (samples, ...).
+        labels: The class index of each sample; None without labels.
+        answers: The original model's outputs by name, of shape (samples, ...), for metrics that compare with them.
     """
 
     inputs: Inputs
@@ -34,7 +34,7 @@ class Dataset:
         return len(self.inputs)
 
     def subset(self, count: int, *, seed: int) -> Dataset:
-        """At most `count` samples, chosen at random but the same for the same seed."""
+        """Return at most `count` samples, drawn at random with the seed."""
         if count >= len(self):
             return self
         return self.take(choose_rows(len(self), count, seed=seed))
@@ -49,25 +49,25 @@ class Dataset:
 
 
 def choose_rows(size: int, count: int, *, seed: int) -> npt.NDArray[np.int64]:
-    """Return the positions of some samples, ascending; the same for the same seed.
+    """Return the positions of randomly drawn samples, in ascending order.
 
     Args:
         size: The number of samples.
-        count: How many to choose.
+        count: The number of samples to draw.
         seed: The seed of the choice.
     """
     return np.sort(np.random.default_rng(seed).choice(size, size=count, replace=False))
 
 
-def make_dataset(value: Any, *, source: str) -> Dataset:  # noqa: ANN401 - whatever a person's factory returned
-    """Check and convert a Dataset, or (inputs, labels) as arrays or tensors; labels may be None.
+def make_dataset(value: Any, *, source: str) -> Dataset:  # noqa: ANN401 - any value that a user's factory returned
+    """Check and convert a Dataset, or a pair (inputs, labels) of arrays or tensors; labels may be None.
 
     Args:
         value: The data.
-        source: Where it is from, for messages.
+        source: The name of the data, for messages.
 
     Raises:
-        DataError: It is something else, is empty, has values that are not finite, or the lengths differ.
+        DataError: The data has another form, is empty, contains values that are not finite, or has unequal lengths.
     """
     if isinstance(value, Dataset):
         return value
@@ -81,11 +81,11 @@ def make_dataset(value: Any, *, source: str) -> Dataset:  # noqa: ANN401 - whate
     return Dataset(inputs, None if value[1] is None else make_labels(value[1], count=len(inputs), source=source))
 
 
-def make_labels(value: Any, *, count: int, source: str) -> Labels:  # noqa: ANN401 - whatever a person's factory returned
+def make_labels(value: Any, *, count: int, source: str) -> Labels:  # noqa: ANN401 - any value that a user's factory returned
     """Check and convert one class index for each of `count` samples.
 
     Args:
-        value: What a factory returned.
+        value: The value that a factory returned.
         count: The number of samples.
         source: The name of the data, for messages.
 
@@ -102,20 +102,20 @@ def make_labels(value: Any, *, count: int, source: str) -> Labels:  # noqa: ANN4
 
 
 def check_fits(dataset: Dataset, *, input_shape: tuple[int, ...], classes: int | None, source: str) -> None:
-    """Check that the model takes these samples and knows these labels.
+    """Check that the samples and labels match the model.
 
     Args:
         dataset: The samples.
-        input_shape: The model's, batch first.
-        classes: How many scores the model gives; None where labels are no class indices.
-        source: Where the data is from, for messages.
+        input_shape: The shape of the model's input, batch first.
+        classes: The number of classes of the model; None where labels are not class indices.
+        source: The name of the data, for messages.
 
     Raises:
-        DataError: A sample's shape or a label is not the model's.
+        DataError: A sample's shape differs from the input's, or a label is not a class of the model.
     """
-    found = dataset.inputs.shape[1:]
-    if found != input_shape[1:]:
-        raise DataError(f"{source}: a sample has shape {list(found)}: the model takes {list(input_shape[1:])}")
+    shape = dataset.inputs.shape[1:]
+    if shape != input_shape[1:]:
+        raise DataError(f"{source}: a sample has shape {list(shape)}: the model takes {list(input_shape[1:])}")
     if dataset.labels is not None and classes is not None:
         check_labels(dataset.labels, classes=classes, source=source)
 

@@ -1,4 +1,4 @@
-"""Samples for a model that came as a file: inputs by name, as the file declares them."""
+"""Samples for a model given as a file: inputs by name, as the file declares them."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def load_samples(
 ) -> Samples:
     """Read one data source.
 
-    A factory returns a sequence of dictionaries, each the inputs of one inference by name, batch first; or such a
-    sequence and the labels; or, for a model with one input, (inputs, labels) as arrays. An NPZ file has an array for
-    each input, the samples along its first axis, and may have `labels`.
+    A factory returns a sequence of dictionaries, each with the inputs of one inference by name, batch first; or such a
+    sequence with the labels; or, for a model with one input, arrays (inputs, labels). An NPZ file has one array for
+    each input, with the samples along its first axis, and may have `labels`.
 
     Args:
-        source: Where the samples are.
+        source: The source of the samples.
         specs: The model's inputs.
-        image: How an image becomes an input; a folder of images needs it.
-        labels: The model's labels; they order the classes of a folder of images.
-        what: "train" or "validation", for messages.
+        image: How an image is converted to an input; a folder of images needs it.
+        labels: The model's labels, which order the classes of a folder of images.
+        what: "train", "validation" or "test", for messages.
 
     Returns:
         The samples.
 
     Raises:
-        DataError: The data cannot be read or does not fit the model.
+        DataError: The data cannot be read or does not match the model.
     """
     where = f"{what} data"
     if isinstance(source, FactorySource):
@@ -61,11 +61,11 @@ def load_samples(
     return make_samples(read_source(source, image=image, labels=labels, what=what), specs, where=where)
 
 
-def make_samples(value: Any, specs: Sequence[TensorSpec], *, where: str) -> Samples:  # noqa: ANN401 - whatever a factory returned
-    """Check and convert what `load_samples` describes.
+def make_samples(value: Any, specs: Sequence[TensorSpec], *, where: str) -> Samples:  # noqa: ANN401 - any value that a factory returned
+    """Check and convert samples in a form that `load_samples` describes.
 
     Args:
-        value: What a factory returned.
+        value: The value that a factory returned.
         specs: The model's inputs.
         where: The name of the data, for messages.
 
@@ -73,7 +73,7 @@ def make_samples(value: Any, specs: Sequence[TensorSpec], *, where: str) -> Samp
         The samples.
 
     Raises:
-        DataError: The value has another form, is empty, or a sample does not fit the model.
+        DataError: The value has another form, is empty, or a sample does not match the model.
     """
     inputs, labels = value if isinstance(value, tuple) and len(value) == _PAIR else (value, None)
     if not isinstance(inputs, Sequence):
@@ -105,21 +105,21 @@ def _rows(arrays: Mapping[str, np.ndarray], *, where: str) -> list[Tensors]:
     ]
 
 
-def _feed(sample: Any, specs: Sequence[TensorSpec], *, where: str) -> Tensors:  # noqa: ANN401 - whatever a factory returned
+def _feed(sample: Any, specs: Sequence[TensorSpec], *, where: str) -> Tensors:  # noqa: ANN401 - any value that a factory returned
     names = {spec.name for spec in specs}
     if not isinstance(sample, Mapping) or set(sample) != names:
-        found = sorted(map(str, sample)) if isinstance(sample, Mapping) else type(sample).__name__
-        raise DataError(f"{where}: has {found}: the model takes {sorted(names)}")
+        given = sorted(map(str, sample)) if isinstance(sample, Mapping) else type(sample).__name__
+        raise DataError(f"{where}: has {given}: the model takes {sorted(names)}")
     return {spec.name: _tensor(sample[spec.name], spec, where=where) for spec in specs}
 
 
 def _tensor(value: Any, spec: TensorSpec, *, where: str) -> np.ndarray:  # noqa: ANN401 - array or tensor
     try:
-        given, wanted = np.asarray(value), np.dtype(NUMPY_DTYPE[spec.datatype])
-        array = given.astype(wanted, order="C", copy=False)
+        given, dtype = np.asarray(value), np.dtype(NUMPY_DTYPE[spec.datatype])
+        array = given.astype(dtype, order="C", copy=False)
     except (TypeError, ValueError, KeyError) as error:
         raise DataError(f"{where}: input {spec.name!r} cannot become {spec.datatype}: {error}") from error
-    if given.dtype.kind == "f" and wanted.kind != "f":
+    if given.dtype.kind == "f" and dtype.kind != "f":
         raise DataError(f"{where}: input {spec.name!r} holds {given.dtype} numbers: the model takes {spec.datatype}")
     if not shape_matches(array.shape, spec.shape):
         raise DataError(

@@ -1,4 +1,4 @@
-"""A folder of images, one folder for each label, read with the manifest's pre-processing."""
+"""Reads a folder of images, one folder for each label, with the manifest's pre-processing."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _SUFFIXES = {".jpg", ".jpeg", ".png"}
 def read_image_folder(
     folder: Path, preprocessing: ImagePreprocessing, *, labels: tuple[str, ...]
 ) -> tuple[Inputs, Labels]:
-    """Return every JPEG and PNG file under `folder/LABEL/`, in the order of their names.
+    """Read every JPEG and PNG file under `folder/LABEL/`, in the order of names.
 
     Args:
         folder: The folder.
-        preprocessing: How an image becomes an input.
-        labels: The model's labels in order; without any, the folders' names in alphabetical order.
+        preprocessing: How an image is converted to an input.
+        labels: The model's labels in order; by default the folders' names in alphabetical order.
 
     Returns:
-        The inputs and the class index of each.
+        The inputs, and the class index of each.
 
     Raises:
-        DataError: There are no images, a folder is no label, or an image cannot be read.
+        DataError: There are no images, a folder is not named after a label, or an image cannot be read.
     """
     found = sorted(path.name for path in folder.iterdir() if path.is_dir())
     classes = labels or tuple(found)
@@ -45,10 +45,10 @@ def read_image_folder(
 
 
 def read_image(path: Path, preprocessing: ImagePreprocessing) -> Inputs:
-    """Return one image as the device will see it, without the batch dimension.
+    """Read one image as the device does, without the batch dimension.
 
     Raises:
-        DataError: It cannot be decoded.
+        DataError: The image cannot be decoded.
     """
     try:
         pixels: Inputs = image_to_tensor(path.read_bytes(), preprocessing, Datatype.FP32)[0]

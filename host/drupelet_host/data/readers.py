@@ -1,4 +1,4 @@
-"""Files of arrays: NPZ, and the IDX format of MNIST."""
+"""Reads files of arrays: NPZ, and the IDX format of MNIST."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Array = npt.NDArray[Any]
 
 
 def read_npz(path: Path) -> tuple[Array, Array | None]:
-    """Return the arrays `inputs` and, if there, `labels`.
+    """Return the arrays `inputs` and, if present, `labels`.
 
     Raises:
-        DataError: It is not such a file.
+        DataError: The file is not an NPZ file with these arrays.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -39,10 +39,10 @@ def read_npz(path: Path) -> tuple[Array, Array | None]:
 
 
 def read_idx_pair(images: Path, labels: Path) -> tuple[Array, Array]:
-    """Images as float32 from 0 to 1 with a channel dimension, and their labels.
+    """Return images as float32 from 0 to 1 with a channel dimension, and their labels.
 
     Raises:
-        DataError: One of the files is not IDX.
+        DataError: One of the files is not in the IDX format.
     """
     pixels = read_idx(images)
     if pixels.dtype == np.uint8:
@@ -51,10 +51,10 @@ def read_idx_pair(images: Path, labels: Path) -> tuple[Array, Array]:
 
 
 def read_idx(path: Path) -> Array:
-    """Return one IDX file, gzipped or not.
+    """Return the array of an IDX file, gzipped or not.
 
     Raises:
-        DataError: It is not IDX, or its length is not what its header says.
+        DataError: The file is not in the IDX format, or its length differs from that in its header.
     """
     try:
         data = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Samples as an engine takes them: the inputs of one inference at a time, by name."""
+"""Samples for engines: the inputs of one inference each, by name."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["Samples", "Tensors", "hold_out", "split_dataset", "split_rows"]
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What models are measured on and quantizers calibrated with; shapes may differ where the model allows it.
+    """Samples for measuring and calibrating model files; shapes may differ where the model allows it.
 
     Attributes:
         feeds: The inputs of each sample by name, batch first.
-        labels: The class index of each sample, where there are labels.
-        answers: The original's outputs for each sample by name, batch first.
+        labels: The class index of each sample; None without labels.
+        answers: The original model's outputs for each sample by name, batch first.
     """
 
     feeds: Sequence[Tensors]
@@ -34,7 +34,7 @@ class Samples:
         return len(self.feeds)
 
     def subset(self, count: int, *, seed: int) -> Samples:
-        """At most `count` samples, chosen at random but the same for the same seed."""
+        """Return at most `count` samples, drawn at random with the seed."""
         if count >= len(self):
             return self
         return self.take(choose_rows(len(self), count, seed=seed))
@@ -52,7 +52,7 @@ Held = TypeVar("Held", Dataset, Samples)
 
 
 def hold_out(data: Held, share: float, *, seed: int) -> tuple[Held, Held]:
-    """Split the validation data; both parts keep their order.
+    """Split the validation data in two parts that keep their order.
 
     Args:
         data: The validation data.
@@ -73,7 +73,7 @@ def hold_out(data: Held, share: float, *, seed: int) -> tuple[Held, Held]:
 
 
 def split_dataset(dataset: Dataset, *, input_name: str) -> Samples:
-    """Return the samples of a dataset one by one, without copying them."""
+    """Return the samples of a dataset as views, without copying them."""
     rows = range(len(dataset))
     return Samples(
         feeds=[{input_name: dataset.inputs[row : row + 1]} for row in rows],
@@ -83,5 +83,5 @@ def split_dataset(dataset: Dataset, *, input_name: str) -> Samples:
 
 
 def split_rows(tensors: Tensors, *, count: int) -> list[Tensors]:
-    """Tensors that hold `count` samples along their first axis, as the tensors of each sample."""
+    """Split tensors with `count` samples along their first axis into the tensors of each sample."""
     return [{name: values[row : row + 1] for name, values in tensors.items()} for row in range(count)]

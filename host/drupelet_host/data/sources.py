@@ -1,4 +1,4 @@
-"""Reading what the recipe's [data] section names."""
+"""Reads the data that the recipe's [data] section names."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def load_source(source: DataSource, *, image: ImagePreprocessing | None, labels:
     """Read one data source.
 
     Args:
-        source: Where the samples are.
-        image: How an image becomes an input; a folder of images needs it.
-        labels: The model's labels; they order the classes of a folder of images.
-        what: "train" or "validation", for messages.
+        source: The source of the samples.
+        image: How an image is converted to an input; a folder of images needs it.
+        labels: The model's labels, which order the classes of a folder of images.
+        what: "train", "validation" or "test", for messages.
 
     Returns:
         The samples.
@@ -31,17 +31,17 @@ def load_source(source: DataSource, *, image: ImagePreprocessing | None, labels:
     return make_dataset(read_source(source, image=image, labels=labels, what=what), source=_name(source, what=what))
 
 
-def read_source(source: DataSource, *, image: ImagePreprocessing | None, labels: tuple[str, ...], what: str) -> Any:  # noqa: ANN401 - a factory makes anything
+def read_source(source: DataSource, *, image: ImagePreprocessing | None, labels: tuple[str, ...], what: str) -> Any:  # noqa: ANN401 - a factory may return anything
     """Read a data source without checking its content.
 
     Args:
-        source: Where the samples are.
-        image: How an image becomes an input; a folder of images needs it.
-        labels: The model's labels; they order the classes of a folder of images.
-        what: "train" or "validation", for messages.
+        source: The source of the samples.
+        image: How an image is converted to an input; a folder of images needs it.
+        labels: The model's labels, which order the classes of a folder of images.
+        what: "train", "validation" or "test", for messages.
 
     Returns:
-        What the factory or the file contains.
+        The factory's result or the file's content.
 
     Raises:
         DataError: The data cannot be read.

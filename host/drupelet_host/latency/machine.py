@@ -1,4 +1,4 @@
-"""Names the machine that measured, so that its times are not mistaken for the device's."""
+"""Describes the machine that measured, so that its times are not mistaken for the device's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a latency comes from: one protocol for a board, a model of its processor, and this machine."""
+"""The protocol of latency sources: a device, a model of its processor, or this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 from drupelet_shared.engines.base import Tensors
 from drupelet_shared.timing import Interval, Timing
 
-# The half width of a median's interval, as a fraction of the median, with which a constraint can be judged.
+# The half width of a median's confidence interval, relative to the median, at which a constraint is checked.
 DEFAULT_PRECISION = 0.02
 
 
@@ -20,11 +20,11 @@ class LatencyEstimate:
 
     Attributes:
         p50_ms: The median of one inference.
-        interval: The range that holds the true median: the 95 % confidence interval of a measurement, the error bars
+        interval: The range that contains the true median: the 95 % confidence interval of a measurement, the error bars
             of a model.
         source: Where the numbers come from, for people: "measured on pi-7", "modelled for raspberry_pi_4, +-12 %".
-        p99_ms: The 99th percentile; None where the source knows medians alone.
-        p99_interval: The range that holds it.
+        p99_ms: The 99th percentile; None where the source has only medians.
+        p99_interval: The range that contains the true 99th percentile.
         memory_bytes: The peak memory of a process that runs the model there; None where it was not measured.
         layers_ms: The median of each layer, by the name that the engine gives it; empty where the source has none.
     """
@@ -39,7 +39,7 @@ class LatencyEstimate:
 
 
 class LatencySource(Protocol):
-    """Tells what models cost on the target."""
+    """Provides the latency of models on the target."""
 
     @property
     def label(self) -> str:
@@ -58,7 +58,7 @@ class LatencySource(Protocol):
         measurement that failed.
 
         Args:
-            models: The model files by name, the original among them where a ratio to it is asked for.
+            models: The model files by name, including the original where a ratio to it is needed.
             feed: The inputs of one inference, which every model takes.
             precision: The half width of the interval to aim for, as a fraction of the median.
 
@@ -71,7 +71,7 @@ class LatencySource(Protocol):
 
 
 def estimate_of(timing: Timing, *, source: str, memory_bytes: int | None = None) -> LatencyEstimate:
-    """Return what measured times tell.
+    """Return the estimate from measured times.
 
     Args:
         timing: The statistics of the times.

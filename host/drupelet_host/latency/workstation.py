@@ -25,7 +25,7 @@ class TimingBudget:
 
     Attributes:
         rounds: How many times each model is timed, alternating with the others.
-        seconds: The longest a round takes; it also ends after 200 runs.
+        seconds: The maximum duration of a round, which also ends after 200 runs.
     """
 
     rounds: int
@@ -33,14 +33,14 @@ class TimingBudget:
 
 
 THOROUGH = TimingBudget(rounds=5, seconds=0.5)
-# For models whose latency decides nothing.
+# For models whose latency no decision depends on.
 BRIEF = TimingBudget(rounds=1, seconds=0.1)
-# A median that is not precise by then is as precise as this machine allows.
+# A median that is still imprecise after these rounds will not become precise on this machine.
 _MOST_ROUNDS = 40
 
 
 class WorkstationSource:
-    """This machine as a latency source: it ranks, and says little of another processor."""
+    """This machine as a latency source, which ranks models but is not representative of another processor."""
 
     label = WORKSTATION
 

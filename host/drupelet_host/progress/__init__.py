@@ -1,4 +1,4 @@
-"""How long work reports its progress: the `Observer` protocol, without knowing who listens.
+"""Reports the progress of long work: the `Observer` protocol.
 
 Imports nothing of the product.
 """

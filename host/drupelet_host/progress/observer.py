@@ -1,4 +1,4 @@
-"""How the compiler says what it is doing, without knowing who listens."""
+"""The protocol by which the compiler reports progress and decisions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Observer(Protocol):
-    """Is told what happens while a model is compiled; must return quickly."""
+    """Receives the progress and decisions of a compile; its methods must return quickly."""
 
     def pass_started(self, name: str, *, position: int, count: int) -> None:
         """Report that a pass starts.
@@ -22,13 +22,13 @@ class Observer(Protocol):
         """Report progress within the current pass.
 
         Args:
-            what: The latest piece of work.
-            done: The pieces that are done.
-            total: All pieces.
+            what: The latest finished piece of work.
+            done: The number of finished pieces.
+            total: The number of all pieces.
         """
 
     def decided(self, message: str) -> None:
-        """Something was kept, rolled back or left out; the message says why."""
+        """Report that something was kept, rolled back or left out; the message states why."""
 
     def pass_finished(self, name: str, *, seconds: float, metrics: Mapping[str, float]) -> None:
         """Report that a pass is done.
@@ -41,7 +41,7 @@ class Observer(Protocol):
 
 
 class SilentObserver:
-    """Says nothing."""
+    """An observer that ignores everything."""
 
     def pass_started(self, name: str, *, position: int, count: int) -> None:
         """Ignore it; see `Observer.pass_started`."""

@@ -1,4 +1,4 @@
-"""Callables that recipes name: "package.module:callable" or "file.py:callable"."""
+"""Loads the callables that recipes name: "package.module:callable" or "file.py:callable"."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from drupelet_shared.errors import DrupeletError
 
-# The modules that a person's files have imported from beside them, with their folder.
+# The modules that users' files have imported from their own folder, with that folder.
 _neighbours: dict[str, str] = {}
 
 
@@ -37,14 +37,14 @@ class FactoryRef:
 
 
 def parse_factory(text: str, *, folder: Path) -> FactoryRef:
-    """Read "package.module:callable" or "file.py:callable".
+    """Parse "package.module:callable" or "file.py:callable".
 
     Args:
         text: The reference.
-        folder: What a file is relative to.
+        folder: The folder that a file is relative to.
 
     Raises:
-        ValueError: It has another form, or the file is not there.
+        ValueError: The text has another form, or the file does not exist.
     """
     module, separator, attribute = text.rpartition(":")
     if not separator or not attribute.isidentifier():
@@ -63,28 +63,28 @@ def load_factory(ref: FactoryRef, *, error: type[DrupeletError]) -> Callable[...
     """Import the module and return the callable.
 
     Args:
-        ref: Where it is.
-        error: What to raise when it cannot be had: the caller knows whether it is a model or data.
+        ref: The reference to the callable.
+        error: The type of the error to raise, which tells whether a model or data cannot be loaded.
     """
     try:
         module = _import_file(ref.file) if ref.file else importlib.import_module(ref.module)
-    except Exception as cause:  # a person's module may raise anything while it is imported
+    except Exception as cause:  # a user's module may raise anything while it is imported
         raise error(f"factory {ref}: importing it failed: {type(cause).__name__}: {cause}") from cause
-    found = getattr(module, ref.attribute, None)
-    if not callable(found):
+    attribute = getattr(module, ref.attribute, None)
+    if not callable(attribute):
         names = sorted(name for name, value in vars(module).items() if callable(value) and not name.startswith("_"))
         raise error(f"factory {ref}: there is no such callable; the module has {', '.join(names) or 'none'}")
-    callable_: Callable[..., Any] = found
+    callable_: Callable[..., Any] = attribute
     return callable_
 
 
-def call_factory(ref: FactoryRef, *, error: type[DrupeletError]) -> Any:  # noqa: ANN401 - a factory makes anything
+def call_factory(ref: FactoryRef, *, error: type[DrupeletError]) -> Any:  # noqa: ANN401 - a factory may return anything
     """Load the callable and call it without arguments."""
     factory = load_factory(ref, error=error)
     try:
         with _neighbours_of(ref.file):
             return factory()
-    except Exception as cause:  # a person's factory may raise anything
+    except Exception as cause:  # a user's factory may raise anything
         raise error(f"factory {ref}: calling it failed: {type(cause).__name__}: {cause}") from cause
 
 
@@ -103,10 +103,10 @@ def _import_file(path: Path) -> ModuleType:
 
 @contextmanager
 def _neighbours_of(file: Path | None) -> Iterator[None]:
-    """Let a person's file import what lies beside it, as it may when it is run as a program.
+    """Let a user's file import modules of its folder, as it can when it runs as a program.
 
-    Neighbours stay in sys.modules, as pickle and torch.export want it, until a file of another folder is imported:
-    that one may have neighbours of the same names.
+    These modules stay in sys.modules, which pickle and torch.export need, until a file of another folder is imported,
+    whose folder may have modules of the same names.
     """
     if file is None:
         yield

@@ -1,4 +1,4 @@
-"""[model] of the recipe: the module or the file that is compiled."""
+"""The recipe's [model] section: the module or the file to compile."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def _labels_from_file(value: object, info: ValidationInfo) -> object:
 
 
 class ModelSection(Section):
-    """[model]: what is compiled, a PyTorch module or a file.
+    """[model]: the model to compile, a PyTorch module or a file.
 
     Attributes:
-        name: What devices and clients call the model; one MQTT topic level.
-        version: For people; any text of that form, not ordered.
-        release: Grows with every package of that name; devices refuse to go back.
-        factory: Makes the module: "file.py:callable" or "package.module:callable".
-        weights: A state_dict for it.
-        input_shape: The module's whole input's, batch first, and the batch is 1.
-        outputs: What the module's outputs are called, in its order.
+        name: The name of the model on devices and for clients; one level of an MQTT topic.
+        version: The version for people; versions are not compared.
+        release: The release number, which must increase with each package of the same name: devices refuse a lower one.
+        factory: A callable that returns the module: "file.py:callable" or "package.module:callable".
+        weights: A file with the module's state_dict.
+        input_shape: The shape of the module's input, batch first; the batch is 1.
+        outputs: The names of the module's outputs, in its order.
         file: Instead of a factory, an ONNX file (`.onnx`), a `torch.export` program (`.pt2`), or a LiteRT file
-            (`.tflite`), which is measured, checked and packed as it is.
-        task: "classification" turns one output of shape (1, classes) into labels; any other name only
-            documents the model in the manifest.
-        labels: One for each class: a list, or a file with one a line.
+            (`.tflite`), which is measured, checked and packed unchanged.
+        task: "classification" converts one output of shape (1, classes) to labels; any other name only documents
+            the model in the manifest.
+        labels: The label of each class: a list, or a file with one label in each line.
     """
 
     model_config = ConfigDict(
@@ -61,14 +61,14 @@ class ModelSection(Section):
     @classmethod
     def _one_at_a_time(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
         if value is not None and value[0] != 1:
-            raise ValueError("the first number is the batch, which is 1 on the device")
+            raise ValueError("the first number is the batch size, which must be 1")
         return value
 
     @field_validator("file")
     @classmethod
     def _known_format(cls, value: Path | None) -> Path | None:
         if value is not None and value.suffix not in {".onnx", ".pt2", TFLITE_SUFFIX}:
-            raise ValueError("expected a .onnx, a .pt2 or a .tflite file")
+            raise ValueError("expected a .onnx, .pt2 or .tflite file")
         return value
 
     @model_validator(mode="after")
@@ -79,5 +79,5 @@ class ModelSection(Section):
             raise ValueError("a factory needs input_shape, for example [1, 3, 224, 224]")
         given = [name for name in ("weights", "input_shape", "outputs") if getattr(self, name)]
         if self.file is not None and given:
-            raise ValueError(f"{', '.join(given)}: only a factory takes them; the file says it itself")
+            raise ValueError(f"{', '.join(given)}: only a factory needs them: a file contains them")
         return self

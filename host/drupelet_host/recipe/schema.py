@@ -1,4 +1,4 @@
-"""The recipe: a whole compile described in TOML, checked at once and immutable afterwards."""
+"""The recipe: a compile described in TOML, validated as a whole and immutable."""
 
 from __future__ import annotations
 
@@ -44,30 +44,31 @@ def _with_input(value: object) -> object:
 
 
 class EvaluationSection(Section):
-    """[evaluation]: what a model is worth.
+    """[evaluation]: the metric of models.
 
     Attributes:
-        metric: "top1" needs labels; "agreement" is how often the highest score is where the original's is; "fidelity"
-            is how near all outputs are to the original's; "file.py:function" is one of your own, called with the
-            outputs of all samples (dictionaries of arrays) and the labels. "auto" is the first of these three that the
-            data and the model allow.
+        metric: "top1" is the accuracy and needs labels; "agreement" is the fraction of samples that get the same class
+            as from the original model; "fidelity" is one minus the relative error of all outputs against the
+            original's. "file.py:function" is your own function, called with the outputs of all samples (dictionaries
+            of arrays) and the labels. "auto" is the first of top1, agreement and fidelity that the data and the model
+            allow.
     """
 
     metric: Literal["auto", "top1", "agreement", "fidelity"] | Factory = "auto"
 
 
 class DataSection(Section):
-    """[data]: `train` recovers and calibrates, `validation` chooses, `test` proves; they share no sample.
+    """[data]: the training, validation and test samples, which must not overlap.
 
-    Each is "file.py:callable", an NPZ file with `inputs` and `labels`, a folder with a folder of images for each label,
-    or a table of two IDX files.
+    Each is "file.py:callable", an NPZ file with `inputs` and `labels`, a folder with one folder of images for each
+    label, or a table of two IDX files.
 
     Attributes:
-        train: What recovers and calibrates.
-        validation: What every choice of the compiler is measured on.
-        test: What the constraints are checked on in the end, and the result is reported on; without it the validation
-            samples do that too, and the report says so.
-        hold_out: The share of the validation samples that is kept apart as `test`, drawn at random.
+        train: Samples for fine-tuning and calibration.
+        validation: Samples on which the compiler measures everything that it decides by.
+        test: Samples on which the final result is measured and checked against the constraints. Without them the
+            validation samples are used, and the report states it.
+        hold_out: The share of the validation samples that is used as `test` instead, drawn at random.
     """
 
     train: DataSource
@@ -78,7 +79,7 @@ class DataSection(Section):
     @model_validator(mode="after")
     def _one_test(self) -> Self:
         if self.test is not None and self.hold_out is not None:
-            raise ValueError("expected either test or hold_out: both say what the result is measured on")
+            raise ValueError("expected either test or hold_out: both set the samples that the result is measured on")
         return self
 
 
@@ -86,7 +87,7 @@ class TargetSection(Section):
     """[target]: the device.
 
     Attributes:
-        device: Its kind.
+        device: The kind of device.
     """
 
     device: Annotated[str, Field(json_schema_extra={"enum": sorted(TARGETS)})] = DEFAULT_TARGET
@@ -127,8 +128,8 @@ class SensitivityConfig(Section):
     """[sensitivity]: how the metric of each layer is measured against its pruning ratio.
 
     Attributes:
-        ratios: The pruning ratios that are measured.
-        samples: Most validation samples to measure on.
+        ratios: The pruning ratios to measure.
+        samples: The maximum number of validation samples to measure on.
     """
 
     ratios: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)] = (0.25, 0.5, 0.75)
@@ -136,12 +137,13 @@ class SensitivityConfig(Section):
 
 
 class AugmentConfig(Section):
-    """[prune.recovery.augment]: other views of the training images, which the original answers too.
+    """[prune.recovery.augment]: augmentation of the training images; the original model provides targets for each view.
 
     Attributes:
-        mirror: Whether left and right may change places.
-        shift: Most pixels that an image is moved by, in any direction; what comes in repeats the border.
-        views: How many there are of each image, itself included; for each the original runs over the training data.
+        mirror: Whether images may be mirrored horizontally.
+        shift: The maximum shift in pixels in each direction; the border is repeated.
+        views: The number of views of each image, including the image itself. The original model runs over the
+            training data once for each view.
     """
 
     mirror: bool = False
@@ -156,19 +158,19 @@ class AugmentConfig(Section):
 
 
 class RecoveryConfig(Section):
-    """[prune.recovery]: the fine-tuning after each step.
+    """[prune.recovery]: the fine-tuning after each pruning step.
 
     Attributes:
-        epochs: Most passes over the training data at the original's cost; a cheaper model gets up to eight times as
-            many. It ends earlier when the metric is back; where a search is told of nothing but the metric, when it has
-            as much to spare as may be lost.
-        learning_rate: The highest of the schedule, for 64 samples a step; more samples take a larger one in proportion.
-        batch_size: Samples a step; without it 64 to 256, by how many samples there are.
-        schedule: How the learning rate falls.
-        temperature: Softens the original's outputs (Hinton et al., 2015).
-        distillation_weight: 1 learns from the original alone, 0 from the labels alone.
-        precision: "bfloat16" computes in it where that is safe, the weights stay float32; "auto" does on a GPU.
-        augment: Other views of the images to learn from.
+        epochs: The maximum number of epochs for a model as costly as the original; a cheaper model gets up to eight
+            times as many. Fine-tuning ends earlier when the metric is recovered; in a search that is constrained by
+            the metric alone, when the metric exceeds the original's by the allowed drop.
+        learning_rate: The maximum of the schedule for batches of 64 samples; it grows in proportion to the batch size.
+        batch_size: The number of samples in a batch; by default 64 to 256, depending on the number of samples.
+        schedule: The learning rate schedule.
+        temperature: The temperature of distillation (Hinton et al., 2015).
+        distillation_weight: 1 learns only from the original model's outputs, 0 only from the labels.
+        precision: "bfloat16" computes in bfloat16 where that is safe, with float32 weights; "auto" does so on a GPU.
+        augment: The augmentation of the training images; none by default.
     """
 
     epochs: Annotated[int, Field(ge=0, le=1000)] = 4
@@ -182,22 +184,25 @@ class RecoveryConfig(Section):
 
 
 class PruneConfig(Section):
-    """[prune]: how much of each layer goes, and in how many steps.
+    """[prune]: how many channels are removed, and in how many steps.
 
     Attributes:
-        prune_ratio: The fraction of channels to remove from a layer of average robustness; without it the compiler
-            searches for what the constraints allow.
-        iterations: Steps to get to that ratio.
-        max_trials: Most candidates that a search makes.
-        max_passes: Most passes over the training data that a search makes, over all candidates.
-        max_minutes: After this time a search begins no candidate; where it ends then depends on the machine's speed.
-        layers: Factors on the ratio by name pattern (`fnmatch`); 0 leaves a layer alone. They override the policy.
-        importance: Which channels go first: by a norm of their weights, by their share in the loss, or whichever of l2
-            and taylor keeps more of the metric at the middle sensitivity ratio.
+        prune_ratio: The fraction of channels to remove from a layer of average robustness. Without it the compiler
+            searches for the smallest model that the constraints allow.
+        iterations: The number of steps to that ratio.
+        max_trials: The maximum number of candidates of a search.
+        max_passes: The maximum number of passes over the training data in a search, over all candidates.
+        max_minutes: The time after which a search starts no further candidate; the result then depends on the
+            machine's speed.
+        layers: Factors on the ratio by name pattern (`fnmatch`), which override the policy; a layer with factor 0 is
+            not pruned.
+        importance: Which channels are removed first: those with the smallest norm of weights ("l1", "l2"), or with the
+            smallest effect on the loss ("taylor"). "auto" is the one of l2 and taylor that keeps more of the metric at
+            the middle sensitivity ratio.
         sparsity: The fraction of the remaining weights that is set to zero (L1, unstructured). It makes the package
-            smaller, since archives compress zeros, and nothing faster.
-        max_step_drop: What a step may cost after recovery (in a search, after quantization too);
-            `constraints.max_metric_drop` if not given.
+            smaller, since archives compress zeros, but no variant faster.
+        max_step_drop: The largest drop of the metric that a step may leave after recovery, and in a search after
+            quantization too; `constraints.max_metric_drop` by default.
         recovery: The fine-tuning after each step.
     """
 
@@ -214,17 +219,18 @@ class PruneConfig(Section):
 
 
 class QuantizeConfig(Section):
-    """[quantize]: which smaller variants are made for ONNX Runtime, and how.
+    """[quantize]: which quantized variants are made, and how.
 
     Attributes:
-        samples: Training samples that show the activations' ranges.
-        method: How a range comes from what was seen; "auto" tries all, with and without bias correction, and keeps
-            what scores best.
-        variants: "static" is int8 weights and activations, "mixed" leaves the layers in float that cost most or are
-            more work in int8 on the device, "dynamic" is int8 weights alone, "float16" stores weights as float16.
-        keep_float: Layers that stay in float, by `fnmatch` pattern on the module's name or on their first output in the
-            ONNX file.
-        trial_samples: Validation samples that choose between methods and between layers.
+        samples: The number of training samples for calibration.
+        method: The calibration method, which computes the range of an activation from its values; "auto" tries all
+            methods with and without bias correction, and keeps the one with the best metric.
+        variants: "static" has int8 weights and activations; "mixed" keeps the layers in float that lose most of the
+            metric, or that int8 slows down on the device; "dynamic" has int8 weights, and activations that are
+            quantized at run time; "float16" stores weights as float16.
+        keep_float: Layers that stay in float, by `fnmatch` pattern on the module's name or on the name of their first
+            output in the ONNX file.
+        trial_samples: The number of validation samples on which methods and layers are compared.
     """
 
     samples: Annotated[int, Field(gt=0)] = 128
@@ -235,10 +241,10 @@ class QuantizeConfig(Section):
 
 
 class ExportSection(Section):
-    """[export]: what variants are made for.
+    """[export]: the engines that variants are made for.
 
     Attributes:
-        engines: The engines.
+        engines: The names of the engines.
     """
 
     engines: Annotated[tuple[EngineName, ...], Field(min_length=1)] = ("onnxruntime",)
@@ -248,8 +254,8 @@ class OutputSection(Section):
     """[output]: the package.
 
     Attributes:
-        folder: Where it goes; without it beside the recipe.
-        key: The private key that signs it; without it, `drupelet sign` does.
+        folder: The folder to write to; by default the folder of the recipe.
+        key: The private key for the signature; without one the package is unsigned, and `drupelet sign` signs it.
     """
 
     folder: Annotated[Path, AfterValidator(_in_recipe_folder), Field(validate_default=True)] = Path()
@@ -257,25 +263,25 @@ class OutputSection(Section):
 
 
 class Recipe(Section):
-    """A compile, as a person states it; paths are relative to the recipe's folder.
+    """The description of a compile; paths are relative to the recipe's folder.
 
     Attributes:
-        seed: Of everything random; the same one gives the same weights on the same machine.
-        device: What trains: "auto" is a GPU where PyTorch finds one.
-        model: What is compiled.
+        seed: The seed of all random choices; the same seed gives the same weights on the same machine.
+        device: The processor that trains; "auto" is a GPU where PyTorch finds one.
+        model: The model to compile.
         data: The samples.
-        evaluation: What a model is worth.
-        target: The device.
-        constraints: What the result must reach.
-        sensitivity: How the layers are measured.
-        prune: How much of each layer goes.
-        quantize: Which smaller variants are made.
+        evaluation: The metric.
+        target: The device to compile for.
+        constraints: The limits that the result must meet.
+        sensitivity: The sensitivity analysis.
+        prune: The pruning.
+        quantize: The quantized variants.
         export: The engines.
-        image: How an image becomes the model's input; without it the model takes tensors alone.
+        image: How an image is converted to the model's input; without it the model takes only tensors.
         output: The package.
     """
 
-    # `load_recipe` gives [output], so that its folder is the recipe's.
+    # `load_recipe` adds an empty [output], whose folder is then the recipe's.
     model_config = ConfigDict(json_schema_extra=FilledIn("output", {}).apply)
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -297,15 +303,17 @@ class Recipe(Section):
         if self.model.file is not None and self.model.file.suffix == TFLITE_SUFFIX:
             if self.export.engines != ("litert",):
                 raise ValueError(
-                    "model.file is a .tflite file, which LiteRT alone runs: set export.engines = ['litert']"
+                    "model.file is a .tflite file, which only LiteRT runs: set export.engines = ['litert']"
                 )
             return self
         if self.model.file is not None and "litert" in self.export.engines:
             raise ValueError("export.engines has 'litert': a file is compiled for onnxruntime and ncnn; use a factory")
         if self.model.file is not None and "onnxruntime" not in self.export.engines:
-            raise ValueError("export.engines lacks 'onnxruntime': a file's other variants are made from that one")
+            raise ValueError(
+                "export.engines lacks 'onnxruntime': a file's other variants are made from its ONNX Runtime variant"
+            )
         if "mixed" in self.quantize.variants and "static" not in self.quantize.variants:
-            raise ValueError("quantize.variants has 'mixed' without 'static', which it starts from")
+            raise ValueError("quantize.variants has 'mixed' without 'static', which it is based on")
         return self
 
     @model_validator(mode="after")
@@ -323,7 +331,7 @@ def load_recipe(path: Path) -> Recipe:
     """Read a recipe; paths in it are relative to its folder.
 
     Raises:
-        RecipeError: It cannot be read, or has faults; the message lists all of them.
+        RecipeError: The file cannot be read, or the recipe has faults; the message lists all of them.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -335,21 +343,21 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def parse_recipe(document: Mapping[str, Any], *, folder: Path, source: str = "recipe") -> Recipe:
-    """Check a recipe that is already a mapping.
+    """Validate a recipe given as a mapping.
 
     Args:
-        document: The sections.
-        folder: What paths in it are relative to.
-        source: What to call it in messages.
+        document: The recipe's sections by name.
+        folder: The folder that paths in the recipe are relative to.
+        source: The name of the recipe in messages.
 
     Returns:
         The recipe.
 
     Raises:
-        RecipeError: It has faults; the message lists all of them.
+        RecipeError: The recipe has faults; the message lists all of them.
     """
     try:
-        # Given even when empty: the default folder is the recipe's, which only validation knows.
+        # Present even when empty: only validation can set the default folder, which is the recipe's.
         return Recipe.model_validate({"output": {}, **document}, context={"folder": folder})
     except ValidationError as error:
         faults = list_faults(error, document=document, model=Recipe, root="recipe")

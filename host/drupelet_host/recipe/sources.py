@@ -1,4 +1,4 @@
-"""What a recipe refers to outside itself: files, folders, callables, and data in any of these forms."""
+"""References of a recipe to files, folders, callables, and data in any of these forms."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ Factory = Annotated[
 
 
 class Section(BaseModel):
-    """One table of the recipe; keys it does not have are faults."""
+    """One table of the recipe; unknown keys are faults."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -79,7 +79,7 @@ class NpzSource(Section):
 
 
 class IdxSource(Section):
-    """Two IDX files, as MNIST comes; they may be gzipped."""
+    """Two IDX files, the format of MNIST; they may be gzipped."""
 
     kind: Literal["idx"]
     images: ExistingFile
@@ -87,7 +87,7 @@ class IdxSource(Section):
 
 
 class IdxFiles(Section):
-    """Two IDX files as a recipe names them.
+    """The names of two IDX files in a recipe.
 
     Attributes:
         images: The file of images.

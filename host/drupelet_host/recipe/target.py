@@ -1,4 +1,4 @@
-"""The devices a model can be compiled for, and what the compiler needs to know of each."""
+"""The devices that models can be compiled for, with the properties that the compiler uses."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class TargetDevice:
     """One kind of device.
 
     Attributes:
-        name: What recipes and manifests call it.
-        architecture: As `uname -m` says it there.
-        cores: How many there are.
-        channel_multiple: Layer widths its kernels like are multiples of this.
-        int8_gains: By kind of layer and its input channels, ascending, how many times fewer instructions it takes in
-            static int8 than in float between two layers in int8, going there and back included, in ONNX Runtime.
-        engine_min_versions: By engine, the oldest version that packages for it may ask for.
+        name: The name in recipes and manifests.
+        architecture: The architecture as `uname -m` prints it on the device.
+        cores: The number of cores.
+        channel_multiple: The multiple of channels for which kernels are efficient; pruned widths are multiples of it.
+        int8_gains: The factor by which static int8 reduces the instructions of a layer in ONNX Runtime, by kind of
+            layer and number of input channels (ascending). It is counted between two int8 layers, conversions included.
+        engine_min_versions: The oldest version of each engine that packages for the device may require.
     """
 
     name: str
@@ -34,8 +34,8 @@ class TargetDevice:
     engine_min_versions: Mapping[str, str]
 
 
-# Counted with ONNX Runtime 1.32 at one thread on QEMU's Cortex-A72, which is no measure of time: `python -m
-# benchmarks.instructions.layer_gains` in tests/ has the layers and counts them again.
+# Instructions counted with ONNX Runtime 1.32 at one thread on QEMU's Cortex-A72, which does not measure time.
+# `python -m benchmarks.instructions.layer_gains` in tests/ lists the layers and repeats the count.
 _CORTEX_A72_GAINS: Int8Gains = {
     "convolution": ((16, 1.40), (32, 1.52)),
     "grouped": ((32, 0.73),),
@@ -60,7 +60,7 @@ DEFAULT_TARGET = "raspberry_pi_4"
 
 
 def find_target(name: str) -> TargetDevice:
-    """Return the device of that name.
+    """Return the device with this name.
 
     Raises:
         InvalidValueError: No target has this name.

@@ -1,4 +1,4 @@
-"""What the compiler asks of any PyTorch module: the device it runs on and the names of its outputs.
+"""Handles PyTorch modules in general: loading, the device they run on, and the names of their outputs.
 
 The lowest layer above PyTorch. Must not import any other folder but `recipe`.
 """

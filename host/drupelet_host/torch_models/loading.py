@@ -1,4 +1,4 @@
-"""From the recipe's [model] section to a PyTorch module with its weights."""
+"""Loads the PyTorch module of the recipe's [model] section with its weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load_model(section: ModelSection) -> nn.Module:
         The module, in evaluation mode on the CPU.
 
     Raises:
-        ModelError: The factory makes no module, or the weights do not fit it.
+        ModelError: The factory does not return a module, or the weights do not match it.
     """
     assert section.factory is not None, "the recipe has a factory or a file"
     model = call_factory(section.factory, error=ModelError)
@@ -35,13 +35,13 @@ def load_model(section: ModelSection) -> nn.Module:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Put a state_dict file into the model.
+    """Load a state_dict file into the model.
 
     Raises:
-        ModelError: The file is no state_dict of tensors, or its names or shapes are not the model's.
+        ModelError: The file is not a state_dict of tensors, or its names or shapes differ from the model's.
     """
     try:
-        # weights_only: a state_dict is a pickle, which could run code as it is loaded.
+        # weights_only: a state_dict is a pickle, which could otherwise run code.
         state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(state)
     except (OSError, pickle.UnpicklingError, EOFError, TypeError, RuntimeError) as error:
@@ -67,6 +67,6 @@ def check_runs(
     try:
         with torch.inference_mode():
             returned = model(torch.zeros(input_shape))
-    except Exception as error:  # a person's module may raise anything
+    except Exception as error:  # a user's module may raise anything
         raise ModelError(f"model does not take an input of shape {list(input_shape)}: {error}") from error
     return {name: tuple(tensor.shape) for name, tensor in name_outputs(returned, names=names).items()}

@@ -1,4 +1,4 @@
-"""What a PyTorch module returns, by name: one tensor, several in a tuple or list, or a dictionary of them."""
+"""Names the outputs of a PyTorch module: one tensor, a tuple or list of tensors, or a dictionary of tensors."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from drupelet_host.recipe.schema import OUTPUT_NAME
 
 
 def name_outputs(returned: object, *, names: Sequence[str] = ()) -> dict[str, torch.Tensor]:
-    """Return the tensors that a module returned, in its order.
+    """Return the tensors that a module returned by name, in its order.
 
     Args:
-        returned: What it returned.
-        names: What to call them; without any, a dictionary's own keys, `output` for one tensor, else `output_0` and up.
+        returned: The value that the module returned.
+        names: The names of the outputs; by default the keys of a dictionary, `output` for one tensor, else `output_0`
+            and so on.
 
     Raises:
-        ModelError: It is something else than tensors, or the names are not as many.
+        ModelError: The value does not consist of tensors, or their number differs from that of the names.
     """
     if isinstance(returned, Mapping):
-        found, own = list(returned.values()), [str(key) for key in returned]
+        values, defaults = list(returned.values()), [str(key) for key in returned]
     else:
-        found = list(returned) if isinstance(returned, (tuple, list)) else [returned]
-        own = [OUTPUT_NAME] if len(found) == 1 else [f"{OUTPUT_NAME}_{index}" for index in range(len(found))]
-    strange = sorted({type(value).__name__ for value in found if not isinstance(value, torch.Tensor)})
-    if strange or not found:
-        what = ", ".join(strange) or "nothing"
+        values = list(returned) if isinstance(returned, (tuple, list)) else [returned]
+        defaults = [OUTPUT_NAME] if len(values) == 1 else [f"{OUTPUT_NAME}_{index}" for index in range(len(values))]
+    others = sorted({type(value).__name__ for value in values if not isinstance(value, torch.Tensor)})
+    if others or not values:
+        what = ", ".join(others) or "nothing"
         raise ModelError(f"model returns {what}: expected a tensor, or a tuple or dictionary of tensors")
-    chosen = list(names) or own
-    if len(chosen) != len(found):
+    chosen = list(names) or defaults
+    if len(chosen) != len(values):
         raise ModelError(
-            f"model.outputs names {len(chosen)} tensors ({', '.join(chosen)}): the model gives {len(found)}"
+            f"model.outputs names {len(chosen)} tensors ({', '.join(chosen)}): the model returns {len(values)}"
         )
-    return dict(zip(chosen, found, strict=True))
+    return dict(zip(chosen, values, strict=True))

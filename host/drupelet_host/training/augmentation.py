@@ -1,7 +1,7 @@
-"""Other views of the training images: mirrored and shifted copies, which the original answers as well.
+"""Augmentation of training images: mirrored and shifted views, for which the original model provides targets too.
 
-A small model that learns from the original's answers to the very images it is shown learns more the more such images
-there are (Beyer et al., "Knowledge distillation: A good teacher is patient and consistent", 2022).
+Distillation on exactly the same views improves with the number of views: Beyer et al., "Knowledge distillation: A good
+teacher is patient and consistent", 2022.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _IMAGES_RANK = 4
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Ways to look at an image, one in each place; the first is the image as it is.
+    """Parameters of the views of an image, one at each index; the first is the unchanged image.
 
     Attributes:
-        mirrored: Whether left and right change places.
-        down: By how many pixels it moves down; what comes in at the border repeats the border.
-        right: By how many pixels it moves to the right.
+        mirrored: Whether the view is mirrored horizontally.
+        down: The shift downwards in pixels; the border is repeated.
+        right: The shift to the right in pixels; the border is repeated.
     """
 
     mirrored: torch.Tensor
@@ -35,11 +35,11 @@ class Views:
         return len(self.down)
 
     def show(self, images: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
-        """Return each image in a view of its own.
+        """Return each image in the view that is given for it.
 
         Args:
-            images: Of shape (samples, channels, height, width).
-            which: The view of each, by its place; on the images' device, as the views are.
+            images: The images, of shape (samples, channels, height, width).
+            which: The index of the view for each image; on the device of the images and the views.
         """
         device, (samples, _, height, width) = images.device, images.shape
         mirrored, down, right = (choice[which][:, None] for choice in (self.mirrored, self.down, self.right))
@@ -55,18 +55,18 @@ class Views:
 
 
 def choose_views(config: AugmentConfig | None, shape: tuple[int, ...], *, seed: int) -> Views | None:
-    """Draw random views, the same for the same seed.
+    """Draw random views with a seed.
 
     Args:
-        config: The changes that are allowed; None for no views.
+        config: The allowed changes; None for no augmentation.
         shape: The shape of the training inputs.
-        seed: The seed of the choice.
+        seed: The seed of the draw.
 
     Returns:
         The views; None without a configuration.
 
     Raises:
-        DataError: The inputs are no images, or are smaller than the shift.
+        DataError: The inputs are not images, or are not larger than the shift.
     """
     if config is None:
         return None

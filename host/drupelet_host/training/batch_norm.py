@@ -1,4 +1,4 @@
-"""Batch-norm statistics after pruning."""
+"""Re-estimates batch-norm statistics after pruning."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _MAX_SAMPLES = 2048
 def reestimate_statistics(model: nn.Module, inputs: Inputs | torch.Tensor) -> None:
     """Recompute running means and variances on training inputs, in place; the model is left in evaluation mode.
 
-    Removed channels shift what later layers see, and the kept statistics no longer describe it: the plain average over
-    a few batches brings back most of the metric (Li et al., "EagleEye", 2020).
+    Removing channels shifts the inputs of later layers, so that the old statistics no longer describe them. The plain
+    average over a few batches recovers most of the metric (Li et al., "EagleEye", 2020).
     """
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]  # noqa: SLF001 - torch has no public base
     if not norms:
@@ -29,7 +29,7 @@ def reestimate_statistics(model: nn.Module, inputs: Inputs | torch.Tensor) -> No
     device, samples = device_of(model), torch.as_tensor(inputs[:_MAX_SAMPLES])
     with torch.no_grad():
         for batch in torch.split(samples, _BATCH):
-            # One sample alone has no variance to learn from.
+            # A single sample has no variance.
             if len(batch) > 1:
                 model(batch.to(device))
     for norm, momentum in zip(norms, momenta, strict=True):

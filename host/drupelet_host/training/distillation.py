@@ -1,4 +1,4 @@
-"""How far a pruned model's outputs are from the original's, as a loss to train on."""
+"""Distillation losses: the difference of a pruned model's outputs from the original's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Outputs = Mapping[str, torch.Tensor]
 
 
 def is_scores(outputs: Outputs) -> bool:
-    """Return whether a model gives one output of shape (batch, classes): what a classifier gives."""
+    """Return whether a model has one output of shape (batch, classes), as a classifier does."""
     shapes = [tuple(tensor.shape) for tensor in outputs.values()]
     return len(shapes) == 1 and len(shapes[0]) == _SCORES_RANK and shapes[0][1] > 1
 
@@ -29,7 +29,7 @@ def imitation_loss(
     Args:
         outputs: The student's outputs, by name.
         teacher: The teacher's outputs.
-        labels: Class indices, if there are labels.
+        labels: Class indices; None without labels.
         temperature: As in `distillation_loss`.
         weight: As in `distillation_loss`.
 
@@ -44,7 +44,7 @@ def imitation_loss(
         return distillation_loss(
             outputs[name], teacher=teacher[name], labels=labels, temperature=temperature, weight=weight
         )
-    errors = [_relative_error(outputs[name], wanted) for name, wanted in teacher.items() if wanted.is_floating_point()]
+    errors = [_relative_error(outputs[name], target) for name, target in teacher.items() if target.is_floating_point()]
     if not errors:
         raise ModelError(f"outputs {', '.join(outputs)}: expected at least one of floating-point numbers to learn from")
     return torch.stack(errors).mean()
@@ -53,7 +53,9 @@ def imitation_loss(
 def distillation_loss(
     scores: torch.Tensor, *, teacher: torch.Tensor, labels: torch.Tensor | None, temperature: float, weight: float
 ) -> torch.Tensor:
-    """Soft targets and labels together (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
+    """Compute the loss from soft targets and labels.
+
+    Method: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015.
 
     Args:
         scores: The student's scores, shape (batch, classes).
@@ -78,5 +80,5 @@ def distillation_loss(
     return weight * soft + (1 - weight) * functional.cross_entropy(scores, labels)
 
 
-def _relative_error(found: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    return (found - wanted).square().mean() / wanted.var(unbiased=False).clamp_min(_SMALLEST_VARIANCE)
+def _relative_error(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return (output - target).square().mean() / target.var(unbiased=False).clamp_min(_SMALLEST_VARIANCE)

@@ -1,4 +1,7 @@
-"""A module that feels int8 rounding while it trains (Jacob et al., "Quantization and Training", 2018)."""
+"""Fake quantization: rounds weights and activations to int8 during training.
+
+Method: Jacob et al., "Quantization and Training of Neural Networks", 2018.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ _LOWEST, _HIGHEST = -128, 127
 # Weights are symmetric, so that their zero point is zero.
 _WEIGHT_LOWEST = -127
 _SMALLEST_SCALE = 1e-8
-# How much of a range is what was seen before; the rest is the latest batch.
+# The weight of the previous range in the moving average; the rest is the latest batch.
 _MEMORY = 0.99
 _BATCH = 256
 _LAYERS = (nn.modules.conv._ConvNd, nn.Linear)  # noqa: SLF001 - torch has no public name for "any convolution"
@@ -24,15 +27,15 @@ _LAYERS = (nn.modules.conv._ConvNd, nn.Linear)  # noqa: SLF001 - torch has no pu
 
 @contextmanager
 def fake_quantized(model: nn.Module, inputs: Inputs) -> Iterator[None]:
-    """Within the block, weights and inputs of convolutions and linear layers are rounded as static int8 rounds them.
+    """Round weights and inputs of convolutions and linear layers as static int8 does, while the block runs.
 
-    Weights have a scale for each output channel, inputs one for the tensor, with a range that follows the batches seen
-    in training mode. Gradients pass the rounding as if it were not there. Batch norms need nothing: folding one into
-    its convolution scales whole output channels, and their weights' scales with them.
+    Weights have a scale for each output channel, inputs one scale, whose range follows the batches in training mode.
+    Gradients pass through the rounding unchanged. Batch norms need no treatment: folding one into its convolution
+    scales whole output channels and the scales of their weights alike.
 
     Args:
-        model: The module; when the block ends it has its trained weights in float.
-        inputs: Samples that show the first ranges, stacked.
+        model: The module; after the block it has its trained weights in float.
+        inputs: Samples from which the initial ranges are computed, stacked.
     """
     layers = [module for module in model.modules() if isinstance(module, _LAYERS)]
     observers = {layer: _Range() for layer in layers}
@@ -59,7 +62,7 @@ def _observe(model: nn.Module, inputs: Inputs) -> None:
 
 
 class _RoundedWeight(nn.Module):
-    """A weight as it is after int8, with a scale for each output channel."""
+    """Parametrization that rounds a weight to int8, with a scale for each output channel."""
 
     def __init__(self, axis: int) -> None:
         super().__init__()
@@ -73,7 +76,7 @@ class _RoundedWeight(nn.Module):
 
 
 class _Range:
-    """The range of a layer's input; as a hook it rounds the input to 256 steps of that range."""
+    """Hook that tracks the range of a layer's input and rounds the input to 256 steps of it."""
 
     def __init__(self) -> None:
         self._low: torch.Tensor | None = None
@@ -86,7 +89,7 @@ class _Range:
         return (self._round(inputs), *others)
 
     def _follow(self, inputs: torch.Tensor) -> None:
-        # Zero is always exact in int8: padding and ReLU give it.
+        # Zero must be exact in int8, since padding and ReLU produce it.
         low, high = inputs.amin().clamp_max(0), inputs.amax().clamp_min(0)
         if self._low is None or self._high is None:
             self._low, self._high = low, high
@@ -95,7 +98,7 @@ class _Range:
             self._high = _MEMORY * self._high.to(high.device) + (1 - _MEMORY) * high
 
     def _round(self, inputs: torch.Tensor) -> torch.Tensor:
-        # The first ranges may have been seen elsewhere than where it trains.
+        # The initial ranges may have been computed on another device.
         low, high = (cast("torch.Tensor", end).to(inputs.device) for end in (self._low, self._high))
         scale = ((high - low) / (_HIGHEST - _LOWEST)).clamp_min(_SMALLEST_SCALE)
         zero = (_LOWEST - low / scale).round().clamp(_LOWEST, _HIGHEST).to(torch.int32)

@@ -1,4 +1,4 @@
-"""Fine-tuning a pruned model back to what it did, with distillation from the untouched original."""
+"""Recovery: fine-tunes a pruned model by distillation from the original."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ Evaluate = Callable[[nn.Module], float]
 OnEpoch = Callable[[int, float], None]
 _WARMUP_SHARE = 0.3
 _WEIGHT_DECAY = 1e-4
-# A net with a sixteenth of the multiply-accumulates takes about a ninth of the time on a CPU, so their root is safe.
+# A network with 1/16 of the multiply-accumulates takes about 1/9 of the time on a CPU, so the square root is safe.
 _MOST_PASSES = 8
 _SMALLEST_BATCH, _LARGEST_BATCH = 64, 256
-# Larger batches train faster on several cores, and small data sets need the steps more.
+# Larger batches train faster on several cores; small data sets need more steps.
 _STEPS_AN_EPOCH = 200
 _IMAGES_RANK = 4
 
 
 def count_passes(model: nn.Module, training_data: TrainingData, config: RecoveryConfig) -> int:
-    """Return the number of epochs: `config.epochs`, and more for a model that is cheaper than the original.
+    """Return the number of epochs: `config.epochs`, or more for a model that is cheaper than the original.
 
     Args:
         model: The pruned model.
@@ -56,23 +56,23 @@ def recover(
     passes: int,
     on_epoch: OnEpoch,
 ) -> float:
-    """Fine-tune in place and keep the best state; the same seed gives the same weights.
+    """Fine-tune a model in place and keep the state with the best metric; reproducible with the same seed.
 
     Args:
         model: The pruned model.
-        training_data: What it learns from.
-        evaluate: Gives the metric, higher is better.
-        config: Learning rate, schedule, distillation.
-        seed: For the order of the samples and for dropout.
-        enough: Stop as soon as the metric is this high.
-        passes: Most epochs.
-        on_epoch: Is told how many epochs are done, and the metric after the latest.
+        training_data: The training data with the original's outputs.
+        evaluate: Returns the metric of a module; higher is better.
+        config: The settings of the recovery.
+        seed: The seed of the sample order and of dropout.
+        enough: The metric at which training ends early.
+        passes: The maximum number of epochs.
+        on_epoch: Called with the number of finished epochs and the metric after the latest.
 
     Returns:
-        The metric of the state that was kept.
+        The best metric.
 
     Raises:
-        ModelError: The model has no output to learn from.
+        ModelError: The model has no floating-point output.
     """
     with on_device(model, training_data.device):
         best, best_state = _train(
@@ -95,7 +95,7 @@ def _train(
     passes: int,
     on_epoch: OnEpoch,
 ) -> tuple[float, Mapping[str, torch.Tensor]]:
-    """Return the best metric and the state that had it."""
+    """Return the best metric and the state of the model that had it."""
     reestimate_statistics(model, training_data.samples.inputs)
     best, best_state = evaluate(model), copy.deepcopy(model.state_dict())
     state = _TrainingState.start(model, training_data, config=config, passes=passes, seed=seed)
@@ -115,7 +115,7 @@ def _train(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TrainingState:
-    """One schedule of training from its first step to its last."""
+    """The state of one training run: model, optimizer and schedule."""
 
     model: nn.Module
     training_data: TrainingData
@@ -161,13 +161,13 @@ class _TrainingState:
 def _make_optimizer(model: nn.Module, *, learning_rate: float, device: torch.device) -> torch.optim.Optimizer:
     if device.type != "cuda":
         return torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=_WEIGHT_DECAY, fused=True)
-    # A recorded step reads its learning rate from the GPU.
+    # A recorded step reads the learning rate from a tensor on the GPU.
     rate = torch.tensor(learning_rate, device=device)
     return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=_WEIGHT_DECAY, fused=True, capturable=True)
 
 
 def _prefer_channels_last(model: nn.Module, training_data: TrainingData) -> None:
-    """Lay out the weights as convolutions train fastest, where the model takes images and does not mind."""
+    """Use the channels-last layout, in which convolutions train fastest, where the model takes images and allows it."""
     example = training_data.example_input.to(training_data.device)
     if example.ndim != _IMAGES_RANK:
         return
@@ -176,12 +176,12 @@ def _prefer_channels_last(model: nn.Module, training_data: TrainingData) -> None
     try:
         with torch.no_grad():
             model(example)
-    except RuntimeError:  # the model has a `view` that only the usual layout allows
+    except RuntimeError:  # the model calls `view`, which needs the default layout
         _lay_out(model, torch.contiguous_format)
 
 
 def _lay_out(model: nn.Module, layout: torch.memory_format) -> None:
-    model.to(memory_format=layout)  # type: ignore[call-overload]  # torch leaves it out of its stubs
+    model.to(memory_format=layout)  # type: ignore[call-overload]  # missing in torch's stubs
 
 
 def _choose_batch_size(samples: int) -> int:
@@ -196,12 +196,12 @@ def _schedule(
 ) -> torch.optim.lr_scheduler.LRScheduler:
     if config.schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-    # One step more than is taken: the schedule raises when it is asked beyond its end.
+    # One step more than needed: the schedule raises an error beyond its end.
     return torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
         max_lr=learning_rate,
         total_steps=steps + 1,
         pct_start=_WARMUP_SHARE,
-        # A recorded step keeps the momentum that it was recorded with.
+        # A recorded step cannot change its momentum.
         cycle_momentum=not isinstance(optimizer.param_groups[0]["lr"], torch.Tensor),
     )

@@ -1,4 +1,4 @@
-"""One step of training; on a GPU it is recorded once and replayed, since small models wait for their launches."""
+"""One training step; on a GPU it is recorded as a CUDA graph, since kernel launches dominate for small models."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from drupelet_host.training.training_data import Batch
 
 log = logging.getLogger(__name__)
 
-# As https://docs.pytorch.org/docs/stable/notes/cuda.html#whole-network-capture has it: libraries set themselves up and
-# the optimizer makes its state in the first steps.
+# Libraries and the optimizer initialise their state in the first steps, which therefore cannot be recorded:
+# https://docs.pytorch.org/docs/stable/notes/cuda.html#whole-network-capture
 _STEPS_BEFORE_RECORDING = 3
 
 Step = Callable[[Batch], None]
 
 
 def make_step(model: nn.Module, optimizer: torch.optim.Optimizer, config: RecoveryConfig) -> Step:
-    """Return a step of training for the model where it is; its results are in the model alone.
+    """Return a function that trains the model by one step, on the model's device.
 
     Args:
-        model: In training mode whenever the step is called.
-        optimizer: Its learning rate is a tensor on the device where that is a GPU.
+        model: The model; it must be in training mode when the step is called.
+        optimizer: The optimizer; on a GPU its learning rate must be a tensor on that device.
         config: The loss and the precision.
 
     Returns:
-        The step: called with a batch, it updates the model. On a GPU it is recorded as a graph where possible.
+        The step, which is called with a batch and updates the model. On a GPU it is recorded where possible.
     """
     device = device_of(model)
     step = _PlainStep(model, optimizer, config, use_bfloat16(config.precision, device))
@@ -43,14 +43,14 @@ def make_step(model: nn.Module, optimizer: torch.optim.Optimizer, config: Recove
 
 
 def can_be_recorded(model: nn.Module) -> bool:
-    """Return whether a step is nothing but kernels: hooks and parametrizations are Python that must run each time.
+    """Return whether a step can be recorded: hooks and parametrizations are Python code that must run each time.
 
-    The masks of `torch.nn.utils.prune` are hooks that only multiply.
+    The masks of `torch.nn.utils.prune` are allowed: these hooks only multiply.
     """
     hooks = [
         hook
         for module in model.modules()
-        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())  # noqa: SLF001 - torch has no public list
+        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())  # noqa: SLF001 - no public name
     ]
     plain = all(isinstance(hook, prune.BasePruningMethod) for hook in hooks)
     return plain and not any(parametrize.is_parametrized(module) for module in model.modules())
@@ -64,9 +64,9 @@ class _PlainStep:
     bfloat16: bool
 
     def __call__(self, batch: Batch) -> None:
-        # First, and to nothing: a recorded step keeps its gradients in memory of its own.
+        # Before the step and to None: a recorded step has gradients in its own memory.
         self.optimizer.zero_grad(set_to_none=True)
-        self._loss(batch).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._loss(batch).backward()  # type: ignore[no-untyped-call]  # untyped in torch
         self.optimizer.step()
 
     def _loss(self, batch: Batch) -> torch.Tensor:
@@ -82,15 +82,15 @@ class _PlainStep:
 
 
 class _RecordedStep:
-    """Records the step as a CUDA graph for each size of batch; what cannot be recorded runs as it is.
+    """Records the step as a CUDA graph for each batch size; a step that cannot be recorded runs normally.
 
-    A model whose code draws numbers in Python has those of the recording from then on.
+    Random numbers that the model draws in Python code are those of the recording in all later steps.
     """
 
     def __init__(self, step: Step, device: torch.device) -> None:
         self._step = step
-        # The first steps, the recording and the replays share it: autograd remembers where it met a parameter first.
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        # Shared by the first steps, the recording and the replays: autograd ties a parameter to its first stream.
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # untyped in torch
         self._taken: Counter[int] = Counter()
         self._recorded: dict[int, tuple[torch.cuda.CUDAGraph, Batch]] = {}
         self._refused = False
@@ -115,7 +115,7 @@ class _RecordedStep:
         try:
             with torch.cuda.graph(graph, stream=self._stream):
                 self._step(held)
-        except RuntimeError as error:  # CUDA's for whatever a graph cannot hold, such as reading a number back
+        except RuntimeError as error:  # the graph cannot contain an operation, such as reading a value back
             log.warning("training runs step by step: it cannot be recorded: %s", error)
             self._refused = True
             return

@@ -1,4 +1,4 @@
-"""What a pruned model learns from: the training data with the original's answers, where training needs them."""
+"""Training data with the original model's outputs, on the device that trains."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Change = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Samples with what is known of each.
+    """A batch of samples with their targets.
 
     Attributes:
-        inputs: Of shape (samples, ...).
-        labels: Class indices, where there are some.
-        answers: The original's outputs by name.
+        inputs: The inputs, of shape (samples, ...).
+        labels: The class indices; None without labels.
+        answers: The original model's outputs by name.
     """
 
     inputs: torch.Tensor
@@ -39,23 +39,23 @@ class Batch:
 
     @property
     def tensors(self) -> list[torch.Tensor]:
-        """All of them, always in the same order."""
+        """All tensors of the batch, in a fixed order."""
         return [self.inputs, *([] if self.labels is None else [self.labels]), *self.answers.values()]
 
     def pick(self, chosen: torch.Tensor) -> Batch:
-        """Some of the samples, by index."""
+        """Return the samples at these indices."""
         return self._each(lambda tensor: tensor[chosen])
 
     def to(self, device: torch.device) -> Batch:
-        """Return the same samples on a device."""
+        """Return a copy of the batch on a device."""
         return self._each(lambda tensor: tensor.to(device))
 
     def clone(self) -> Batch:
-        """Return a copy of its own."""
+        """Return a copy that shares no memory."""
         return self._each(torch.clone)
 
     def copy_(self, other: Batch) -> None:
-        """Take over the numbers of a batch of the same shapes, in place."""
+        """Copy the values of a batch of the same shapes into this one."""
         for mine, theirs in zip(self.tensors, other.tensors, strict=True):
             mine.copy_(theirs)
 
@@ -66,13 +66,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """What a pruned model learns from.
+    """The training data of a pruned model.
 
     Attributes:
-        samples: All training samples; on the GPU if that trains and has room for them.
-        macs: Multiply-accumulates of the original.
-        device: What trains.
-        views: Other ways to look at the samples, if any; answers are then of shape (samples, views, ...).
+        samples: All training samples; on the GPU if it trains and has enough memory.
+        macs: The original model's multiply-accumulates.
+        device: The device that trains.
+        views: The augmented views of the samples, if any; answers then have shape (samples, views, ...).
     """
 
     samples: Batch
@@ -89,11 +89,11 @@ class TrainingData:
         return self.samples.inputs[:1].cpu()
 
     def take(self, chosen: torch.Tensor, which: torch.Tensor | None = None) -> Batch:
-        """Samples by index on the device that trains.
+        """Return samples on the device that trains.
 
         Args:
-            chosen: The samples; a tensor where they are held.
-            which: The view of each, where there are views; without it they are shown as they are.
+            chosen: The indices of the samples, on the device that holds them.
+            which: The index of the view for each sample; by default the unchanged samples.
         """
         batch = self.samples.pick(chosen).to(self.device)
         if self.views is None:
@@ -112,20 +112,20 @@ def prepare_training_data(
     augment: AugmentConfig | None = None,
     seed: int = 0,
 ) -> TrainingData:
-    """Run the original over the training data, once for each view, so that its answers need not be asked for again.
+    """Compute the original model's outputs for the training data once for each view, for reuse in all epochs.
 
     Args:
-        original: The untouched model, which answers from a copy: it stays as it is.
+        original: The original model; a copy of it runs.
         train: The training data.
-        device: What trains.
-        augment: What other views of the images there are.
-        seed: For the choice of the views.
+        device: The device that trains.
+        augment: The augmentation of the images; None for no augmentation.
+        seed: The seed of the choice of views.
 
     Returns:
         The training data with the original's outputs for each view.
 
     Raises:
-        DataError: Other views are wanted and the model takes no images.
+        DataError: `augment` is given and the model does not take images.
     """
     original = copy.deepcopy(original).eval()
     inputs = torch.from_numpy(train.inputs)
@@ -137,7 +137,7 @@ def prepare_training_data(
     samples = Batch(
         inputs,
         None if train.labels is None else torch.tensor(train.labels),
-        # A tensor made in inference mode cannot take part in training; its copy can.
+        # Tensors created in inference mode cannot be used in training; copies can.
         {name: values.clone() for name, values in answers.items()},
     )
     held = samples.to(device) if fits(sum(tensor.nbytes for tensor in samples.tensors), device) else samples
@@ -145,9 +145,9 @@ def prepare_training_data(
 
 
 def _answer(original: nn.Module, inputs: torch.Tensor, views: Views | None) -> dict[str, torch.Tensor]:
-    """Return what the original makes of the samples; with views of shape (samples, views, ...)."""
+    """Return the original's outputs for the samples; with views, of shape (samples, views, ...)."""
     if views is None:
         return name_outputs(original(inputs))
     each = [torch.full((len(inputs),), place, device=inputs.device) for place in range(len(views))]
-    found = [name_outputs(original(views.show(inputs, which))) for which in each]
-    return {name: torch.stack([answers[name] for answers in found], dim=1) for name in found[0]}
+    by_view = [name_outputs(original(views.show(inputs, which))) for which in each]
+    return {name: torch.stack([answers[name] for answers in by_view], dim=1) for name in by_view[0]}

@@ -294,7 +294,7 @@ def test_a_metric_that_fails_says_how(files: Path) -> None:
         ({"export": {"engines": ["litert"]}}, "a file is compiled for onnxruntime and ncnn; use a factory"),
         ({"model": {"file": "data.py"}}, r"expected a \.onnx, a \.pt2 or a \.tflite file"),
         ({"model": {"factory": "data.py:train"}}, "either a factory"),
-        ({"model": {"outputs": ["a"]}}, "outputs: only a factory takes them"),
+        ({"model": {"outputs": ["a"]}}, "outputs: only a factory needs them"),
     ],
 )
 def test_a_recipe_that_asks_too_much_of_a_file_is_faulty(files: Path, sections: dict[str, Any], message: str) -> None:

@@ -37,5 +37,5 @@ def test_what_is_no_tensor_is_refused(returned: object, found: str) -> None:
 
 
 def test_more_or_fewer_names_than_tensors_are_refused() -> None:
-    with pytest.raises(ModelError, match=r"model\.outputs names 3 tensors \(a, b, c\): the model gives 2"):
+    with pytest.raises(ModelError, match=r"model\.outputs names 3 tensors \(a, b, c\): the model returns 2"):
         name_outputs((A, B), names=["a", "b", "c"])
