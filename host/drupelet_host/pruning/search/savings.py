@@ -12,8 +12,9 @@ from torch import nn
 from drupelet_host.evaluation.cost import count_macs, count_parameters
 from drupelet_host.pruning.structure.attention_rewriting import rewrite_attention
 from drupelet_host.pruning.structure.candidates import find_candidate
-from drupelet_host.pruning.structure.slices import Unprunable, cut_slices
+from drupelet_host.pruning.structure.slices import cut_slices
 from drupelet_host.pruning.structure.tracing import Trace
+from drupelet_host.pruning.structure.unprunable import Unprunable
 
 
 @dataclass(frozen=True, slots=True)

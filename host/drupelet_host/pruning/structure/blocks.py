@@ -11,7 +11,8 @@ from torch import nn
 
 from drupelet_host.pruning.structure.attention import HeadedAttention
 from drupelet_host.pruning.structure.recurrent import RECURRENT, directions
-from drupelet_host.pruning.structure.slices import CONVOLUTION, Slice, Unprunable, find_target
+from drupelet_host.pruning.structure.slices import CONVOLUTION, Slice, find_target
+from drupelet_host.pruning.structure.unprunable import Unprunable
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from torch import nn
 from drupelet_host.errors import ModelError
 from drupelet_host.pruning.structure.attention_rewriting import rewrite_attention
 from drupelet_host.pruning.structure.candidates import GroupCandidate, find_candidate, find_sound
-from drupelet_host.pruning.structure.slices import Importance, Slice, Unprunable, cut_slices
+from drupelet_host.pruning.structure.slices import Importance, Slice, cut_slices
 from drupelet_host.pruning.structure.tracing import Trace, called_layers
+from drupelet_host.pruning.structure.unprunable import Unprunable
 
 __all__ = ["Importance", "PrunableGroup", "Role", "Structure", "find_groups", "find_structure", "remove_channels"]
 

@@ -18,13 +18,6 @@ _BATCH_NORM = nn.modules.batchnorm._BatchNorm  # noqa: SLF001 - as above
 
 
 @dataclass(frozen=True, slots=True)
-class Unprunable:
-    """Why channels cannot be pruned, in words that complete "LAYER is not pruned: "."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Slice:
     """Channels of one layer, or of one parameter that belongs to no layer.
 

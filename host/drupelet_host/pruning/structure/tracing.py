@@ -14,7 +14,8 @@ from drupelet_host.errors import ModelError
 from drupelet_host.pruning.structure.attention import HeadedAttention
 from drupelet_host.pruning.structure.dependency_graph import CoupledChannels, DependencyGraph, UntraceableError
 from drupelet_host.pruning.structure.recurrent import RECURRENT, RecurrentPruner, opaque_recurrence
-from drupelet_host.pruning.structure.slices import CONVOLUTION, Slice, Unprunable
+from drupelet_host.pruning.structure.slices import CONVOLUTION, Slice
+from drupelet_host.pruning.structure.unprunable import Unprunable
 
 LAYERS = (CONVOLUTION, nn.Linear, *RECURRENT)
 

@@ -1,4 +1,4 @@
-"""Whether removing channels takes away what they computed and nothing else: tried on copies of the model."""
+"""Trial removals on copies of the model: removing channels must take away what they computed and nothing else."""
 
 from __future__ import annotations
 
@@ -10,72 +10,105 @@ import torch
 from torch import nn
 
 from drupelet_host.pruning.structure.slices import Slice, blank_slices, cut_slices
+from drupelet_host.pruning.structure.unprunable import IN_THE_OUTPUT
 from drupelet_host.torch_models.outputs import name_outputs
 
+UNSEEN = "no output changes without its channels on the samples: nothing shows that they can be removed"
 _TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}
-IN_THE_OUTPUT = "its channels are the model's output"
 
 
 class Trial:
-    """A model and a random input; the model is left as it is.
+    """A copy of a model with real samples and a random input, on which removals are tried.
 
-    In double precision where the model can: the smallest wrong weight then stands out from rounding.
-
-    Args:
-        model: The model; a copy of it is used.
-        example_input: The shape and datatype of the random input.
+    The copy is in double precision where the model can be: the smallest wrong weight then stands out from rounding.
     """
 
-    def __init__(self, model: nn.Module, example_input: torch.Tensor) -> None:
-        self._model, self._input = copy.deepcopy(model).eval().double(), _random_like(example_input)
+    def __init__(self, model: nn.Module, samples: torch.Tensor) -> None:
+        """Copy the model and run it once.
+
+        Args:
+            model: The model; it is left as it is.
+            samples: Real samples, batch first.
+        """
+        self._model = copy.deepcopy(model).eval().double()
+        self._inputs = _trial_inputs(samples)
         try:
-            _run(self._model, self._input)
+            self._whole = self._run_all(self._model)
         except (RuntimeError, TypeError, ValueError):
-            self._model, self._input = copy.deepcopy(model).eval(), self._input.to(example_input.dtype)
+            self._model = copy.deepcopy(model).eval()
+            self._inputs = [values.to(samples.dtype) for values in self._inputs]
+            self._whole = self._run_all(self._model)
         self._tolerance = _TOLERANCES[next((p.dtype for p in self._model.parameters()), torch.float32)]
 
     def fault(self, slices: Sequence[Slice]) -> str:
-        """Why these channels cannot be removed, or "".
+        """Describe why these channels cannot be removed; "" where they can.
 
         The model without them must run, keep the shapes of all outputs, and compute what the whole model computes
-        with their weights at zero. Norms over channels see only those that are left: for the comparison they stand
-        aside and only their weights count.
+        with their weights at zero. Norms over channels see only those that are left: for the comparison their
+        normalization is skipped and only their weights count.
         """
         blanked, cut = copy.deepcopy(self._model), copy.deepcopy(self._model)
-        blank_slices(blanked, slices)
         try:
+            blank_slices(blanked, slices)
             cut_slices(cut, slices)
-            shapes = {name: value.shape for name, value in _run(cut, self._input).items()}
+            shapes = [_shapes(outputs) for outputs in self._run_all(cut)]
             for model in (blanked, cut):
-                _set_norms_aside(model, {piece.layer for piece in slices})
-            expected, found = _run(blanked, self._input), _run(cut, self._input)
+                _skip_normalization(model, {piece.layer for piece in slices})
+            expected, actual = self._run_all(blanked), self._run_all(cut)
         except Exception as error:  # noqa: BLE001 - a person's model may raise anything, torch-pruning does
             return f"the model's code expects all its channels: {_first_line(error)}"
-        if shapes != {name: value.shape for name, value in expected.items()}:
-            return IN_THE_OUTPUT
-        if not all(self._agree(expected[name], found[name]) for name in expected):
+        if shapes != [_shapes(outputs) for outputs in expected]:
+            return IN_THE_OUTPUT.reason
+        if not self._agree(expected, actual):
             return "without its channels the others would compute something else"
         return ""
 
-    def _agree(self, expected: torch.Tensor, found: torch.Tensor) -> bool:
-        if not expected.is_floating_point():
-            return True
-        return bool((expected - found).abs().max() <= self._tolerance * expected.abs().max())
+    def shows(self, slices: Sequence[Slice]) -> bool:
+        """Return whether any output changes when these channels are zero; a comparison shows nothing otherwise."""
+        blanked = copy.deepcopy(self._model)
+        blank_slices(blanked, slices)
+        return not self._agree(self._whole, self._run_all(blanked), tolerance=0.0)
+
+    def _run_all(self, model: nn.Module) -> list[Mapping[str, torch.Tensor]]:
+        with torch.no_grad():
+            return [name_outputs(model(values)) for values in self._inputs]
+
+    def _agree(
+        self,
+        expected: Sequence[Mapping[str, torch.Tensor]],
+        actual: Sequence[Mapping[str, torch.Tensor]],
+        *,
+        tolerance: float | None = None,
+    ) -> bool:
+        limit = self._tolerance if tolerance is None else tolerance
+        return all(
+            _close(before[name], after[name], tolerance=limit)
+            for before, after in zip(expected, actual, strict=True)
+            for name in before
+        )
 
 
-def _random_like(example_input: torch.Tensor) -> torch.Tensor:
-    if not example_input.is_floating_point():
-        return example_input
+def _close(expected: torch.Tensor, actual: torch.Tensor, *, tolerance: float) -> bool:
+    if expected.shape != actual.shape:
+        return False
+    if not expected.is_floating_point():
+        return torch.equal(expected, actual)
+    return bool((expected - actual).abs().max() <= tolerance * expected.abs().max())
+
+
+def _trial_inputs(samples: torch.Tensor) -> list[torch.Tensor]:
+    """Return the samples and a random input; integers have none, since not every value may be valid."""
+    if not samples.is_floating_point():
+        return [samples]
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(example_input.shape, generator=generator, dtype=torch.float64)
+    return [samples.double(), torch.randn(samples.shape, generator=generator, dtype=torch.float64)]
 
 
-def _run(model: nn.Module, inputs: torch.Tensor) -> Mapping[str, torch.Tensor]:
-    with torch.no_grad():
-        return name_outputs(model(inputs))
+def _shapes(outputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in outputs.items()}
 
 
-def _set_norms_aside(model: nn.Module, names: set[str]) -> None:
+def _skip_normalization(model: nn.Module, names: set[str]) -> None:
     for name, module in model.named_modules():
         if name in names and isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
             module.forward = MethodType(_weights_alone, module)  # type: ignore[method-assign]
