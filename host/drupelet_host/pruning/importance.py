@@ -16,6 +16,7 @@ from drupelet_host.pruning.structure.groups import Importance, PrunableGroup, fi
 from drupelet_host.pruning.structure.widths import channels_to_keep
 from drupelet_host.torch_models.device import CPU, on_device
 from drupelet_host.torch_models.outputs import name_outputs
+from drupelet_host.torch_models.weight_norm import bake_weights
 from drupelet_host.training.batch_norm import reestimate_statistics
 from drupelet_host.training.distillation import Outputs, is_scores
 from drupelet_host.training.recovery import Evaluate
@@ -47,6 +48,8 @@ def prune_least_important(
     Raises:
         ModelError: A group is not there or would lose all its channels, or there are no samples where some are needed.
     """
+    # Before the gradients: they belong to the weights that are cut.
+    bake_weights(model)
     if importance == "taylor":
         if samples is None:
             raise ModelError("importance 'taylor' needs samples: there are none")

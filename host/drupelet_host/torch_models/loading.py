@@ -13,6 +13,7 @@ from drupelet_host.errors import ModelError
 from drupelet_host.recipe.factories import call_factory
 from drupelet_host.recipe.model import ModelSection
 from drupelet_host.torch_models.outputs import name_outputs
+from drupelet_host.torch_models.weight_norm import bake_weights
 
 
 def load_model(section: ModelSection) -> nn.Module:
@@ -31,6 +32,8 @@ def load_model(section: ModelSection) -> nn.Module:
     model = model.cpu()
     if section.weights is not None:
         load_weights(model, section.weights)
+    # Hooks and classes that compute weights can be neither copied nor kept in the cache.
+    bake_weights(model)
     return model.eval()
 
 

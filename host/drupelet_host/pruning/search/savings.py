@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from drupelet_host.evaluation.cost import count_macs, count_parameters
-from drupelet_host.pruning.structure.attention_rewriting import rewrite_attention
+from drupelet_host.pruning.rewriting.preparation import prepare_for_pruning
 from drupelet_host.pruning.structure.candidates import find_candidate
 from drupelet_host.pruning.structure.slices import cut_slices
 from drupelet_host.pruning.structure.tracing import Trace
@@ -36,8 +36,8 @@ def channel_savings(
         weights: The weights of parameters and multiply-accumulates in the cost.
         example_input: An input it takes.
     """
-    rewritten = copy.deepcopy(model).eval()
-    rewrite_attention(rewritten, example_input)
+    rewritten = copy.deepcopy(model)
+    prepare_for_pruning(rewritten, example_input)
     trace = Trace(rewritten, example_input)
     parameters, macs = count_parameters(rewritten), count_macs(rewritten, example_input)
     savings = {}

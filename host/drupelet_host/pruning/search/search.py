@@ -16,13 +16,13 @@ from drupelet_host.progress.observer import Observer
 from drupelet_host.pruning.importance import label_samples, prune_least_important
 from drupelet_host.pruning.ratio.policy import layer_factors
 from drupelet_host.pruning.ratio.progressive import PruningResult
+from drupelet_host.pruning.rewriting.padding_trim import trim_padding
 from drupelet_host.pruning.search.budget import SearchBudget
 from drupelet_host.pruning.search.choice import ChannelChoice
 from drupelet_host.pruning.search.settings import SearchSettings
 from drupelet_host.pruning.search.steps import plan_step
 from drupelet_host.pruning.sensitivity import SensitivityCurve, analyze_sensitivity
 from drupelet_host.pruning.structure.groups import PrunableGroup, find_groups
-from drupelet_host.pruning.structure.padding_trim import trim_padding
 from drupelet_host.pruning.structure.widths import next_width
 from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.selection.frontier import JudgedCandidate

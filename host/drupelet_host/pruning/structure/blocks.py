@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from drupelet_host.pruning.structure.attention import HeadedAttention
+from drupelet_host.pruning.rewriting.attention import HeadedAttention
 from drupelet_host.pruning.structure.recurrent import RECURRENT, directions
 from drupelet_host.pruning.structure.slices import CONVOLUTION, Slice, find_target
 from drupelet_host.pruning.structure.unprunable import Unprunable

@@ -83,5 +83,5 @@ def _width(target: nn.Module | nn.Parameter, piece: Slice) -> int | None:
             weight = getattr(target, "weight", None)
             # One weight for all channels, as in a plain PReLU, is no channel.
             per_channel = isinstance(weight, torch.Tensor) and weight.ndim == 1 and len(weight) > 1
-            return len(weight) if per_channel else None
+            return len(weight) if isinstance(weight, torch.Tensor) and per_channel else None
     return width

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from drupelet_host.errors import ModelError
-from drupelet_host.pruning.structure.attention_rewriting import rewrite_attention
+from drupelet_host.pruning.rewriting.preparation import prepare_for_pruning
 from drupelet_host.pruning.structure.candidates import GroupCandidate, find_candidate, find_sound
 from drupelet_host.pruning.structure.slices import Importance, Slice, cut_slices
 from drupelet_host.pruning.structure.tracing import Trace, called_layers
@@ -76,8 +76,8 @@ def find_structure(model: nn.Module, example_input: torch.Tensor) -> Structure:
     Raises:
         ModelError: The model's dependencies cannot be traced.
     """
-    rewritten = copy.deepcopy(model).eval()
-    rewrite_attention(rewritten, example_input)
+    rewritten = copy.deepcopy(model)
+    prepare_for_pruning(rewritten, example_input)
     called = called_layers(rewritten, example_input)
     if not called:
         raise ModelError("the model has no convolution, linear or recurrent layer: there is nothing to prune")
@@ -92,7 +92,8 @@ def remove_channels(
 ) -> None:
     """Remove the least important channels, in place: the model's layers really get smaller.
 
-    Attention gives way to attention with an inner width of its own, see `rewrite_attention`.
+    Attention gives way to attention with an inner width of its own, and weights that are computed from others to plain
+    ones, see `prepare_for_pruning`.
 
     Args:
         model: The model; it is left in evaluation mode.
@@ -104,7 +105,7 @@ def remove_channels(
     Raises:
         ModelError: A group is not there, or has not that many channels to lose; no layer has lost any then.
     """
-    rewrite_attention(model.eval(), example_input)
+    prepare_for_pruning(model, example_input)
     trace = Trace(model, example_input)
     cut_slices(model, [piece for item in removals.items() for piece in choose_slices(model, trace, *item, importance)])
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from drupelet_host.errors import ModelError
-from drupelet_host.pruning.structure.attention import HeadedAttention
+from drupelet_host.pruning.rewriting.attention import HeadedAttention
 from drupelet_host.pruning.structure.dependency_graph import CoupledChannels, DependencyGraph, UntraceableError
 from drupelet_host.pruning.structure.recurrent import RECURRENT, RecurrentPruner, opaque_recurrence
 from drupelet_host.pruning.structure.slices import CONVOLUTION, Slice

@@ -8,7 +8,7 @@ from torch import nn
 
 from drupelet_host.compiler.lineage import digest_module
 from drupelet_host.evaluation.cost import count_parameters
-from drupelet_host.pruning.structure.padding_trim import trim_padding
+from drupelet_host.pruning.rewriting.padding_trim import trim_padding
 
 
 def conv(**settings: object) -> nn.Conv2d:

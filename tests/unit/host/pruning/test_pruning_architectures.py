@@ -13,8 +13,8 @@ from drupelet_host.compiler.lineage import digest_module
 from drupelet_host.errors import ModelError
 from drupelet_host.evaluation.cost import count_macs, count_parameters
 from drupelet_host.export.onnx import export_onnx
+from drupelet_host.pruning.rewriting.attention_rewriting import rewrite_attention
 from drupelet_host.pruning.search.savings import CostWeights, channel_savings
-from drupelet_host.pruning.structure.attention_rewriting import rewrite_attention
 from drupelet_host.pruning.structure.groups import PrunableGroup, find_groups, find_structure, remove_channels
 from drupelet_host.torch_models.outputs import name_outputs
 from support.model.architectures import ARCHITECTURES, Attention, VisionTransformer

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations
 
 from drupelet_host.pruning.structure.coupling_check import check_coupling, check_subset
 from drupelet_host.pruning.structure.groups import find_structure, remove_channels
@@ -143,10 +144,23 @@ def test_a_subset_that_touches_channels_of_others_is_refused() -> None:
     assert isinstance(check_subset(whole, [piece(indices=(1, 3), roots=(1, 1))], [1]), Unprunable)
 
 
-def test_a_model_whose_outputs_are_constant_has_nothing_to_compare() -> None:
-    model = nn.Sequential(nn.Linear(3, 8), nn.Linear(8, 2))
-    nn.init.zeros_(model[1].weight)
-    assert "the outputs are constant" in Trial(model, torch.randn(1, 3)).fault([])
+def test_a_removal_that_no_output_shows_is_refused() -> None:
+    class Closed(nn.Module):
+        """A ReLU that is closed for every input: whatever is cut before it, the output is the same."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.head = nn.Linear(3, 16), nn.Linear(16, 2)
+            self.hidden, self.mixing = nn.Linear(3, 16), nn.Linear(16, 16)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            closed = self.mixing(torch.relu(self.hidden(x) - 1e6))
+            return self.head(torch.relu(self.stem(x)) + closed)
+
+    torch.manual_seed(0)
+    structure = find_structure(Closed().eval(), torch.randn(1, 3))
+    assert [group.name for group in structure.groups] == ["mixing"]
+    assert structure.unpruned["hidden"].startswith("no output changes without its channels")
 
 
 def test_outputs_of_integers_are_compared() -> None:
@@ -165,6 +179,18 @@ def test_outputs_of_integers_are_compared() -> None:
     cut_another = Slice("layer", "out", (0,), (0,), CutOthers().cut, 0)
     fault = Trial(model, torch.tensor([[0.0, 0.0, 1.0]])).fault([cut_another])
     assert fault == "without its channels the others would compute something else"
+
+
+def test_weight_norm_is_pruned_and_the_model_keeps_its_own() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(parametrizations.weight_norm(nn.Conv1d(3, 16, 3)), nn.ReLU(), nn.Conv1d(16, 2, 3)).eval()
+    inputs = torch.randn(1, 3, 12)
+    expected = model(inputs)
+    smaller = copy.deepcopy(model)
+    remove_channels(smaller, inputs, {"0": 8}, importance="l2")
+    assert smaller[0].weight.shape == (8, 3, 3)
+    assert [group.name for group in find_structure(model, inputs).groups] == ["0"]
+    torch.testing.assert_close(model(inputs), expected)
 
 
 class CutOthers:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from drupelet_host.pruning.structure.attention import HeadedAttention, MultiheadAttention, SelfAttention, rows_of
+from drupelet_host.pruning.rewriting.attention import HeadedAttention, MultiheadAttention, SelfAttention, rows_of
 
 _THREE = 3
 _TOKENS_RANK = 3
