@@ -10,6 +10,7 @@ from pathlib import Path
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
+from parso.tree import NodeOrLeaf
 
 # These give the same program for the values that are compared here: small integers, members of an enumeration, None.
 _EQUIVALENT = ("ReplaceComparisonOperator_Eq_Is", "ReplaceComparisonOperator_NotEq_IsNot", "_Is_Eq", "_IsNot_NotEq")
@@ -50,7 +51,7 @@ def list_mutants(module: Path, source: str) -> Iterator[Mutant]:
 
     Yields:
         The mutants, by operator and then by position. Left out are annotations, type aliases, log calls, options of
-        dataclasses, and changes that give the same program.
+        dataclasses, markers among parameters, and changes that give the same program.
     """
     inert = _inert_ranges(ast.parse(source))
     tree = get_ast(source)
@@ -59,10 +60,17 @@ def list_mutants(module: Path, source: str) -> Iterator[Mutant]:
         if operator_class.arguments() or name.endswith(_EQUIVALENT) or "NoOp" in name:
             continue
         operator = operator_class()
-        positions = [start for node in ast_nodes(tree) for start, _ in operator.mutation_positions(node)]
-        for occurrence, (line, column) in enumerate(positions):
-            if not any(start <= (line, column) < end for start, end in inert):
-                yield Mutant(module, name, occurrence, line)
+        positions = [
+            (start, _is_marker(node)) for node in ast_nodes(tree) for start, _ in operator.mutation_positions(node)
+        ]
+        for occurrence, (position, is_marker) in enumerate(positions):
+            if not is_marker and not any(start <= position < end for start, end in inert):
+                yield Mutant(module, name, occurrence, position[0])
+
+
+def _is_marker(node: NodeOrLeaf) -> bool:
+    """Return whether a node is the `*` or `/` among parameters, which Cosmic Ray takes for an operator."""
+    return node.type == "operator" and node.parent is not None and node.parent.type == "parameters"
 
 
 def _inert_ranges(tree: ast.Module) -> list[tuple[_Position, _Position]]:

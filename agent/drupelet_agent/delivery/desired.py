@@ -84,7 +84,7 @@ class DesiredStates:
         self._store = store
         self._runner = runner
         self._delivery = DeliveryPublisher(topics, publish=publish)
-        self._path = store.root / "desired.json"
+        self._path = store.layout.desired
         self._saved = load_desired(self._path)
         self._desired = dict(self._saved)
         self._failures: dict[str, Failure] = {}

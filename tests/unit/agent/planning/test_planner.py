@@ -215,6 +215,84 @@ class TestTies:
         assert undecided([fast, slow]) == [fast]
 
 
+class TestPlanCandidate:
+    def test_it_occupies_a_core_for_each_thread_of_each_instance(self) -> None:
+        assert PlanCandidate(INT8, 2, instances=3).cores == 6
+
+    def test_it_is_told_from_others_by_variant_threads_and_instances(self) -> None:
+        assert PlanCandidate(INT8, 2, instances=3).key == ("ort-static-wi8-ai8", 2, 3)
+
+    def test_its_label_names_instances_only_where_there_are_several(self) -> None:
+        assert PlanCandidate(INT8, 2).label == "ort-static-wi8-ai8 x2"
+        assert PlanCandidate(INT8, 2, instances=3).label == "3 of ort-static-wi8-ai8 x2"
+
+
+class TestBounds:
+    """What lies exactly on a bound keeps it."""
+
+    def test_a_footprint_of_the_whole_budget_fits(self) -> None:
+        exact = measured(PlanCandidate(FLOAT, 1), p99_ms=1.0, footprint_bytes=ROOM.limit_bytes)
+        assert choose([exact], [], budget=ROOM, goal=LATENCY) is exact
+        tried, rejected = candidates(
+            [make_variant(peak_memory_bytes=ROOM.limit_bytes)], threads=(1,), instances=(1,), cores=1, budget=ROOM
+        )
+        assert (len(tried), rejected) == (1, [])
+        assert batches(tried, budget=ROOM) == [tried]
+
+    def test_a_p99_of_the_bound_keeps_it_and_one_above_does_not(self) -> None:
+        goal = Goal(objective="throughput", p99_bound_ms=9.0)
+        assert choose([TestThroughput.ONE, TestThroughput.TWO], [], budget=ROOM, goal=goal) is TestThroughput.TWO
+        # Faster in throughput, and below the other candidates in p99: within the bound all the same.
+        quick = measured(PlanCandidate(INT8, 1), p99_ms=3.0, throughput_per_s=900.0)
+        assert choose([TestThroughput.TWO, quick], [], budget=ROOM, goal=goal) is quick
+
+    def test_a_p99_of_the_contract_keeps_it(self) -> None:
+        exact = measured(PlanCandidate(FLOAT, 1), p99_ms=5.0)
+        assert choose([exact], [], budget=ROOM, goal=Goal(contract_p99_ms=5.0)) is exact
+
+    def test_a_throughput_within_three_percent_of_the_highest_ties_with_it(self) -> None:
+        high = measured(PlanCandidate(INT8, 4), p99_ms=5.0, throughput_per_s=100.0)
+        tied = measured(PlanCandidate(INT8, 1), p99_ms=5.0, throughput_per_s=97.0)
+        lower = measured(PlanCandidate(INT8, 1), p99_ms=5.0, throughput_per_s=96.9)
+        assert choose([high, tied], [], budget=ROOM, goal=THROUGHPUT) is tied
+        assert choose([high, lower], [], budget=ROOM, goal=THROUGHPUT) is high
+
+    def test_of_tied_throughputs_on_as_many_cores_fewer_processes_win(self) -> None:
+        processes = measured(PlanCandidate(INT8, 1, instances=4), p99_ms=5.0)
+        threads = measured(PlanCandidate(INT8, 4), p99_ms=5.0)
+        assert choose([processes, threads], [], budget=ROOM, goal=THROUGHPUT) is threads
+
+    @pytest.mark.parametrize(("p99_ms", "wins"), [(10.3, "one"), (10.4, "two")])
+    def test_a_difference_counts_beyond_three_percent(self, p99_ms: float, wins: str) -> None:
+        one = measured(PlanCandidate(INT8, 1), p99_ms=p99_ms)
+        two = measured(PlanCandidate(INT8, 2), p99_ms=10.0)
+        assert choose([one, two], [], budget=ROOM, goal=LATENCY) is {"one": one, "two": two}[wins]
+
+    @pytest.mark.parametrize(("p99_ms", "wins"), [(0.14, "one"), (0.16, "two")])
+    def test_a_difference_counts_beyond_fifty_microseconds(self, p99_ms: float, wins: str) -> None:
+        one = measured(PlanCandidate(INT8, 1), p99_ms=p99_ms)
+        two = measured(PlanCandidate(INT8, 2), p99_ms=0.1)
+        timing = {"one": one, "two": two}
+        assert choose([one, two], [], budget=ROOM, goal=LATENCY) is timing[wins]
+
+    def test_at_most_eight_candidates_are_loaded_at_once(self) -> None:
+        tried = [PlanCandidate(make_variant(f"v{number}", peak_memory_bytes=1), 1) for number in range(9)]
+        assert batches(tried, budget=ROOM) == [tried[:8], tried[8:]]
+
+
+class TestWithoutMemory:
+    def test_a_rejection_for_lack_of_memory_is_an_error_of_the_memory_budget(self) -> None:
+        rejection = Rejection(PlanCandidate(FLOAT, 1), "needs 1 GB", out_of_memory=True)
+        with pytest.raises(MemoryBudgetError, match="no variant fits in memory: ort-fp32 x1: needs 1 GB"):
+            choose([], [rejection], budget=ROOM, goal=LATENCY)
+
+    def test_one_rejection_stands_for_all_thread_counts(self) -> None:
+        huge = make_variant("huge", peak_memory_bytes=300 * MB)
+        tried, rejected = candidates([huge], threads=(1, 2), instances=(1, 2), cores=4, budget=ROOM)
+        assert len(tried) == 2
+        assert [(one.candidate.instances, one.out_of_memory) for one in rejected] == [(2, True)]
+
+
 class TestChoose:
     def test_the_lowest_p99_wins(self) -> None:
         slow, fast = measured(PlanCandidate(INT8, 1), p99_ms=9.0), measured(PlanCandidate(FLOAT, 2), p99_ms=5.0)

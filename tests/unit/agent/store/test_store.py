@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from drupelet_agent.errors import NoPreviousError, NotInstalledError, ReleaseTooOldError, StoreBusyError, StoreError
+from drupelet_agent.errors import (
+    NoPreviousError,
+    NotInstalledError,
+    ReleaseChangedError,
+    ReleaseTooOldError,
+    StoreBusyError,
+    StoreError,
+)
 from drupelet_agent.store.measurements import KeptMeasurements
 from drupelet_agent.store.records import Activation
 from drupelet_agent.store.store import Store
@@ -238,3 +246,146 @@ def test_a_folder_that_is_gone_is_a_store_error(store: Store) -> None:
     store.layout.models.rmdir()
     with pytest.raises(StoreError, match="No such file"):
         store.fingerprint()
+
+
+def stage(store: Store, activation: Activation) -> None:
+    """Install a release without making it active."""
+    with store.writer() as writer, writer.staging_folder() as folder:
+        (folder / "package").mkdir()
+        writer.commit(folder / "package", activation.digest)
+        writer.stage(activation)
+
+
+def activate_installed(store: Store, model: str = "digits", *, release: int | None = None) -> Activation:
+    with store.writer() as writer:
+        return writer.activate_installed(model, release=release)
+
+
+class TestStaging:
+    FIRST, SECOND, THIRD = (make_activation(release=release) for release in (1, 2, 3))
+
+    def test_a_staged_release_waits_beside_the_active_one(self, store: Store) -> None:
+        put(store, self.FIRST)
+        stage(store, self.SECOND)
+        record = store.record("digits")
+        assert (record.active, record.previous, record.staged) == (self.FIRST, None, self.SECOND)
+        assert (record.changes[-1].what, record.highest_release) == ("staged", 1)
+
+    def test_activation_takes_the_newest_installed_release(self, store: Store) -> None:
+        put(store, self.FIRST)
+        stage(store, self.SECOND)
+        assert activate_installed(store) == self.SECOND
+        record = store.record("digits")
+        assert (record.active, record.previous, record.staged) == (self.SECOND, self.FIRST, None)
+        assert (record.changes[-1].what, record.changes[-1].why) == ("activated", "asked for")
+
+    def test_activation_takes_the_release_that_is_named(self, store: Store) -> None:
+        put(store, self.FIRST)
+        stage(store, self.SECOND)
+        with pytest.raises(NotInstalledError, match="'digits': release 3 is not installed; installed releases: 1, 2"):
+            activate_installed(store, release=3)
+        assert activate_installed(store, release=2) == self.SECOND
+
+    def test_a_release_that_is_not_newer_than_the_active_one_is_not_activated(self, store: Store) -> None:
+        put(store, self.FIRST)
+        put(store, self.SECOND)
+        for release in (1, 2, None):
+            with pytest.raises(ReleaseTooOldError, match="release 2 is active; `rollback` goes back"):
+                activate_installed(store, release=release)
+
+    def test_a_model_that_was_never_installed_has_nothing_to_activate(self, store: Store) -> None:
+        with pytest.raises(NotInstalledError, match="'digits': any release is not installed; installed releases: none"):
+            activate_installed(store)
+
+    def test_a_first_release_can_be_staged_and_activated(self, store: Store) -> None:
+        stage(store, self.FIRST)
+        assert store.active() == {}
+        assert activate_installed(store) == self.FIRST
+        assert store.active() == {"digits": self.FIRST}
+
+    def test_another_staged_release_survives_an_activation(self, store: Store) -> None:
+        stage(store, self.THIRD)
+        put(store, self.SECOND)
+        assert store.record("digits").staged == self.THIRD
+
+    def test_a_roll_back_keeps_the_staged_release(self, store: Store) -> None:
+        put(store, self.FIRST)
+        put(store, self.SECOND)
+        stage(store, self.THIRD)
+        roll_back(store, "digits")
+        assert store.record("digits").staged == self.THIRD
+
+    def test_a_new_plan_keeps_the_staged_release(self, store: Store) -> None:
+        put(store, self.SECOND)
+        stage(store, self.THIRD)
+        retune(store, make_activation(release=2, variant="other"), why="hot")
+        assert store.record("digits").staged == self.THIRD
+
+
+def test_a_package_that_is_committed_twice_keeps_its_first_folder(store: Store) -> None:
+    digest = "a" * 64
+    for content in ("first", "second"):
+        with store.writer() as writer, writer.staging_folder() as folder:
+            (folder / "package").mkdir()
+            (folder / "package/file").write_text(content, encoding="utf-8")
+            assert writer.commit(folder / "package", digest) == store.package_folder(digest)
+    assert (store.package_folder(digest) / "file").read_text(encoding="utf-8") == "first"
+
+
+def test_a_removed_model_keeps_only_its_highest_release(store: Store) -> None:
+    put(store, make_activation(release=1))
+    put(store, make_activation(release=2))
+    with store.writer() as writer:
+        assert writer.remove("digits") == make_activation(release=2)
+        writer.collect()
+    record = store.record("digits")
+    assert (record.releases, record.highest_release, record.changes[-1].what) == ((), 2, "removed")
+    assert list(store.layout.packages.iterdir()) == []
+
+
+def test_a_roll_back_from_a_release_that_is_not_active_is_refused(store: Store) -> None:
+    put(store, make_activation(release=1))
+    put(store, make_activation(release=2))
+    with store.writer() as writer:
+        with pytest.raises(ReleaseChangedError, match="release 2 is active, not 1"):
+            writer.roll_back("digits", from_release=1)
+        assert writer.roll_back("digits", from_release=2).release == 1
+
+
+def test_a_release_whose_package_is_gone_is_not_restored(store: Store) -> None:
+    put(store, make_activation(release=1))
+    put(store, make_activation(release=2))
+    store.package_folder(make_activation(release=1).digest).rmdir()
+    with pytest.raises(NoPreviousError):
+        roll_back(store, "digits")
+
+
+def test_a_new_plan_is_written_with_what_was_measured_for_it(store: Store) -> None:
+    activation = make_activation()
+    put(store, activation)
+    kept = KeptMeasurements(by_conditions={"cool": ()})
+    with store.writer() as writer:
+        writer.retune(activation, why="hot", measurements=kept)
+    assert store.measurements(activation.digest) == kept
+
+
+def test_the_next_writer_removes_temporary_files_and_no_others(store: Store) -> None:
+    put(store, make_activation())
+    for folder in (store.layout.models, store.layout.measurements):
+        (folder / ".half-written").write_text("{", encoding="utf-8")
+    with store.writer():
+        pass
+    assert [path.name for path in store.layout.models.iterdir()] == ["digits.json"]
+    assert list(store.layout.measurements.glob(".*")) == []
+
+
+def test_changes_are_dated_to_the_second(store: Store) -> None:
+    put(store, make_activation())
+    at = store.record("digits").changes[-1].at
+    assert (at.microsecond, at.utcoffset()) == (0, timedelta(0))
+
+
+def test_a_store_that_exists_is_created_again_without_a_change(store: Store) -> None:
+    before = store.layout.models.stat().st_mtime_ns
+    store.create()
+    assert store.layout.models.stat().st_mtime_ns == before
