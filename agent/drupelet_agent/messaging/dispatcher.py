@@ -87,7 +87,8 @@ class Dispatcher:
         acknowledge: Acknowledge = _acknowledge_nothing
         if message.qos > 0:
             # Without Correlation Data nothing distinguishes a repetition from another message like it.
-            identity = message.correlation and (message.topic, message.response_topic, message.correlation)
+            correlation = message.correlation
+            identity = (message.topic, message.response_topic, correlation) if correlation else None
             pending = self._acknowledgements.register(message.mid, duplicate=message.dup, identity=identity)
             if pending is None:
                 return

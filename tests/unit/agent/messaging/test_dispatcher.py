@@ -170,3 +170,56 @@ def test_what_arrives_after_the_close_stays_with_the_broker(link: Link) -> None:
     link.session.deliver("r")
     assert handler.topics == []
     assert link.session.acknowledged == []
+
+
+class CountingSession(FakeSession):
+    """A session that keeps every SUBSCRIBE."""
+
+    def __init__(self, **handlers: object) -> None:
+        super().__init__(**handlers)  # type: ignore[arg-type]
+        self.requests: list[tuple[tuple[str, ...], bool]] = []
+
+    def subscribe(self, *filters: str, retained: bool = False) -> None:
+        self.requests.append((filters, retained))
+        super().subscribe(*filters, retained=retained)
+
+
+def test_each_filter_is_subscribed_once_and_only_kinds_that_exist_are_asked_for() -> None:
+    session = CountingSession(on_connected=lambda **_: None, on_message=lambda _: None)
+    dispatcher = Dispatcher(session)
+    dispatcher.connected(session_present=False)
+    assert session.requests == []
+    dispatcher.register(Recorder("a/+", "b/+"))
+    dispatcher.register(Recorder("c/+"), retained=True)
+    dispatcher.connected(session_present=False)
+    assert session.requests == [(("a/+", "b/+"), False), (("c/+",), True)]
+
+
+def test_messages_without_correlation_data_are_told_apart_by_the_mark_of_the_broker_alone(link: Link) -> None:
+    handler = Deferring("r")
+    link.dispatcher.register_deferring(handler)
+    link.session.connect()
+    for correlation, handled in [(None, 2), (b"", 4), (b"c", 5)]:
+        for _ in range(2):
+            link.session.deliver("r", mid=500, correlation=correlation)
+        assert len(handler.acknowledge) == handled
+
+
+def test_a_request_with_another_response_topic_is_another_request(link: Link) -> None:
+    handler = Deferring("r")
+    link.dispatcher.register_deferring(handler)
+    link.session.connect()
+    for response_topic in ("me", "you"):
+        link.session.deliver("r", mid=500, correlation=b"c", response_topic=response_topic)
+    assert len(handler.acknowledge) == 2
+
+
+def test_unacknowledged_messages_are_counted(link: Link) -> None:
+    handler = Deferring("r")
+    link.dispatcher.register_deferring(handler)
+    link.session.connect()
+    assert link.dispatcher.unacknowledged == 0
+    link.session.deliver("r")
+    assert link.dispatcher.unacknowledged == 1
+    handler.acknowledge[0]()
+    assert link.dispatcher.unacknowledged == 0
