@@ -61,7 +61,14 @@ class Means:
     tuning: TuningConfig
 
 
-def means_for(model: str, digest: str, *, config: AgentConfig, store: Store) -> Means:
+def means_for(
+    model: str,
+    digest: str,
+    *,
+    config: AgentConfig,
+    store: Store,
+    read_snapshot: Callable[[], Snapshot] = probe.take_snapshot,
+) -> Means:
     """Determine what one package of a model may use besides everything else that is active.
 
     Args:
@@ -69,11 +76,12 @@ def means_for(model: str, digest: str, *, config: AgentConfig, store: Store) -> 
         digest: The package's digest.
         config: The agent's configuration.
         store: The store.
+        read_snapshot: Reads the resources of the device.
 
     Returns:
         The memory and cores as of now, and the goal from the configuration.
     """
-    snapshot = probe.take_snapshot()
+    snapshot = read_snapshot()
     tuning = config.tuning_of(model)
     return Means(
         snapshot=snapshot,
