@@ -31,10 +31,11 @@ class _Tensor:
     values: Array | None = None
 
 
-def write_int8_convolution(path: Path) -> Path:
+def write_int8_convolution(path: Path, *, int8_ends: bool = False) -> Path:
     """`input` FP32 (1, 16, 16, 8) to `output` FP32 (1, 16, 16, 16): quantize, a 3 x 3 convolution in int8, dequantize.
 
-    The weights have a scale for each output channel, as static int8 variants have.
+    The weights have a scale for each output channel, as static int8 variants have. With `int8_ends` the convolution is
+    all: `input_int8` INT8 to `output_int8` INT8.
     """
     generator = np.random.default_rng(11)
     weights = generator.integers(-127, 128, (_OUTPUTS, 3, 3, _INPUTS)).astype(np.int8)
@@ -55,16 +56,24 @@ def write_int8_convolution(path: Path) -> Path:
     convolution = schema.Conv2DOptionsT()
     convolution.strideH = convolution.strideW = convolution.dilationHFactor = convolution.dilationWFactor = 1
     operators[1].builtinOptionsType, operators[1].builtinOptions = schema.BuiltinOptions.Conv2DOptions, convolution
-    _write(path, tensors, operators, [_code(code) for code in codes])
+    if int8_ends:
+        _write(path, tensors, operators[1:2], [_code(code) for code in codes], ends=(1, 4))
+    else:
+        _write(path, tensors, operators, [_code(code) for code in codes], ends=(0, 5))
     return path
 
 
 def _write(
-    path: Path, tensors: list[_Tensor], operators: list[schema.OperatorT], codes: list[schema.OperatorCodeT]
+    path: Path,
+    tensors: list[_Tensor],
+    operators: list[schema.OperatorT],
+    codes: list[schema.OperatorCodeT],
+    *,
+    ends: tuple[int, int],
 ) -> None:
     graph = schema.SubGraphT()
     graph.tensors = [_tensor(tensor, buffer=index + 1) for index, tensor in enumerate(tensors)]
-    graph.inputs, graph.outputs, graph.operators = [0], [len(tensors) - 1], operators
+    graph.inputs, graph.outputs, graph.operators = [ends[0]], [ends[1]], operators
     model = schema.ModelT()
     model.version, model.subgraphs, model.operatorCodes = 3, [graph], codes
     # Buffer 0 is the empty one.
