@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import shutil
 import subprocess
 import tempfile
 import warnings
@@ -16,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
 import torch
 from torch import nn
 
@@ -130,7 +130,8 @@ def convert_onnx(source: Path, path: Path, *, sample: Mapping[str, Array], toler
                 )
         with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
             copy = Path(folder) / "model.onnx"
-            shutil.copyfile(source, copy)
+            # Weights that lie beside the file go into the copy.
+            onnx.save(onnx.load(source), copy)
             converted = _convert(copy, [_one_sample(spec.shape) for spec in session.inputs], what=path.name)
         _write(
             path,

@@ -115,6 +115,44 @@ def test_an_onnx_file_with_a_variable_batch_takes_batches(tmp_path: Path) -> Non
     np.testing.assert_allclose(answers, model(images).detach().numpy(), atol=1e-4)
 
 
+class TwoEnds(nn.Module):
+    """An image with its channels last and a row of numbers; to scores and to a grid of points."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.row, self.points = nn.Conv2d(3, 4, 3), nn.Linear(5, 4), nn.Conv2d(4, 2, 1)
+
+    def forward(self, image: torch.Tensor, numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden = torch.relu(self.convolution(image.permute(0, 3, 1, 2)))
+        scores = hidden.mean((2, 3)) + self.row(numbers)
+        return scores, self.points(hidden).flatten(2).transpose(1, 2)
+
+
+def test_several_inputs_and_outputs_and_channels_last_keep_their_order_and_values(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, source, path = TwoEnds().eval(), tmp_path / "model.onnx", tmp_path / "model.param"
+    image, numbers = torch.rand(1, 8, 6, 3), torch.rand(1, 5)
+    names = ["scores", "points"]
+    with quiet_exporter():
+        torch.onnx.export(
+            model,
+            (image, numbers),
+            str(source),
+            input_names=["image", "numbers"],
+            output_names=names,
+            dynamo=True,
+            verbose=False,
+        )
+    feed = {"image": image.numpy(), "numbers": numbers.numpy()}
+    convert_onnx(source, path, sample=feed)
+    session = load_engine("ncnn").load(path, threads=1)
+    assert [(spec.name, spec.shape) for spec in session.inputs] == [("image", (1, 8, 6, 3)), ("numbers", (1, 5))]
+    assert [(spec.name, spec.shape) for spec in session.outputs] == [("scores", (1, 4)), ("points", (1, 24, 2))]
+    answers = session.run(feed, names)
+    for name, tensor in zip(names, model(image, numbers), strict=True):
+        np.testing.assert_allclose(answers[name], tensor.detach().numpy(), atol=1e-4)
+
+
 def test_an_onnx_file_of_integers_is_refused_by_name(tmp_path: Path) -> None:
     source = tmp_path / "model.onnx"
     tokens = torch.zeros(1, 3, dtype=torch.int64)
