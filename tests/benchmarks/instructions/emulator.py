@@ -69,6 +69,8 @@ class EmulatedPi:
         *words: str | Path,
         cpu: str = "cortex-a72",
         counts: Path | None = None,
+        times: Path | None = None,
+        model_options: Sequence[str] = (),
         timeout_s: float = _TIMEOUT_S,
         path: Sequence[Path] = (),
     ) -> str:
@@ -78,13 +80,21 @@ class EmulatedPi:
             *words: Its arguments.
             cpu: The processor, by QEMU's name.
             counts: Where the instruction counts go; None for none, which is faster.
+            times: Where the timing model of the Cortex-A72 writes, instead of counts; see `deploy/emulator/cortex_a72`.
+            model_options: Options of the timing model, "name=value".
             timeout_s: How long it may take.
             path: Folders to import from, before those of the host's PYTHONPATH.
 
         Raises:
             subprocess.CalledProcessError: It failed; what it said on standard error is among the notes.
         """
-        environment = {**os.environ, "EMULATED_CPU": cpu, "EMULATED_COUNTS": str(counts or "")}
+        environment = {
+            **os.environ,
+            "EMULATED_CPU": cpu,
+            "EMULATED_COUNTS": str(counts or ""),
+            "EMULATED_TIMES": str(times or ""),
+            "EMULATED_OPTIONS": "".join(f",{option}" for option in model_options),
+        }
         if path:
             rest = os.environ.get("PYTHONPATH")
             environment["PYTHONPATH"] = os.pathsep.join([*map(str, path), *([rest] if rest else [])])
