@@ -10,10 +10,11 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 from mutation.mutants import Mutant, list_mutants
-from mutation.running import Workspace
+from mutation.running import Outcome, Workspace
 from mutation.targets import TARGETS, Target
 from support.source.tree import REPOSITORY
 
@@ -57,36 +58,51 @@ def _sample(target: Target, *, count: int | None, seed: int) -> list[Mutant]:
 def _try_mutants(
     name: str, target: Target, mutants: list[Mutant], *, jobs: int, limit_s: float | None
 ) -> dict[str, object]:
-    killed, survivors = 0, []
-    with tempfile.TemporaryDirectory(prefix="drupelet-mutants-") as folder:
+    outcomes: list[Outcome | None] = []
+    with tempfile.TemporaryDirectory(prefix="drupelet-mutants-") as folder, ExitStack() as stack:
         workspaces: queue.Queue[Workspace] = queue.Queue()
-        first = Workspace(Path(folder) / "0", target)
+        first = stack.enter_context(Workspace(Path(folder) / "0", target))
         print(f"{name}: tests take {first.measure():.1f} s, {len(mutants)} mutants", file=sys.stderr)
         workspaces.put(first)
         for number in range(1, jobs):
-            workspace = Workspace(Path(folder) / str(number), target)
+            workspace = stack.enter_context(Workspace(Path(folder) / str(number), target))
             workspace.use_timeout_of(first)
             workspaces.put(workspace)
         deadline = None if limit_s is None else time.monotonic() + limit_s
 
-        def try_mutant(mutant: Mutant) -> bool | None:
+        def try_mutant(mutant: Mutant) -> Outcome | None:
             if deadline is not None and time.monotonic() > deadline:
                 return None
             workspace = workspaces.get()
             try:
-                return workspace.is_killed(mutant)
+                outcome = workspace.test(mutant)
             finally:
                 workspaces.put(workspace)
+            if outcome is not Outcome.KILLED:
+                print(f"{name}: {outcome.value}: {_describe(mutant)}", file=sys.stderr)
+            return outcome
 
         with ThreadPoolExecutor(jobs) as pool:
-            for mutant, verdict in zip(mutants, pool.map(try_mutant, mutants), strict=True):
-                killed += verdict is True
-                if verdict is False:
-                    survivors.append(f"{mutant.module}:{mutant.line} {mutant.operator.partition('/')[2]}")
-                    print(f"{name}: survived: {survivors[-1]}", file=sys.stderr)
-    tried = killed + len(survivors)
-    score = round(killed / tried, 3) if tried else None
-    return {"mutants": len(mutants), "tried": tried, "killed": killed, "score": score, "survivors": sorted(survivors)}
+            outcomes += pool.map(try_mutant, mutants)
+    return _summarize(mutants, outcomes)
+
+
+def _summarize(mutants: list[Mutant], outcomes: list[Outcome | None]) -> dict[str, object]:
+    survivors = [mutant for mutant, outcome in zip(mutants, outcomes, strict=True) if outcome is Outcome.SURVIVED]
+    tried = len(outcomes) - outcomes.count(None)
+    killed = tried - len(survivors)
+    return {
+        "mutants": len(mutants),
+        "tried": tried,
+        "killed": killed,
+        "timed_out": outcomes.count(Outcome.TIMED_OUT),
+        "score": round(killed / tried, 3) if tried else None,
+        "survivors": sorted(_describe(mutant) for mutant in survivors),
+    }
+
+
+def _describe(mutant: Mutant) -> str:
+    return f"{mutant.module}:{mutant.line} {mutant.operator.partition('/')[2]}"
 
 
 if __name__ == "__main__":

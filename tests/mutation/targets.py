@@ -16,17 +16,21 @@ class Target:
         root: The folder on the import path, relative to the repository.
         folder: The folder whose modules are mutated, relative to `root`.
         tests: Test files and folders, relative to the repository, the fastest first.
+        preload: Libraries that the tests use, which are loaded once for all mutants.
     """
 
     root: str
     folder: str
     tests: tuple[str, ...]
+    preload: tuple[str, ...] = ()
 
     def modules(self) -> list[Path]:
         """List the modules to mutate, relative to `root`."""
         base = REPOSITORY / self.root
         return sorted(path.relative_to(base) for path in (base / self.folder).rglob("*.py"))
 
+
+_COMPILER = ("torch", "torch_pruning", "onnx", "onnxruntime", "pydantic")
 
 TARGETS: dict[str, Target] = {
     "planning": Target(
@@ -49,10 +53,32 @@ TARGETS: dict[str, Target] = {
         "agent", "drupelet_agent/mqtt", ("tests/unit/agent/mqtt", "tests/property/test_outgoing_properties.py")
     ),
     "store": Target("agent", "drupelet_agent/store", ("tests/unit/agent/store",)),
-    "selection": Target("host", "drupelet_host/selection", ("tests/unit/host/selection",)),
+    "selection": Target(
+        "host",
+        "drupelet_host/selection",
+        (
+            *(
+                f"tests/unit/host/selection/test_{name}.py"
+                for name in ("pareto", "frontier", "metric_limit", "variants")
+            ),
+            *(
+                f"tests/unit/host/selection/test_{name}.py"
+                for name in ("variants", "constraints", "dominance", "judging")
+            ),
+            "tests/property/test_pareto_properties.py",
+            "tests/unit/host/selection/test_candidate_judge.py",
+        ),
+        preload=_COMPILER,
+    ),
     "search": Target(
         "host",
         "drupelet_host/pruning/search",
-        ("tests/unit/host/pruning/test_search_budget.py", "tests/unit/host/pruning/test_search.py"),
+        (
+            "tests/unit/host/pruning/test_search_budget.py",
+            "tests/unit/host/pruning/test_channel_choice.py",
+            "tests/unit/host/pruning/test_narrow_miss.py",
+            "tests/unit/host/pruning/test_search.py",
+        ),
+        preload=_COMPILER,
     ),
 }

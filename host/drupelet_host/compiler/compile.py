@@ -1,4 +1,4 @@
-"""A compile from a recipe to a package."""
+"""Runs all passes of a compile, from a recipe to a package."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def compile_recipe(recipe: Recipe, *, observer: Observer = SILENT, cache: Path |
     """Run every pass.
 
     Args:
-        recipe: What to compile.
-        observer: Is told what happens.
-        cache: A folder that keeps what finished passes made, so that a compile that was ended goes on from there, and a
-            changed recipe repeats only what depends on the change. No other user may write to it.
+        recipe: The recipe.
+        observer: Receives progress and decisions.
+        cache: A folder for the results of finished passes. An interrupted compile continues from them, and a changed
+            recipe repeats only what depends on the change. No other user may write to it.
 
     Returns:
-        The last state; `package` is where the result lies. Without a cache, `workspace` and the model files in it are
-        gone.
+        The final state; `package` is the path of the result. Without a cache, `workspace` and its model files are
+        deleted.
 
     Raises:
         ModelError: The model cannot be loaded, traced or exported.
-        DataError: The data cannot be read or does not fit the model.
-        ConstraintError: No variant meets the constraints; nothing was written.
-        DrupeletError: Anything else, as the passes say.
+        DataError: The data cannot be read or does not match the model.
+        ConstraintError: No variant meets the constraints; no package was written.
+        DrupeletError: A pass fails for another reason.
     """
     passes = [make_pass(name, recipe) for name in passes_of(recipe)]
     with ExitStack() as resources:
@@ -45,7 +45,7 @@ def compile_recipe(recipe: Recipe, *, observer: Observer = SILENT, cache: Path |
         kept = PassCache(cache)
         kept.collect()
         if state.source is not None:
-            # What was converted for this run must still be there for the next.
+            # A file that was converted for this run must still exist for the next one.
             state = replace(state, source=kept.adopt(state.source))
         pipeline = Pipeline(passes, observer=observer, cache=kept, uncached=UNCACHED)
         return pipeline.run(state, start=fingerprint_start(state))

@@ -1,4 +1,4 @@
-"""What several passes read from the recipe, in the form in which they read it."""
+"""Configurations that several passes share, as read from the recipe."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pydantic import BaseModel, ConfigDict
 from drupelet_host.quantization.ranges import Method
 from drupelet_host.recipe.schema import Constraints, Recipe
 
-# Without a stated limit a model that no longer works would pass.
+# The default limit: without any limit a model that no longer works would be accepted.
 DEFAULT_DROP = 0.01
 
 
 class PassConfig(BaseModel):
-    """The configuration of a pass: exactly what it reads, and therefore its part of the cache key."""
+    """The configuration of a pass: exactly the keys that it reads, which are therefore its part of the cache key."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -25,10 +25,10 @@ class JudgeConfig(PassConfig):
     """How candidates are judged.
 
     Attributes:
-        constraints: What the result must reach.
-        method: How int8 ranges are found; where the recipe leaves that open, by the extreme values.
+        constraints: The limits that candidates must meet.
+        method: The calibration method of int8; min-max if the recipe selects "auto".
         input_shape: The input's shape, batch first.
-        samples: Training samples that calibrate.
+        samples: The number of training samples for calibration.
     """
 
     constraints: Constraints
@@ -42,7 +42,7 @@ class JudgeConfig(PassConfig):
 
         Args:
             recipe: The recipe of a module.
-            metric_alone: Whether size, latency and memory are left out, for a pass that looks at the metric alone.
+            metric_alone: Whether to drop the limits of size, latency and memory, for a pass that judges only by metric.
         """
         constraints, method = recipe.constraints, recipe.quantize.method
         assert recipe.model.input_shape is not None, "only a module is judged"
@@ -55,6 +55,6 @@ class JudgeConfig(PassConfig):
 
 
 def stated_or_default_drop(recipe: Recipe) -> float:
-    """Return the limit on the metric: the recipe's, or else one point."""
+    """Return the largest drop of the metric: the recipe's constraint, or else one point."""
     stated = recipe.constraints.max_metric_drop
     return DEFAULT_DROP if stated is None else stated

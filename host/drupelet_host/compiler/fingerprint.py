@@ -1,4 +1,4 @@
-"""The digest of all that a compile starts from: what is in a cache under another one belongs to another compile."""
+"""The digest of all inputs of a compile, from which the cache keys of its passes are derived."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _TOOLS = (
 def fingerprint_start(state: CompileState) -> str:
     """Return the SHA-256 over model, data, metric, latency source, machine, and the programs that compile.
 
-    The calibration samples of a module are not part of it: they are some of its training samples, and how many is a
-    setting of the passes that use them.
+    The calibration samples of a module are not included: they are a part of its training samples, and their number is
+    in the configuration of the passes that use them.
     """
     digest = hashlib.sha256(
         f"{state.digest()} {state.metric.name} {describe_machine()} {describe_device(choose_device('auto'))}\n".encode()
@@ -55,7 +55,7 @@ def _list_versions() -> Iterator[str]:
 
 
 def _list_sources(state: CompileState) -> Iterable[Path]:
-    """This program's files, since a pass of another version is another pass, and those of a person's own code."""
+    """Yield the source files of this program, whose passes may change, and those of the user's own code."""
     for package in (drupelet_host, drupelet_shared):
         yield from sorted(Path(next(iter(package.__path__))).rglob("*.py"))
     own: list[object] = []
@@ -69,11 +69,11 @@ def _list_sources(state: CompileState) -> Iterable[Path]:
 def _find_files(objects: Iterable[object]) -> Iterator[Path]:
     for item in objects:
         try:
-            found = inspect.getsourcefile(item)  # type: ignore[arg-type]  # whatever a person's recipe names
+            file = inspect.getsourcefile(item)  # type: ignore[arg-type]  # any object that a recipe names
         except TypeError:  # built in, or a callable object
             continue
-        if found is not None and Path(found).is_file():
-            yield Path(found)
+        if file is not None and Path(file).is_file():
+            yield Path(file)
 
 
 def _list_samples(samples: Samples) -> Iterator[bytes]:
@@ -85,7 +85,7 @@ def _list_samples(samples: Samples) -> Iterator[bytes]:
 
 
 def _list_training(training: Training) -> Iterator[bytes]:
-    # A module's state says nothing of strides, activations and the like.
+    # A module's state does not contain strides, activations and similar settings.
     described = re.sub(r" at 0x[0-9a-f]+", "", repr(training.original))
     yield f"{described}\n{training.output_names} {training.train.inputs.shape}\n".encode()
     yield training.train.inputs.tobytes()

@@ -1,4 +1,4 @@
-"""The judges of a compile: of pruned candidates, and of model files while a pass chooses between them."""
+"""Creates the judges of a compile: of pruned candidates, and of model files among which a pass chooses."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from drupelet_shared.engines.registry import load_engine
 
 
 def make_judge(state: CompileState, config: JudgeConfig) -> CandidateJudge:
-    """Return a judge of copies of the model that is being compiled, in the engines in which its original was measured.
+    """Return a judge of pruned copies of the model, in the engines in which the original was measured.
 
     Args:
         state: The state after the evaluate pass.
-        config: What the result must reach, and how int8 is made.
+        config: The constraints and the int8 settings.
     """
     return CandidateJudge(
         originals=state.originals,
@@ -43,11 +43,11 @@ def _narrow(constraints: Constraints, state: CompileState) -> Constraints:
 
 @dataclass(frozen=True, slots=True)
 class FileJudge:
-    """Scores a model file, in its engine, on a part of the validation data.
+    """Scores model files in their engine on a part of the validation data.
 
     Attributes:
-        samples: The samples.
-        metric: Scores the answers.
+        samples: The validation samples.
+        metric: Scores the outputs.
     """
 
     samples: Samples
@@ -60,7 +60,7 @@ class FileJudge:
         Args:
             state: The state of the compile.
             count: The maximum number of samples.
-            seed: The seed of the choice.
+            seed: The seed of the draw.
         """
         return cls(state.samples.subset(count, seed=seed), state.metric)
 

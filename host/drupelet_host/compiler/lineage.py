@@ -1,4 +1,4 @@
-"""Where a result comes from: digests of what a pass made, and one record for each pass."""
+"""Lineage: the digests of passes' outputs, and one record for each pass."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def record_pass(
     """Return the record of one pass.
 
     Args:
-        name: The pass.
-        config: What it was told.
-        metrics: What it measured.
-        seconds: How long it took.
-        parent: Digest of what it started from.
-        digest: Digest of what it made.
+        name: The name of the pass.
+        config: The configuration of the pass.
+        metrics: The measurements of the pass.
+        seconds: The duration of the pass.
+        parent: The digest of its input.
+        digest: The digest of its output.
     """
     return LineageRecord(
         name=name,

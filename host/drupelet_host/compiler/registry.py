@@ -1,4 +1,4 @@
-"""The passes of a compile by name, loaded when used."""
+"""The passes of a compile by name; a pass is imported when it is used."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from drupelet_host.recipe.model import TFLITE_SUFFIX
 from drupelet_host.recipe.schema import Recipe
 from drupelet_shared.contract.references import load_reference
 
-# In the order in which a compile runs them. Those that take less from the recipe come first, so that a changed
-# parameter leaves more of an interrupted or earlier compile to go on from.
+# In the order in which a compile runs them. Passes that read less of the recipe come first, so that after a change of
+# the recipe more cached results can be used.
 PASSES = {
     "evaluate": "drupelet_host.compiler.passes.evaluate:EvaluatePass",
     "importance": "drupelet_host.compiler.passes.importance:ImportancePass",
@@ -32,10 +32,10 @@ PASSES = {
     "package": "drupelet_host.compiler.passes.package:PackagePass",
 }
 
-# Quick, and what they say or write belongs to each run.
+# These are quick, and their messages and files belong to each run.
 UNCACHED = frozenset({"constraints", "package"})
 
-# The others are in every compile.
+# Passes only for modules, only for files, and so on; the others are in every compile.
 _OF_MODULES = frozenset(
     {
         "importance",
@@ -49,7 +49,7 @@ _OF_MODULES = frozenset(
     }
 )
 _OF_FILES = frozenset({"optimise_onnx"})
-# A LiteRT file is taken as it is.
+# A LiteRT file is packed unchanged.
 _OF_TFLITE = ("evaluate", "adopt_tflite", "evaluate_variants", "constraints", "package")
 _OF_LITERT = frozenset({"export_litert", "quantize_litert"})
 _OF_NCNN = frozenset({"export_ncnn", "quantize_ncnn"})
@@ -63,7 +63,7 @@ _OF_VARIANTS = {
 
 
 def passes_of(recipe: Recipe) -> tuple[str, ...]:
-    """Return the names of the passes that a recipe asks for, in order."""
+    """Return the names of the passes that a recipe needs, in order."""
     if recipe.model.file is not None and recipe.model.file.suffix == TFLITE_SUFFIX:
         return _OF_TFLITE
     unwanted = {"adopt_tflite", *(_OF_FILES if recipe.model.factory else _OF_MODULES)}

@@ -1,4 +1,4 @@
-"""Every candidate that a search judged, and the best of them."""
+"""The judged candidates of a search, and their Pareto front."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _POINTS_IN_MESSAGE = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedCandidate:
-    """One model of a search, measured as every variant it would be shipped as.
+    """One model of a search, measured in each variant that it would ship as.
 
     Attributes:
-        number: 0 is the unpruned model, then in the order of the search.
-        measurements: The variants by id.
-        parameters: Counted before quantization.
+        number: The number of the candidate in the order of the search; 0 is the unpruned model.
+        measurements: The measurement of each variant, by id.
+        parameters: The number of parameters before quantization.
         macs: Multiply-accumulates of one inference.
-        kept: Whether the search went on from here.
+        kept: Whether the search continued from this candidate.
         reason: Why it was kept or rolled back.
     """
 
@@ -39,8 +39,8 @@ class Point:
 
     Attributes:
         candidate: The number of the candidate.
-        variant: The id of its variant.
-        measurement: What was measured of it.
+        variant: The id of the variant.
+        measurement: The measurement of the variant.
     """
 
     candidate: int
@@ -49,7 +49,7 @@ class Point:
 
 
 def best_points(candidates: Sequence[JudgedCandidate]) -> tuple[Point, ...]:
-    """Return the points that no other beats in both metric and size, smallest first."""
+    """Return the Pareto front of metric and size, smallest first."""
     points = [
         Point(candidate.number, variant, measurement)
         for candidate in candidates
@@ -62,15 +62,15 @@ def best_points(candidates: Sequence[JudgedCandidate]) -> tuple[Point, ...]:
 
 
 def describe_frontier(candidates: Sequence[JudgedCandidate]) -> str:
-    """Return the best points in one line, for a message."""
+    """Describe the Pareto front in one line, for a message."""
     points = best_points(candidates)
     shown = "; ".join(_describe(point) for point in points[:_POINTS_IN_MESSAGE])
     return f"{len(candidates)} candidates were judged, the best: {shown}"
 
 
 def _describe(point: Point) -> str:
-    found = point.measurement
+    measured = point.measurement
     return (
-        f"candidate {point.candidate} as {point.variant}: metric {found.metric:.4f}, {format_bytes(found.size_bytes)},"
-        f" p50 {found.timing.p50_ms:.3g} ms here"
+        f"candidate {point.candidate} as {point.variant}: metric {measured.metric:.4f}, "
+        f"{format_bytes(measured.size_bytes)}, p50 {measured.timing.p50_ms:.3g} ms here"
     )

@@ -1,4 +1,4 @@
-"""What a pruned candidate is worth: measured as the variants that would ship, in the engines that would run them."""
+"""Judges pruned candidates: measures them as the variants that would ship, in the engines that would run them."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ _METRIC_CONSTRAINT = "max_metric_drop"
 
 @dataclass(frozen=True, slots=True)
 class CandidateResult:
-    """What was measured of a candidate.
+    """The measurements of a candidate.
 
     Attributes:
-        measurements: The variants by id.
-        excess: The fraction by which the nearest variant must still shrink, get faster or need less memory, in the
-            engine where that is most: 0 when it meets everything, 1 when no variant keeps the metric, None when nothing
-            but the metric is constrained.
+        measurements: The measurement of each variant, by id.
+        excess: The fraction by which the nearest variant must still reduce its size, latency or memory, in the engine
+            where this is largest. It is 0 if every constraint is met, 1 if no variant keeps the metric, and None if
+            only the metric is constrained.
     """
 
     measurements: Mapping[str, Measurement]
     excess: float | None
 
     def metric(self, variants: Sequence[str]) -> float:
-        """Return the lowest of these variants' metrics: what is kept whichever engine a device picks."""
+        """Return the lowest metric of these variants, which holds for every engine that a device may choose."""
         return min(self.measurements[name].metric for name in variants)
 
 
@@ -52,15 +52,16 @@ class CandidateJudge:
     """Exports a candidate for each engine, quantizes it there and measures all files.
 
     Attributes:
-        originals: The untouched model for each engine; timed beside the candidate where a latency is constrained.
-        references: The untouched model as it was measured in each.
-        constraints: What the result must reach.
-        samples: What measures.
-        metric: Scores the answers.
-        calibration: What shows the quantizers the activations' ranges.
-        method: How ONNX Runtime's quantizer finds ranges.
-        input_shape: The model's, batch first.
-        output_names: What its outputs are called.
+        originals: The original model for each engine; it is timed together with the candidate if a latency is
+            constrained.
+        references: The measurement of the original in each engine.
+        constraints: The limits that candidates must meet.
+        samples: The validation samples.
+        metric: Scores the outputs.
+        calibration: The calibration samples.
+        method: The calibration method.
+        input_shape: The shape of the model's input, batch first.
+        output_names: The names of the model's outputs.
     """
 
     originals: Mapping[EngineName, Path]
@@ -74,7 +75,7 @@ class CandidateJudge:
     output_names: tuple[str, ...]
 
     def __call__(self, model: nn.Module) -> CandidateResult:
-        """Measure.
+        """Export, quantize and measure a candidate.
 
         Raises:
             ExportError: The candidate cannot be exported or quantized.
@@ -94,7 +95,7 @@ class CandidateJudge:
             find_excess(tuple(check for check in checks if check.variant in JUDGED[engine]))
             for engine in self.originals
         ]
-        return CandidateResult(measured, max((found for found in excess if found is not None), default=None))
+        return CandidateResult(measured, max((value for value in excess if value is not None), default=None))
 
     def _write_onnx(self, model: nn.Module, folder: Path) -> dict[str, Path]:
         paths = {name: folder / f"{name}.onnx" for name in (FLOAT, STATIC)}
@@ -124,7 +125,7 @@ class CandidateJudge:
         return paths
 
     def _measure(self, paths: Mapping[str, Path]) -> dict[str, Measurement]:
-        """Spend time only on what a constraint looks at; the metric and the size always count."""
+        """Measure metric and size, and latency and memory only where they are constrained."""
         timed = self.constraints.max_latency is not None
         beside: dict[str, Path] = {engine: path for engine, path in self.originals.items() if timed}
         return measure_models(
@@ -137,7 +138,7 @@ class CandidateJudge:
 
 
 def find_excess(checks: tuple[Check, ...]) -> float | None:
-    """How far the nearest variant is from the constraints on size, latency and memory; see `CandidateResult.excess`."""
+    """Return how far the nearest variant is from the constraints on cost; see `CandidateResult.excess`."""
     missed_metric = {check.variant for check in checks if check.constraint == _METRIC_CONSTRAINT and not check.met}
     costs = [check for check in checks if check.constraint != _METRIC_CONSTRAINT]
     if not costs:

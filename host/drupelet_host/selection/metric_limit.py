@@ -1,4 +1,4 @@
-"""The lowest metric that a model may have, and how far a metric fell."""
+"""The limit on the metric of a model, and the drop of a metric."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ _DIGITS = 9
 
 
 def metric_drop(baseline: float, metric: float) -> float:
-    """How far a metric fell below a baseline; negative where it rose."""
+    """Return how far a metric is below a baseline; negative if it is above."""
     return round(baseline - metric, _DIGITS)
 
 
 @dataclass(frozen=True, slots=True)
 class MetricLimit:
-    """How far the metric may fall.
+    """The largest drop of the metric allowed.
 
     Attributes:
         baseline: The metric of the original.
-        max_drop: The largest drop allowed, a fraction: 0.01 is one point. Below 0 the metric must rise.
+        max_drop: The largest drop allowed, a fraction: 0.01 is one point. If it is negative the metric must rise.
     """
 
     baseline: float

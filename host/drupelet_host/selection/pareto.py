@@ -9,14 +9,14 @@ Item = TypeVar("Item")
 
 
 def pareto_front(items: Iterable[Item], *, cost: Callable[[Item], float], value: Callable[[Item], float]) -> list[Item]:
-    """Return the items that no other beats, cheapest first.
+    """Return the items that no other dominates, cheapest first.
 
-    An item is beaten by one that costs no more and has at least its value; of items equal in both the first stays.
+    An item is dominated by one that costs no more and has at least its value; of items equal in both the first is kept.
 
     Args:
         items: The candidates.
-        cost: Less is better.
-        value: More is better.
+        cost: Returns the cost of an item; less is better.
+        value: Returns the value of an item; more is better.
     """
     front: list[Item] = []
     for item in sorted(items, key=lambda item: (cost(item), -value(item))):

@@ -1,4 +1,4 @@
-"""The adopt pass: a LiteRT file becomes a variant as it is."""
+"""The adopt pass: uses a LiteRT file unchanged as a variant."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from drupelet_host.recipe.schema import Recipe
 
 @dataclass(frozen=True, slots=True)
 class AdoptTflitePass:
-    """Takes the file over; its precision is read from its tensors."""
+    """Adds the file as a variant, with the precision of its tensors."""
 
     name: ClassVar[str] = "adopt_tflite"
     config: NoConfig
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:  # noqa: ARG003 - the same for every recipe
-        """Read nothing."""
+        """Return the pass, which reads no key of the recipe."""
         return cls(NoConfig())
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
-        """Take the file over."""
+        """Add the file as a variant."""
         assert state.source is not None, "the recipe has a file"
         precision = find_precision(state.source)
-        observer.decided(f"{state.source.name} is packed as it is: {precision}")
+        observer.decided(f"{state.source.name} is packed unchanged: {precision}")
         return add_variant(state, f"litert-{precision}", state.source)

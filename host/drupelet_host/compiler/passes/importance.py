@@ -1,4 +1,4 @@
-"""The importance pass: which channels go first, chosen by what the model keeps without them."""
+"""The importance pass: chooses the measure that decides which channels are removed first."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from drupelet_host.recipe.schema import Recipe
 from drupelet_host.recipe.target import find_target
 from drupelet_host.torch_models.device import CPU, choose_device
 
-# The first wins a tie: it needs no data.
+# In the order of preference for a tie: the first needs no data.
 _CANDIDATES: tuple[Importance, ...] = ("l2", "taylor")
 
 
 class ImportanceConfig(PassConfig):
-    """What was asked for, and how the candidates are compared.
+    """The importance of the recipe, and how candidates for "auto" are compared.
 
     Attributes:
         importance: The importance that the recipe names, or "auto".
-        ratio: The ratio at which the candidates are compared.
+        ratio: The pruning ratio at which the candidates are compared.
         samples: The number of validation samples.
-        channel_multiple: Layer widths stay multiples of this.
+        channel_multiple: Layer widths remain multiples of this number.
     """
 
     importance: Literal["auto", "l1", "l2", "taylor"]
@@ -39,7 +39,7 @@ class ImportanceConfig(PassConfig):
 
 @dataclass(frozen=True, slots=True)
 class ImportancePass:
-    """Compares magnitude with Taylor once, on copies, unless the recipe names one.
+    """Compares magnitude and Taylor importance on pruned copies, unless the recipe names one.
 
     Attributes:
         config: What the pass reads from the recipe.
@@ -54,7 +54,7 @@ class ImportancePass:
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take [prune] and, from [sensitivity], the middle ratio."""
+        """Read [prune] and, from [sensitivity], the middle ratio."""
         ratios = sorted(recipe.sensitivity.ratios)
         config = ImportanceConfig(
             importance=recipe.prune.importance,
@@ -65,11 +65,11 @@ class ImportancePass:
         return cls(config, recipe.seed, choose_device(recipe.device))
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
-        """Compare."""
+        """Compare the candidates and choose the one that keeps most of the metric."""
         if self.config.importance != "auto":
             return PassResult(replace(state, importance=self.config.importance))
         training = state.require_training()
-        found = compare_importances(
+        metric_by_importance = compare_importances(
             training.model,
             training.train,
             training.evaluator(state.metric, device=self.device, samples=self.config.samples, seed=self.seed),
@@ -78,8 +78,8 @@ class ImportancePass:
             channel_multiple=self.config.channel_multiple,
             device=self.device,
         )
-        chosen = max(found, key=lambda importance: found[importance])
-        shown = ", ".join(f"{importance} keeps {metric:.4f}" for importance, metric in found.items())
-        observer.decided(f"importance: at ratio {self.config.ratio:.0%}, not recovered, {shown}: chose {chosen}")
-        metrics = {f"metric.{importance}": metric for importance, metric in found.items()}
+        chosen = max(metric_by_importance, key=lambda importance: metric_by_importance[importance])
+        shown = ", ".join(f"{importance} keeps {metric:.4f}" for importance, metric in metric_by_importance.items())
+        observer.decided(f"importance: at ratio {self.config.ratio:.0%}, before recovery, {shown}: chose {chosen}")
+        metrics = {f"metric.{importance}": metric for importance, metric in metric_by_importance.items()}
         return PassResult(replace(state, importance=chosen), {**metrics, f"chosen.{chosen}": 1.0})

@@ -1,4 +1,4 @@
-"""The prune pass: to a fixed ratio, or as far as a search finds that the constraints ask for."""
+"""The prune pass: prunes to a fixed ratio, or searches for the smallest model within the constraints."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class RatioConfig(PassConfig):
 
     Attributes:
         prune_ratio: The fraction of channels to remove from a layer of average robustness.
-        iterations: Steps to that ratio.
+        iterations: The number of steps to that ratio.
         layers: Factors on the ratio by name pattern.
         max_step_drop: The largest drop of the metric that a step may leave after recovery.
-        channel_multiple: Layer widths stay multiples of this.
+        channel_multiple: Layer widths remain multiples of this number.
         recovery: The fine-tuning after each step.
     """
 
@@ -50,11 +50,11 @@ class SearchConfig(PassConfig):
         judge: How candidates are judged.
         max_step_drop: The largest drop of the metric that a candidate may leave.
         drop_is_stated: Whether the recipe states that limit.
-        max_trials: Most candidates.
-        max_passes: Most passes over the training data, over all candidates.
-        max_minutes: No candidate is begun later.
+        max_trials: The maximum number of candidates.
+        max_passes: The maximum number of passes over the training data, over all candidates.
+        max_minutes: The time after which no candidate is started.
         layers: Factors on the ratio by name pattern.
-        channel_multiple: Layer widths stay multiples of this.
+        channel_multiple: Layer widths remain multiples of this number.
         recovery: The fine-tuning of each candidate.
     """
 
@@ -71,7 +71,7 @@ class SearchConfig(PassConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrunePass:
-    """Prunes a copy of the model; the original stays the teacher.
+    """Prunes a copy of the model; the original is the teacher of its recovery.
 
     Attributes:
         config: What the pass reads from the recipe.
@@ -86,11 +86,11 @@ class PrunePass:
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """Read [prune]; the limit of a step is the constraint's unless [prune] has its own."""
+        """Read [prune]; the default limit of a step is the constraint on the metric."""
         return cls(config=_configure(recipe), seed=recipe.seed, device=choose_device(recipe.device))
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
-        """Prune and recover."""
+        """Prune the model in steps, with recovery after each."""
         training = state.require_training()
         unpruned = find_structure(training.model, training.example_input).unpruned
         for layer, reason in unpruned.items():
@@ -107,7 +107,7 @@ class PrunePass:
             "parameters": float(cost.parameters),
             "macs": float(cost.macs or 0),
             "steps_kept": float(sum(kept)),
-            "steps_taken_back": float(len(kept) - sum(kept)),
+            "steps_rolled_back": float(len(kept) - sum(kept)),
         }
         training = replace(training, model=result.model)
         return PassResult(replace(state, training=training, pruning=result, unpruned=unpruned, cost=cost), metrics)
@@ -189,7 +189,7 @@ def _configure(recipe: Recipe) -> RatioConfig | SearchConfig:
 
 
 def weigh_costs(constraints: Constraints) -> CostWeights:
-    """Return the costs to save: parameters for a size, multiply-accumulates for a latency, else half of each."""
+    """Return the weights of the cost: parameters for a size, multiply-accumulates for a latency, else half of each."""
     if constraints.max_size is not None and constraints.max_latency is None:
         return CostWeights(parameters=1.0, macs=0.0)
     if constraints.max_latency is not None and constraints.max_size is None:

@@ -1,4 +1,4 @@
-"""The quantization-aware pass: where static int8 breaks the limit on the metric, the model learns to bear it."""
+"""The quantization-aware pass: fine-tunes with int8 rounding if static int8 exceeds the allowed drop."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from drupelet_host.training.recovery import count_passes, prepare_training_data,
 
 
 class QuantizeAwareConfig(PassConfig):
-    """When and how long the model is trained.
+    """When and how the model is trained.
 
     Attributes:
-        judge: How int8 is judged; the metric alone is constrained.
-        max_metric_drop: The largest drop that static int8 may leave without training.
+        judge: How int8 is judged; only the metric is constrained.
+        max_metric_drop: The largest drop of the metric in static int8 that needs no training.
         recovery: The fine-tuning.
     """
 
@@ -58,7 +58,7 @@ class QuantizeAwarePass:
             config=QuantizeAwareConfig(
                 judge=JudgeConfig.from_recipe(recipe, metric_alone=True),
                 max_metric_drop=stated_or_default_drop(recipe),
-                # bfloat16 has no more digits than int8: it would blur the rounding that the model is to learn.
+                # bfloat16 has no more significant digits than int8: it would hide the rounding that is trained for.
                 recovery=recipe.prune.recovery.model_copy(update={"precision": "float32"}),
             ),
             seed=recipe.seed,
@@ -66,7 +66,7 @@ class QuantizeAwarePass:
         )
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
-        """Judge, and train if that is called for; the better of the two models goes on."""
+        """Judge the int8 model, and train if its drop is too large; return the better of both models."""
         judge = make_judge(state, self.config.judge)
         training = state.require_training()
         limit = state.metric_limit(self.config.max_metric_drop)
@@ -77,8 +77,8 @@ class QuantizeAwarePass:
         model = self._train(state, observer, enough=state.reference.metric)
         after = _int8_metric(judge, model)
         better = after > before
-        verdict = "kept" if better else "rolled back"
-        trained = f"trained with rounding {after:.4f}: {verdict}"
+        decision = "kept" if better else "rolled back"
+        trained = f"trained with rounding {after:.4f}: {decision}"
         observer.decided(f"int8 kept {before:.4f}, required {limit.lowest:.4f}; {trained}")
         metrics = {"before": before, "after": after}
         if not better:
@@ -97,7 +97,7 @@ class QuantizeAwarePass:
         )
         passes = count_passes(model, training_data, config)
 
-        def tell(epoch: int, metric: float) -> None:
+        def report(epoch: int, metric: float) -> None:
             what = f"epoch {epoch} of at most {passes}: metric with rounding {metric:.4f}"
             observer.progressed(what, done=epoch, total=passes)
 
@@ -110,11 +110,11 @@ class QuantizeAwarePass:
                 seed=self.seed,
                 enough=enough,
                 passes=passes,
-                on_epoch=tell,
+                on_epoch=report,
             )
         return model
 
 
 def _int8_metric(judge: CandidateJudge, model: nn.Module) -> float:
-    """Of the engine that loses most by int8."""
+    """Return the int8 metric in the engine where it is lowest."""
     return judge(model).metric([JUDGED[engine][0] for engine in judge.originals])

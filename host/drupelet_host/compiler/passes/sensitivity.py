@@ -1,4 +1,4 @@
-"""The sensitivity pass: a curve for every prunable group."""
+"""The sensitivity pass: measures the metric of every prunable group by pruning ratio."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from drupelet_host.torch_models.device import CPU, choose_device
 
 @dataclass(frozen=True, slots=True)
 class SensitivityPass:
-    """Measures on a part of the validation data; the model is left as it is.
+    """Measures sensitivity curves on a part of the validation data; the model is unchanged.
 
     Attributes:
         config: What the pass reads from the recipe.
@@ -33,11 +33,11 @@ class SensitivityPass:
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take [sensitivity]."""
+        """Read [sensitivity]."""
         return cls(recipe.sensitivity, recipe.seed, choose_device(recipe.device))
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
-        """Analyze."""
+        """Measure the curves."""
         training = state.require_training()
         curves = analyze_sensitivity(
             training.model,

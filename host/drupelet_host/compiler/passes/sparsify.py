@@ -1,4 +1,4 @@
-"""The sparsify pass: weights set to zero in steps, with recovery after each, so that the package compresses."""
+"""The sparsify pass: sets weights to zero in steps with recovery, so that the package compresses better."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from drupelet_host.training.recovery import TrainingData, count_passes, prepare_
 
 
 class SparsifyConfig(PassConfig):
-    """How many weights are set to zero, in how many steps, and what a step may cost.
+    """How many weights are set to zero, in how many steps, and the allowed drop of a step.
 
     Attributes:
-        sparsity: The fraction of the weights.
-        iterations: The steps.
+        sparsity: The fraction of weights to set to zero.
+        iterations: The number of steps.
         max_metric_drop: The largest drop of the metric that a step may leave after recovery.
         recovery: The fine-tuning after each step.
     """
@@ -37,7 +37,7 @@ class SparsifyConfig(PassConfig):
 
 @dataclass(frozen=True, slots=True)
 class SparsifyPass:
-    """Prunes a copy of the model without changing a shape; the first step that cannot be recovered is the last.
+    """Prunes weights of a copy without changing shapes; stops at the first step that cannot be recovered.
 
     Attributes:
         config: What the pass reads from the recipe.
@@ -52,7 +52,7 @@ class SparsifyPass:
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take [prune] and the limit on the metric."""
+        """Read [prune] and the limit on the metric."""
         config = SparsifyConfig(
             sparsity=recipe.prune.sparsity,
             iterations=recipe.prune.iterations,
@@ -62,7 +62,7 @@ class SparsifyPass:
         return cls(config, recipe.seed, choose_device(recipe.device))
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
-        """Set to zero and recover."""
+        """Set weights to zero in steps and recover after each."""
         training = state.require_training()
         training_data = prepare_training_data(
             training.original,
@@ -77,8 +77,8 @@ class SparsifyPass:
             fraction = ramp(self.config.sparsity, step=step, steps=steps)
             attempt, metric = self._attempt(model, fraction, training_data, training, state, step=step)
             kept = limit.allows(metric)
-            verdict = "kept" if kept else "rolled back"
-            observer.decided(f"sparsity {fraction:.0%}: metric {metric:.4f}, at least {limit.lowest:.4f}: {verdict}")
+            decision = "kept" if kept else "rolled back"
+            observer.decided(f"sparsity {fraction:.0%}: metric {metric:.4f}, at least {limit.lowest:.4f}: {decision}")
             observer.progressed(f"sparsity {fraction:.0%}", done=step, total=steps)
             if not kept:
                 break
