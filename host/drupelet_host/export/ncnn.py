@@ -23,6 +23,7 @@ from drupelet_host.errors import ExportError
 from drupelet_host.export.agreement import EXPORT_TOLERANCE, check_against_pytorch, compare_outputs
 from drupelet_host.export.onnx import export_onnx
 from drupelet_host.ncnn_files.graph import parse_graph
+from drupelet_host.ncnn_files.shapes import write_shapes
 from drupelet_host.ncnn_files.writing import write_pair
 from drupelet_host.recipe.schema import INPUT_NAME, OUTPUT_NAME
 from drupelet_host.torch_models.outputs import name_outputs
@@ -262,6 +263,7 @@ def _write(
         weights_sha256="",
     )
     write_pair(path, parse_graph(converted.graph), converted.weights, signature=signature)
+    write_shapes(path)
 
 
 def _last_line(text: str) -> str:

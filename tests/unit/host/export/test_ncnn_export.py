@@ -12,6 +12,7 @@ from torch import nn
 from drupelet_host.errors import ExportError
 from drupelet_host.export.ncnn import convert_onnx, export_ncnn
 from drupelet_host.export.onnx import export_onnx, quiet_exporter
+from drupelet_host.ncnn_files.graph import parse_graph
 from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_shared.engines.registry import load_engine
 from support.model.architectures import ARCHITECTURES
@@ -71,6 +72,19 @@ def test_an_operator_that_ncnn_lacks_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ExportError, match="ncnn has no operator for"):
         export_ncnn(Spectrum(), (1, 16), tmp_path / "model.param")
+
+
+def test_the_graph_has_the_shape_of_every_tensor(tmp_path: Path) -> None:
+    """Width before height before channels, behind the number of dimensions."""
+    torch.manual_seed(0)
+    path = tmp_path / "model.param"
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 6 * 8, 5))
+    export_ncnn(model, (1, 1, 8, 10), path)
+    layers = parse_graph(path.read_text(encoding="utf-8")).layers
+    shapes = {layer.kind: layer.parameters[-23330] for layer in layers}
+    assert shapes["Input"] == "4,3,10,8,1"
+    assert shapes["Convolution"] == "4,3,8,6,4"
+    assert shapes["InnerProduct"] == "4,1,5,1,1"
 
 
 def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
