@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ def compile_command(
         print_json(_as_json(state))
     else:
         _print_result(state)
+        _print_dropped(state, asked=loaded.quantize.variants)
 
 
 def _rows(state: CompileState) -> dict[str, Measurement]:
@@ -74,7 +76,12 @@ def _as_json(state: CompileState) -> dict[str, Any]:
         }
         for name, measured in _rows(state).items()
     }
-    return {"package": str(state.package), "ranking": list(state.ranking), "models": models}
+    return {
+        "package": str(state.package),
+        "ranking": list(state.ranking),
+        "models": models,
+        "dropped": dict(state.dropped),
+    }
 
 
 def _print_result(state: CompileState) -> None:
@@ -89,3 +96,15 @@ def _print_result(state: CompileState) -> None:
         table.add_row(name, f"{measured.metric:.4f}", size, *times, memory)
     console.print(table)
     console.print(f"package: {state.package} ({format_bytes(state.package.stat().st_size)})", soft_wrap=True)
+
+
+def _print_dropped(state: CompileState, *, asked: Sequence[str]) -> None:
+    """Print, last of all, what the package does not hold although it was asked for, and why."""
+    from drupelet_host.selection.asked import list_missing  # noqa: PLC0415 - loaded with the compiler
+
+    for name, reason in state.dropped.items():
+        if name not in state.ranking:
+            console.print(f"NOT PACKED {name}: {reason}", soft_wrap=True, markup=False)
+    if missing := list_missing(asked, state.ranking):
+        names, made = ", ".join(missing), ", ".join(state.ranking)
+        console.print(f"of quantize.variants the package lacks: {names}; it holds {made}", soft_wrap=True, markup=False)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import pickle
 import shutil
 import time
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,28 @@ from drupelet_host.compiler.pass_protocol import Pass, PassResult
 from drupelet_host.compiler.state import CompileState
 from drupelet_shared.files import sync_folder, write_atomically
 
+log = logging.getLogger(__name__)
+
 _ENTRY = "state.pickle"
 # Never part of an entry: the data and the original are loaded anew, the lineage is the pipeline's.
 _NOT_KEPT = frozenset({"workspace", "samples", "test", "calibration", "metric", "latency_source", "source", "lineage"})
 _DIGEST_BYTES = 32
 _DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedPass:
+    """What a cache keeps of a pass.
+
+    Attributes:
+        result: What the pass gave back.
+        seconds: Its duration.
+        decisions: What it told of its choices, so that a later compile tells it again.
+    """
+
+    result: PassResult
+    seconds: float
+    decisions: tuple[str, ...] = ()
 
 
 class PassCache:
@@ -62,35 +80,43 @@ class PassCache:
         folder.mkdir(mode=0o700)
         return folder
 
-    def load(self, key: str, state: CompileState) -> tuple[PassResult, float] | None:
-        """Return what the pass gave back and how many seconds it took; None where it has not finished or is damaged."""
+    def load(self, key: str, state: CompileState) -> FinishedPass | None:
+        """Return what a finished pass left; None where it has not finished or is damaged."""
         folder = self._folder / key
         try:
             stored = (folder / _ENTRY).read_bytes()
             digest, entry = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
             if hashlib.sha256(entry).digest() != digest:
                 return None
-            changes, metrics, seconds, files = pickle.loads(entry)  # noqa: S301 - our own folder, see the class
+            changes, metrics, seconds, decisions, files = pickle.loads(entry)  # noqa: S301 - our own folder, see the class
             if files != _digest_files(folder):
                 return None
         except OSError:
+            return None
+        except Exception:  # a class of a person's own code that has moved since
+            log.debug("a cached pass cannot be read key=%s", key, exc_info=True)
             return None
         os.utime(folder)
         training = changes.pop("training", None)
         if training is not None and state.training is not None:
             changes["training"] = replace(state.training, model=training)
-        return PassResult(replace(state, **changes), metrics), seconds
+        return FinishedPass(PassResult(replace(state, **changes), metrics), seconds, decisions)
 
-    def store(self, key: str, before: CompileState, result: PassResult, *, seconds: float) -> None:
-        """Store what a pass changed.
+    def store(self, key: str, before: CompileState, finished: FinishedPass) -> str | None:
+        """Store what a pass changed; return why that is impossible, and None where it is done.
+
+        A module that cannot be pickled, such as one that keeps a lambda, is compiled anew each time; so is
+        every model where the cache cannot be written.
 
         Args:
             key: The key of the pass.
             before: The state before the pass.
-            result: The result of the pass.
-            seconds: Its duration.
+            finished: The pass.
+
+        Returns:
+            The reason why the pass is not kept; None where it is.
         """
-        after = result.state
+        after = finished.result.state
         changes: dict[str, Any] = {
             field.name: getattr(after, field.name)
             for field in fields(after)
@@ -99,9 +125,17 @@ class PassCache:
         if "training" in changes:
             changes["training"] = after.training.model if after.training else None
         folder = self._folder / key
-        entry = pickle.dumps((changes, dict(result.metrics), seconds, _digest_files(folder)))
-        write_atomically(folder / _ENTRY, hashlib.sha256(entry).digest() + entry)
-        sync_folder(self._folder)
+        kept = (changes, dict(finished.result.metrics), finished.seconds, finished.decisions, _digest_files(folder))
+        try:
+            entry = pickle.dumps(kept)
+        except Exception as error:  # noqa: BLE001 - a person's module may hold what pickle refuses in many ways
+            return f"the model cannot be pickled: {(str(error).splitlines() or [type(error).__name__])[0]}"
+        try:
+            write_atomically(folder / _ENTRY, hashlib.sha256(entry).digest() + entry)
+            sync_folder(self._folder)
+        except OSError as error:
+            return f"cache {self._folder}: {error.strerror or error}"
+        return None
 
     def collect(self, *, max_age_s: float = 14 * _DAY_S) -> None:
         """Remove entries that nothing has used for two weeks."""

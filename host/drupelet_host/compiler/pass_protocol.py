@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +13,9 @@ from pydantic import BaseModel
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.progress.observer import Observer
 from drupelet_shared.engines.files import model_size_bytes
+from drupelet_shared.errors import DrupeletError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,53 @@ def add_variant(state: CompileState, variant: str, path: Path) -> PassResult:
     """
     artifacts = {**state.artifacts, variant: path}
     return PassResult(replace(state, artifacts=artifacts), {"size_bytes": float(model_size_bytes(path))})
+
+
+def attempt_variant(
+    state: CompileState, variant: str, make: Callable[[], PassResult], *, observer: Observer
+) -> PassResult:
+    """Make one more variant, or drop it with a reason: whatever is wrong with it must not end the compile.
+
+    Args:
+        state: The state before the pass.
+        variant: The id of the variant.
+        make: Returns the result of the pass that makes it.
+        observer: Is told why the variant is dropped.
+
+    Returns:
+        The result of the pass, with the variant or with the reason in `dropped`.
+
+    Raises:
+        OSError: A file cannot be written; every other variant would fail too.
+        MemoryError: The machine has no memory left.
+    """
+    try:
+        return make()
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # quantizers, converters and engines raise whatever a strange model leads to
+        if not isinstance(error, DrupeletError):
+            log.debug("making a variant failed variant=%s", variant, exc_info=True)
+        return drop_variant(state, variant, describe_failure(error), observer=observer)
+
+
+def drop_variant(state: CompileState, variant: str, reason: str, *, observer: Observer) -> PassResult:
+    """Return the result of a pass that did not make a variant, and tell why.
+
+    Args:
+        state: The state before the pass.
+        variant: The id of the variant.
+        reason: Why it was not made.
+        observer: Is told the reason.
+    """
+    observer.decided(f"no {variant}: {reason}")
+    return PassResult(replace(state, dropped={**state.dropped, variant: reason}))
+
+
+def describe_failure(error: Exception) -> str:
+    """Return an error in one line; foreign ones with their type."""
+    text = (str(error).strip().splitlines() or ["no message"])[0]
+    return text if isinstance(error, DrupeletError) else f"{type(error).__name__}: {text}"
 
 
 class Pass(Protocol):

@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from drupelet_host.compiler.cache import PassCache
+from drupelet_host.compiler.cache import FinishedPass, PassCache
 from drupelet_host.compiler.lineage import record_pass
 from drupelet_host.compiler.pass_protocol import Pass, PassResult
 from drupelet_host.compiler.state import CompileState
-from drupelet_host.progress.observer import SILENT, Observer
+from drupelet_host.progress.observer import SILENT, NotingObserver, Observer
 
 
 class Pipeline:
@@ -66,16 +66,21 @@ class Pipeline:
             self._observer.pass_finished(step.name, seconds=seconds, metrics=result.metrics)
         return state
 
-    def _run(self, step: Pass, state: CompileState) -> tuple[PassResult, float]:
+    def _run(self, step: Pass, state: CompileState, *, observer: Observer | None = None) -> tuple[PassResult, float]:
         start = time.perf_counter()
-        result = step.run(state, observer=self._observer)
+        result = step.run(state, observer=observer or self._observer)
         return result, time.perf_counter() - start
 
     def _resume(self, step: Pass, state: CompileState, cache: PassCache, key: str) -> tuple[PassResult, float]:
         found = cache.load(key, state)
         if found is not None:
             self._observer.decided(f"{step.name} was done before with the same input: taken from the cache")
-            return found
-        result, seconds = self._run(step, replace(state, workspace=cache.workspace(key)))
-        cache.store(key, state, result, seconds=seconds)
+            for decision in found.decisions:
+                self._observer.decided(decision)
+            return found.result, found.seconds
+        noting = NotingObserver(self._observer)
+        result, seconds = self._run(step, replace(state, workspace=cache.workspace(key)), observer=noting)
+        finished = FinishedPass(result, seconds, tuple(noting.decisions))
+        if problem := cache.store(key, state, finished):
+            self._observer.decided(f"{step.name} is not cached: {problem}")
         return result, seconds

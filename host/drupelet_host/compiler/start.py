@@ -10,24 +10,28 @@ from typing import Literal
 from drupelet_host.compiler.state import CompileState, Training
 from drupelet_host.data.dataset import Dataset, Labels, check_fits, check_labels
 from drupelet_host.data.feeds import load_samples
-from drupelet_host.data.samples import Samples, hold_out, split_dataset
+from drupelet_host.data.samples import Samples, hold_out, split_dataset, split_rows
 from drupelet_host.data.sources import load_source
 from drupelet_host.errors import DataError, ModelError
+from drupelet_host.evaluation.answers import check_answers
 from drupelet_host.evaluation.metrics import TOP1, Agreement, CustomMetric, Fidelity, Metric
 from drupelet_host.evaluation.scoring import answer_module, answer_session
 from drupelet_host.export.program import convert_program
 from drupelet_host.onnx_files.external_data import join_external_data
+from drupelet_host.onnx_files.soundness import check_repeats, check_weights
 from drupelet_host.recipe.factories import FactoryRef, load_factory
 from drupelet_host.recipe.model import CLASSIFICATION, TFLITE_SUFFIX
 from drupelet_host.recipe.schema import INPUT_NAME, Recipe
 from drupelet_host.recipe.sources import DataSource
 from drupelet_host.torch_models.loading import check_runs, load_model
+from drupelet_host.torch_models.soundness import check_parameters, check_repeats_module
 from drupelet_shared.engines.base import Session
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.package.manifest import ImagePreprocessing
 from drupelet_shared.tensors import TensorSpec, shape_matches
 
 _MATRIX_RANK = 2
+_CHECKED_ANSWERS = 16
 _METRICS: Mapping[str, Callable[[], Metric]] = {"agreement": Agreement, "fidelity": Fidelity}
 Shape = tuple[int, ...]
 _Part = Literal["train", "validation", "test"]
@@ -51,12 +55,16 @@ def _start_from_module(recipe: Recipe, workspace: Path) -> CompileState:
     shape = recipe.model.input_shape
     assert shape is not None, "the recipe checks it"
     model = load_model(recipe.model)
+    check_parameters(model)
     outputs = check_runs(model, shape, names=recipe.model.outputs)
     classes = _count_classes(recipe, outputs)
     train, validation = (_load_dataset(recipe, what, classes=classes) for what in ("train", "validation"))
     test = _load_dataset(recipe, "test", classes=classes) if recipe.data.test else None
     if recipe.data.hold_out is not None:
         validation, test = hold_out(validation, recipe.data.hold_out, seed=recipe.seed)
+    check_repeats_module(model, validation.inputs[:1])
+    seen = answer_module(model, validation.inputs[:_CHECKED_ANSWERS], names=list(outputs))
+    check_answers(split_rows(seen, count=len(validation.inputs[:_CHECKED_ANSWERS])), source=str(recipe.model.factory))
     metric = _choose_metric(recipe, validation, test, outputs=tuple(outputs))
     if metric is not TOP1:
         names = list(outputs)
@@ -83,6 +91,7 @@ def _start_from_file(recipe: Recipe, workspace: Path) -> CompileState:
         session = load_engine("litert").load(source, threads=1)
     else:
         source = join_external_data(source, workspace)
+        check_weights(source)
         session = load_engine("onnxruntime").load(source, threads=0)
     outputs = {spec.name: spec.shape for spec in session.outputs}
     if recipe.image is not None:
@@ -92,6 +101,9 @@ def _start_from_file(recipe: Recipe, workspace: Path) -> CompileState:
     test = _load_samples(recipe, session, "test", classes=classes) if recipe.data.test else None
     if recipe.data.hold_out is not None:
         validation, test = hold_out(validation, recipe.data.hold_out, seed=recipe.seed)
+    if source.suffix != TFLITE_SUFFIX:
+        check_repeats(source, validation.feeds[0])
+    check_answers(answer_session(session, validation.feeds[:_CHECKED_ANSWERS]), source=source.name)
     metric = _choose_metric(recipe, validation, test, outputs=tuple(outputs))
     if metric is not TOP1:
         validation = replace(validation, answers=answer_session(session, validation.feeds))

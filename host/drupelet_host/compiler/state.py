@@ -99,6 +99,7 @@ class CompileState:
         pruning: What pruning did.
         unpruned: Why layers could not be pruned, by layer.
         artifacts: The compiled model's files by variant id.
+        dropped: Why variants were not made, or were made and not kept, by id.
         static: How static int8 is done, and what each way kept of the metric.
         precisions: What is known of each layer that could be quantized.
         measurements: The variants measured, by id.
@@ -124,6 +125,7 @@ class CompileState:
     pruning: PruningResult | None = None
     unpruned: Mapping[str, str] = field(default_factory=dict)
     artifacts: Mapping[str, Path] = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
     static: MethodChoice | None = None
     precisions: tuple[LayerPrecision, ...] = ()
     measurements: Mapping[str, Measurement] = field(default_factory=dict)

@@ -21,6 +21,7 @@ class Measurement:
         timing: The latency of one inference.
         peak_memory_bytes: Peak resident memory of a process that runs the model; None where it was not measured.
         latency: What the recipe's latency source told of the model; None where this machine is the source.
+        weakest: The output and channels that decide the metric, with their score, where the metric is fidelity.
     """
 
     path: Path
@@ -29,6 +30,7 @@ class Measurement:
     timing: Timing
     peak_memory_bytes: int | None
     latency: LatencyEstimate | None = None
+    weakest: str | None = None
 
     @property
     def target_latency(self) -> LatencyEstimate:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from drupelet_host.data.dataset import Labels
 from drupelet_host.data.samples import Tensors
 from drupelet_host.errors import DataError
+from drupelet_host.evaluation.fidelity import find_worst
 
 MetricFunction = Callable[[Sequence[Tensors], Labels | None], float]
 
@@ -88,10 +89,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """One minus the relative error of the outputs against the original's; 0 where the error exceeds 1.
-
-    The relative error of one tensor is the Euclidean norm of the difference, divided by the norm of the original's
-    tensor.
+    """How near all outputs are to the original's: the fidelity of the worst group of channels; see `measure_fidelity`.
 
     Attributes:
         name: The metric's name in reports.
@@ -100,18 +98,13 @@ class Fidelity:
     name: str = "fidelity"
 
     def score(self, answers: Sequence[Tensors], *, labels: Labels | None, expected: Sequence[Tensors]) -> float:  # noqa: ARG002 - the protocol's
-        """Compute the mean over samples and outputs; see `Metric.score`.
+        """Return the lowest fidelity of any group of channels of any output; see `Metric.score`.
 
         Raises:
             DataError: The original's outputs are missing.
         """
         _require_expected(self.name, answers, expected)
-        fidelities = [
-            _fidelity(answer[name], original)
-            for answer, outputs in zip(answers, expected, strict=True)
-            for name, original in outputs.items()
-        ]
-        return math.fsum(fidelities) / len(fidelities)
+        return find_worst(answers, expected).score
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +151,3 @@ def _agreement(actual: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
     if actual.shape != expected.shape:
         return 0.0
     return float((actual.argmax(axis=-1) == expected.argmax(axis=-1)).mean())
-
-
-def _fidelity(actual: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
-    if actual.shape != expected.shape:
-        return 0.0
-    reference = expected.astype(np.float64)
-    size, error = float(np.linalg.norm(reference)), float(np.linalg.norm(actual.astype(np.float64) - reference))
-    if error == 0:
-        return 1.0
-    # Every comparison with NaN is false, so an output that holds one scores 0.
-    return 1 - error / size if error < size else 0.0

@@ -15,13 +15,14 @@ import onnxruntime as ort
 from onnx import numpy_helper
 
 from drupelet_host.errors import ExportError
-from drupelet_shared.engines.onnxruntime import EXACT_INT8
+from drupelet_shared.engines.onnxruntime import EXACT_INT8, create_session
 
 Array = npt.NDArray[Any]
 
 # Metadata that ONNX Runtime's tools add to a file.
 _TOOL_KEYS = {"onnx.quant.pre_process", "onnx.infer"}
-_ERRORS_ONLY = 3
+# What goes wrong is raised too.
+_FATAL_ONLY = 4
 
 
 def load_model(path: Path) -> onnx.ModelProto:
@@ -62,16 +63,41 @@ def open_session(
     Raises:
         ExportError: ONNX Runtime cannot load the model.
     """
-    options = ort.SessionOptions()
-    options.graph_optimization_level = optimisation
-    options.use_deterministic_compute = True
-    options.add_session_config_entry(EXACT_INT8, "1")
-    options.log_severity_level = _ERRORS_ONLY
+
+    def make_options(exact: bool) -> ort.SessionOptions:  # noqa: FBT001 - the callable's only parameter
+        options = ort.SessionOptions()
+        options.graph_optimization_level = optimisation
+        options.use_deterministic_compute = True
+        options.add_session_config_entry(EXACT_INT8, "1" if exact else "0")
+        options.log_severity_level = _FATAL_ONLY
+        return options
+
     source = str(model) if isinstance(model, Path) else model.SerializeToString()
     try:
-        return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        return create_session(source, make_options)
     except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
         raise ExportError(f"{name}: ONNX Runtime {ort.__version__} cannot load it: {first_line(error)}") from error
+
+
+def write_optimised(source: Path, path: Path, *, name: str) -> None:
+    """Write a model after ONNX Runtime's basic optimisations, which hold on any processor.
+
+    Args:
+        source: The model's file.
+        path: The optimised file.
+        name: The model's name, for messages.
+
+    Raises:
+        ExportError: ONNX Runtime cannot optimise the model.
+    """
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path)
+    options.log_severity_level = _FATAL_ONLY
+    try:
+        ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+        raise ExportError(f"{name}: ONNX Runtime cannot optimise it: {first_line(error)}") from error
 
 
 def read_constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
@@ -95,11 +121,72 @@ def strip_unused(model: onnx.ModelProto) -> None:
     """Remove unused nodes, initializers and operator sets, and metadata that tools add; in place."""
     nodes = _find_needed(model.graph)
     used = {info.name for info in model.graph.output}.union(*map(_reads, nodes))
-    domains = {inner.domain for inner in _walk(nodes)} | {""}
+    domains = {inner.domain for inner in walk_nodes(nodes)} | {""}
     _keep(model.graph.node, nodes)
     _keep(model.graph.initializer, [tensor for tensor in model.graph.initializer if tensor.name in used])
     _keep(model.opset_import, [opset for opset in model.opset_import if opset.domain in domains])
     _keep(model.metadata_props, [prop for prop in model.metadata_props if prop.key not in _TOOL_KEYS])
+
+
+def sort_nodes(graph: onnx.GraphProto) -> None:
+    """Bring the nodes into an order in which every tensor is made before it is read, in place; else the order stays."""
+    made = {output: position for position, node in enumerate(graph.node) for output in node.output if output}
+    order: dict[int, None] = {}
+    for first in range(len(graph.node)):
+        stack = [first]
+        while stack:
+            position = stack[-1]
+            before = {made[name] for name in _reads(graph.node[position]) if name in made} - order.keys() - {position}
+            if not before or len(stack) > len(graph.node):
+                order[stack.pop()] = None
+            else:
+                stack.extend(sorted(before, reverse=True))
+    if list(order) != sorted(order):
+        _keep(graph.node, [graph.node[position] for position in order])
+
+
+def rename_tensors(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    """Rename tensors wherever they are made or read, in place, also in the graphs inside nodes.
+
+    Args:
+        graph: The graph.
+        names: The new names by the old ones.
+    """
+    for inner in [graph, *_inner_graphs(graph.node)]:
+        for holder in (*inner.initializer, *inner.value_info, *inner.input, *inner.output):
+            holder.name = names.get(holder.name, holder.name)
+        for node in inner.node:
+            for field in (node.input, node.output):
+                for index, name in enumerate(field):
+                    field[index] = names.get(name, name)
+
+
+def _inner_graphs(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.GraphProto]:
+    for node in walk_nodes(nodes):
+        yield from subgraphs(node)
+
+
+def lift_inner_constants(graph: onnx.GraphProto) -> None:
+    """Move the constants of the graphs inside nodes, such as the body of a loop, to the outer graph; in place.
+
+    A graph inside a node reads the tensors of the graph around it, and there each constant is stored, counted and
+    converted as any other.
+    """
+    taken = set(read_constants(graph)) | {info.name for info in (*graph.input, *graph.output)}
+    taken |= {name for node in walk_nodes(graph.node) for name in node.output if name}
+    for inner in list(_inner_graphs(graph.node)):
+        outputs = {info.name for info in inner.output}
+        lifted = [tensor for tensor in inner.initializer if tensor.name not in outputs]
+        names: dict[str, str] = {}
+        for tensor in lifted:
+            name = tensor.name
+            while name in taken:
+                name += "_inner"
+            taken.add(name)
+            names[tensor.name] = name
+        rename_tensors(inner, names)
+        graph.initializer.extend(tensor for tensor in inner.initializer if tensor.name in names.values())
+        _keep(inner.initializer, [tensor for tensor in inner.initializer if tensor.name not in names.values()])
 
 
 def replace_constant(graph: onnx.GraphProto, name: str, values: Array) -> None:
@@ -130,7 +217,10 @@ def quiet_tools() -> Iterator[None]:
 
 
 def relative_error(found: Mapping[str, Array], expected: Mapping[str, Array]) -> float:
-    """Return the largest difference of any output, relative to its largest value; infinity if shapes differ."""
+    """Return the largest difference of any output, relative to its largest value; infinity if shapes differ.
+
+    NaN equals NaN, and infinity equals infinity of the same sign.
+    """
     return max((_difference(found[name], wanted) for name, wanted in expected.items()), default=0.0)
 
 
@@ -141,8 +231,11 @@ def _difference(found: Array, expected: Array) -> float:
         return 0.0
     if not np.issubdtype(expected.dtype, np.number):
         return float("inf")
-    scale = float(np.abs(expected).max()) or 1.0
-    gap = np.abs(found.astype(np.float64) - expected.astype(np.float64)).max()
+    finite = np.isfinite(expected)
+    if not np.array_equal(found[~finite], expected[~finite], equal_nan=expected.dtype.kind == "f"):
+        return float("inf")
+    scale = float(np.abs(expected[finite]).max(initial=0.0)) or 1.0
+    gap = np.abs(found[finite].astype(np.float64) - expected[finite].astype(np.float64)).max(initial=0.0)
     return float(np.nan_to_num(gap, nan=np.inf)) / scale
 
 
@@ -161,19 +254,20 @@ def _find_needed(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 def _reads(node: onnx.NodeProto) -> set[str]:
     """Return the names of the tensors that a node reads, including those that its subgraphs read or return."""
-    given = {info.name for graph in _subgraphs(node) for info in graph.output}
-    return given.union(*(inner.input for inner in _walk([node])))
+    given = {info.name for graph in subgraphs(node) for info in graph.output}
+    return given.union(*(inner.input for inner in walk_nodes([node])))
 
 
-def _walk(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+def walk_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
     """Yield the nodes and those of their subgraphs."""
     for node in nodes:
         yield node
-        for graph in _subgraphs(node):
-            yield from _walk(graph.node)
+        for graph in subgraphs(node):
+            yield from walk_nodes(graph.node)
 
 
-def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """Yield the graphs inside a node, such as the branches of If."""
     for attribute in node.attribute:
         yield from attribute.graphs
         if attribute.HasField("g"):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from drupelet_shared.engines.base import Session, Tensors
+from drupelet_shared.inference.loopback import LoopbackSession
 from drupelet_shared.package.golden import GoldenVectors, record_golden
 
 _MOST_SAMPLES = 4
@@ -18,8 +19,10 @@ def record_samples(session: Session, feeds: Sequence[Tensors]) -> GoldenVectors:
     """Return golden vectors of up to four samples, fewer where they are large, spread over the data.
 
     Spread, because the first samples of sorted data all belong to one class. The file holds one shape for each tensor,
-    so samples with other shapes than the first one's are skipped.
+    so samples with other shapes than the first one's are skipped. Inputs and outputs pass the codec of requests, as on
+    the device.
     """
+    session = LoopbackSession(session)
     names = [spec.name for spec in session.outputs]
     first = feeds[0]
     answer = session.run(first, names)

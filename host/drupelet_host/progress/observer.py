@@ -40,6 +40,36 @@ class Observer(Protocol):
         """
 
 
+class NotingObserver:
+    """Passes everything on to another observer and keeps the decisions."""
+
+    def __init__(self, observer: Observer) -> None:
+        """Start with no decisions.
+
+        Args:
+            observer: Gets everything.
+        """
+        self._observer = observer
+        self.decisions: list[str] = []
+
+    def pass_started(self, name: str, *, position: int, count: int) -> None:
+        """Pass it on; see `Observer.pass_started`."""
+        self._observer.pass_started(name, position=position, count=count)
+
+    def progressed(self, what: str, *, done: int, total: int) -> None:
+        """Pass it on; see `Observer.progressed`."""
+        self._observer.progressed(what, done=done, total=total)
+
+    def decided(self, message: str) -> None:
+        """Keep the message and pass it on."""
+        self.decisions.append(message)
+        self._observer.decided(message)
+
+    def pass_finished(self, name: str, *, seconds: float, metrics: Mapping[str, float]) -> None:
+        """Pass it on; see `Observer.pass_finished`."""
+        self._observer.pass_finished(name, seconds=seconds, metrics=metrics)
+
+
 class SilentObserver:
     """An observer that ignores everything."""
 

@@ -37,6 +37,7 @@ def add_missing_biases(model: onnx.ModelProto, *, excluded: set[str]) -> None:
     """Give each convolution and Gemm an unshared bias, of zeros where it has none; changes the model in place."""
     constants = read_constants(model.graph)
     readers = [name for node in model.graph.node for name in node.input]
+    taken = {*constants, *readers, *(name for node in model.graph.node for name in node.output)}
     for node in model.graph.node:
         if node.op_type not in _CONVOLUTIONS | {"Gemm"} or node.name in excluded or node.input[1] not in constants:
             continue
@@ -45,10 +46,39 @@ def add_missing_biases(model: onnx.ModelProto, *, excluded: set[str]) -> None:
             continue
         channels = _count_channels(node, constants[node.input[1]])
         values = numpy_helper.to_array(constants[given]) if given else np.zeros(channels, np.float32)
-        name = f"{node.name}_bias"
+        name = _pick_name(f"{node.name}_bias", taken)
         model.graph.initializer.append(numpy_helper.from_array(values, name))
         del node.input[_BIAS_INPUT:]
         node.input.append(name)
+
+
+def _pick_name(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
+def broadcast_biases(model: onnx.ModelProto) -> None:
+    """Give each Gemm with a constant bias of [1, N], [1] or no dimensions one of [N], in place; it computes the same.
+
+    ONNX allows any bias that can be broadcast to the output; quantizers and integer kernels take a vector.
+    """
+    constants = read_constants(model.graph)
+    taken = {*constants, *(name for node in model.graph.node for name in (*node.input, *node.output))}
+    for node in model.graph.node:
+        bias = constants.get(node.input[_BIAS_INPUT]) if len(node.input) > _BIAS_INPUT else None
+        weight = constants.get(node.input[1]) if node.op_type == "Gemm" else None
+        if bias is None or weight is None:
+            continue
+        channels, values = _count_channels(node, weight), numpy_helper.to_array(bias)
+        is_row = values.size == channels and values.shape[-1:] == (channels,)
+        if values.shape == (channels,) or not (is_row or values.size == 1):
+            continue
+        name = _pick_name(f"{bias.name}_vector", taken)
+        vector = np.ascontiguousarray(np.broadcast_to(values.reshape(-1), (channels,)))
+        model.graph.initializer.append(numpy_helper.from_array(vector, name))
+        node.input[_BIAS_INPUT] = name
 
 
 def correct_biases(

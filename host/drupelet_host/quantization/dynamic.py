@@ -7,14 +7,21 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 from onnxruntime.quantization import QuantType
 from onnxruntime.quantization import quantize_dynamic as ort_quantize_dynamic
 
 from drupelet_host.errors import ExportError
 from drupelet_host.onnx_files.canonical import write_canonical
-from drupelet_host.onnx_files.graph import Array, first_line, quiet_tools, read_constants, strip_unused
+from drupelet_host.onnx_files.graph import (
+    first_line,
+    quiet_tools,
+    read_constants,
+    strip_unused,
+    walk_nodes,
+)
 from drupelet_host.onnx_files.preparation import prepare
+from drupelet_host.quantization.inner_weights import add_dequantized, store_inner_weights
 
 # Operators with integer kernels in ONNX Runtime (Gemm as a matrix product), and embeddings, looked up in int8.
 _OPS = ("Attention", "EmbedLayerNormalization", "Gather", "LSTM", "MatMul")
@@ -23,7 +30,6 @@ _CONVOLUTION = "Conv"
 _WEIGHT_ONLY = frozenset({"GRU", "RNN"})
 _RECURRENT_WEIGHTS = (1, 2)
 _CHANNEL_AXIS = 1
-_TOP_LEVEL = 127
 
 
 def quantize_dynamic(source: Path, path: Path, *, convolutions: bool = False) -> None:
@@ -57,6 +63,7 @@ def quantize_dynamic(source: Path, path: Path, *, convolutions: bool = False) ->
         except Exception as error:  # the quantizer's exceptions share no base class
             raise ExportError(f"{source.name}: dynamic int8 quantization failed: {first_line(error)}") from error
     _store_recurrent_weights(quantized)
+    store_inner_weights(quantized)
     if _count_float_values(quantized) >= float_size:
         found = ", ".join(sorted({node.op_type for node in model.graph.node}))
         expected = ", ".join(sorted({*operators, "Gemm", *_WEIGHT_ONLY}))
@@ -81,29 +88,11 @@ def _store_recurrent_weights(model: onnx.ModelProto) -> None:
             node.input[index] = f"{name}_dequantized"
             if name not in done:
                 done.add(name)
-                _add_dequantized(model.graph, name, numpy_helper.to_array(constants[name]))
-
-
-def _add_dequantized(graph: onnx.GraphProto, name: str, weights: Array) -> None:
-    rest = tuple(axis for axis in range(weights.ndim) if axis != _CHANNEL_AXIS)
-    peak = np.abs(weights).max(axis=rest)
-    scale = np.where(peak > 0, peak / _TOP_LEVEL, 1.0).astype(np.float32)
-    levels = np.round(weights / np.expand_dims(scale, rest)).astype(np.int8)
-    graph.initializer.append(numpy_helper.from_array(levels, f"{name}_quantized"))
-    graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
-    # Optional, but ONNX Runtime's transformer for exact int8 on x86 adds a scalar one where it is absent.
-    graph.initializer.append(numpy_helper.from_array(np.zeros(scale.shape, np.int8), f"{name}_zero_point"))
-    node = helper.make_node(
-        "DequantizeLinear",
-        [f"{name}_quantized", f"{name}_scale", f"{name}_zero_point"],
-        [f"{name}_dequantized"],
-        axis=_CHANNEL_AXIS,
-    )
-    graph.node.insert(0, node)
+                add_dequantized(model.graph, name, numpy_helper.to_array(constants[name]), axis=_CHANNEL_AXIS)
 
 
 def _count_float_values(model: onnx.ModelProto) -> int:
-    used = {name for node in model.graph.node for name in node.input}
+    used = {name for node in walk_nodes(model.graph.node) for name in node.input}
     return sum(
         int(np.prod(tensor.dims, dtype=np.int64))
         for tensor in model.graph.initializer

@@ -21,6 +21,8 @@ BINS = 4096
 _MAX_HELD = 2**25
 # Masks contain infinity or the lowest float; a range that includes them would leave no resolution for the rest.
 _MAX_MAGNITUDE = 1e9
+# Smaller values count as zero: the bins of such a histogram, and int8 scales, have no float32 number.
+_SMALLEST_MAGNITUDE = 1e-30
 
 
 @dataclass(slots=True)
@@ -49,6 +51,8 @@ class Histogram:
         if flat.size == 0:
             return
         low, high = float(flat.min()), float(flat.max())
+        if max(abs(low), abs(high)) < _SMALLEST_MAGNITUDE:
+            flat, low, high = np.zeros_like(flat), 0.0, 0.0
         if not max(abs(low), abs(high)) <= _MAX_MAGNITUDE:  # NaN too
             self.bounded = False
             return

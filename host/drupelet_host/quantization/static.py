@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +19,19 @@ from drupelet_host.onnx_files.graph import (
     copy_model,
     find_float_tensors,
     first_line,
+    open_session,
     quiet_tools,
     read_constants,
     strip_unused,
 )
 from drupelet_host.onnx_files.preparation import prepare
-from drupelet_host.quantization.bias import add_missing_biases, correct_biases
+from drupelet_host.quantization.bias import add_missing_biases, broadcast_biases, correct_biases
+from drupelet_host.quantization.inner_weights import store_inner_weights
 from drupelet_host.quantization.layers import LAYER_OPS, Layer, find_layers
 from drupelet_host.quantization.observation import Histogram, observe
 from drupelet_host.quantization.ranges import Method, Range, find_range
+from drupelet_host.quantization.unlike_ranges import find_heads, find_merges
+from drupelet_host.quantization.unquantizable import find_by_trying, find_known
 from drupelet_shared.engines.onnxruntime import FLOAT_LAYERS
 
 # Operators that ONNX Runtime's CPU kernels compute in int8, or that only move values. Normalisations have no int8
@@ -38,6 +42,7 @@ _OPS = (
     *("LeakyRelu", "MaxPool", "Pad", "Relu", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Transpose"),
     *("Unsqueeze", "Where"),
 )
+_MOVABLE = frozenset(_OPS) - LAYER_OPS
 # Larger constants represent infinity in masks.
 _MAX_CONSTANT = 1e9
 
@@ -67,6 +72,7 @@ class Calibrated:
         layers: The layers of the graph.
         histograms: The histogram of each tensor that can be int8, by name.
         samples: The calibration samples.
+        float_nodes: The nodes that stay in float whatever the settings are, with the reason.
     """
 
     name: str
@@ -74,6 +80,7 @@ class Calibrated:
     layers: tuple[Layer, ...]
     histograms: Mapping[str, Histogram]
     samples: Sequence[Tensors]
+    float_nodes: Mapping[str, str] = field(default_factory=dict)
     _ranges: dict[Method, Mapping[str, Range]] = field(default_factory=dict, repr=False, compare=False)
 
     def find_ranges(self, method: Method) -> Mapping[str, Range]:
@@ -111,8 +118,34 @@ def calibrate(source: Path, *, calibration: Sequence[Tensors]) -> Calibrated:
         ExportError: The file is not an ONNX model, or ONNX Runtime cannot load it.
     """
     model = prepare(source)
+    broadcast_biases(model)
     histograms = observe(model, _find_tensors(model), samples=calibration)
-    return Calibrated(source.name, model, find_layers(model), histograms, calibration)
+    float_nodes = {
+        **find_merges(model, histograms, movable=_MOVABLE),
+        **find_heads(model, calibration),
+        **find_known(model),
+    }
+    calibrated = Calibrated(source.name, model, find_layers(model), histograms, calibration, float_nodes)
+    return replace(calibrated, float_nodes={**float_nodes, **_try_nodes(calibrated)})
+
+
+def _try_nodes(calibrated: Calibrated) -> dict[str, str]:
+    """Return what the quantizer fails at, or what ONNX Runtime cannot load afterwards."""
+    excluded = _find_excluded(calibrated, frozenset())
+    names = [node.name for node in calibrated.model.graph.node if node.op_type in _OPS and node.name not in excluded]
+    ranges = calibrated.find_ranges("minmax")
+
+    def attempt(nodes: frozenset[str]) -> str | None:
+        out = excluded | (set(names) - nodes)
+        try:
+            quantized = _quantize(calibrated.model, ranges, excluded=out, name=calibrated.name)
+            del quantized.graph.value_info[:]
+            open_session(quantized, name="the int8 model")
+        except ExportError as error:
+            return f"quantizing it failed: {str(error).removeprefix(f'{calibrated.name}: ')}"
+        return None
+
+    return find_by_trying(names, attempt) if names else {}
 
 
 def write_static(calibrated: Calibrated, path: Path, *, settings: StaticSettings) -> None:
@@ -132,6 +165,7 @@ def write_static(calibrated: Calibrated, path: Path, *, settings: StaticSettings
         model = correct_biases(model, quantized, samples=calibrated.samples)
         quantized = _quantize(model, ranges, excluded=excluded, name=calibrated.name)
     _require_int8_layer(calibrated, quantized, excluded=excluded)
+    store_inner_weights(quantized)
     strip_unused(quantized)
     if kept := sum(layer.name in excluded for layer in calibrated.layers):
         quantized.metadata_props.add(key=FLOAT_LAYERS, value=str(kept))
@@ -164,7 +198,7 @@ def _find_excluded(calibrated: Calibrated, keep_float: frozenset[str]) -> set[st
         for node in calibrated.model.graph.node
         if node.op_type == "Add" and constants.keys() & set(node.input)
     }
-    return asked | masked | shifts
+    return asked | masked | shifts | calibrated.float_nodes.keys()
 
 
 def _is_mask(tensor: onnx.TensorProto) -> bool:
@@ -204,12 +238,18 @@ def _quantize(model: onnx.ModelProto, ranges: Mapping[str, Range], *, excluded: 
         return quantized
 
 
+def _find_dequantized(model: onnx.ModelProto) -> set[str]:
+    return {output for node in model.graph.node if node.op_type == "DequantizeLinear" for output in node.output}
+
+
 def _require_int8_layer(calibrated: Calibrated, quantized: onnx.ModelProto, *, excluded: set[str]) -> None:
-    made = {output for node in quantized.graph.node if node.op_type == "DequantizeLinear" for output in node.output}
+    made = _find_dequantized(quantized) - _find_dequantized(calibrated.model)
     if any(made.intersection(node.input) for node in quantized.graph.node if node.op_type in LAYER_OPS):
         return
     if calibrated.layers and all(layer.name in excluded for layer in calibrated.layers):
-        reason = "every layer is kept in float"
+        known = dict.fromkeys(calibrated.float_nodes.get(layer.name, "") for layer in calibrated.layers)
+        reasons = "; ".join(reason for reason in known if reason)
+        reason = f"every layer is kept in float{': ' if reasons else ''}{reasons}"
     else:
         found = ", ".join(sorted({node.op_type for node in calibrated.model.graph.node}))
         reason = f"found {found}: expected one of {', '.join(sorted(LAYER_OPS))}; dynamic int8 takes LSTM and GRU"

@@ -28,6 +28,9 @@ from drupelet_shared.package.manifest import EngineName, ImagePreprocessing
 from drupelet_shared.units import ByteSize
 
 INPUT_NAME, OUTPUT_NAME = "input", "output"
+# What a variant keeps of the metric where the recipe says nothing: with less, a package has led with a detector whose
+# every score was zero.
+DEFAULT_FLOOR = 0.95
 
 Ratio = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -106,6 +109,9 @@ class Constraints(Section):
     Attributes:
         max_metric_drop: A fraction, not a percentage: 0.01 is one point; below 0 the result must be better than the
             original.
+        metric_floor: The fraction of the original's metric below which a variant is not packed, whatever else it
+            reaches. Without it 0.95 where `max_metric_drop` is not stated; 0 packs every variant. After a stated
+            `prune_ratio` the pruned model's metric counts.
         max_size: Of the model file.
         max_latency: The p50 as a ratio to the original's in the same engine, both at one thread on this machine.
         memory_limit: Peak resident memory of a process that loads and runs the model.
@@ -115,6 +121,14 @@ class Constraints(Section):
     max_size: ByteSize | None = None
     max_latency: Annotated[float, Field(gt=0)] | None = None
     memory_limit: ByteSize | None = None
+    metric_floor: Share | None = None
+
+    @property
+    def floor(self) -> float | None:
+        """The fraction of the original's metric that every variant keeps; None where only the stated drop counts."""
+        if self.metric_floor is None and self.max_metric_drop is None:
+            return DEFAULT_FLOOR
+        return self.metric_floor
 
     @field_validator("max_metric_drop")
     @classmethod

@@ -36,6 +36,13 @@ class CheckRow(_Model):
     met: bool
 
 
+class DroppedRow(_Model):
+    """A variant that is not in the package, and why."""
+
+    variant: str
+    reason: str
+
+
 class CurveRow(_Model):
     """One group's sensitivity: (pruning ratio, metric) by increasing ratio; robustness 1 means no loss at any ratio."""
 
@@ -137,6 +144,7 @@ class Report(_Model):
         macs_after: Multiply-accumulates of one inference of the compiled model.
         originals: The unchanged model, once for each engine it was measured in.
         packaged: The variants in the package, best first.
+        dropped: The variants that were not made or not kept.
         notes: Caveats about the numbers, one sentence each.
     """
 
@@ -159,6 +167,7 @@ class Report(_Model):
     variants: tuple[ModelRow, ...]
     packaged: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    dropped: tuple[DroppedRow, ...] = ()
     checks: tuple[CheckRow, ...]
     sensitivity: tuple[CurveRow, ...]
     groups: tuple[GroupRow, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from drupelet_host.errors import ConstraintError
@@ -72,7 +72,7 @@ def rank_variants(checks: tuple[Check, ...], measurements: Mapping[str, Measurem
         theirs = {name: missed[name] for name, measured in measurements.items() if engine_of(measured.path) == engine}
         if all(theirs.values()):
             kind = "variant" if len(engines) == 1 else f"variant for {engine}"
-            raise ConstraintError(_describe_misses(checks, theirs, kind=kind))
+            raise ConstraintError(_describe_engine_misses(checks, theirs, kind=kind))
     allowed = [variant for variant, names in missed.items() if names <= {"max_latency"}]
     return tuple(
         sorted(allowed, key=lambda variant: (len(missed[variant]), measurements[variant].target_latency.p50_ms))
@@ -91,7 +91,25 @@ def _values(
     ]
 
 
-def _describe_misses(checks: tuple[Check, ...], missed: Mapping[str, set[str]], *, kind: str) -> str:
+def describe_misses(checks: Sequence[Check], ranking: Sequence[str]) -> dict[str, str]:
+    """Return what each variant that is not ranked misses, in words."""
+    return {
+        variant: "misses " + "; ".join(_describe_miss(check) for check in checks if _is_miss(check, variant))
+        for variant in dict.fromkeys(check.variant for check in checks)
+        if variant not in ranking
+    }
+
+
+def _is_miss(check: Check, variant: str) -> bool:
+    return check.variant == variant and not check.met
+
+
+def _describe_miss(check: Check) -> str:
+    wanted, found = (show_limit(check.constraint, value) for value in (check.wanted, check.found))
+    return f"{check.constraint} = {wanted}: it has {found}"
+
+
+def _describe_engine_misses(checks: tuple[Check, ...], missed: Mapping[str, set[str]], *, kind: str) -> str:
     nearest = min(missed, key=lambda variant: len(missed[variant]))
     theirs = [check for check in checks if check.variant in missed]
     best = [

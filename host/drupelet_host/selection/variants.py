@@ -23,6 +23,14 @@ JUDGED: Mapping[EngineName, tuple[str, ...]] = {
     "ncnn": (NCNN_STATIC, NCNN_FLOAT),
 }
 
+# What `quantize.variants` calls them, whatever the engine.
+IDS_BY_NAME: Mapping[str, frozenset[str]] = {
+    "static": frozenset({STATIC, LITERT_STATIC, NCNN_STATIC}),
+    "mixed": frozenset({MIXED, NCNN_MIXED}),
+    "dynamic": frozenset({DYNAMIC, LITERT_DYNAMIC}),
+    "float16": frozenset({FLOAT16, LITERT_FLOAT16, NCNN_FLOAT16}),
+}
+
 Arithmetic = Literal["float", "int8", "mixed"]
 
 

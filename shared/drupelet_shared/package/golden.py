@@ -30,7 +30,8 @@ class GoldenVectors:
 
     def sample(self, index: int) -> dict[str, Array]:
         """Return one input set."""
-        return {name: values[index] for name, values in self.inputs.items()}
+        # An index into an array of one dimension gives a scalar, which engines refuse where they take 0-d tensors.
+        return {name: np.asarray(values[index]) for name, values in self.inputs.items()}
 
     def to_bytes(self) -> bytes:
         """Return the NPZ, byte for byte the same for the same arrays."""

@@ -2,49 +2,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from drupelet_host.compiler.pass_protocol import PassResult
+from drupelet_host.compiler.pass_protocol import PassResult, drop_variant
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.errors import ConstraintError
+from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.progress.observer import Observer
 from drupelet_host.recipe.schema import Constraints, Recipe
-from drupelet_host.selection.constraints import check_constraints, rank_variants, show_limit
-from drupelet_host.selection.dominance import drop_idle
+from drupelet_host.selection.asked import describe_dropped, require_stated
+from drupelet_host.selection.constraints import (
+    Check,
+    check_constraints,
+    describe_misses,
+    rank_variants,
+    show_limit,
+)
+from drupelet_host.selection.dominance import drop_idle, find_worse_than_original
 from drupelet_host.selection.frontier import describe_frontier
+from drupelet_host.selection.metric_floor import find_below_floor
 
 
 @dataclass(frozen=True, slots=True)
 class ConstraintsPass:
-    """Checks every variant and ranks those that may go into the package."""
+    """Checks every variant and ranks those that may go into the package.
+
+    Attributes:
+        config: The constraints.
+        stated: The variants that the recipe names; empty where it leaves them open.
+    """
 
     name: ClassVar[str] = "constraints"
     config: Constraints
+    stated: tuple[str, ...] = ()
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take [constraints]."""
-        return cls(recipe.constraints)
+        """Take [constraints], and from [quantize] the variants if the recipe names them."""
+        return cls(
+            recipe.constraints, recipe.quantize.variants if "variants" in recipe.quantize.model_fields_set else ()
+        )
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Check the constraints and rank the variants.
 
         Raises:
-            ConstraintError: No variant meets all constraints.
+            ConstraintError: No variant meets all constraints, or none of those that the recipe names is left.
         """
-        checks = check_constraints(self.config, state.measurements, references=state.references)
+        reasons = find_below_floor(
+            state.measurements, baseline=_floor_baseline(state), floor=self.config.floor, metric=state.metric.name
+        )
+        reasons |= find_worse_than_original(state.measurements, state.references)
+        for name, reason in reasons.items():
+            state = drop_variant(state, name, reason, observer=observer).state
+        above = {name: measured for name, measured in state.measurements.items() if name not in reasons}
+        checks = check_constraints(self.config, above, references=state.references)
+        ranking = self._rank(checks, above, state)
+        kept, idle = drop_idle(ranking, above)
+        dropped = {**state.dropped, **describe_misses(checks, ranking), **idle}
+        for name, reason in idle.items():
+            observer.decided(f"{name} is left out: {reason}")
+        _tell_misses(checks, ranking, observer)
+        found = {f"{check.variant}.{check.constraint}": float(check.found) for check in checks}
+        state = replace(state, ranking=kept, dropped=dropped)
+        require_stated(self.stated, state.ranking, state.dropped)
+        return PassResult(state, found)
+
+    def _rank(
+        self, checks: tuple[Check, ...], measurements: Mapping[str, Measurement], state: CompileState
+    ) -> tuple[str, ...]:
+        if not measurements:
+            raise ConstraintError(_describe_none_above(state))
         try:
-            ranking = drop_idle(rank_variants(checks, state.measurements), state.measurements, observer=observer)
+            return rank_variants(checks, measurements)
         except ConstraintError as error:
             where = f" on the {len(state.test)} test samples" if state.test else ""
             candidates = state.pruning.candidates if state.pruning else ()
             frontier = f"; {describe_frontier(candidates)}" if candidates else ""
             raise ConstraintError(f"{error}{where}{frontier}", frontier=candidates) from error
-        for check in checks:
-            if not check.met and (check.variant in ranking or check.constraint != "max_latency"):
-                verdict = "ranked behind; the device measures again" if check.variant in ranking else "left out"
-                seen, wanted = (show_limit(check.constraint, value) for value in (check.found, check.wanted))
-                observer.decided(f"{check.variant} misses {check.constraint} ({seen}, wanted {wanted}): {verdict}")
-        found = {f"{check.variant}.{check.constraint}": float(check.found) for check in checks}
-        return PassResult(replace(state, ranking=ranking), found)
+
+
+def _floor_baseline(state: CompileState) -> float:
+    """Return what the floor is a fraction of: pruning to a stated ratio has cost what was asked for."""
+    original, pruning = state.reference.metric, state.pruning
+    return min(original, pruning.metric) if pruning is not None and not pruning.candidates else original
+
+
+def _describe_none_above(state: CompileState) -> str:
+    if not state.measurements:
+        return f"no variant could be made: {describe_dropped(state.dropped)}"
+    return f"no variant keeps enough of the metric: {describe_dropped(state.dropped)}"
+
+
+def _tell_misses(checks: tuple[Check, ...], ranking: tuple[str, ...], observer: Observer) -> None:
+    for check in checks:
+        if not check.met and (check.variant in ranking or check.constraint != "max_latency"):
+            verdict = "ranked behind; the device measures again" if check.variant in ranking else "left out"
+            seen, wanted = (show_limit(check.constraint, value) for value in (check.found, check.wanted))
+            observer.decided(f"{check.variant} misses {check.constraint} ({seen}, wanted {wanted}): {verdict}")

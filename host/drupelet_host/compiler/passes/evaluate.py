@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 from drupelet_host.compiler.configuration import PassConfig
 from drupelet_host.compiler.pass_protocol import PassResult
-from drupelet_host.compiler.state import CompileState, CostCount, Training
+from drupelet_host.compiler.state import CompileState, CostCount
 from drupelet_host.errors import ExportError
 from drupelet_host.evaluation.cost import count_file_parameters, count_macs, count_parameters
 from drupelet_host.evaluation.measure import measure_models
@@ -21,11 +21,15 @@ from drupelet_host.export.onnx import export_onnx
 from drupelet_host.latency.engines import THREADS, engine_of
 from drupelet_host.progress.observer import Observer
 from drupelet_host.recipe.schema import Recipe
+from drupelet_host.selection.variants import FLOAT, LITERT_FLOAT, NCNN_FLOAT
 from drupelet_shared.package.manifest import EngineName
 
 ORIGINAL = "original"
 _LITERT: EngineName = "litert"
 _NCNN: EngineName = "ncnn"
+_SUFFIXES: Mapping[EngineName, str] = {"onnxruntime": ".onnx", _LITERT: ".tflite", _NCNN: ".param"}
+_FLOAT_OF: Mapping[EngineName, str] = {"onnxruntime": FLOAT, _LITERT: LITERT_FLOAT, _NCNN: NCNN_FLOAT}
+Exporters = Mapping[EngineName, Callable[[Path], None]]
 
 
 class EvaluateConfig(PassConfig):
@@ -65,19 +69,8 @@ class EvaluatePass:
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Export, count, measure."""
-        if state.training is None:
-            assert state.source is not None, "a model is a module or a file"
-            originals: dict[EngineName, Path] = {engine_of(state.source): state.source}
-            if _NCNN in self.config.engines:
-                source, sample = state.source, state.samples.feeds[0]
-                originals |= _export_ncnn(lambda path: convert_onnx(source, path, sample=sample), state, observer)
-            is_onnx = engine_of(state.source) == "onnxruntime"
-            count = count_file_parameters if is_onnx else count_tflite_parameters
-            cost = CostCount(count(state.source), None)
-        else:
-            originals = self._export(state.training, state, observer)
-            model = state.training.original
-            cost = CostCount(count_parameters(model), count_macs(model, state.training.example_input))
+        prepare = self._prepare_file if state.training is None else self._prepare_module
+        state, originals, cost = prepare(state, observer)
         observer.progressed("exported the original", done=1, total=2)
         references = measure_originals(state, originals)
         observer.progressed("measured the original", done=2, total=2)
@@ -87,35 +80,54 @@ class EvaluatePass:
         made = replace(state, originals=originals, original_cost=cost, cost=cost, references=references)
         return PassResult(made, metrics)
 
-    def _export(self, training: Training, state: CompileState, observer: Observer) -> dict[EngineName, Path]:
+    def _prepare_file(
+        self, state: CompileState, observer: Observer
+    ) -> tuple[CompileState, dict[EngineName, Path], CostCount]:
+        assert state.source is not None, "a model is a module or a file"
+        source, sample = state.source, state.samples.feeds[0]
+        originals: dict[EngineName, Path] = {engine_of(source): source}
+        if _NCNN in self.config.engines:
+            exporters: Exporters = {_NCNN: lambda path: convert_onnx(source, path, sample=sample)}
+            state, more = _export(exporters, state, observer)
+            originals |= more
+        count = count_file_parameters if engine_of(source) == "onnxruntime" else count_tflite_parameters
+        return state, originals, CostCount(count(source), None)
+
+    def _prepare_module(
+        self, state: CompileState, observer: Observer
+    ) -> tuple[CompileState, dict[EngineName, Path], CostCount]:
+        training = state.require_training()
         shape, names = self.config.input_shape, training.output_names
         assert shape is not None, "the recipe checks it"
-        originals: dict[EngineName, Path] = {}
-        folder = state.workspace
-        if "onnxruntime" in self.config.engines:
-            originals["onnxruntime"] = folder / f"{ORIGINAL}.onnx"
-            export_onnx(training.original, shape, originals["onnxruntime"], output_names=names)
-        if _LITERT in self.config.engines:
-            originals[_LITERT] = folder / f"{ORIGINAL}.tflite"
-            export_litert(training.original, shape, originals[_LITERT], output_names=names)
-        if _NCNN in self.config.engines:
-            originals |= _export_ncnn(
-                lambda path: export_ncnn(training.original, shape, path, output_names=names), state, observer
-            )
+        model = training.original
+        known: Exporters = {
+            "onnxruntime": lambda path: export_onnx(model, shape, path, output_names=names),
+            _LITERT: lambda path: export_litert(model, shape, path, output_names=names),
+            _NCNN: lambda path: export_ncnn(model, shape, path, output_names=names),
+        }
+        exporters = {engine: export for engine, export in known.items() if engine in self.config.engines}
+        state, originals = _export(exporters, state, observer)
         if not originals:
-            raise ExportError("the model cannot be exported for any of export.engines: see the reasons above")
-        return originals
+            reasons = "; ".join(dict.fromkeys(state.dropped[_FLOAT_OF[engine]] for engine in exporters))
+            raise ExportError(f"the model cannot be exported for any of export.engines: {reasons}")
+        return state, originals, CostCount(count_parameters(model), count_macs(model, training.example_input))
 
 
-def _export_ncnn(export: Callable[[Path], None], state: CompileState, observer: Observer) -> dict[EngineName, Path]:
-    """Return the original for ncnn; empty where ncnn cannot run it: the compile continues without that engine."""
-    path = state.workspace / f"{ORIGINAL}.param"
-    try:
-        export(path)
-    except ExportError as error:
-        observer.decided(f"no variants for ncnn: {error}")
-        return {}
-    return {_NCNN: path}
+def _export(
+    exporters: Exporters, state: CompileState, observer: Observer
+) -> tuple[CompileState, dict[EngineName, Path]]:
+    """Export for each engine; one that cannot run the model is dropped, and the compile goes on without it."""
+    originals: dict[EngineName, Path] = {}
+    for engine, export in exporters.items():
+        path = state.workspace / f"{ORIGINAL}{_SUFFIXES[engine]}"
+        try:
+            export(path)
+        except ExportError as error:
+            observer.decided(f"no variants for {engine}: {error}")
+            state = replace(state, dropped={**state.dropped, _FLOAT_OF[engine]: str(error)})
+        else:
+            originals[engine] = path
+    return state, originals
 
 
 def measure_originals(state: CompileState, originals: Mapping[EngineName, Path]) -> dict[EngineName, Measurement]:

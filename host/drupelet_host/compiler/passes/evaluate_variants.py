@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from drupelet_host.compiler.pass_protocol import PassResult
+from drupelet_host.compiler.pass_protocol import PassResult, drop_variant
 from drupelet_host.compiler.passes.evaluate import (
     EvaluateConfig,
     describe_measurement,
@@ -13,7 +13,7 @@ from drupelet_host.compiler.passes.evaluate import (
     name_original,
 )
 from drupelet_host.compiler.state import CompileState
-from drupelet_host.evaluation.measure import measure_models
+from drupelet_host.evaluation.measure import measure_candidates
 from drupelet_host.progress.observer import Observer
 from drupelet_host.recipe.schema import Recipe
 
@@ -33,11 +33,16 @@ class EvaluateVariantsPass:
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Measure."""
         originals = {name_original(engine): path for engine, path in state.originals.items()}
-        measured = measure_models({**originals, **state.artifacts}, state.proof, state.metric)
+        found = measure_candidates(originals, state.artifacts, state.proof, state.metric)
         observer.progressed("measured every variant", done=1, total=1)
+        for name, reason in found.failures.items():
+            state = drop_variant(state, name, reason, observer=observer).state
+        measured = found.measured
         references = {engine: measured[name_original(engine)] for engine in state.originals}
-        variants = {name: measured[name] for name in state.artifacts}
+        variants = {name: measured[name] for name in state.artifacts if name in measured}
         metrics = describe_originals(references)
         for name, measurement in variants.items():
             metrics |= {f"{name}.{key}": value for key, value in describe_measurement(measurement).items()}
+        artifacts = {name: state.artifacts[name] for name in variants}
+        state = replace(state, artifacts=artifacts)
         return PassResult(replace(state, references=references, measurements=variants), metrics)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from drupelet_host.compiler.pass_protocol import PassResult, add_variant
+from drupelet_host.compiler.pass_protocol import PassResult, add_variant, attempt_variant
 from drupelet_host.compiler.passes.export_onnx import ExportConfig
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.export.litert import export_litert
@@ -28,6 +28,11 @@ class ExportLitertPass:
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Export."""
+        if "litert" not in state.originals:
+            return PassResult(state)
+        return attempt_variant(state, LITERT_FLOAT, lambda: self._export(state, observer), observer=observer)
+
+    def _export(self, state: CompileState, observer: Observer) -> PassResult:
         training, path = state.require_training(), state.workspace / f"{LITERT_FLOAT}.tflite"
         export_litert(
             training.model,

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from drupelet_host.compiler.configuration import PassConfig
-from drupelet_host.compiler.pass_protocol import PassResult, add_variant
+from drupelet_host.compiler.pass_protocol import PassResult, add_variant, attempt_variant
 from drupelet_host.compiler.state import CompileState
-from drupelet_host.errors import ExportError
 from drupelet_host.export.agreement import EXPORT_TOLERANCE
 from drupelet_host.export.ncnn import convert_onnx, export_ncnn
 from drupelet_host.progress.observer import Observer
@@ -41,13 +40,13 @@ class ExportNcnnPass:
         if "ncnn" not in state.originals:
             return PassResult(state)
         path = state.workspace / f"{NCNN_FLOAT}.param"
-        try:
+
+        def make() -> PassResult:
             self._convert(state, path)
-        except ExportError as error:
-            observer.decided(f"no {NCNN_FLOAT}: {error}")
-            return PassResult(state)
-        observer.progressed(f"exported {NCNN_FLOAT}", done=1, total=1)
-        return add_variant(state, NCNN_FLOAT, path)
+            observer.progressed(f"exported {NCNN_FLOAT}", done=1, total=1)
+            return add_variant(state, NCNN_FLOAT, path)
+
+        return attempt_variant(state, NCNN_FLOAT, make, observer=observer)
 
     def _convert(self, state: CompileState, path: Path) -> None:
         if state.training is None:

@@ -42,6 +42,8 @@ class ExportOnnxPass:
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Export."""
+        if "onnxruntime" not in state.originals:
+            return PassResult(state)
         training, path = state.require_training(), state.workspace / f"{FLOAT}.onnx"
         export_onnx(
             training.model,

@@ -7,9 +7,8 @@ from typing import ClassVar, Self
 
 from drupelet_host.compiler.configuration import PassConfig, stated_or_default_drop
 from drupelet_host.compiler.judging import FileJudge
-from drupelet_host.compiler.pass_protocol import PassResult, add_variant
+from drupelet_host.compiler.pass_protocol import PassResult, add_variant, attempt_variant, drop_variant
 from drupelet_host.compiler.state import CompileState
-from drupelet_host.errors import ExportError
 from drupelet_host.progress.observer import Observer
 from drupelet_host.quantization.mixed.mix import MixedPrecision, mix_precision
 from drupelet_host.quantization.static import Calibrated, StaticSettings, calibrate, write_static
@@ -56,24 +55,21 @@ class MixPrecisionPass:
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Mix; a model that is all one precision in the end goes without."""
         if state.static is None:
-            observer.decided(f"no {MIXED}: the model cannot be int8")
-            return PassResult(state)
-        path, static = state.workspace / f"{MIXED}.onnx", state.static.settings
-        try:
-            calibrated = calibrate(state.artifacts[FLOAT], calibration=state.calibration.feeds)
-            found = self._mix(calibrated, state, static)
-        except ExportError as error:
-            observer.decided(f"no {MIXED}: {error}")
-            return PassResult(state)
+            return drop_variant(state, MIXED, "the model cannot be int8", observer=observer)
+        static = state.static.settings
+        return attempt_variant(state, MIXED, lambda: self._make(state, static, observer), observer=observer)
+
+    def _make(self, state: CompileState, static: StaticSettings, observer: Observer) -> PassResult:
+        path = state.workspace / f"{MIXED}.onnx"
+        calibrated = calibrate(state.artifacts[FLOAT], calibration=state.calibration.feeds)
+        found = self._mix(calibrated, state, static)
         state = replace(state, precisions=found.rows)
         for row in found.rows:
             if row.precision == "float":
                 observer.decided(f"{row.layer} stays float: {row.reason}")
         if not found.has_int8 or found.settings == static:
-            observer.decided(
-                f"no {MIXED}: {'int8 is better in every layer' if found.has_int8 else 'no layer gains by int8'}"
-            )
-            return PassResult(state)
+            reason = "int8 is better in every layer" if found.has_int8 else "no layer gains by int8"
+            return drop_variant(state, MIXED, reason, observer=observer)
         write_static(calibrated, path, settings=found.settings)
         result = add_variant(state, MIXED, path)
         kept = float(sum(row.precision == "float" for row in found.rows))

@@ -39,8 +39,13 @@ class OptimiseOnnxPass:
         """Optimise."""
         assert state.source is not None, "only a file is optimised"
         path, samples = state.workspace / f"{FLOAT}.onnx", state.calibration.feeds[: self.config.samples]
-        difference = optimise(state.source, path, samples=samples, tolerance=self.config.tolerance)
+        made = optimise(state.source, path, samples=samples, tolerance=self.config.tolerance)
         observer.decided(f"nothing is pruned: {state.source.name} is a graph without the layers of a PyTorch module")
-        observer.decided(f"optimised the graph: answers differ by at most {difference:.2g} of the largest value")
+        if made.kept is None:
+            observer.decided(
+                f"optimised the graph: answers differ by at most {made.difference:.2g} of the largest value"
+            )
+        else:
+            observer.decided(f"the file is used as it was given: {made.kept}")
         result = add_variant(state, FLOAT, path)
-        return PassResult(result.state, {**result.metrics, "difference": difference})
+        return PassResult(result.state, {**result.metrics, "difference": made.difference})

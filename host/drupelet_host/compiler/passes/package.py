@@ -19,6 +19,7 @@ from drupelet_host.latency.engines import THREADS, engine_of
 from drupelet_host.latency.machine import describe_machine
 from drupelet_host.packaging.builder import PackageDescription, build_package
 from drupelet_host.packaging.creation_time import creation_time
+from drupelet_host.packaging.engine_versions import find_min_version
 from drupelet_host.packaging.golden_samples import record_samples
 from drupelet_host.packaging.keys import load_private_key
 from drupelet_host.progress.observer import Observer
@@ -33,6 +34,7 @@ from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.files import write_atomically
 from drupelet_shared.package.manifest import (
     LABELS_PATH,
+    EngineName,
     Golden,
     ImagePreprocessing,
     Latency,
@@ -140,13 +142,17 @@ class PackagePass:
         classes = scores.shape[-1] if scores.shape[-1] > 0 else len(self.recipe.model.labels)
         return Classification(output=scores.name, top_k=min(_TOP_K, max(1, classes)))
 
+    def _find_min_version(self, engine: EngineName, path: Path) -> str:
+        oldest = self.target.engine_min_versions[engine]
+        return find_min_version(path, oldest=oldest) if engine == "onnxruntime" else oldest
+
     def _variant(self, name: str, measured: Measurement, *, metric: str, samples: int) -> Variant:
         timing, engine, kind = measured.timing, engine_of(measured.path), KINDS[name]
         assert measured.peak_memory_bytes is not None, "the evaluate_variants pass measures it"
         return Variant(
             id=name,
             engine=engine,
-            engine_min_version=self.target.engine_min_versions[engine],
+            engine_min_version=self._find_min_version(engine, measured.path),
             precision=kind.precision,
             path=_model_path(name, measured.path),
             weights_path=next((_model_path(name, file) for file in model_files(measured.path)[1:]), None),

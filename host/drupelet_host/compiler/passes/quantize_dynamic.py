@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from drupelet_host.compiler.configuration import NoConfig
-from drupelet_host.compiler.pass_protocol import PassResult, add_variant
+from drupelet_host.compiler.pass_protocol import PassResult, add_variant, attempt_variant
 from drupelet_host.compiler.state import CompileState
-from drupelet_host.errors import ExportError
 from drupelet_host.progress.observer import Observer
 from drupelet_host.quantization.dynamic import quantize_dynamic
 from drupelet_host.recipe.schema import Recipe
@@ -29,10 +28,12 @@ class QuantizeDynamicPass:
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Quantize; a model without such layers goes without."""
-        path = state.workspace / f"{DYNAMIC}.onnx"
-        try:
-            quantize_dynamic(state.artifacts[FLOAT], path)
-        except ExportError as error:
-            observer.decided(f"no {DYNAMIC}: {error}")
+        if FLOAT not in state.artifacts:
             return PassResult(state)
-        return add_variant(state, DYNAMIC, path)
+        path = state.workspace / f"{DYNAMIC}.onnx"
+
+        def make() -> PassResult:
+            quantize_dynamic(state.artifacts[FLOAT], path)
+            return add_variant(state, DYNAMIC, path)
+
+        return attempt_variant(state, DYNAMIC, make, observer=observer)

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from drupelet_host.compiler.configuration import PassConfig
-from drupelet_host.compiler.pass_protocol import PassResult, add_variant
+from drupelet_host.compiler.pass_protocol import PassResult, add_variant, attempt_variant
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.export.litert import quantize_litert
 from drupelet_host.progress.observer import Observer
@@ -36,6 +36,11 @@ class QuantizeLitertPass:
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Quantize."""
+        if LITERT_FLOAT not in state.artifacts:
+            return PassResult(state)
+        return attempt_variant(state, LITERT_STATIC, lambda: self._quantize(state, observer), observer=observer)
+
+    def _quantize(self, state: CompileState, observer: Observer) -> PassResult:
         path = state.workspace / f"{LITERT_STATIC}.tflite"
         calibration = np.concatenate([feed[INPUT_NAME] for feed in state.calibration.feeds])
         quantize_litert(state.artifacts[LITERT_FLOAT], path, calibration=calibration)

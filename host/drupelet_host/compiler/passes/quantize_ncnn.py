@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from drupelet_host.compiler.configuration import PassConfig, stated_or_default_drop
 from drupelet_host.compiler.judging import FileJudge
-from drupelet_host.compiler.pass_protocol import PassResult, add_variant
+from drupelet_host.compiler.pass_protocol import PassResult, add_variant, attempt_variant, drop_variant
 from drupelet_host.compiler.state import CompileState
-from drupelet_host.errors import ExportError
 from drupelet_host.progress.observer import Observer
 from drupelet_host.quantization.choice import describe_method
 from drupelet_host.quantization.ncnn.float16 import store_ncnn_float16
@@ -69,20 +68,18 @@ class QuantizeNcnnPass:
         if "float16" in self.config.variants:
             result = self._store_float16(result.state, observer)
         if "static" in self.config.variants:
-            try:
-                result = self._quantize(result.state, observer)
-            except ExportError as error:
-                observer.decided(f"no {NCNN_STATIC}: {error}")
+            before = result.state
+            result = attempt_variant(before, NCNN_STATIC, lambda: self._quantize(before, observer), observer=observer)
         return result
 
     def _store_float16(self, state: CompileState, observer: Observer) -> PassResult:
         path = state.workspace / f"{NCNN_FLOAT16}.param"
-        try:
+
+        def make() -> PassResult:
             store_ncnn_float16(state.artifacts[NCNN_FLOAT], path)
-        except ExportError as error:
-            observer.decided(f"no {NCNN_FLOAT16}: {error}")
-            return PassResult(state)
-        return add_variant(state, NCNN_FLOAT16, path)
+            return add_variant(state, NCNN_FLOAT16, path)
+
+        return attempt_variant(state, NCNN_FLOAT16, make, observer=observer)
 
     def _quantize(self, state: CompileState, observer: Observer) -> PassResult:
         from drupelet_host.quantization.ncnn.choice import choose_ncnn_method  # noqa: PLC0415 - an optional engine
@@ -99,7 +96,10 @@ class QuantizeNcnnPass:
         result = add_variant(state, NCNN_STATIC, path)
         metrics = {**result.metrics, **{scored.description: scored.score for scored in choice.scores}}
         if "mixed" in self.config.variants:
-            result = self._mix(result.state, calibrated, choice, judge, observer)
+            made = result.state
+            result = attempt_variant(
+                made, NCNN_MIXED, lambda: self._mix(made, calibrated, choice, judge, observer), observer=observer
+            )
         return PassResult(result.state, metrics)
 
     def _mix(
@@ -115,12 +115,11 @@ class QuantizeNcnnPass:
 
         limit = state.metric_limit(self.config.max_metric_drop, baseline=judge(state.originals["ncnn"]))
         if limit.allows(choice.score):
-            observer.decided(f"no {NCNN_MIXED}: every layer keeps the metric in int8")
-            return PassResult(state)
+            return drop_variant(state, NCNN_MIXED, "every layer keeps the metric in int8", observer=observer)
         mixed = keep_costly_layers(calibrated, choice, judge=judge, lowest_score=limit.lowest)
         if mixed is None:
-            observer.decided(f"no {NCNN_MIXED}: no mixture of int8 and float32 reaches {limit.lowest:.4f}")
-            return PassResult(state)
+            reason = f"no mixture of int8 and float32 reaches {limit.lowest:.4f}"
+            return drop_variant(state, NCNN_MIXED, reason, observer=observer)
         kept = ", ".join(sorted(mixed.settings.keep_float))
         observer.decided(f"ncnn: {kept} stay in float32: {mixed.score:.4f}")
         path = state.workspace / f"{NCNN_MIXED}.param"

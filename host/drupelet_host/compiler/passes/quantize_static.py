@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 
 from drupelet_host.compiler.configuration import PassConfig
 from drupelet_host.compiler.judging import FileJudge
-from drupelet_host.compiler.pass_protocol import PassResult, add_variant
+from drupelet_host.compiler.pass_protocol import PassResult, add_variant, attempt_variant
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.errors import ExportError
 from drupelet_host.progress.observer import Observer
@@ -58,14 +58,18 @@ class QuantizeStaticPass:
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Choose and quantize; a model that cannot be int8 goes without."""
-        path = state.workspace / f"{STATIC}.onnx"
-        try:
-            calibrated = calibrate(state.artifacts[FLOAT], calibration=state.calibration.feeds)
-            choice = self._choose(calibrated, state)
-            write_static(calibrated, path, settings=choice.settings)
-        except ExportError as error:
-            observer.decided(f"no {STATIC}: {error}")
+        if FLOAT not in state.artifacts:
             return PassResult(state)
+        return attempt_variant(state, STATIC, lambda: self._make(state, observer), observer=observer)
+
+    def _make(self, state: CompileState, observer: Observer) -> PassResult:
+        path = state.workspace / f"{STATIC}.onnx"
+        calibrated = calibrate(state.artifacts[FLOAT], calibration=state.calibration.feeds)
+        choice = self._choose(calibrated, state)
+        write_static(calibrated, path, settings=choice.settings)
+        for layer in calibrated.layers:
+            if reason := calibrated.float_nodes.get(layer.name):
+                observer.decided(f"{layer.label} stays float: {reason}")
         for scored in choice.scores:
             observer.decided(f"calibration by {scored.description}: {scored.score:.4f}")
         chosen = choice.settings

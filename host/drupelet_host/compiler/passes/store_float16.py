@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from drupelet_host.compiler.configuration import NoConfig
-from drupelet_host.compiler.pass_protocol import PassResult, add_variant
+from drupelet_host.compiler.pass_protocol import PassResult, add_variant, attempt_variant
 from drupelet_host.compiler.state import CompileState
-from drupelet_host.errors import ExportError
 from drupelet_host.progress.observer import Observer
 from drupelet_host.quantization.float16 import store_float16
 from drupelet_host.recipe.schema import Recipe
@@ -29,10 +28,12 @@ class StoreFloat16Pass:
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Store; a model that it does not make smaller goes without."""
-        path = state.workspace / f"{FLOAT16}.onnx"
-        try:
-            store_float16(state.artifacts[FLOAT], path)
-        except ExportError as error:
-            observer.decided(f"no {FLOAT16}: {error}")
+        if FLOAT not in state.artifacts:
             return PassResult(state)
-        return add_variant(state, FLOAT16, path)
+        path = state.workspace / f"{FLOAT16}.onnx"
+
+        def make() -> PassResult:
+            store_float16(state.artifacts[FLOAT], path)
+            return add_variant(state, FLOAT16, path)
+
+        return attempt_variant(state, FLOAT16, make, observer=observer)

@@ -18,7 +18,7 @@ import onnxruntime as ort
 from drupelet_host.data.samples import Tensors
 from drupelet_host.onnx_files.graph import copy_model, first_output, read_constants
 from drupelet_host.quantization.layers import Layer
-from drupelet_shared.engines.onnxruntime import EXACT_INT8, UNWANTED_OPTIMIZERS
+from drupelet_shared.engines.onnxruntime import EXACT_INT8, UNWANTED_OPTIMIZERS, create_session
 
 _RUNS = 30
 _WARMUP_RUNS = 5
@@ -26,7 +26,7 @@ _MARK = re.compile(r"drupelet_(\d+)_")
 _BLOCKED = re.compile(r"(.*)_nchwc_kernel_time$")
 # Suffixes that the quantizer appends to the names of tensors.
 _SUFFIX = re.compile(r"(_QuantizeLinear_(Input|Output)|_DequantizeLinear_Output|_quantized)(_\d+)?$")
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4
 _MICROSECONDS_PER_MS = 1000
 
 
@@ -73,18 +73,16 @@ def time_layers(
 
 
 def _open(model: onnx.ModelProto, prefix: Path) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = _ERRORS_ONLY
-    options.enable_profiling = True
-    options.add_session_config_entry(EXACT_INT8, "1")
-    options.profile_file_prefix = str(prefix)
-    return ort.InferenceSession(
-        model.SerializeToString(),
-        options,
-        providers=["CPUExecutionProvider"],
-        disabled_optimizers=set(UNWANTED_OPTIMIZERS),
-    )
+    def make_options(exact: bool) -> ort.SessionOptions:  # noqa: FBT001 - the callable's only parameter
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.log_severity_level = _FATAL_ONLY
+        options.enable_profiling = True
+        options.add_session_config_entry(EXACT_INT8, "1" if exact else "0")
+        options.profile_file_prefix = str(prefix)
+        return options
+
+    return create_session(model.SerializeToString(), make_options, disabled=UNWANTED_OPTIMIZERS)
 
 
 def _mark_nodes(model: onnx.ModelProto, layers: Sequence[Layer]) -> onnx.ModelProto:

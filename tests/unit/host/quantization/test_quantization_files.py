@@ -133,7 +133,7 @@ def test_the_same_file_gives_the_same_bytes(tmp_path: Path, write: Callable[[Pat
 def test_an_outdated_file_is_folded_fused_and_converted(tmp_path: Path) -> None:
     source = onnx_networks.write_outdated(tmp_path / "model.onnx")
     path = tmp_path / "optimised.onnx"
-    assert optimise(source, path, samples=draw_images(3)) < 1e-4
+    assert optimise(source, path, samples=draw_images(3)).difference < 1e-4
     before, after = onnx.load(source), onnx.load(path)
     assert [node.op_type for node in after.graph.node] == [
         *("Conv", "Relu", "Conv", "Relu", "Conv", "Relu", "GlobalAveragePool", "Flatten", "Gemm")
@@ -151,13 +151,6 @@ def test_several_inputs_and_outputs_survive_optimisation(tmp_path: Path) -> None
     before, after = onnx.load(source).graph, onnx.load(tmp_path / "optimised.onnx").graph
     assert signature(after.input) == signature(before.input)
     assert signature(after.output) == signature(before.output)
-
-
-def test_an_optimised_model_that_differs_is_refused_and_not_written(tmp_path: Path) -> None:
-    source = onnx_networks.write_convolutional(tmp_path / "model.onnx")
-    with pytest.raises(ExportError, match=r"outputs differ by .* of the largest: tolerance"):
-        optimise(source, tmp_path / "optimised.onnx", samples=draw_images(2), tolerance=-1.0)
-    assert not (tmp_path / "optimised.onnx").exists()
 
 
 def test_optimising_needs_a_sample_that_fits(tmp_path: Path) -> None:

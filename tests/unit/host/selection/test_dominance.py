@@ -8,7 +8,6 @@ from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.selection.dominance import drop_idle
 from drupelet_host.selection.variants import DYNAMIC, FLOAT, FLOAT16, LITERT_FLOAT, MIXED, STATIC
 from drupelet_shared.timing import Timing
-from fakes.observer import RecordingObserver
 
 
 def measured(variant: str, *, size: int, metric: float, p50_ms: float) -> Measurement:
@@ -23,8 +22,8 @@ def kept(found: dict[str, tuple[int, float, float]]) -> tuple[tuple[str, ...], l
         name: measured(name, size=size, metric=metric, p50_ms=time) for name, (size, metric, time) in found.items()
     }
     ranking = sorted(found, key=lambda name: found[name][2])
-    observer = RecordingObserver()
-    return drop_idle(ranking, measurements, observer=observer), observer.decisions
+    ranked, reasons = drop_idle(ranking, measurements)
+    return ranked, [f"{name} is left out: {reason}" for name, reason in reasons.items()]
 
 
 def test_a_variant_that_another_beats_in_everything_is_left_out() -> None:

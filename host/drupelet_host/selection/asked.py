@@ -1,0 +1,39 @@
+"""What a recipe asked for, beside what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from drupelet_host.errors import ConstraintError
+from drupelet_host.selection.variants import IDS_BY_NAME
+
+
+def list_missing(asked: Sequence[str], ranking: Sequence[str]) -> tuple[str, ...]:
+    """Return those of `quantize.variants` of which the package holds none, in any engine."""
+    return tuple(name for name in asked if not IDS_BY_NAME[name] & set(ranking))
+
+
+def require_stated(stated: Sequence[str], ranking: Sequence[str], dropped: Mapping[str, str]) -> None:
+    """Check that a package holds at least one of the variants that the recipe names.
+
+    Args:
+        stated: The names in `quantize.variants`; empty where the recipe leaves them open.
+        ranking: The variants that would be packed.
+        dropped: Why others are not, by id.
+
+    Raises:
+        ConstraintError: All of the stated variants are missing.
+    """
+    if stated and len(list_missing(stated, ranking)) == len(stated):
+        names = ", ".join(stated)
+        ids = set().union(*(IDS_BY_NAME[name] for name in stated))
+        reasons = describe_dropped({name: reason for name, reason in dropped.items() if name in ids})
+        raise ConstraintError(
+            f"quantize.variants = [{names}]: none of them could be made: {reasons}. Without quantize.variants in the "
+            "recipe the compile packs what can be made"
+        )
+
+
+def describe_dropped(dropped: Mapping[str, str]) -> str:
+    """Return the reasons in one line."""
+    return "; ".join(f"{name}: {reason}" for name, reason in dropped.items()) or "no reason is known"

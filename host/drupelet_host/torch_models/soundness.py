@@ -1,0 +1,95 @@
+"""Whether a module is one that can be compiled: weights that are numbers, answers that are the same each time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from drupelet_host.errors import ModelError
+
+# Threads may add in another order; what draws random numbers differs by far more.
+_SAME = 1e-4
+
+
+def check_parameters(model: nn.Module) -> None:
+    """Check that every parameter is a finite number and no buffer holds NaN.
+
+    Raises:
+        ModelError: One is not; the message names it.
+    """
+    for name, parameter in model.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            raise ModelError(_describe(name, parameter, ~torch.isfinite(parameter)))
+    for name, tensor in model.named_buffers():
+        # Infinity in a buffer is a mask.
+        if tensor.is_floating_point() and bool(torch.isnan(tensor).any()):
+            raise ModelError(_describe(name, tensor, torch.isnan(tensor)))
+
+
+def check_repeats_module(model: nn.Module, inputs: npt.NDArray[Any]) -> None:
+    """Check that a module gives the same answers to the same inputs.
+
+    Args:
+        model: The module; it is left in evaluation mode.
+        inputs: One sample, batch first.
+
+    Raises:
+        ModelError: It does not; the message names the first module that differs.
+    """
+    model.eval()
+    sample = torch.from_numpy(inputs)
+    first, second = (_run_all(model, sample) for _ in range(2))
+    for (name, before), (_, after) in zip(first, second, strict=False):
+        if before.shape != after.shape or not _are_close(before, after):
+            where = f"module {name!r}" if name else f"the forward of {type(model).__name__}"
+            raise ModelError(
+                f"model gives other answers to the same inputs each time: {where} draws random numbers in evaluation "
+                "mode; use modules such as nn.Dropout, which evaluation switches off, or pass self.training on"
+            )
+
+
+def _describe(name: str, tensor: torch.Tensor, wrong: torch.Tensor) -> str:
+    what = "NaN" if bool(torch.isnan(tensor).any()) else "infinity"
+    return (
+        f"model: tensor {name!r} of shape {list(tensor.shape)} holds {what} at {int(wrong.sum())} of {tensor.numel()} "
+        "values: take a checkpoint from before the training diverged"
+    )
+
+
+def _run_all(model: nn.Module, sample: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
+    """Return the first tensor that each module gave out, in the order of the run; the whole model's comes last."""
+    seen: list[tuple[str, torch.Tensor]] = []
+    hooks = [module.register_forward_hook(partial(_note, seen, name)) for name, module in model.named_modules()]
+    try:
+        with torch.inference_mode():
+            model(sample)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+
+def _note(seen: list[tuple[str, torch.Tensor]], name: str, _module: nn.Module, _inputs: object, output: object) -> None:
+    tensor = next((item for item in _flatten(output) if item.is_floating_point()), None)
+    if tensor is not None:
+        seen.append((name, tensor.detach().clone()))
+
+
+def _flatten(value: object) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _flatten(item)
+    elif isinstance(value, dict):
+        yield from _flatten(list(value.values()))
+
+
+def _are_close(before: torch.Tensor, after: torch.Tensor) -> bool:
+    size = float(before.nan_to_num().abs().max()) if before.numel() else 0.0
+    return torch.allclose(before, after, rtol=0.0, atol=_SAME * (size or 1.0), equal_nan=True)
