@@ -27,6 +27,8 @@
     |   |-- BusyError                   device_busy
     |   |-- UploadError                 invalid_upload
     |   |-- ProfilingUnavailableError   profiling_unavailable
+    |   |-- MeasuringForbiddenError     measuring_forbidden
+    |   |-- MeasuringPausedError        measuring_paused
     |   |-- DesiredStateError           invalid_desired_state
     |   `-- CommandFailedError          command_failed
     |-- SourceError                     source_error
@@ -212,6 +214,18 @@ class ProfilingUnavailableError(CommandError):
     """The variant's engine has no profiler."""
 
     code = "profiling_unavailable"
+
+
+class MeasuringForbiddenError(CommandError):
+    """The device does not measure candidates: its configuration does not allow it."""
+
+    code = "measuring_forbidden"
+
+
+class MeasuringPausedError(CommandError):
+    """The device found no time to measure: it answered requests, was throttled, or measured something else."""
+
+    code = "measuring_paused"
 
 
 class DesiredStateError(CommandError):

@@ -13,6 +13,8 @@ from drupelet_agent.serving.workers.protocol import (
     GoldenPassed,
     Measured,
     Message,
+    TimedRuns,
+    TimeRuns,
     WorkerSpec,
 )
 from drupelet_shared.timing import summarize
@@ -55,14 +57,17 @@ class TimedWorkers:
     def _answer(self, worker: FakeWorker, message: Message) -> Message | WorkerError:
         if isinstance(message, CheckGolden):
             return self._golden(worker.spec)
-        if not isinstance(message, Benchmark):
+        if not isinstance(message, Benchmark | TimeRuns):
             return Failed(code="unknown", message="")
         self.rounds.append((worker.spec.variant, worker.spec.threads))
         times_ms = self._measured[worker.pid]
-        times_ms.extend(self._run(worker.spec, message, first=len(times_ms)))
+        new_ms = self._run(worker.spec, message, first=len(times_ms))
+        times_ms.extend(new_ms)
+        if isinstance(message, TimeRuns):
+            return TimedRuns(new_ms, footprint_bytes=50_000_000)
         return to_measured(times_ms)
 
-    def _run(self, spec: WorkerSpec, benchmark: Benchmark, *, first: int) -> list[float]:
+    def _run(self, spec: WorkerSpec, benchmark: Benchmark | TimeRuns, *, first: int) -> list[float]:
         times_ms: list[float] = []
         while not times_ms or (len(times_ms) < benchmark.runs and sum(times_ms) < benchmark.max_seconds * 1e3):
             times_ms.append(self._times(spec, first + len(times_ms)))

@@ -1,5 +1,6 @@
 """The process that runs one command, so that the agent itself never reads a package and stays small.
 
+Argument: the descriptor of the serving gate.
 Standard input: a line with the command's name, a line with the agent's configuration as JSON, the request's payload.
 Standard output: lines of `<code> <payload>`, which `drupelet_agent.commands.runner` reads; the last is the answer.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -29,6 +31,7 @@ from drupelet_shared.errors import CommandError, DrupeletError
 log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
+_LOWEST_PRIORITY = 19
 
 Answer = Callable[[str, bytes], None]
 
@@ -40,10 +43,13 @@ def main() -> int:
     name = sys.stdin.buffer.readline().decode().strip()
     config = AgentConfig.model_validate_json(sys.stdin.buffer.readline())
     set_up_logging(config.log)
-    return run(name, sys.stdin.buffer.read(), config, _answer)
+    if COMMANDS[name].lane == "candidates":
+        # Its workers inherit it: requests and everything else on the device go first.
+        os.setpriority(os.PRIO_PROCESS, 0, _LOWEST_PRIORITY)
+    return run(name, sys.stdin.buffer.read(), config, _answer, gate_descriptor=int(sys.argv[1]))
 
 
-def run(name: str, payload: bytes, config: AgentConfig, answer: Answer) -> int:
+def run(name: str, payload: bytes, config: AgentConfig, answer: Answer, *, gate_descriptor: int | None = None) -> int:
     """Run a command.
 
     Args:
@@ -51,6 +57,7 @@ def run(name: str, payload: bytes, config: AgentConfig, answer: Answer) -> int:
         payload: The request.
         config: The agent's configuration.
         answer: Receives the code and payload of each progress message and of the answer at the end.
+        gate_descriptor: The shared memory of the serving gate, for commands that measure candidates.
 
     Returns:
         The exit status of the process.
@@ -63,7 +70,7 @@ def run(name: str, payload: bytes, config: AgentConfig, answer: Answer) -> int:
     try:
         request = _parse(name, payload)
         function: Callable[[BaseModel, Context], BaseModel] = load_reference(COMMANDS[name].function)
-        result = function(request, Context(config, observe))
+        result = function(request, Context(config, observe, gate_descriptor))
     except DrupeletError as error:
         log.warning("command=%s: %s [%s]", name, error, error.code)
         answer(error.code, encode_error(error, request_id=None))

@@ -23,6 +23,7 @@ from drupelet_agent.delivery.desired import DesiredStates
 from drupelet_agent.delivery.spool import Spool
 from drupelet_agent.delivery.uploads import Uploads
 from drupelet_agent.errors import StoreError, StoreReadOnlyError
+from drupelet_agent.measuring.gate import ServingGate
 from drupelet_agent.messaging.announcer import status_publication
 from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.fleet import Fleet
@@ -55,16 +56,19 @@ class Daemon:
             manager.notify_socket, watchdog_usec=manager.watchdog_usec, watchdog_pid=manager.watchdog_pid
         )
         topics = DeviceTopics(config.device, prefix=config.broker.prefix)
-        self._guardian = Guardian(config, self._is_measuring)
+        self._gate = ServingGate()
+        self._guardian = Guardian(config, self._is_measuring, gate=self._gate)
         self._fleet = Fleet(
             self._store,
             config,
             request_bytes=message_budget_bytes(config),
             on_state=self._on_state,
             on_outcome=self._guardian.record,
+            on_accepted=self._gate.request_started,
+            on_finished=self._gate.request_finished,
         )
         self._link = _make_link(config, topics, self._fleet)
-        runner = CommandRunner(config)
+        runner = CommandRunner(config, self._gate)
         self._commands = CommandRouter(topics, runner, replies=self._link.replies)
         self._uploads = Uploads(topics, Spool(self._store.layout.incoming, config.delivery), replies=self._link.replies)
         self._desired = DesiredStates(topics, self._store, runner, publish=self._link.session.publish)
@@ -135,6 +139,7 @@ class Daemon:
         self._manager.stopping()
         self._link.close()
         await self._commands.stop()
+        self._clear_candidates()
         await self._fleet.stop()
         self._reporter.report()
         await self._link.leave()
@@ -152,9 +157,16 @@ class Daemon:
     def _create_store(self) -> None:
         try:
             self._store.create()
+            self._store.clear_candidates()
         except StoreReadOnlyError as error:
             # The follower goes on reporting it; a broker that can reach this device can at least ask.
             log.warning("the agent starts without a store: %s [%s]", error, error.code)
+
+    def _clear_candidates(self) -> None:
+        try:
+            self._store.clear_candidates()
+        except StoreError as error:
+            log.warning("a candidate that was measured stays until the next start: %s [%s]", error, error.code)
 
     def _on_store_fault(self, fault: str | None) -> None:
         state: Literal["raised", "cleared"] = "cleared" if fault is None else "raised"

@@ -21,8 +21,8 @@ class FollowedStore(Protocol):
     def fingerprint(self) -> object:
         """Return a value that changes whenever a record does."""
 
-    def is_measuring(self) -> bool:
-        """Return whether some process measures now."""
+    def is_memory_shared(self) -> bool:
+        """Return whether some process measures now, and needs memory besides the models that serve."""
 
     def is_read_only(self) -> bool:
         """Return whether the file system is read-only."""
@@ -85,4 +85,4 @@ class StoreFollower:
         if fingerprint != self._fingerprint:
             self._fleet.follow_store()
             self._fingerprint = fingerprint
-        self._fleet.set_measuring(measuring=self._store.is_measuring())
+        self._fleet.set_measuring(measuring=self._store.is_memory_shared())

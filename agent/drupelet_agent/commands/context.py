@@ -15,10 +15,17 @@ STORE_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The agent's configuration, and who is told how far the command is."""
+    """What a command is handed besides its request.
+
+    Attributes:
+        config: The agent's configuration.
+        observe: Who is told how far the command is.
+        gate_descriptor: The shared memory of the serving gate; None outside a running agent.
+    """
 
     config: AgentConfig
     observe: Observe
+    gate_descriptor: int | None = None
 
 
 def released(activation: Activation) -> InstalledRelease:

@@ -18,7 +18,7 @@ _TELL_EVERY_S = 1.0
 
 def install(request: InstallRequest, context: Context) -> InstalledRelease:
     """Take a package from its source and install it."""
-    with obtained(request.source, context.config, on_bytes=_Fetching(context)) as archive:
+    with obtained(request.source, context.config, on_bytes=FetchProgress(context)) as archive:
         context.observe(Progress("received", f"{archive.name}, {format_bytes(archive.stat().st_size)}"))
         return released(
             activation.install(
@@ -32,14 +32,20 @@ def install(request: InstallRequest, context: Context) -> InstalledRelease:
         )
 
 
-class _Fetching:
+class FetchProgress:
     """Reports a download, at most once a second."""
 
     def __init__(self, context: Context) -> None:
+        """Report to the observer of a command.
+
+        Args:
+            context: The command's.
+        """
         self._context = context
         self._next_s = 0.0
 
     def __call__(self, done: int, total: int | None) -> None:
+        """Take the number of bytes that have come, and of all, where it is known."""
         now_s = time.monotonic()
         if now_s >= self._next_s or done == total:
             self._next_s = now_s + _TELL_EVERY_S

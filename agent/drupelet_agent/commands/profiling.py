@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from drupelet_agent.commands.context import Context
 from drupelet_agent.install import profiling
-from drupelet_shared.contract.commands import ProfileReport, ProfileRequest
+from drupelet_shared.contract.measuring import ProfileReport, ProfileRequest
 
 
 def profile(request: ProfileRequest, context: Context) -> ProfileReport:

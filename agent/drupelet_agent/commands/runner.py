@@ -6,11 +6,11 @@ import asyncio
 import logging
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Mapping
 
-from drupelet_agent.commands.table import COMMANDS
+from drupelet_agent.commands.table import COMMANDS, Lane
 from drupelet_agent.config.agent import AgentConfig
+from drupelet_agent.measuring.gate import ServingGate
 from drupelet_shared.contract.wire import PROGRESS_CODE
 from drupelet_shared.errors import BusyError, CommandFailedError
 
@@ -18,26 +18,34 @@ log = logging.getLogger(__name__)
 
 # A list of all that is installed is the longest answer.
 _LONGEST_LINE_BYTES = 16 * 2**20
-_MAX_WAITING = 8
-_MAX_AT_ONCE = 2
+# Candidates wait in a lane of their own, so that they never keep an installation from being accepted.
+_MAX_WAITING: Mapping[Lane, int] = {"store": 8, "candidates": 2, "none": 8}
+_MAX_AT_ONCE: Mapping[Lane, int] = {"store": 1, "candidates": 1, "none": 2}
 
 Answered = Callable[[str, bytes], None]
 
 
 class CommandRunner:
-    """Runs commands, each in its own process; those that change the store run one after the other.
+    """Runs commands, each in its own process; those of one lane wait for each other.
 
     Everything runs on the event loop.
 
     Args:
         config: The agent's configuration.
+        gate: What measuring processes are told of serving.
     """
 
-    def __init__(self, config: AgentConfig) -> None:
+    def __init__(self, config: AgentConfig, gate: ServingGate) -> None:
+        """Create a runner without commands.
+
+        Args:
+            config: The agent's configuration.
+            gate: What measuring processes are told of serving.
+        """
         self._config = config
-        self._exclusive = asyncio.Lock()
-        self._others = asyncio.Semaphore(_MAX_AT_ONCE)
-        self._accepted = 0
+        self._gate = gate
+        self._lanes = {lane: asyncio.Semaphore(count) for lane, count in _MAX_AT_ONCE.items()}
+        self._accepted = dict.fromkeys(_MAX_AT_ONCE, 0)
 
     async def run(self, name: str, payload: bytes, *, on_answer: Answered, deadline_s: float | None = None) -> str:
         """Run one command to its end; cancelling kills its process, from which the store does not suffer.
@@ -55,23 +63,24 @@ class CommandRunner:
             BusyError: Too many commands wait already.
             CommandFailedError: The process ended without an answer.
         """
-        if self._accepted >= _MAX_WAITING:
-            raise BusyError(f"command {name}: {self._accepted} commands are accepted already, the limit")
-        self._accepted += 1
+        lane = COMMANDS[name].lane
+        if self._accepted[lane] >= _MAX_WAITING[lane]:
+            raise BusyError(f"command {name}: {self._accepted[lane]} commands are accepted already, the limit")
+        self._accepted[lane] += 1
         try:
-            async with AsyncExitStack() as stack:
-                await stack.enter_async_context(self._exclusive if COMMANDS[name].is_exclusive else self._others)
+            async with self._lanes[lane]:
                 if deadline_s is not None and asyncio.get_running_loop().time() > deadline_s:
                     return "expired"
                 return await self._run_process(name, payload, on_answer)
         finally:
-            self._accepted -= 1
+            self._accepted[lane] -= 1
 
     async def _run_process(self, name: str, payload: bytes, on_answer: Answered) -> str:
         log.info("command=%s starts", name)
         process = await asyncio.create_subprocess_exec(
             # -P: the folder the agent was started in is no place to import from.
-            *(sys.executable, "-P", "-m", "drupelet_agent.app.command_process"),
+            *(sys.executable, "-P", "-m", "drupelet_agent.app.command_process", str(self._gate.descriptor)),
+            pass_fds=(self._gate.descriptor,),
             stdin=PIPE,
             stdout=PIPE,
             limit=_LONGEST_LINE_BYTES,

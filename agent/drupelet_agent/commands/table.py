@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+Lane = Literal["store", "candidates", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,11 +15,12 @@ class Command:
 
     Attributes:
         function: `module:function`, imported by the process that runs it: `(request, context) -> result`.
-        is_exclusive: Whether it waits for the exclusive command before it, as whatever changes the store or measures.
+        lane: Commands of the lane "store", which change the store or measure what it holds, run one after the other.
+            Those of the lane "candidates" do too, beside them and at the lowest priority. Others run at once.
     """
 
     function: str
-    is_exclusive: bool = True
+    lane: Lane = "store"
 
 
 # To add one: an entry here, its messages in `drupelet_shared.contract.commands.EXCHANGES`, and its example in the
@@ -26,7 +30,8 @@ COMMANDS: Mapping[str, Command] = {
     "activate": Command("drupelet_agent.commands.releases:activate"),
     "rollback": Command("drupelet_agent.commands.releases:roll_back"),
     "remove": Command("drupelet_agent.commands.releases:remove"),
-    "list": Command("drupelet_agent.commands.releases:list_installed", is_exclusive=False),
+    "list": Command("drupelet_agent.commands.releases:list_installed", lane="none"),
     "tune": Command("drupelet_agent.commands.installing:tune"),
     "profile": Command("drupelet_agent.commands.profiling:profile"),
+    "measure": Command("drupelet_agent.commands.measuring:measure", lane="candidates"),
 }

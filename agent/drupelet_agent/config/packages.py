@@ -18,12 +18,15 @@ class TrustConfig(Section):
     Attributes:
         folder: The folder of the trusted public keys, `*.pub`.
         allow_unsigned: Accept packages without a signature too.
+        measure: Let compilers time candidates here with `command/measure`; a candidate is checked like a package, runs
+            in the sandbox beside what is served, and is never stored.
         targets: The targets that packages may be compiled for; this board by default, and any target on a machine that
             is not a known board.
     """
 
     folder: Path = Path("/etc/drupelet/trust")
     allow_unsigned: bool = False
+    measure: bool = False
     targets: tuple[Name, ...] | None = None
 
 

@@ -60,6 +60,11 @@ def cpu_percent() -> float:
     return psutil.cpu_percent(interval=None)
 
 
+def is_throttled(*, root: Path = Path("/")) -> bool:
+    """Return whether the firmware slows the cores down now; False where the device does not tell."""
+    return bool(_throttled(root))
+
+
 def uptime_s() -> float:
     """Seconds since the machine booted."""
     return time.time() - psutil.boot_time()

@@ -10,7 +10,7 @@ from pathlib import Path
 from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.device import probe
 from drupelet_agent.errors import StoreError
-from drupelet_agent.install.binding import ANYTHING, Expected, check_expected, check_target
+from drupelet_agent.install.binding import ANYTHING, Expected, check_expected, check_installable, check_target
 from drupelet_agent.install.planning import make_plan, means_for
 from drupelet_agent.store.measurements import KeptMeasurements
 from drupelet_agent.store.records import Activation
@@ -84,11 +84,12 @@ def install(
         store.measuring(timeout_s=MEASURING_TIMEOUT_S),
         writer.staging_folder() as folder,
     ):
-        package = _verify(archive, folder / "package", config, store)
+        package = verify_package(archive, folder / "package", config, store)
         manifest = package.manifest
         signed = f"signed by {package.signed_by[:12]}" if package.signed_by else "signature NOT checked"
         observe(Progress("verified", f"{manifest.name} {manifest.version} release {manifest.release}, {signed}"))
         check_target(manifest, board=probe.board(), configured=config.trust.targets)
+        check_installable(manifest)
         check_expected(manifest, package.digest, expected)
         store.check_release(manifest.name, release=manifest.release, digest=package.digest)
         planned = make_plan(
@@ -198,7 +199,21 @@ def stored_manifest(folder: Path) -> Manifest:
         raise StoreError(f"store package {folder.name}: {error.strerror}: {error.filename}") from error
 
 
-def _verify(archive: Path, folder: Path, config: AgentConfig, store: Store) -> UnpackedPackage:
+def verify_package(archive: Path, folder: Path, config: AgentConfig, store: Store) -> UnpackedPackage:
+    """Check a package and extract it, by the rules that the configuration states for signatures.
+
+    Args:
+        archive: The `.drupe` file.
+        folder: The destination.
+        config: The agent's configuration.
+        store: The store whose free space bounds what is extracted.
+
+    Returns:
+        The extracted package.
+
+    Raises:
+        PackageError: The package is refused.
+    """
     trusted = None if config.trust.allow_unsigned else load_trust_folder(config.trust.folder)
     if trusted is None:
         log.warning("signatures are NOT checked: trust.allow_unsigned is set package=%s", archive)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from drupelet_agent.errors import WrongPackageError, WrongTargetError
+from drupelet_shared.contract.measuring import MEASUREMENT_TASK
 from drupelet_shared.package.manifest import Manifest
 
 # Boards with the processor of another: the compiler knows them by one name.
@@ -51,6 +52,18 @@ def check_expected(manifest: Manifest, digest: str, expected: Expected) -> None:
     ]
     if faults:
         raise WrongPackageError(f"package {manifest.name} {manifest.version}: {'; '.join(faults)}")
+
+
+def check_installable(manifest: Manifest) -> None:
+    """Refuse a package that a compiler made to be measured; its signature says nothing more of it.
+
+    Raises:
+        WrongPackageError: Its task is `measurement`.
+    """
+    if manifest.task == MEASUREMENT_TASK:
+        raise WrongPackageError(
+            f"package {manifest.name} {manifest.version}: was made to be measured, and cannot be installed"
+        )
 
 
 def check_target(manifest: Manifest, *, board: str | None, configured: Sequence[str] | None) -> None:

@@ -14,7 +14,7 @@ from drupelet_agent.install.activation import MEASURING_TIMEOUT_S, Observe, Prog
 from drupelet_agent.serving.workers.protocol import Benchmark, EndProfile, Measured, Profiled, Ready, WorkerSpec
 from drupelet_agent.serving.workers.worker_process import WorkerProcess, expect
 from drupelet_agent.store.store import Store
-from drupelet_shared.contract.commands import OperatorTime, ProfileReport, ProfileRequest
+from drupelet_shared.contract.measuring import OperatorTime, ProfileReport, ProfileRequest
 from drupelet_shared.engines.onnxruntime_profile import count_operators, read_operators
 from drupelet_shared.errors import CommandFailedError, ProfilingUnavailableError
 
@@ -33,6 +33,21 @@ _OUTLIER_SHARE = 0.05
 @dataclass(frozen=True, slots=True)
 class _Recorded:
     file: Path
+    engine_version: str
+    measured: Measured
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedOperators:
+    """What a profiled worker recorded.
+
+    Attributes:
+        operators: The operators, in the order they ran.
+        engine_version: The version of the engine.
+        measured: The inference as a whole, recording included.
+    """
+
+    operators: tuple[OperatorTime, ...]
     engine_version: str
     measured: Measured
 
@@ -69,13 +84,7 @@ def profile(request: ProfileRequest, config: AgentConfig, *, observe: Observe) -
     tuning = config.tuning_of(request.model)
     with store.measuring(timeout_s=MEASURING_TIMEOUT_S), tempfile.TemporaryDirectory(prefix="drupelet-") as work:
         observe(Progress("profiling", f"{variant.id} on {spec.threads} threads"))
-        # One run to count the operators of an inference, since everything that is recorded is held in memory.
-        first = _record(spec, Path(work, "first"), Benchmark(warmup=0, runs=1, max_seconds=0.0))
-        each = max(1, count_operators(first.file) // 2)
-        runs = max(1, min(request.runs, _MAX_RECORDED // each))
-        benchmark = Benchmark(warmup=_WARMUP_RUNS, runs=runs, max_seconds=tuning.max_seconds)
-        recorded = _record(spec, Path(work, "all"), benchmark)
-        operators = read_operators(recorded.file, runs=recorded.measured.runs)
+        recorded = record_operators(spec, Path(work), runs=request.runs, max_seconds=tuning.max_seconds)
     return ProfileReport(
         model=active.model,
         version=active.version,
@@ -88,9 +97,35 @@ def profile(request: ProfileRequest, config: AgentConfig, *, observe: Observe) -
         mean_ms=recorded.measured.mean_ms,
         p50_ms=recorded.measured.p50_ms,
         p99_ms=recorded.measured.p99_ms,
-        operators=operators,
-        note=describe_outliers(operators),
+        operators=recorded.operators,
+        note=describe_outliers(recorded.operators),
     )
+
+
+def record_operators(spec: WorkerSpec, work: Path, *, runs: int, max_seconds: float) -> RecordedOperators:
+    """Record the time of each operator of a variant, in a worker of its own.
+
+    Args:
+        spec: The worker, without a folder for the profile.
+        work: An empty folder for the profile.
+        runs: The inferences to record; fewer for a model of very many operators.
+        max_seconds: The most time to spend in them.
+
+    Returns:
+        The operators and the inference as a whole.
+
+    Raises:
+        ProfilingUnavailableError: The variant's engine has no profiler that a program can read.
+        MemoryBudgetError: The worker needs more memory than its limit.
+        CommandFailedError: The worker died or cannot load the model.
+    """
+    # One run to count the operators of an inference, since everything that is recorded is held in memory.
+    first = _record(spec, work / "first", Benchmark(warmup=0, runs=1, max_seconds=0.0))
+    each = max(1, count_operators(first.file) // 2)
+    benchmark = Benchmark(warmup=_WARMUP_RUNS, runs=max(1, min(runs, _MAX_RECORDED // each)), max_seconds=max_seconds)
+    recorded = _record(spec, work / "all", benchmark)
+    operators = read_operators(recorded.file, runs=recorded.measured.runs)
+    return RecordedOperators(operators, recorded.engine_version, recorded.measured)
 
 
 def describe_outliers(operators: Sequence[OperatorTime]) -> str | None:

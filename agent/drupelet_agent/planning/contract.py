@@ -56,6 +56,19 @@ def is_p99_over(*, answered: int, late: int) -> bool:
     return late >= _MIN_LATE and late > answered * _SHARE_ABOVE_P99
 
 
+def is_at_risk(window: ServedWindow, limits: ContractLimits) -> bool:
+    """Return whether half of what breaks the contract has happened, however short the window is.
+
+    Args:
+        window: What was served since the last result.
+        limits: The contract.
+    """
+    requests = window.answered + window.failed
+    late = limits.p99_ms is not None and 2 * window.late > max(_MIN_LATE, window.answered * _SHARE_ABOVE_P99)
+    failed = limits.error_rate is not None and window.failed > 1 and 2 * window.failed > requests * limits.error_rate
+    return late or failed
+
+
 def violation(window: ServedWindow, limits: ContractLimits, *, throttled: bool) -> str | None:
     """Compare what was served with the contract.
 

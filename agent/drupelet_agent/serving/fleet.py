@@ -19,7 +19,7 @@ from drupelet_agent.serving.clock import Clock, EventLoopClock
 from drupelet_agent.serving.job import Outcome
 from drupelet_agent.serving.memory_shares import MemoryShares
 from drupelet_agent.serving.retirement import Retirement
-from drupelet_agent.serving.server import ModelServer, QueueLimits, ServerEvents
+from drupelet_agent.serving.server import ModelServer, QueueLimits, ServerEvents, ignore
 from drupelet_agent.serving.slot import ModelSlot, SlotContext
 from drupelet_agent.serving.workers.port import Spawn
 from drupelet_agent.serving.workers.protocol import WorkerSpec
@@ -45,6 +45,8 @@ class Fleet:
         request_bytes: int,
         on_state: Callable[[ModelState], None],
         on_outcome: Callable[[ModelServer, Outcome], None],
+        on_accepted: Callable[[], None] = ignore,
+        on_finished: Callable[[], None] = ignore,
         spawn: Spawn = WorkerProcess,
         clock: Clock | None = None,
         read_snapshot: Callable[[], Snapshot] = probe.take_snapshot,
@@ -57,6 +59,8 @@ class Fleet:
             request_bytes: The memory for requests to all models that wait or are processed.
             on_state: Called at each change of a model's state.
             on_outcome: Called at each outcome of a request to an active release.
+            on_accepted: Called when a request to any release is accepted.
+            on_finished: Called when a request that was accepted has ended.
             spawn: Starts a worker.
             clock: Time and timers; the event loop's if None.
             read_snapshot: Reads the device's resources.
@@ -83,6 +87,8 @@ class Fleet:
             on_state=on_state,
             on_outcome=on_outcome,
             on_failed=self.roll_back,
+            on_accepted=on_accepted,
+            on_finished=on_finished,
         )
 
     @property

@@ -47,6 +47,10 @@ class QueueLimits:
     inference_timeout_s: float
 
 
+def ignore() -> None:
+    """Do nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerEvents:
     """Whom a server informs.
@@ -55,11 +59,15 @@ class ServerEvents:
         on_health: Called at each change of health.
         on_outcome: Called at the end of each job.
         wake: Called for a job of an evicted model; starts the model, or returns why it cannot start now.
+        on_accepted: Called when a job is accepted, before its worker has it.
+        on_finished: Called when a job that was accepted has ended.
     """
 
     on_health: Callable[[ModelServer], None]
     on_outcome: Callable[[ModelServer, Outcome], None]
     wake: Callable[[ModelServer], str | None]
+    on_accepted: Callable[[], None] = ignore
+    on_finished: Callable[[], None] = ignore
 
 
 class ModelServer:
@@ -270,12 +278,14 @@ class ModelServer:
         """Return a job that releases its memory when it is finished, and is counted."""
         size = len(job.payload)
         self._queued_bytes += size
+        self._events.on_accepted()
 
         def finish(outcome: Outcome) -> None:
             self._queued_bytes -= size
             self._limits.budget.release(size)
             # The reply goes out first, as the client waits for it and the counts do not matter to it.
             job.finish(outcome)
+            self._events.on_finished()
             self._events.on_outcome(self, outcome)
             self._wake_waiters()
 

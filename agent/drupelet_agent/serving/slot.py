@@ -34,6 +34,8 @@ class SlotContext:
         on_state: Called at each change of the model's state.
         on_outcome: Called at each outcome of the current server.
         on_failed: Called when the current server cannot run, with the reason.
+        on_accepted: Called when a server accepts a job.
+        on_finished: Called when a job that was accepted has ended.
     """
 
     make_server: Callable[[Activation, ServerEvents], ModelServer]
@@ -43,6 +45,8 @@ class SlotContext:
     on_state: Callable[[ModelState], None]
     on_outcome: Callable[[ModelServer, Outcome], None]
     on_failed: Callable[[ModelSlot, str], None]
+    on_accepted: Callable[[], None]
+    on_finished: Callable[[], None]
 
 
 class ModelSlot:
@@ -234,7 +238,13 @@ class ModelSlot:
             self.arriving = None
 
     def _make_server(self, activation: Activation) -> ModelServer:
-        events = ServerEvents(on_health=self._health_changed, on_outcome=self._count, wake=self._context.admission.wake)
+        events = ServerEvents(
+            on_health=self._health_changed,
+            on_outcome=self._count,
+            wake=self._context.admission.wake,
+            on_accepted=self._context.on_accepted,
+            on_finished=self._context.on_finished,
+        )
         return self._context.make_server(activation, events)
 
     def _count(self, server: ModelServer, outcome: Outcome) -> None:

@@ -4,6 +4,8 @@
 <root>/desired.json         the desired states, as the broker sent them
 <root>/incoming/            package files as they arrive over the network
 <root>/staging/<random>/    a package while it is unpacked and checked; emptied by the next writer
+<root>/candidates/<random>/ a candidate while it is measured; emptied by the next one and when the agent starts
+<root>/candidates/lock      held by the process that measures a candidate
 <root>/packages/<digest>/   whole, verified packages
 <root>/models/<model>.json  the record of one model: its active, previous and staged release
 <root>/measurements/        measurements of each package; may be lost at any time
@@ -67,6 +69,16 @@ class StoreLayout:
     def measuring_lock(self) -> Path:
         """The file whose lock a measuring process holds."""
         return self.measurements / "lock"
+
+    @property
+    def candidates(self) -> Path:
+        """The folder in which a compiler's candidates are measured."""
+        return self.root / "candidates"
+
+    @property
+    def candidates_lock(self) -> Path:
+        """The file whose lock a process holds that measures a candidate."""
+        return self.candidates / "lock"
 
     def package(self, digest: str) -> Path:
         """Return the folder of one package."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,10 +84,61 @@ class Store(StoreReader):
         ):
             yield
 
+    @contextmanager
+    def candidate_folder(self, *, timeout_s: float) -> Iterator[Path]:
+        """Be the one process that measures a candidate, in a new folder that is removed at the end.
+
+        Whatever an earlier one left behind is removed first.
+
+        Args:
+            timeout_s: How long to wait for another process.
+
+        Raises:
+            StoreBusyError: Another process measures a candidate until the timeout.
+            StoreError: The file system fails, is full or read-only.
+        """
+        layout = self.layout
+        with store_errors(self.root):
+            layout.candidates.mkdir(parents=True, exist_ok=True)
+        lock = exclusive_lock(
+            layout.candidates_lock, what=f"store {self.root}", activity="measuring a candidate", timeout_s=timeout_s
+        )
+        with lock:
+            self._clear_candidates()
+            with store_errors(self.root):
+                folder = Path(tempfile.mkdtemp(dir=layout.candidates))
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def clear_candidates(self) -> None:
+        """Remove what a process left behind that was ended while it measured a candidate.
+
+        Raises:
+            StoreError: The file system fails or is read-only.
+        """
+        if self.layout.candidates.is_dir() and not is_locked(self.layout.candidates_lock):
+            self._clear_candidates()
+
     def is_measuring(self) -> bool:
-        """Return whether some process measures now, which slows everything else down; nothing on disk changes.
+        """Return whether some process measures a model now, which slows everything else; nothing on disk changes.
 
         Raises:
             StoreError: The lock's file cannot be opened.
         """
         return is_locked(self.layout.measuring_lock)
+
+    def is_memory_shared(self) -> bool:
+        """Return whether workers besides those that serve need memory now: of a model or of a candidate.
+
+        Raises:
+            StoreError: The lock's file cannot be opened.
+        """
+        return self.is_measuring() or is_locked(self.layout.candidates_lock)
+
+    def _clear_candidates(self) -> None:
+        with store_errors(self.root):
+            for leftover in self.layout.candidates.iterdir():
+                if leftover != self.layout.candidates_lock:
+                    shutil.rmtree(leftover)

@@ -20,6 +20,7 @@ from drupelet_agent.errors import MemoryBudgetError
 from drupelet_agent.serving.workers.protocol import (
     INLINE_BYTES,
     MAX_PACKET_BYTES,
+    MAX_TIMED_RUNS,
     SLOTS,
     Benchmark,
     CheckGolden,
@@ -33,6 +34,8 @@ from drupelet_agent.serving.workers.protocol import (
     Profiled,
     Ready,
     Replied,
+    TimedRuns,
+    TimeRuns,
     WorkerSpec,
     decode_message,
     encode_message,
@@ -40,7 +43,7 @@ from drupelet_agent.serving.workers.protocol import (
 from drupelet_agent.worker.handler import Handled, RequestHandler
 from drupelet_agent.worker.sandbox import enter_sandbox
 from drupelet_shared.contract.wire import JSON_TYPE, OK_CODE, encode_error
-from drupelet_shared.engines.base import Engine, Session
+from drupelet_shared.engines.base import Engine, Session, Tensors
 from drupelet_shared.engines.benchmark import measure_times
 from drupelet_shared.engines.profiling import ProfiledSession, ProfilingEngine
 from drupelet_shared.engines.registry import load_engine
@@ -106,10 +109,12 @@ class Worker:
         )
         # Eight bytes a run: a list of objects would count in the footprint that is measured.
         self._times_ms = array("d")
+        self._inputs: Tensors | None = None
         self._actions: dict[type[Message], Callable[..., Message]] = {
             Infer: self._infer,
             CheckGolden: self._check_golden,
             Benchmark: self._benchmark,
+            TimeRuns: self._time_runs,
             EndProfile: self._end_profile,
         }
 
@@ -165,11 +170,29 @@ class Worker:
         golden = load_golden(self._folder / self._variant.golden.path)
         return GoldenPassed(check_golden(self._session, golden, tolerance=self._variant.golden.tolerance))
 
+    def _time_runs(self, message: TimeRuns) -> TimedRuns:
+        times_ms = measure_times(
+            self._session,
+            self._timed_inputs(),
+            warmup=message.warmup,
+            runs=min(message.runs, MAX_TIMED_RUNS),
+            max_seconds=message.max_seconds,
+        )
+        return TimedRuns([round(time_ms, 6) for time_ms in times_ms], _footprint_bytes())
+
+    def _timed_inputs(self) -> Tensors:
+        if self._inputs is None:
+            self._inputs = load_golden(self._folder / self._variant.golden.path).sample(0)
+        return self._inputs
+
     def _benchmark(self, message: Benchmark) -> Measured:
-        inputs = load_golden(self._folder / self._variant.golden.path).sample(0)
         self._times_ms.extend(
             measure_times(
-                self._session, inputs, warmup=message.warmup, runs=message.runs, max_seconds=message.max_seconds
+                self._session,
+                self._timed_inputs(),
+                warmup=message.warmup,
+                runs=message.runs,
+                max_seconds=message.max_seconds,
             )
         )
         timing = summarize(self._times_ms)

@@ -12,7 +12,7 @@ from rich.text import Text
 from drupelet_host.cli.control_options import ControlCommand, ControlOptions, control_options, run_on_devices
 from drupelet_host.cli.output import console, progress_console
 from drupelet_host.fleet.printable import printable
-from drupelet_shared.contract.commands import ProfileReport, ProfileRequest
+from drupelet_shared.contract.measuring import ProfileReport, ProfileRequest
 
 if TYPE_CHECKING:
     from drupelet_host.client.control.control import ControlClient

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from drupelet_host.profile.totals import operators_ms, total_by_type
-from drupelet_shared.contract.commands import OperatorTime, ProfileReport
+from drupelet_shared.contract.measuring import OperatorTime, ProfileReport
 
 # Operator types beyond these share the last colour.
 COLOURS = 8

@@ -9,7 +9,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from drupelet_host.profile.flame import COLOURS, Block, draw_flame
 from drupelet_host.profile.totals import operators_ms, share_of, slowest, total_by_type
 from drupelet_host.report.quantities import format_ms, format_percent
-from drupelet_shared.contract.commands import ProfileReport
+from drupelet_shared.contract.measuring import ProfileReport
 
 _WIDTH, _ROW_HEIGHT, _GAP = 1200.0, 24.0, 1.0
 # The average width of the 12 px letters on a block; below the minimum a label is left out.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drupelet_shared.contract.commands import OperatorTime, ProfileReport
+from drupelet_shared.contract.measuring import OperatorTime, ProfileReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
+from drupelet_shared.contract.measuring import (
+    MeasureReport,
+    MeasureRequest,
+    ProfileReport,
+    ProfileRequest,
+    Release,
+)
 from drupelet_shared.contract.messages import Plan, PlanChange
 from drupelet_shared.contract.sources import Source
 from drupelet_shared.names import Name, Sha256
@@ -23,8 +30,9 @@ Stage = Literal[
     "active",
     "removed",
     "profiling",
+    "measuring",
+    "waiting",
 ]
-Release = Annotated[int, Field(ge=1)]
 
 
 class _Message(BaseModel):
@@ -101,20 +109,6 @@ class TuneRequest(_Message):
     """
 
     model: Name
-
-
-class ProfileRequest(_Message):
-    """`command/profile`: measure the time of each operator, in a separate worker process.
-
-    Attributes:
-        model: The model.
-        variant: A variant of its active release; by default the one that is served.
-        runs: Inferences to record; fewer for a model with very many operators.
-    """
-
-    model: Name
-    variant: Name | None = None
-    runs: Annotated[int, Field(ge=1, le=1000)] = 30
 
 
 class CommandProgress(_Message):
@@ -203,66 +197,6 @@ class Removed(_Message):
     freed_bytes: int
 
 
-class OperatorTime(_Message):
-    """The time of one operator in an inference.
-
-    Attributes:
-        name: The operator's name in the graph that the engine runs, after its optimisations.
-        type: What it computes, as the engine calls it.
-        output: Type and shape of its output, where the engine reports them.
-        calls: How often it runs in one inference.
-        mean_ms: The mean of all calls together, including the operators inside it.
-        self_ms: The median without those inside.
-        p50_ms: The median with them; absent in reports of older agents, whose `self_ms` is a mean.
-        self_mean_ms: The mean without those inside.
-        parent: The position of the operator that contains it in a subgraph; absent at the top level.
-    """
-
-    name: str
-    type: str
-    output: str | None = None
-    calls: float
-    mean_ms: float
-    self_ms: float
-    p50_ms: float | None = None
-    self_mean_ms: float | None = None
-    parent: int | None = None
-
-
-class ProfileReport(_Message):
-    """The answer to `profile`.
-
-    Attributes:
-        model: The model.
-        version: For people.
-        release: The active one.
-        variant: The one that was profiled.
-        engine: The engine that ran it.
-        engine_version: Its version.
-        threads: Threads it had.
-        runs: Inferences that were recorded.
-        mean_ms: One inference as a whole, recording included, which slows it down.
-        p50_ms: Half of them took no longer.
-        p99_ms: 99 of 100 took no longer.
-        operators: In the order they ran.
-        note: What to know about the times, such as operators whose mean and median disagree.
-    """
-
-    model: Name
-    version: Name
-    release: Release
-    variant: Name
-    engine: str
-    engine_version: str
-    threads: int
-    runs: int
-    mean_ms: float
-    p50_ms: float
-    p99_ms: float
-    operators: tuple[OperatorTime, ...]
-    note: str | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """The messages of one command."""
@@ -279,4 +213,5 @@ EXCHANGES: Mapping[str, Exchange] = {
     "list": Exchange(ListRequest, InstalledModels),
     "tune": Exchange(TuneRequest, InstalledRelease),
     "profile": Exchange(ProfileRequest, ProfileReport),
+    "measure": Exchange(MeasureRequest, MeasureReport),
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from drupelet_shared.contract.commands import OperatorTime
+from drupelet_shared.contract.measuring import OperatorTime
 from drupelet_shared.errors import EngineError
 from drupelet_shared.timing import percentile
 

@@ -140,6 +140,7 @@ def make_package(
     variants: Sequence[str] = (VARIANT,),
     write: Mapping[str, Writer] | None = None,
     height: int = 8,
+    task: str = "image-classification",
     spoil: Mapping[str, Callable[[Path], None]] | None = None,
 ) -> Path:
     """Build a package in `folder`.
@@ -158,7 +159,7 @@ def make_package(
         version=f"{release}.0.0",
         release=release,
         created=CREATED,
-        task="image-classification",
+        task=task,
         inputs=(TensorSpec(name="image", datatype=Datatype.FP32, shape=(1, 1, height, 8)),),
         outputs=(TensorSpec(name="scores", datatype=Datatype.FP32, shape=(1, 10)),),
         preprocessing=ImagePreprocessing(input="image", color="gray", height=8, width=8),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drupelet_shared.contract.commands import OperatorTime, ProfileReport
+from drupelet_shared.contract.measuring import OperatorTime, ProfileReport
 
 _LAYERS = (
     ("/stem/conv/Conv", "QLinearConv", 2.1, None),

@@ -27,6 +27,20 @@ from drupelet_agent.store.records import Activation
 log = logging.getLogger(__name__)
 
 
+# How long nothing is measured beside a model whose contract is at risk, from the last request that was late.
+_HOLD_S = 10.0
+
+
+class MeasuringGate(Protocol):
+    """What measures candidates beside the models that serve; `measuring.gate.ServingGate` implements it."""
+
+    def hold(self, seconds: float) -> None:
+        """Let nothing be measured for that long."""
+
+    def measured_within(self, seconds: float) -> bool:
+        """Return whether something was measured in the last so many seconds."""
+
+
 class GuardedFleet(Protocol):
     """The models that are guarded."""
 
@@ -69,6 +83,7 @@ class Guardian:
         config: AgentConfig,
         is_measuring: Callable[[], bool],
         *,
+        gate: MeasuringGate,
         tune: Retune | None = None,
         clock: Clock | None = None,
         read_snapshot: Callable[[], Snapshot] = probe.take_snapshot,
@@ -78,12 +93,14 @@ class Guardian:
         Args:
             config: The agent's configuration.
             is_measuring: Returns whether some process measures on this device now.
+            gate: What measures candidates.
             tune: Measures a model again; in a process of its own if None.
             clock: The time; the event loop's if None.
             read_snapshot: Reads the device's resources.
         """
         self._config = config
         self._is_measuring = is_measuring
+        self._gate = gate
         self._tune = tune or functools.partial(retune_in_process, config=config)
         self._clock = clock or EventLoopClock()
         self._read_snapshot = read_snapshot
@@ -93,7 +110,10 @@ class Guardian:
 
     def record(self, server: ModelServer, outcome: Outcome) -> None:
         """Count the end of one request."""
-        self._observe(server.activation).counts.record(outcome)
+        counts = self._observe(server.activation).counts
+        counts.record(outcome)
+        if counts.is_at_risk:
+            self._gate.hold(_HOLD_S)
 
     async def run(self, fleet: GuardedFleet) -> None:
         """Check the models at each interval until cancelled."""
@@ -140,8 +160,10 @@ class Guardian:
         return ServedCounts(limits, planned_p99_ms=planned_ms, drift_factor=factor, clock=self._clock)
 
     def _check_contract(self, fleet: GuardedFleet, slot: ModelSlot, snapshot: Snapshot) -> None:
-        counts = self._observe(slot.current.activation).counts
-        result = counts.end_contract_window(throttled=bool(snapshot.throttled))
+        guarded = self._observe(slot.current.activation)
+        # While candidates were measured beside it, slowness says as little about the release as while throttled.
+        is_slowed = bool(snapshot.throttled) or self._gate.measured_within(guarded.counts.window_s)
+        result = guarded.counts.end_contract_window(throttled=is_slowed)
         if result is None:
             return
         if result.violation is None:
@@ -166,8 +188,11 @@ class Guardian:
         guarded.conditions = now
         assert guarded.history is not None
         before = guarded.history.planned
+        if self._gate.measured_within(guarded.counts.window_s):
+            guarded.counts.reset_drift()
+        drift = guarded.counts.drift()
         guarded.history, reason = retune.assess(
-            guarded.history, now, drift=guarded.counts.drift(), now_s=self._clock.now_s(), policy=self._policy
+            guarded.history, now, drift=drift, now_s=self._clock.now_s(), policy=self._policy
         )
         if reason is not None and self._config.retune.enabled and self._tuning is None:
             # Measurements for other cores are still valid; those for the same cores no longer are.

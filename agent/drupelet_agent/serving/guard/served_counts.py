@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drupelet_agent.planning.contract import ContractLimits, ServedWindow, is_complete, is_p99_over, violation
+from drupelet_agent.planning.contract import (
+    ContractLimits,
+    ServedWindow,
+    is_at_risk,
+    is_complete,
+    is_p99_over,
+    violation,
+)
 from drupelet_agent.serving.clock import Clock
 from drupelet_agent.serving.job import Outcome
 from drupelet_shared.errors import InferenceFailedError, ModelUnavailableError
@@ -48,8 +55,12 @@ class ServedCounts:
 
     def reset(self) -> None:
         """Drop what was counted, as it says nothing about the model while another is measured."""
-        self._drift: str | None = None
         self._start_contract()
+        self.reset_drift()
+
+    def reset_drift(self) -> None:
+        """Drop what was counted of the drift, as what was served meanwhile was slowed down."""
+        self._drift: str | None = None
         self._start_drift()
 
     def record(self, outcome: Outcome) -> None:
@@ -63,18 +74,23 @@ class ServedCounts:
         self._drift_answered += 1
         self._drift_late += inference_ms > self._drift_ms
 
+    @property
+    def window_s(self) -> float:
+        """The time since counting began."""
+        return self._clock.now_s() - self._since_s
+
+    @property
+    def is_at_risk(self) -> bool:
+        """Whether half of what breaks the contract has happened in this window."""
+        return is_at_risk(self._served(), self._limits)
+
     def end_contract_window(self, *, throttled: bool) -> ContractResult | None:
         """Return whether the contract was kept, and start the next window; None while there is too little to judge by.
 
         Args:
             throttled: Whether the device slows its cores down; then slowness says nothing about the release.
         """
-        window = ServedWindow(
-            seconds=self._clock.now_s() - self._since_s,
-            answered=self._answered,
-            late=self._late,
-            failed=self._failed,
-        )
+        window = self._served()
         if not is_complete(window, self._limits):
             return None
         self._start_contract()
@@ -91,6 +107,9 @@ class ServedCounts:
             self._drift = f"served latency has left the plan: {counts}" if over else None
             self._start_drift()
         return self._drift
+
+    def _served(self) -> ServedWindow:
+        return ServedWindow(seconds=self.window_s, answered=self._answered, late=self._late, failed=self._failed)
 
     def _start_contract(self) -> None:
         self._since_s = self._clock.now_s()

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from struct import Struct, error
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from drupelet_agent.errors import WorkerError
 from drupelet_shared.timing import Interval, Timing
@@ -23,6 +23,8 @@ from drupelet_shared.timing import Interval, Timing
 SLOTS = 2
 MAX_PACKET_BYTES = 65_536
 INLINE_BYTES = 32_768
+# The times of one turn fit in a packet.
+MAX_TIMED_RUNS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,29 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class TimeRuns:
+    """Parent to worker: time single inferences for one turn; the parent keeps the statistics.
+
+    Attributes:
+        warmup: Runs that are not counted, first.
+        runs: Runs that are counted, at most `MAX_TIMED_RUNS`.
+        max_seconds: The longest time for each of the two; each makes at least one run.
+    """
+
+    warmup: int
+    runs: int
+    max_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimedRuns:
+    """Worker to parent: the time of each counted run of the turn, and the most memory that the process has held."""
+
+    times_ms: list[float]
+    footprint_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class EndProfile:
     """Parent to worker: write the profile of all inferences since the start; later ones are not recorded."""
 
@@ -207,12 +232,21 @@ class Profiled:
     name: str
 
 
-_Rare = Ready | Failed | MemorySpent | CheckGolden | GoldenPassed | Benchmark | Measured | EndProfile | Profiled
+_Rare = (
+    Ready
+    | Failed
+    | MemorySpent
+    | CheckGolden
+    | GoldenPassed
+    | Benchmark
+    | Measured
+    | TimeRuns
+    | TimedRuns
+    | EndProfile
+    | Profiled
+)
 Message = Infer | Replied | _Rare
-_RARE: Mapping[str, type[_Rare]] = {
-    kind.__name__: kind
-    for kind in (Ready, Failed, MemorySpent, CheckGolden, GoldenPassed, Benchmark, Measured, EndProfile, Profiled)
-}
+_RARE: Mapping[str, type[_Rare]] = {kind.__name__: kind for kind in get_args(_Rare)}
 
 # Kind, slot, whether the payload follows, lengths of payload, header and text; -1 and NaN stand for None.
 _INFER = Struct("<cB?qqid")

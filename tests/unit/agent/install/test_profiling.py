@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from drupelet_agent.install.profiling import describe_outliers
-from drupelet_shared.contract.commands import OperatorTime
+from drupelet_shared.contract.measuring import OperatorTime
 
 
 def operator(name: str, *, median_ms: float, mean_ms: float) -> OperatorTime:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from drupelet_agent.measuring.gate import ServingGate
 from drupelet_agent.serving.guard.guardian import Guardian
 from drupelet_agent.serving.job import Outcome
 from support.agent.fleet_bench import DEVICE, FleetBench, settle
@@ -31,11 +32,13 @@ class GuardBench(FleetBench):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.measuring = False
+        self.gate = ServingGate()
         self.tuned: list[tuple[str, str, bool]] = []
         self.tuning_ends = asyncio.Event()
         self.guardian = Guardian(
             self.config,
             lambda: self.measuring,
+            gate=self.gate,
             tune=self._tune,
             clock=self.clock,
             read_snapshot=lambda: self.snapshot,
@@ -127,6 +130,47 @@ class TestContract:
             bench.record(answered(51.0), 19)
             bench.check()
             assert bench.active_release == 2
+
+        play(scenario)
+
+    def test_slowness_beside_a_measured_candidate_is_not_the_fault_of_the_release(
+        self, play: Callable[[Scenario], None]
+    ) -> None:
+        async def scenario(bench: GuardBench) -> None:
+            bench.gate.note_turn()
+            bench.record(answered(51.0), 20)
+            bench.check()
+            assert bench.active_release == 2
+
+        play(scenario)
+
+    def test_failures_beside_a_measured_candidate_are_the_fault_of_the_release(
+        self, play: Callable[[Scenario], None]
+    ) -> None:
+        async def scenario(bench: GuardBench) -> None:
+            bench.gate.note_turn()
+            bench.record(FAILED, 20)
+            bench.check()
+            assert bench.active_release == 1
+
+        play(scenario)
+
+    def test_candidates_wait_from_the_second_late_request_on(self, play: Callable[[Scenario], None]) -> None:
+        async def scenario(bench: GuardBench) -> None:
+            bench.record(answered(1.0), 10)
+            bench.record(answered(51.0), 1)
+            assert not bench.gate.read().held
+            bench.record(answered(51.0), 1)
+            assert bench.gate.read().held
+
+        play(scenario)
+
+    def test_candidates_wait_when_requests_begin_to_fail(self, play: Callable[[Scenario], None]) -> None:
+        async def scenario(bench: GuardBench) -> None:
+            bench.record(FAILED, 1)
+            assert not bench.gate.read().held
+            bench.record(FAILED, 1)
+            assert bench.gate.read().held
 
         play(scenario)
 

@@ -23,7 +23,7 @@ class FakeStore:
         self._fail()
         return self.value
 
-    def is_measuring(self) -> bool:
+    def is_memory_shared(self) -> bool:
         self._fail()
         return self.measuring
 
