@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 CONFIDENCE = 0.95
 # Products such as 0.99 * 300 are a little more than the integer they stand for.
@@ -72,10 +73,17 @@ def summarize(times_ms: Sequence[float]) -> Timing:
     )
 
 
-def is_precise(timing: Timing, precision: float) -> bool:
-    """Return whether the median is known to a fraction of itself: half the width of its interval is at most that."""
-    interval = timing.p50_interval
-    return interval is not None and interval.high_ms - interval.low_ms <= 2 * precision * timing.p50_ms
+def is_precise(timing: Timing, precision: float, *, percentile: Literal["p50", "p99"] = "p50") -> bool:
+    """Return whether a percentile is known to a fraction of itself: half the width of its interval is at most that.
+
+    Args:
+        timing: The measured times.
+        precision: The fraction.
+        percentile: The percentile.
+    """
+    is_median = percentile == "p50"
+    value_ms, interval = (timing.p50_ms, timing.p50_interval) if is_median else (timing.p99_ms, timing.p99_interval)
+    return interval is not None and interval.high_ms - interval.low_ms <= 2 * precision * value_ms
 
 
 def nearest_rank(count: int, fraction: float) -> int:

@@ -7,18 +7,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
+from pydantic import ValidationError
 from rich.table import Table
 
+from drupelet_host.cli.broker_options import broker_address, broker_options
+from drupelet_host.cli.command_group import GroupedCommand, GroupedOption
 from drupelet_host.cli.folders import default_cache
 from drupelet_host.cli.output import console, print_json
+from drupelet_shared.contract.faults import describe_faults
 from drupelet_shared.units import format_bytes
 
 if TYPE_CHECKING:
+    from drupelet_host.client.connection.address import BrokerAddress
     from drupelet_host.compiler.state import CompileState
     from drupelet_host.evaluation.measurement import Measurement
+    from drupelet_host.recipe.schema import Recipe
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("recipe", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--output",
@@ -29,10 +36,27 @@ if TYPE_CHECKING:
     "--cache", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results of finished passes."
 )
 @click.option("--no-cache", is_flag=True, help="Run all passes anew and cache nothing.")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    cls=GroupedOption,
+    group="Device options",
+    help="Board to time candidates on, which must allow it (trust.measure); several share the work: NAME,NAME.",
+)
+@broker_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 @click.option("--quiet", is_flag=True, help="Print no progress.")
 def compile_command(
-    recipe: Path, output: Path | None, cache: Path | None, *, no_cache: bool, as_json: bool, quiet: bool
+    recipe: Path,
+    output: Path | None,
+    cache: Path | None,
+    *,
+    devices: tuple[str, ...],
+    no_cache: bool,
+    as_json: bool,
+    quiet: bool,
+    **connection: Any,  # noqa: ANN401 - the values of the broker options, which `board_options` reads
 ) -> None:
     """Prune, quantize, measure and pack the model that RECIPE describes.
 
@@ -40,7 +64,12 @@ def compile_command(
     interrupted compile continues from them, and a changed recipe repeats only what depends on the change. Exit code 3
     means that a constraint was not met and nothing was written.
 
+    With --device, or [target.boards] in the recipe, candidates are timed on real boards while they go on serving, and
+    max_latency is that of the boards; without, times are those of this machine.
+
     Example: drupelet compile recipe.toml --output build
+
+    Example: drupelet compile recipe.toml --device pi-7 --broker mqtt://broker.local
     """
     # Training frameworks take seconds to import; faults in the recipe are reported before.
     from drupelet_host.recipe.schema import load_recipe  # noqa: PLC0415 - pydantic is loaded when the command runs
@@ -49,16 +78,42 @@ def compile_command(
     if output is not None:
         section = loaded.output.model_copy(update={"folder": output.resolve()})
         loaded = loaded.model_copy(update={"output": section})
+    loaded, broker = _with_boards(loaded, devices, connection)
     from drupelet_host.cli.compile_progress import show_progress  # noqa: PLC0415 - as above
-    from drupelet_host.compiler.compile import compile_recipe  # noqa: PLC0415 - as above
+    from drupelet_host.compiler.compile import compile_recipe, make_latency_source  # noqa: PLC0415 - as above
 
     with show_progress(quiet=quiet) as observer:
-        state = compile_recipe(loaded, observer=observer, cache=None if no_cache else cache or default_cache())
+        source = make_latency_source(loaded, observer=observer, broker=broker)
+        kept = None if no_cache else cache or default_cache()
+        state = compile_recipe(loaded, observer=observer, cache=kept, latency_source=source)
     if as_json:
         print_json(_as_json(state))
     else:
         _print_result(state)
         _print_dropped(state, asked=loaded.quantize.variants)
+
+
+def _with_boards(
+    recipe: Recipe, devices: tuple[str, ...], connection: dict[str, Any]
+) -> tuple[Recipe, BrokerAddress | None]:
+    """Return the recipe with the boards of --device in place of its own, and their broker; None for the recipe's."""
+    prefix, url = connection.pop("prefix"), connection.pop("broker")
+    if not devices:
+        return recipe, None
+    from drupelet_host.recipe.latency import BoardsSection  # noqa: PLC0415 - pydantic is loaded when the command runs
+
+    names = [name.strip() for option in devices for name in option.split(",") if name.strip()]
+    own = recipe.target.boards
+    is_given = click.get_current_context().get_parameter_source("broker") is not ParameterSource.DEFAULT
+    changes = {"devices": tuple(names)} | ({"prefix": prefix} if own is None or is_given else {})
+    kept = {} if own is None else own.model_dump(exclude={"devices"})
+    try:
+        boards = BoardsSection.model_validate({**kept, **changes})
+    except ValidationError as error:
+        raise click.UsageError(f"--device: {describe_faults(error)}") from error
+    target = recipe.target.model_copy(update={"boards": boards})
+    address = broker_address(url, **connection) if own is None or is_given else None
+    return recipe.model_copy(update={"target": target}), address
 
 
 def _rows(state: CompileState) -> dict[str, Measurement]:
@@ -70,8 +125,9 @@ def _as_json(state: CompileState) -> dict[str, Any]:
         name: {
             "metric": measured.metric,
             "size_bytes": measured.size_bytes,
-            "p50_ms": measured.timing.p50_ms,
-            "p99_ms": measured.timing.p99_ms,
+            "p50_ms": measured.target_latency.p50_ms,
+            "p99_ms": measured.target_latency.p99_ms,
+            "latency_source": measured.target_latency.source,
             "peak_memory_bytes": measured.peak_memory_bytes,
         }
         for name, measured in _rows(state).items()
@@ -86,12 +142,13 @@ def _as_json(state: CompileState) -> dict[str, Any]:
 
 def _print_result(state: CompileState) -> None:
     assert state.package is not None, "the package pass comes last"
-    table = Table(title="times on this machine, one thread; the device measures again", title_justify="left")
+    sources = ", ".join(dict.fromkeys(measured.target_latency.source for measured in _rows(state).values()))
+    table = Table(title=f"times {sources}, one thread; the device measures again", title_justify="left")
     for heading in ("model", state.metric.name, "size", "p50", "p99", "peak memory"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     for name, measured in _rows(state).items():
-        timing = measured.timing
-        times = (f"{timing.p50_ms:.3f} ms", f"{timing.p99_ms:.3f} ms")
+        latency = measured.target_latency
+        times = (f"{latency.p50_ms:.3f} ms", "" if latency.p99_ms is None else f"{latency.p99_ms:.3f} ms")
         size, memory = format_bytes(measured.size_bytes), format_bytes(measured.peak_memory_bytes or 0)
         table.add_row(name, f"{measured.metric:.4f}", size, *times, memory)
     console.print(table)

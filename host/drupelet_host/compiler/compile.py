@@ -7,17 +7,33 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from drupelet_host.client.connection.address import BrokerAddress, TlsOptions, parse_broker_url, read_password
 from drupelet_host.compiler.cache import PassCache
 from drupelet_host.compiler.fingerprint import fingerprint_start
 from drupelet_host.compiler.pipeline import Pipeline
 from drupelet_host.compiler.registry import UNCACHED, make_pass, passes_of
 from drupelet_host.compiler.start import start_compile
 from drupelet_host.compiler.state import CompileState
+from drupelet_host.latency.board import Board, BoardLimits
+from drupelet_host.latency.candidate_package import CandidatePacker
+from drupelet_host.latency.device import DeviceSource
+from drupelet_host.latency.source import LatencySource
+from drupelet_host.latency.workstation import WorkstationSource
+from drupelet_host.packaging.keys import load_private_key
 from drupelet_host.progress.observer import SILENT, Observer
+from drupelet_host.recipe.latency import BoardsSection
 from drupelet_host.recipe.schema import Recipe
+from drupelet_host.recipe.target import find_target
+from drupelet_shared.package.manifest import Target
 
 
-def compile_recipe(recipe: Recipe, *, observer: Observer = SILENT, cache: Path | None = None) -> CompileState:
+def compile_recipe(
+    recipe: Recipe,
+    *,
+    observer: Observer = SILENT,
+    cache: Path | None = None,
+    latency_source: LatencySource | None = None,
+) -> CompileState:
     """Run every pass.
 
     Args:
@@ -25,6 +41,7 @@ def compile_recipe(recipe: Recipe, *, observer: Observer = SILENT, cache: Path |
         observer: Receives progress and decisions.
         cache: A folder for the results of finished passes. An interrupted compile continues from them, and a changed
             recipe repeats only what depends on the change. No other user may write to it.
+        latency_source: The source of latencies; that of the recipe by default.
 
     Returns:
         The final state; `package` is the path of the result. Without a cache, `workspace` and its model files are
@@ -39,7 +56,8 @@ def compile_recipe(recipe: Recipe, *, observer: Observer = SILENT, cache: Path |
     passes = [make_pass(name, recipe) for name in passes_of(recipe)]
     with ExitStack() as resources:
         workspace = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="drupelet-compile-")))
-        state = start_compile(recipe, workspace)
+        source = latency_source or make_latency_source(recipe, observer=observer)
+        state = replace(start_compile(recipe, workspace), latency_source=source)
         if cache is None:
             return Pipeline(passes, observer=observer).run(state)
         kept = PassCache(cache)
@@ -49,3 +67,40 @@ def compile_recipe(recipe: Recipe, *, observer: Observer = SILENT, cache: Path |
             state = replace(state, source=kept.adopt(state.source))
         pipeline = Pipeline(passes, observer=observer, cache=kept, uncached=UNCACHED)
         return pipeline.run(state, start=fingerprint_start(state))
+
+
+def make_latency_source(recipe: Recipe, *, observer: Observer, broker: BrokerAddress | None = None) -> LatencySource:
+    """Return the boards of [target.boards], or else this machine.
+
+    Args:
+        recipe: The recipe.
+        observer: Is told of interruptions.
+        broker: The broker of the boards, in place of the recipe's.
+
+    Raises:
+        InvalidValueError: The broker's URL or a certificate is malformed.
+        KeyFileError: The signing key cannot be read.
+    """
+    section = recipe.target.boards
+    if section is None:
+        return WorkstationSource()
+    target, key = find_target(recipe.target.device), recipe.output.key
+    limits = BoardLimits(max_seconds=section.max_seconds, max_wait_s=section.max_wait_s, patience_s=section.patience_s)
+    address = broker or _read_address(section)
+    boards = [
+        Board(device, broker=address, prefix=section.prefix, limits=limits, on_event=observer.decided)
+        for device in dict.fromkeys(section.devices)
+    ]
+    packer = CandidatePacker(
+        target=Target(device=target.name, architecture=target.architecture),
+        signing_key=None if key is None else load_private_key(key),
+    )
+    return DeviceSource(boards, packer)
+
+
+def _read_address(section: BoardsSection) -> BrokerAddress:
+    tls = None
+    if section.ca_file or section.cert_file:
+        tls = TlsOptions(section.ca_file, section.cert_file, section.key_file)
+    password = read_password(section.password_file) if section.password_file or "@" in section.broker else None
+    return parse_broker_url(section.broker, password=password, tls=tls)

@@ -28,6 +28,7 @@ def make_judge(state: CompileState, config: JudgeConfig) -> CandidateJudge:
         references=state.references,
         constraints=_narrow(config.constraints, state),
         samples=state.samples,
+        latency_source=state.latency_source,
         metric=state.metric,
         calibration=state.calibration,
         method=config.method,

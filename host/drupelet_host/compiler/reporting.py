@@ -8,7 +8,7 @@ from datetime import datetime
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.latency.engines import THREADS, engine_of
-from drupelet_host.latency.machine import describe_machine
+from drupelet_host.latency.machine import describe_machine, describe_place
 from drupelet_host.quantization.choice import describe_method
 from drupelet_host.recipe.schema import Recipe
 from drupelet_host.report.document import (
@@ -55,6 +55,7 @@ def build_report(state: CompileState, recipe: Recipe, *, created: datetime) -> R
         selection=_selection_row(state, recipe),
         device=recipe.target.device,
         machine=describe_machine(),
+        latency_place=describe_place(_latency_source(state)),
         threads=THREADS,
         parameters_before=state.original_cost.parameters,
         parameters_after=cost.parameters,
@@ -77,6 +78,10 @@ def build_report(state: CompileState, recipe: Recipe, *, created: datetime) -> R
     )
 
 
+def _latency_source(state: CompileState) -> str:
+    return next(iter(state.measurements.values())).target_latency.source
+
+
 def _selection_row(state: CompileState, recipe: Recipe) -> SelectionRow | None:
     if state.test is None:
         return None
@@ -91,8 +96,9 @@ def _model_row(name: str, measured: Measurement) -> ModelRow:
         engine=engine_of(measured.path),
         metric=measured.metric,
         size_bytes=measured.size_bytes,
-        p50_ms=measured.timing.p50_ms,
-        p99_ms=measured.timing.p99_ms,
+        p50_ms=measured.target_latency.p50_ms,
+        p99_ms=measured.target_latency.p99_ms,
+        latency_source=measured.target_latency.source,
         peak_memory_bytes=measured.peak_memory_bytes,
     )
 
@@ -100,7 +106,8 @@ def _model_row(name: str, measured: Measurement) -> ModelRow:
 def _check_rows(state: CompileState, recipe: Recipe) -> tuple[CheckRow, ...]:
     checks = check_constraints(recipe.constraints, state.measurements, references=state.references)
     return tuple(
-        CheckRow(constraint=c.constraint, variant=c.variant, wanted=c.wanted, found=c.found, met=c.met) for c in checks
+        CheckRow(constraint=c.constraint, variant=c.variant, wanted=c.wanted, found=c.found, met=c.met, unit=c.unit)
+        for c in checks
     )
 
 
@@ -163,7 +170,7 @@ def _candidate_rows(state: CompileState) -> tuple[CandidateRow, ...]:
             variant=variant,
             metric=found.metric,
             size_bytes=found.size_bytes,
-            p50_ms=found.timing.p50_ms,
+            p50_ms=found.target_latency.p50_ms,
             parameters=candidate.parameters,
             macs=candidate.macs,
             kept=candidate.kept,

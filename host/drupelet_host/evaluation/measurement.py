@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from drupelet_host.latency.machine import WORKSTATION
 from drupelet_host.latency.source import LatencyEstimate, estimate_of
-from drupelet_host.latency.workstation import WORKSTATION
 from drupelet_shared.timing import Timing
 
 

@@ -5,10 +5,24 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
+_MEASURED_ON = "measured on "
+WORKSTATION = f"{_MEASURED_ON}this machine"
+
 
 def describe_machine() -> str:
     """Return the processor and architecture, for example "Intel(R) Xeon(R) Processor (x86_64)"."""
     return f"{_processor()} ({platform.machine()})"
+
+
+def describe_place(source: str) -> str:
+    """Return where a latency source measured: this machine's name, the device's, or what a model stands for.
+
+    Args:
+        source: The label of the source.
+    """
+    if source == WORKSTATION:
+        return describe_machine()
+    return source.removeprefix(_MEASURED_ON)
 
 
 def _processor() -> str:

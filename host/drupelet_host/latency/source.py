@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
+from drupelet_host.errors import LatencyError
 from drupelet_shared.engines.base import Tensors
 from drupelet_shared.timing import Interval, Timing
 
 # The half width of a median's confidence interval, relative to the median, at which a constraint is checked.
 DEFAULT_PRECISION = 0.02
+
+Percentile = Literal["p50", "p99"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,19 @@ class LatencyEstimate:
     memory_bytes: int | None = None
     layers_ms: Mapping[str, float] | None = None
 
+    def range_ms(self, percentile: Percentile) -> tuple[float, float, float]:
+        """Return the lowest, the best and the highest value of a percentile in milliseconds.
+
+        Raises:
+            LatencyError: The source has no such percentile.
+        """
+        if percentile == "p50":
+            return self.interval.low_ms, self.p50_ms, self.interval.high_ms
+        if self.p99_ms is None:
+            raise LatencyError(f"{self.source}: this source has only medians: limit the median, or measure on a board")
+        interval = self.p99_interval or Interval(self.p99_ms, self.p99_ms)
+        return interval.low_ms, self.p99_ms, interval.high_ms
+
 
 class LatencySource(Protocol):
     """Provides the latency of models on the target."""
@@ -50,7 +66,13 @@ class LatencySource(Protocol):
         """What the numbers depend on besides the models; part of the key of every cached pass that reads them."""
 
     def measure(
-        self, models: Mapping[str, Path], *, feed: Tensors, precision: float = DEFAULT_PRECISION
+        self,
+        models: Mapping[str, Path],
+        *,
+        feed: Tensors,
+        references: Collection[str] = (),
+        precision: float = DEFAULT_PRECISION,
+        percentile: Percentile = "p50",
     ) -> dict[str, LatencyEstimate]:
         """Return the latency of each model at one thread.
 
@@ -60,7 +82,9 @@ class LatencySource(Protocol):
         Args:
             models: The model files by name, including the original where a ratio to it is needed.
             feed: The inputs of one inference, which every model takes.
-            precision: The half width of the interval to aim for, as a fraction of the median.
+            references: The names of the originals, beside which the others are measured.
+            precision: The half width of the interval to aim for, as a fraction of the percentile.
+            percentile: The percentile whose interval it is.
 
         Returns:
             One estimate for each model, by name.

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
 
 from drupelet_host.latency.engines import THREADS, engine_of
-from drupelet_host.latency.machine import describe_machine
-from drupelet_host.latency.source import DEFAULT_PRECISION, LatencyEstimate, estimate_of
+from drupelet_host.latency.machine import WORKSTATION, describe_machine
+from drupelet_host.latency.source import DEFAULT_PRECISION, LatencyEstimate, Percentile, estimate_of
 from drupelet_shared.engines.base import Session, Tensors
 from drupelet_shared.engines.benchmark import measure_times
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.timing import Timing, is_precise, summarize
-
-WORKSTATION = "measured on this machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ THOROUGH = TimingBudget(rounds=5, seconds=0.5)
 # For models whose latency no decision depends on.
 BRIEF = TimingBudget(rounds=1, seconds=0.1)
 # A median that is still imprecise after these rounds will not become precise on this machine.
-_MOST_ROUNDS = 40
+_MOST_ROUNDS = 15
 
 
 class WorkstationSource:
@@ -50,14 +48,22 @@ class WorkstationSource:
         return f"{WORKSTATION}: {describe_machine()}"
 
     def measure(
-        self, models: Mapping[str, Path], *, feed: Tensors, precision: float = DEFAULT_PRECISION
+        self,
+        models: Mapping[str, Path],
+        *,
+        feed: Tensors,
+        references: Collection[str] = (),  # noqa: ARG002 - one machine measures all of them together
+        precision: float = DEFAULT_PRECISION,
+        percentile: Percentile = "p50",
     ) -> dict[str, LatencyEstimate]:
-        """Time the models in alternating rounds until each median is precise, for at most 40 rounds; see the protocol.
+        """Time the models in alternating rounds until each is known precisely, for at most 15 rounds.
 
         Args:
             models: The model files by name.
             feed: The inputs of one inference.
-            precision: The half width of the interval to aim for, as a fraction of the median.
+            references: The names of the originals, which are timed like the others.
+            precision: The half width of the interval to aim for, as a fraction of the percentile.
+            percentile: The percentile whose interval it is.
 
         Returns:
             One estimate for each model, by name.
@@ -71,7 +77,8 @@ class WorkstationSource:
             for name, session in sessions.items():
                 times_ms[name].extend(_time_round(session, feed, seconds=THOROUGH.seconds / THOROUGH.rounds))
             timings = {name: summarize(times) for name, times in times_ms.items()}
-            if done + 1 >= THOROUGH.rounds and all(is_precise(timing, precision) for timing in timings.values()):
+            known = (is_precise(timing, precision, percentile=percentile) for timing in timings.values())
+            if done + 1 >= THOROUGH.rounds and all(known):
                 break
         return {name: estimate_of(timing, source=self.label) for name, timing in timings.items()}
 

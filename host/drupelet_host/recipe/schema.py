@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from drupelet_host.errors import RecipeError
+from drupelet_host.recipe.latency import BoardsSection, StatedLatency
 from drupelet_host.recipe.model import TFLITE_SUFFIX, ModelSection
 from drupelet_host.recipe.sources import DataSource, ExistingFile, Factory, Section, recipe_folder
 from drupelet_host.recipe.target import DEFAULT_TARGET, TARGETS
@@ -91,9 +92,11 @@ class TargetSection(Section):
 
     Attributes:
         device: The kind of device.
+        boards: Real boards on which candidates are timed; without them this machine times.
     """
 
     device: Annotated[str, Field(json_schema_extra={"enum": sorted(TARGETS)})] = DEFAULT_TARGET
+    boards: BoardsSection | None = None
 
     @field_validator("device")
     @classmethod
@@ -113,13 +116,15 @@ class Constraints(Section):
             reaches. Without it 0.95 where `max_metric_drop` is not stated; 0 packs every variant. After a stated
             `prune_ratio` the pruned model's metric counts.
         max_size: Of the model file.
-        max_latency: The p50 as a ratio to the original's in the same engine, both at one thread on this machine.
+        max_latency: The latency of one inference at one thread: a time such as "20 ms", or a ratio to the original's in
+            the same engine such as 0.5; of the median, or with "20 ms p99" of the 99th percentile. It is that of the
+            boards of [target.boards], or else of this machine.
         memory_limit: Peak resident memory of a process that loads and runs the model.
     """
 
     max_metric_drop: Annotated[float, Field(json_schema_extra={"minimum": 0, "maximum": 1})] | None = None
     max_size: ByteSize | None = None
-    max_latency: Annotated[float, Field(gt=0)] | None = None
+    max_latency: StatedLatency | None = None
     memory_limit: ByteSize | None = None
     metric_floor: Share | None = None
 

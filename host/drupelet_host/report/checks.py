@@ -84,9 +84,13 @@ def _describe_gains(report: Report) -> str:
     speed = format_factor(before_ms, best.p50_ms, less="faster", more="slower")
     change = metric.show_change(best.metric - original.metric)
     return (
-        f"{_as_change(size, 'size')} and {_as_change(speed, 'speed')} than the original on the machine that compiled"
-        f" it, at {metric.show(best.metric)} {metric.label} (before: {metric.show(original.metric)}, {change})."
+        f"{_as_change(size, 'size')} and {_as_change(speed, 'speed')} than the original on {_place(report)},"
+        f" at {metric.show(best.metric)} {metric.label} (before: {metric.show(original.metric)}, {change})."
     )
+
+
+def _place(report: Report) -> str:
+    return "the machine that compiled it" if report.place == report.machine else report.place
 
 
 def _as_change(factor: str, what: str) -> str:
@@ -96,7 +100,7 @@ def _as_change(factor: str, what: str) -> str:
 def _line(check: CheckRow, report: Report) -> CheckLine:
     return CheckLine(
         label=_label(check.constraint),
-        stated=f"{check.constraint} = {_plain(check.wanted)}",
+        stated=f"{check.constraint} = {_plain(check.wanted)}{check.unit and ' ' + check.unit}",
         variant=check.variant,
         limit=_show(check, check.wanted, report),
         value=_show(check, check.found, report),
@@ -132,7 +136,7 @@ def _show(check: CheckRow, value: float, report: Report) -> str:
         return f"{size} better" if value < 0 else size
     if check.constraint == "max_latency":
         variant = next(row for row in report.variants if row.name == check.variant)
-        return format_ms(value * report.original_of(variant).p50_ms)
+        return format_ms(value if check.unit == "ms" else value * report.original_of(variant).p50_ms)
     if check.constraint in {"max_size", "memory_limit"}:
         return format_bytes(value)
     return f"{value:.6g}"

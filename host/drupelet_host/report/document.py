@@ -22,7 +22,8 @@ class ModelRow(_Model):
     metric: float
     size_bytes: int
     p50_ms: float
-    p99_ms: float
+    p99_ms: float | None
+    latency_source: str = ""
     peak_memory_bytes: int | None
 
 
@@ -34,6 +35,7 @@ class CheckRow(_Model):
     wanted: float
     found: float
     met: bool
+    unit: str = ""
 
 
 class DroppedRow(_Model):
@@ -158,6 +160,7 @@ class Report(_Model):
     selection: SelectionRow | None = None
     device: str
     machine: str
+    latency_place: str = ""
     threads: int
     parameters_before: int
     parameters_after: int
@@ -187,6 +190,19 @@ class Report(_Model):
     def original(self) -> ModelRow:
         """The reference for every variant's metric and size."""
         return self.originals[0]
+
+    @property
+    def place(self) -> str:
+        """Where the latency of the variants comes from: this machine, boards, or what a model stands for."""
+        return self.latency_place or self.machine
+
+    @property
+    def limit_ms(self) -> float | None:
+        """The limit on the latency of the best variant in milliseconds; None without that constraint."""
+        check = next((check for check in self.checks if check.constraint == "max_latency"), None)
+        if check is None or check.unit == "ms":
+            return None if check is None else check.wanted
+        return check.wanted * self.original_of(self.best).p50_ms
 
     def original_of(self, row: ModelRow) -> ModelRow:
         """Return the reference for a row's latency and memory: the original in the same engine, if it ran there."""

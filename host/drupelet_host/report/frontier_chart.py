@@ -23,9 +23,9 @@ def draw_frontier(report: Report) -> Frontier | None:
     """Draw both charts with the constraints as limits; return None if there was no search."""
     if not report.frontier:
         return None
-    metric, size, latency_ratio = MetricStyle.of(report.metric), report.limit("max_size"), report.limit("max_latency")
+    metric, size = MetricStyle.of(report.metric), report.limit("max_size")
     size_limit = None if size is None else Limit(size, f"at most {format_bytes(size)}")
-    latency_ms = None if latency_ratio is None else latency_ratio * report.original_of(report.best).p50_ms
+    latency_ms = report.limit_ms
     latency_limit = None if latency_ms is None else Limit(latency_ms, f"at most {format_ms(latency_ms)}")
     return Frontier(
         by_size=draw_scatter(
@@ -97,7 +97,7 @@ def _title(row: CandidateRow, metric: MetricStyle) -> str:
     chosen = ", chosen" if row.chosen else ""
     return (
         f"candidate {row.candidate} as {row.variant}, {_decision(is_kept=row.kept)}{chosen}: {metric.show(row.metric)},"
-        f" {format_bytes(row.size_bytes)}, {format_ms(row.p50_ms)} on the compiling machine"
+        f" {format_bytes(row.size_bytes)}, {format_ms(row.p50_ms)}"
     )
 
 

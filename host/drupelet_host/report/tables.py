@@ -126,7 +126,7 @@ def _model_line(row: ModelRow, report: Report, *, rank: int | None) -> ModelLine
         change="" if is_original else metric.show_change(row.metric - report.original.metric),
         size=_size_bar(row, before, longest=max(each.size_bytes for each in rows)),
         p50=_p50_bar(row, before, longest=max(each.p50_ms for each in rows)),
-        p99=format_ms(row.p99_ms),
+        p99="" if row.p99_ms is None else format_ms(row.p99_ms),
         memory=_memory_bar(row, before, longest=max(each.peak_memory_bytes or 0 for each in rows)),
         is_original=is_original,
     )

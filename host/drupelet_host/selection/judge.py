@@ -14,10 +14,12 @@ from drupelet_host.data.samples import Samples
 from drupelet_host.evaluation.measure import measure_models
 from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.evaluation.metrics import Metric
+from drupelet_host.evaluation.target_latency import add_latency
 from drupelet_host.export.litert import export_litert, quantize_litert
 from drupelet_host.export.ncnn import export_ncnn
 from drupelet_host.export.onnx import export_onnx
-from drupelet_host.latency.workstation import BRIEF, THOROUGH
+from drupelet_host.latency.source import DEFAULT_PRECISION, LatencySource
+from drupelet_host.latency.workstation import BRIEF
 from drupelet_host.quantization.ranges import Method
 from drupelet_host.quantization.static import StaticSettings, quantize_static
 from drupelet_host.recipe.schema import INPUT_NAME, Constraints
@@ -26,6 +28,10 @@ from drupelet_host.selection.variants import FLOAT, JUDGED, LITERT_FLOAT, LITERT
 from drupelet_shared.package.manifest import EngineName
 
 _METRIC_CONSTRAINT = "max_metric_drop"
+# The search ends this far below a limit, so that later measurements of the same model are within it too.
+_MARGINS = {"max_latency": 0.03}
+# Where the range of a latency contains its limit, it is measured again to this fraction.
+_FINE_PRECISION = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ class CandidateJudge:
         references: The measurement of the original in each engine.
         constraints: The limits that candidates must meet.
         samples: The validation samples.
+        latency_source: The source of the latency on the target.
         metric: Scores the outputs.
         calibration: The calibration samples.
         method: The calibration method.
@@ -68,6 +75,7 @@ class CandidateJudge:
     references: Mapping[EngineName, Measurement]
     constraints: Constraints
     samples: Samples
+    latency_source: LatencySource
     metric: Metric
     calibration: Samples
     method: Method
@@ -89,13 +97,22 @@ class CandidateJudge:
             if "ncnn" in self.originals:
                 paths |= self._write_ncnn(model, Path(folder))
             measured = self._measure(paths)
-        references = {engine: measured.pop(engine, known) for engine, known in self.references.items()}
-        checks = check_constraints(self.constraints, measured, references=references)
+            checks = self._check(measured)
+            if any(check.is_undecided for check in checks):
+                measured = self._time(measured, precision=_FINE_PRECISION)
+                checks = self._check(measured)
+        for engine in self.originals:
+            measured.pop(engine, None)
         excess = [
             find_excess(tuple(check for check in checks if check.variant in JUDGED[engine]))
             for engine in self.originals
         ]
         return CandidateResult(measured, max((value for value in excess if value is not None), default=None))
+
+    def _check(self, measured: Mapping[str, Measurement]) -> tuple[Check, ...]:
+        references = {engine: measured.get(engine, known) for engine, known in self.references.items()}
+        candidates = {name: measurement for name, measurement in measured.items() if name not in references}
+        return check_constraints(self.constraints, candidates, references=references)
 
     def _write_onnx(self, model: nn.Module, folder: Path) -> dict[str, Path]:
         paths = {name: folder / f"{name}.onnx" for name in (FLOAT, STATIC)}
@@ -126,14 +143,29 @@ class CandidateJudge:
 
     def _measure(self, paths: Mapping[str, Path]) -> dict[str, Measurement]:
         """Measure metric and size, and latency and memory only where they are constrained."""
-        timed = self.constraints.max_latency is not None
-        beside: dict[str, Path] = {engine: path for engine, path in self.originals.items() if timed}
-        return measure_models(
+        limit = self.constraints.max_latency
+        beside: dict[str, Path] = (
+            {} if limit is None else {str(engine): path for engine, path in self.originals.items()}
+        )
+        measured = measure_models(
             {**paths, **beside},
             self.samples,
             self.metric,
-            budget=THOROUGH if timed else BRIEF,
+            budget=BRIEF,
             memory=self.constraints.memory_limit is not None,
+        )
+        return measured if limit is None else self._time(measured, precision=DEFAULT_PRECISION)
+
+    def _time(self, measured: Mapping[str, Measurement], *, precision: float) -> dict[str, Measurement]:
+        limit = self.constraints.max_latency
+        assert limit is not None, "the caller checks it"
+        return add_latency(
+            measured,
+            self.latency_source,
+            feed=self.samples.feeds[0],
+            references=frozenset(measured) & frozenset(self.originals),
+            percentile=limit.percentile,
+            precision=precision,
         )
 
 
@@ -146,6 +178,7 @@ def find_excess(checks: tuple[Check, ...]) -> float | None:
     excess: dict[str, float] = {}
     for check in costs:
         if check.variant not in missed_metric:
-            shrink = 0.0 if check.met else 1 - check.wanted / check.found
+            limit = check.wanted * (1 - _MARGINS.get(check.constraint, 0.0))
+            shrink = 0.0 if check.bound <= limit else 1 - limit / check.bound
             excess[check.variant] = max(excess.get(check.variant, 0.0), shrink)
     return min(excess.values(), default=1.0)

@@ -16,7 +16,7 @@ from drupelet_host.compiler.reporting import build_report
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.latency.engines import THREADS, engine_of
-from drupelet_host.latency.machine import describe_machine
+from drupelet_host.latency.machine import describe_place
 from drupelet_host.packaging.builder import PackageDescription, build_package
 from drupelet_host.packaging.creation_time import creation_time
 from drupelet_host.packaging.engine_versions import find_min_version
@@ -147,7 +147,7 @@ class PackagePass:
         return find_min_version(path, oldest=oldest) if engine == "onnxruntime" else oldest
 
     def _variant(self, name: str, measured: Measurement, *, metric: str, samples: int) -> Variant:
-        timing, engine, kind = measured.timing, engine_of(measured.path), KINDS[name]
+        latency, engine, kind = measured.target_latency, engine_of(measured.path), KINDS[name]
         assert measured.peak_memory_bytes is not None, "the evaluate_variants pass measures it"
         return Variant(
             id=name,
@@ -159,7 +159,13 @@ class PackagePass:
             size_bytes=measured.size_bytes,
             peak_memory_bytes=measured.peak_memory_bytes,
             metrics={metric: measured.metric},
-            latency=Latency(p50_ms=timing.p50_ms, p99_ms=timing.p99_ms, threads=THREADS, machine=describe_machine()),
+            latency=Latency(
+                p50_ms=latency.p50_ms,
+                # A model of a device has medians only.
+                p99_ms=latency.p50_ms if latency.p99_ms is None else latency.p99_ms,
+                threads=THREADS,
+                machine=describe_place(latency.source),
+            ),
             golden=Golden(path=_golden_path(name), samples=samples, tolerance=kind.golden_tolerance),
         )
 

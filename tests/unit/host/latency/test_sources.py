@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +8,9 @@ import numpy as np
 from drupelet_host.data.samples import Samples
 from drupelet_host.evaluation.measure import measure_models
 from drupelet_host.evaluation.metrics import Fidelity
-from drupelet_host.latency.source import DEFAULT_PRECISION, LatencyEstimate, LatencySource
-from drupelet_host.latency.workstation import BRIEF, WORKSTATION, WorkstationSource
+from drupelet_host.latency.machine import WORKSTATION
+from drupelet_host.latency.source import DEFAULT_PRECISION, LatencyEstimate, LatencySource, Percentile
+from drupelet_host.latency.workstation import BRIEF, WorkstationSource
 from drupelet_shared.engines.base import Tensors
 from drupelet_shared.timing import Interval, is_precise, summarize
 from support.model.onnx_models import write_add_model, write_expanding_model
@@ -24,10 +25,16 @@ class PredictedSource:
     fingerprint = "modelled for a test, version 1"
 
     def measure(
-        self, models: Mapping[str, Path], *, feed: Tensors, precision: float = DEFAULT_PRECISION
+        self,
+        models: Mapping[str, Path],
+        *,
+        feed: Tensors,
+        references: Collection[str] = (),
+        precision: float = DEFAULT_PRECISION,
+        percentile: Percentile = "p50",
     ) -> dict[str, LatencyEstimate]:
         assert feed
-        assert precision > 0
+        assert (precision, percentile, references) == (DEFAULT_PRECISION, "p50", ())
         return {name: LatencyEstimate(p50_ms=7.0, interval=Interval(6.0, 8.0), source=self.label) for name in models}
 
 

@@ -21,7 +21,8 @@ def test_the_excess_is_that_of_the_nearest_variant_by_its_worst_constraint() -> 
         Check("max_size", "int8", 100, 125),
         Check("max_latency", "int8", 0.5, 1.0),
     )
-    assert find_excess(checks) == pytest.approx(0.5)
+    # A latency has to be 3 % below its limit.
+    assert find_excess(checks) == pytest.approx(0.515)
 
 
 def test_constraints_met_by_two_variants_between_them_are_not_met() -> None:
@@ -31,7 +32,7 @@ def test_constraints_met_by_two_variants_between_them_are_not_met() -> None:
         Check("max_size", "int8", 100, 50),
         Check("max_latency", "int8", 0.5, 0.625),
     )
-    assert find_excess(checks) == pytest.approx(0.2)
+    assert find_excess(checks) == pytest.approx(1 - 0.97 * 0.5 / 0.625)
 
 
 def test_a_variant_that_misses_the_metric_does_not_count() -> None:

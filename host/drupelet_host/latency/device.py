@@ -1,0 +1,197 @@
+"""Boards as a latency source: each measures its part of the candidates beside the references, over MQTT."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from drupelet_host.errors import LatencyError
+from drupelet_host.latency.candidate_package import CandidatePacker
+from drupelet_host.latency.engines import engine_of
+from drupelet_host.latency.source import DEFAULT_PRECISION, LatencyEstimate, Percentile
+from drupelet_shared.contract.measuring import CandidateTiming, MeasureReport
+from drupelet_shared.contract.messages import ConfidenceInterval
+from drupelet_shared.engines.base import Tensors
+from drupelet_shared.timing import Interval
+
+
+class MeasuringBoard(Protocol):
+    """A board that measures packages; `board.Board` implements it."""
+
+    @property
+    def device(self) -> str:
+        """The device's name."""
+
+    def measure(
+        self, package: Path, *, precision: float, percentile: Percentile = "p50", layers: bool = False
+    ) -> MeasureReport:
+        """Measure the variants of a package.
+
+        Args:
+            package: The package file.
+            precision: The half width of the interval to aim for, as a fraction.
+            percentile: The percentile whose interval it is.
+            layers: Whether operators are timed too.
+
+        Returns:
+            What the board measured.
+
+        Raises:
+            LatencyError: The board refuses, was never quiet, or stayed away.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Models that one board measures together: candidates for one engine, with the references for that engine."""
+
+    models: Mapping[str, Path]
+    package: Path
+
+
+class DeviceSource:
+    """Real boards of one kind, which share the work."""
+
+    def __init__(self, boards: Sequence[MeasuringBoard], packer: CandidatePacker, *, layers: bool = False) -> None:
+        """Use boards; nothing is connected yet.
+
+        Args:
+            boards: At least one.
+            packer: Packs models for them.
+            layers: Whether layers are timed too.
+        """
+        self._boards = tuple(boards)
+        self._packer = packer
+        self._layers = layers
+        self._kinds: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def label(self) -> str:
+        """Where the numbers come from, for people."""
+        return f"measured on {', '.join(board.device for board in self._boards)}"
+
+    @property
+    def fingerprint(self) -> str:
+        """The boards: times of others are others."""
+        return self.label
+
+    def measure(
+        self,
+        models: Mapping[str, Path],
+        *,
+        feed: Tensors,
+        references: Collection[str] = (),
+        precision: float = DEFAULT_PRECISION,
+        percentile: Percentile = "p50",
+    ) -> dict[str, LatencyEstimate]:
+        """Have the models measured; see `LatencySource.measure`.
+
+        Args:
+            models: The model files by name.
+            feed: The inputs of one inference.
+            references: The names of those that every board measures beside its candidates.
+            precision: The half width of the interval to aim for, as a fraction of the percentile.
+            percentile: The percentile whose interval it is.
+
+        Returns:
+            One estimate for each model, by name.
+
+        Raises:
+            LatencyError: No board is left that measures, a model does not run on a board, or the boards differ.
+        """
+        with tempfile.TemporaryDirectory(prefix="drupelet-measure-") as folder:
+            jobs = self._make_jobs(models, feed=feed, references=references, folder=Path(folder))
+            found = self._work(jobs, precision=precision, percentile=percentile)
+        return {name: found[name] for name in models}
+
+    def _make_jobs(
+        self, models: Mapping[str, Path], *, feed: Tensors, references: Collection[str], folder: Path
+    ) -> list[_Job]:
+        jobs: list[_Job] = []
+        for engine in dict.fromkeys(engine_of(path) for path in models.values()):
+            ours = {name: path for name, path in models.items() if engine_of(path) == engine}
+            beside = {name: path for name, path in ours.items() if name in references}
+            candidates = [name for name in ours if name not in beside]
+            size = max(1, math.ceil(len(candidates) / len(self._boards)))
+            parts = [candidates[start : start + size] for start in range(0, len(candidates), size)] or [[]]
+            for part in parts:
+                job = beside | {name: ours[name] for name in part}
+                target = folder / str(len(jobs))
+                jobs.append(_Job(job, self._packer.pack(job, feed=feed, folder=target)))
+        return jobs
+
+    def _work(self, jobs: Sequence[_Job], *, precision: float, percentile: Percentile) -> dict[str, LatencyEstimate]:
+        waiting, reports, failures = deque(jobs), list[tuple[str, MeasureReport]](), dict[str, LatencyError]()
+
+        def run(board: MeasuringBoard) -> None:
+            while True:
+                try:
+                    job = waiting.popleft()
+                except IndexError:
+                    return
+                try:
+                    report = board.measure(job.package, precision=precision, percentile=percentile, layers=self._layers)
+                except LatencyError as error:
+                    # Another board may still take it.
+                    waiting.appendleft(job)
+                    failures[board.device] = error
+                    return
+                reports.append((board.device, report))
+
+        with ThreadPoolExecutor(len(self._boards)) as pool:
+            list(pool.map(run, self._boards))
+        remaining = [board for board in self._boards if board.device not in failures]
+        while waiting and remaining:
+            # A board failed after the others had found nothing left to do.
+            run(remaining[0])
+            remaining = [board for board in remaining if board.device not in failures]
+        if waiting:
+            raise LatencyError("; ".join(str(failures[board.device]) for board in self._boards))
+        for device, report in reports:
+            self._check_kind(device, report.board)
+        return _merge(reports)
+
+    def _check_kind(self, device: str, kind: str) -> None:
+        with self._lock:
+            self._kinds[device] = kind
+            if len(set(self._kinds.values())) > 1:
+                listed = ", ".join(f"{name} is {what!r}" for name, what in self._kinds.items())
+                raise LatencyError(f"boards differ: {listed}; times of different boards cannot be compared")
+
+
+def _merge(reports: Sequence[tuple[str, MeasureReport]]) -> dict[str, LatencyEstimate]:
+    found: dict[str, LatencyEstimate] = {}
+    for device, report in reports:
+        for timing in report.variants:
+            if timing.error is not None:
+                raise LatencyError(f"model {timing.variant} does not run on {device}: {timing.error} [{timing.code}]")
+            found[timing.variant] = _to_estimate(timing, device)
+    return found
+
+
+def _to_estimate(timing: CandidateTiming, device: str) -> LatencyEstimate:
+    assert timing.p50_ms is not None, "a variant without an error has times"
+    operators = timing.operators or ()
+    return LatencyEstimate(
+        p50_ms=timing.p50_ms,
+        interval=_to_interval(timing.p50_interval) or Interval(0.0, math.inf),
+        source=f"measured on {device}",
+        p99_ms=timing.p99_ms,
+        p99_interval=_to_interval(timing.p99_interval),
+        memory_bytes=timing.memory_bytes,
+        layers_ms={operator.name: operator.self_ms for operator in operators} or None,
+    )
+
+
+def _to_interval(message: ConfidenceInterval | None) -> Interval | None:
+    if message is None:
+        return None
+    return Interval(message.low_ms, math.inf if message.high_ms is None else message.high_ms)
