@@ -19,11 +19,12 @@ DrupeletError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from drupelet_shared.errors import DrupeletError
 
 if TYPE_CHECKING:
+    from drupelet_host.selection.continuation import SearchContinuation
     from drupelet_host.selection.frontier import JudgedCandidate
 
 
@@ -68,23 +69,33 @@ class ConstraintError(DrupeletError):
 
     Attributes:
         frontier: What the search judged, where there was a search.
+        goes_on: How the search can go on; None if it cannot.
 
     Args:
         message: The message.
         frontier: The judged candidates, where there was a search.
+        goes_on: How the search can go on; None if it cannot.
     """
 
     code = "constraint_not_met"
 
-    def __init__(self, message: str, *, frontier: tuple[JudgedCandidate, ...] = ()) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        frontier: tuple[JudgedCandidate, ...] = (),
+        goes_on: SearchContinuation[Any] | None = None,
+    ) -> None:
         """Make the error.
 
         Args:
             message: How close the best candidate came.
             frontier: The candidates that the search judged.
+            goes_on: How the search can go on, if the last measurement disagrees with it.
         """
         super().__init__(message)
         self.frontier = frontier
+        self.goes_on = goes_on
 
 
 class LatencyError(DrupeletError):

@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 
 _ENTRY = "state.pickle"
 # Never part of an entry: the data and the original are loaded anew, the lineage is the pipeline's.
-_NOT_KEPT = frozenset({"workspace", "samples", "test", "calibration", "metric", "latency_source", "source", "lineage"})
+_NOT_KEPT = frozenset(
+    {"workspace", "samples", "test", "calibration", "metric", "latency_source", "continuation", "source", "lineage"}
+)
 _DIGEST_BYTES = 32
 _DAY_S = 86_400.0
 

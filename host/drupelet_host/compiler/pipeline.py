@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from drupelet_host.compiler.cache import FinishedPass, PassCache
 from drupelet_host.compiler.lineage import record_pass
 from drupelet_host.compiler.pass_protocol import Pass, PassResult
 from drupelet_host.compiler.state import CompileState
+from drupelet_host.errors import ConstraintError
 from drupelet_host.progress.observer import SILENT, NotingObserver, Observer
+from drupelet_host.selection.continuation import SearchContinuation
+
+# The pass that goes on when the last measurement misses a latency that it took for met, and how often it does.
+_SEARCH = "prune"
+_MAX_CONTINUATIONS = 3
+# Stored once the compile has succeeded: a latency that missed its limit must not be found in the cache for ever.
+_DEFERRED = frozenset({"evaluate_variants"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """How far a compile is: the state, the digest of what the last pass made, and the cache key of that pass."""
+
+    state: CompileState
+    parent: str | None
+    key: str
+
+    def continued(self, continuation: SearchContinuation[Any]) -> _Reached:
+        """Return the same with a search that goes on; what follows depends on that too."""
+        candidates = len(continuation.outcome.candidates)
+        key = f"{self.key} continued after {candidates} candidates at {continuation.factor!r}"
+        return _Reached(replace(self.state, continuation=continuation), self.parent, key)
 
 
 class Pipeline:
@@ -35,6 +60,7 @@ class Pipeline:
         self._observer = observer
         self._cache = cache
         self._uncached = uncached
+        self._deferred: list[Callable[[], None]] = []
 
     def run(self, state: CompileState, *, start: str = "") -> CompileState:
         """Run every pass; the result's lineage has one record for each.
@@ -49,22 +75,43 @@ class Pipeline:
         Raises:
             DrupeletError: A pass cannot do its work; those after it do not run.
         """
-        parent, key = None, start
-        for position, step in enumerate(self._passes, start=1):
-            self._observer.pass_started(step.name, position=position, count=len(self._passes))
-            if self._cache is None or step.name in self._uncached:
-                result, seconds = self._run(step, state)
+        reached = _Reached(state, None, start)
+        before: dict[str, _Reached] = {}
+        position = continuations = 0
+        while position < len(self._passes):
+            step = self._passes[position]
+            before[step.name] = reached
+            try:
+                reached = self._take(step, reached, position=position + 1)
+            except ConstraintError as error:
+                if error.goes_on is None or _SEARCH not in before or continuations == _MAX_CONTINUATIONS:
+                    raise
+                continuations += 1
+                self._observer.decided(_describe_continuation(error.goes_on))
+                reached = before[_SEARCH].continued(error.goes_on)
+                position = [each.name for each in self._passes].index(_SEARCH)
+                self._deferred.clear()
             else:
-                key = self._cache.key(step, key)
-                result, seconds = self._resume(step, state, self._cache, key)
-            digest = result.state.digest()
-            record = record_pass(
-                step.name, step.config, metrics=result.metrics, seconds=seconds, parent=parent, digest=digest
-            )
-            state = replace(result.state, lineage=(*state.lineage, record))
-            parent = digest
-            self._observer.pass_finished(step.name, seconds=seconds, metrics=result.metrics)
-        return state
+                position += 1
+        for store in self._deferred:
+            store()
+        return reached.state
+
+    def _take(self, step: Pass, reached: _Reached, *, position: int) -> _Reached:
+        state, key = reached.state, reached.key
+        self._observer.pass_started(step.name, position=position, count=len(self._passes))
+        if self._cache is None or step.name in self._uncached:
+            result, seconds = self._run(step, state)
+        else:
+            key = self._cache.key(step, key)
+            result, seconds = self._resume(step, state, self._cache, key)
+        digest = result.state.digest()
+        record = record_pass(
+            step.name, step.config, metrics=result.metrics, seconds=seconds, parent=reached.parent, digest=digest
+        )
+        state = replace(result.state, lineage=(*state.lineage, record))
+        self._observer.pass_finished(step.name, seconds=seconds, metrics=result.metrics)
+        return _Reached(state, digest, key)
 
     def _run(self, step: Pass, state: CompileState, *, observer: Observer | None = None) -> tuple[PassResult, float]:
         start = time.perf_counter()
@@ -81,6 +128,20 @@ class Pipeline:
         noting = NotingObserver(self._observer)
         result, seconds = self._run(step, replace(state, workspace=cache.workspace(key)), observer=noting)
         finished = FinishedPass(result, seconds, tuple(noting.decisions))
-        if problem := cache.store(key, state, finished):
-            self._observer.decided(f"{step.name} is not cached: {problem}")
+        if step.name in _DEFERRED:
+            self._deferred.append(partial(self._store, step, key, state, finished))
+        else:
+            self._store(step, key, state, finished)
         return result, seconds
+
+    def _store(self, step: Pass, key: str, state: CompileState, finished: FinishedPass) -> None:
+        assert self._cache is not None, "the caller has a cache"
+        if problem := self._cache.store(key, state, finished):
+            self._observer.decided(f"{step.name} is not cached: {problem}")
+
+
+def _describe_continuation(continuation: SearchContinuation[Any]) -> str:
+    return (
+        "the last measurement disagrees with the search, which goes on from where it was, aiming for "
+        f"{continuation.factor:.1%} of the limit on the latency"
+    )

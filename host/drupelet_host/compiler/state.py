@@ -25,6 +25,7 @@ from drupelet_host.pruning.sensitivity import SensitivityCurve
 from drupelet_host.pruning.structure.groups import Importance
 from drupelet_host.quantization.choice import MethodChoice
 from drupelet_host.quantization.mixed.mix import LayerPrecision
+from drupelet_host.selection.continuation import SearchContinuation
 from drupelet_host.selection.metric_limit import MetricLimit
 from drupelet_host.torch_models.device import CPU
 from drupelet_host.training.recovery import Evaluate
@@ -96,6 +97,7 @@ class CompileState:
         references: The original measured in each engine, last beside the variants.
         importance: What says which channels go first.
         curves: Sensitivity by group.
+        continuation: Where a search goes on that ended too early; None for a new search.
         pruning: What pruning did.
         unpruned: Why layers could not be pruned, by layer.
         artifacts: The compiled model's files by variant id.
@@ -122,6 +124,7 @@ class CompileState:
     references: Mapping[EngineName, Measurement] = field(default_factory=dict)
     importance: Importance = "l2"
     curves: Mapping[str, SensitivityCurve] = field(default_factory=dict)
+    continuation: SearchContinuation[PruningResult] | None = None
     pruning: PruningResult | None = None
     unpruned: Mapping[str, str] = field(default_factory=dict)
     artifacts: Mapping[str, Path] = field(default_factory=dict)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from drupelet_host.errors import ConstraintError
 from drupelet_host.evaluation.measurement import Measurement
@@ -12,47 +11,10 @@ from drupelet_host.latency.engines import engine_of
 from drupelet_host.latency.machine import WORKSTATION
 from drupelet_host.recipe.latency import LatencyLimit
 from drupelet_host.recipe.schema import Constraints
+from drupelet_host.selection.check import Check, show_limit
+from drupelet_host.selection.failure import describe_failure
 from drupelet_host.selection.metric_limit import metric_drop
 from drupelet_shared.package.manifest import EngineName
-from drupelet_shared.units import format_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One constraint against one variant; smaller values are better.
-
-    Attributes:
-        constraint: The name of the constraint.
-        variant: The id of the variant.
-        wanted: The limit.
-        found: The measured value.
-        lowest: The lower bound of the value, where it is known to a range only.
-        highest: The upper bound.
-        unit: "ms" for a latency in milliseconds; "" where the constraint has one unit only.
-    """
-
-    constraint: str
-    variant: str
-    wanted: float
-    found: float
-    lowest: float | None = None
-    highest: float | None = None
-    unit: str = ""
-
-    @property
-    def met(self) -> bool:
-        """Whether the value is within the limit: for a range, all of it."""
-        return self.bound <= self.wanted
-
-    @property
-    def bound(self) -> float:
-        """The value that must be within the limit: the upper bound of a range."""
-        return self.found if self.highest is None else self.highest
-
-    @property
-    def is_undecided(self) -> bool:
-        """Whether the limit lies within the range of the value, so that a more precise measurement may decide."""
-        return self.lowest is not None and self.lowest <= self.wanted < self.bound
 
 
 def check_constraints(
@@ -96,7 +58,7 @@ def rank_variants(checks: tuple[Check, ...], measurements: Mapping[str, Measurem
         theirs = {name: missed[name] for name, measured in measurements.items() if engine_of(measured.path) == engine}
         if all(theirs.values()):
             kind = "variant" if len(engines) == 1 else f"variant for {engine}"
-            raise ConstraintError(_describe_engine_misses(checks, theirs, kind=kind))
+            raise ConstraintError(describe_failure(checks, theirs, kind=kind))
     allowed = [
         variant
         for variant, names in missed.items()
@@ -138,34 +100,5 @@ def _is_miss(check: Check, variant: str) -> bool:
 
 
 def _describe_miss(check: Check) -> str:
-    wanted, found = (show_limit(check.constraint, value) for value in (check.wanted, check.found))
+    wanted, found = (show_limit(check, value) for value in (check.wanted, check.bound))
     return f"{check.constraint} = {wanted}: it has {found}"
-
-
-def _describe_engine_misses(checks: tuple[Check, ...], missed: Mapping[str, set[str]], *, kind: str) -> str:
-    nearest = min(missed, key=lambda variant: len(missed[variant]))
-    theirs = [check for check in checks if check.variant in missed]
-    best = [
-        min((check for check in theirs if check.constraint == constraint), key=lambda check: check.found)
-        for constraint in dict.fromkeys(check.constraint for check in theirs)
-    ]
-    values = "; ".join(_describe_best(check) for check in best)
-    return f"no {kind} meets all constraints ({nearest} misses {', '.join(sorted(missed[nearest]))}): {values}"
-
-
-def _describe_best(check: Check) -> str:
-    wanted, found = (show_limit(check.constraint, value, unit=check.unit) for value in (check.wanted, check.found))
-    return f"{check.constraint} wanted {wanted}, best {found} ({check.variant}): {'met' if check.met else 'missed'}"
-
-
-def show_limit(constraint: str, value: float, *, unit: str = "") -> str:
-    """Return a constraint's value in words.
-
-    Args:
-        constraint: The constraint.
-        value: The value.
-        unit: The unit of `Check.unit`.
-    """
-    if constraint in {"max_size", "memory_limit"}:
-        return f"{format_bytes(value)} ({value:.0f} bytes)"
-    return f"{value:.4g} {unit}".rstrip()

@@ -23,7 +23,8 @@ from drupelet_host.latency.workstation import BRIEF
 from drupelet_host.quantization.ranges import Method
 from drupelet_host.quantization.static import StaticSettings, quantize_static
 from drupelet_host.recipe.schema import INPUT_NAME, Constraints
-from drupelet_host.selection.constraints import Check, check_constraints
+from drupelet_host.selection.check import Check
+from drupelet_host.selection.constraints import check_constraints
 from drupelet_host.selection.variants import FLOAT, JUDGED, LITERT_FLOAT, LITERT_STATIC, NCNN_FLOAT, NCNN_STATIC, STATIC
 from drupelet_shared.package.manifest import EngineName
 

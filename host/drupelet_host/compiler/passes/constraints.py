@@ -13,13 +13,9 @@ from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.progress.observer import Observer
 from drupelet_host.recipe.schema import Constraints, Recipe
 from drupelet_host.selection.asked import describe_dropped, require_stated
-from drupelet_host.selection.constraints import (
-    Check,
-    check_constraints,
-    describe_misses,
-    rank_variants,
-    show_limit,
-)
+from drupelet_host.selection.check import Check, show_limit
+from drupelet_host.selection.constraints import check_constraints, describe_misses, rank_variants
+from drupelet_host.selection.continuation import find_continuation
 from drupelet_host.selection.dominance import drop_idle, find_worse_than_original
 from drupelet_host.selection.frontier import describe_frontier
 from drupelet_host.selection.metric_floor import find_below_floor
@@ -65,6 +61,7 @@ class ConstraintsPass:
         for name, reason in idle.items():
             observer.decided(f"{name} is left out: {reason}")
         _tell_misses(checks, ranking, observer)
+        _tell_latency(checks, ranking[0], state, observer)
         found = {f"{check.variant}.{check.constraint}": float(check.found) for check in checks}
         state = replace(state, ranking=kept, dropped=dropped)
         require_stated(self.stated, state.ranking, state.dropped)
@@ -80,8 +77,12 @@ class ConstraintsPass:
         except ConstraintError as error:
             where = f" on the {len(state.test)} test samples" if state.test else ""
             candidates = state.pruning.candidates if state.pruning else ()
-            frontier = f"; {describe_frontier(candidates)}" if candidates else ""
-            raise ConstraintError(f"{error}{where}{frontier}", frontier=candidates) from error
+            frontier = f"\n{describe_frontier(candidates)}" if candidates else ""
+            raise ConstraintError(
+                f"{error}{where}{frontier}",
+                frontier=candidates,
+                goes_on=find_continuation(checks, state.pruning, before=state.continuation),
+            ) from error
 
 
 def _floor_baseline(state: CompileState) -> float:
@@ -100,5 +101,13 @@ def _tell_misses(checks: tuple[Check, ...], ranking: tuple[str, ...], observer: 
     for check in checks:
         if not check.met and (check.variant in ranking or check.constraint != "max_latency"):
             verdict = "ranked behind; the device measures again" if check.variant in ranking else "left out"
-            seen, wanted = (show_limit(check.constraint, value) for value in (check.found, check.wanted))
+            seen, wanted = (show_limit(check, value) for value in (check.bound, check.wanted))
             observer.decided(f"{check.variant} misses {check.constraint} ({seen}, wanted {wanted}): {verdict}")
+
+
+def _tell_latency(checks: tuple[Check, ...], variant: str, state: CompileState, observer: Observer) -> None:
+    source = state.measurements[variant].target_latency.source
+    for check in checks:
+        if (check.variant, check.constraint) == (variant, "max_latency"):
+            found, highest, limit = (show_limit(check, value) for value in (check.found, check.bound, check.wanted))
+            observer.decided(f"{variant} has a latency of {found}, at most {highest}, limit {limit}: {source}")

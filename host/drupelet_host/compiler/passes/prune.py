@@ -19,6 +19,7 @@ from drupelet_host.pruning.search.search import SearchSettings, search_pruning
 from drupelet_host.pruning.structure.groups import find_structure
 from drupelet_host.recipe.schema import Constraints, Recipe, RecoveryConfig
 from drupelet_host.recipe.target import find_target
+from drupelet_host.selection.continuation import SearchContinuation
 from drupelet_host.selection.variants import JUDGED
 from drupelet_host.torch_models.device import CPU, choose_device, describe_device
 
@@ -154,12 +155,22 @@ class PrunePass:
             training.model,
             training.train,
             training.evaluator(state.metric, device=self.device),
-            make_judge(state, config.judge),
+            make_judge(state, _tighten(config.judge, state.continuation)),
             baseline=state.reference.metric,
             curves=state.curves,
             settings=settings,
             observer=observer,
+            resumed=None if state.continuation is None else state.continuation.outcome,
         )
+
+
+def _tighten(config: JudgeConfig, continuation: SearchContinuation[PruningResult] | None) -> JudgeConfig:
+    """Return the judge's configuration with the limit on the latency that a continued search aims for."""
+    limit = config.constraints.max_latency
+    if continuation is None or limit is None:
+        return config
+    tighter = limit.model_copy(update={"value": limit.value * continuation.factor})
+    return config.model_copy(update={"constraints": config.constraints.model_copy(update={"max_latency": tighter})})
 
 
 def _configure(recipe: Recipe) -> RatioConfig | SearchConfig:

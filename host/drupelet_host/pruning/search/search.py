@@ -61,6 +61,7 @@ def search_pruning(
     curves: Mapping[str, SensitivityCurve],
     settings: SearchSettings,
     observer: Observer,
+    resumed: PruningResult | None = None,
 ) -> PruningResult:
     """Prune a copy step by step until the constraints are met or, without any on cost, until the metric is spent.
 
@@ -79,6 +80,7 @@ def search_pruning(
         curves: Sensitivity by group.
         settings: Limits and means.
         observer: Is told why each step was kept or rolled back.
+        resumed: An earlier search that this one goes on from, within the same limits on trials and passes.
 
     Returns:
         The pruned model with its metric and steps.
@@ -105,7 +107,9 @@ def search_pruning(
         observer=observer,
         budget=SearchBudget(settings.max_trials, settings.max_passes, settings.max_minutes),
     )
-    return search.run(curves)
+    if resumed is not None:
+        search.budget.passes = resumed.passes
+    return search.run(curves, resumed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +168,17 @@ class _Search:
             return self._lowest(drop - _RESERVE)
         return self._lowest(-drop) if result.excess is None else self.baseline
 
-    def run(self, curves: Mapping[str, SensitivityCurve]) -> PruningResult:
+    def run(self, curves: Mapping[str, SensitivityCurve], resumed: PruningResult | None = None) -> PruningResult:
         groups = {group.name: group for group in find_groups(self.original, self.example_input)}
         before = {name: group.channels for name, group in groups.items()}
-        start = self._without_padding_taps()
-        position = _Position(start, before, self.judge(start))
+        position = self._start(before, resumed)
         judged = self._choose_variants(position.result, drop=self.settings.max_metric_drop)
         state = self._first_state(position, curves)
-        candidates = [
-            self._candidate(0, position, kept=True, reason=f"unpruned; steps are judged as {' and '.join(judged)}")
-        ]
-        self._tell(candidates[-1], judged)
+        candidates = list(resumed.candidates) if resumed is not None else []
+        if not candidates:
+            reason = f"unpruned; steps are judged as {' and '.join(judged)}"
+            candidates.append(self._candidate(0, position, kept=True, reason=reason))
+            self._tell(candidates[-1], judged)
         while position.result.excess != 0 and not self.budget.spent(trials=len(candidates) - 1):
             channels = self._next_channels(position, state, groups)
             if channels is None:
@@ -201,6 +205,13 @@ class _Search:
             candidates=tuple(candidates),
             passes=self.budget.passes,
         )
+
+    def _start(self, before: Mapping[str, int], resumed: PruningResult | None) -> _Position:
+        if resumed is None:
+            start = self._without_padding_taps()
+            return _Position(start, before, self.judge(start))
+        model = copy.deepcopy(resumed.model).eval()
+        return _Position(model, {name: after for name, (_, after) in resumed.channels.items()}, self.judge(model))
 
     def _first_state(self, position: _Position, curves: Mapping[str, SensitivityCurve]) -> _SearchState:
         drop = self.settings.max_metric_drop

@@ -1,18 +1,25 @@
 from __future__ import annotations
 
+import re
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from drupelet_host.errors import ConstraintError
 from drupelet_host.evaluation.measurement import Measurement
+from drupelet_host.latency.source import LatencyEstimate
+from drupelet_host.recipe.latency import LatencyLimit
 from drupelet_host.recipe.schema import Constraints
 from drupelet_host.selection.constraints import check_constraints, rank_variants
-from drupelet_shared.timing import Timing
+from drupelet_shared.timing import Interval, Timing
 
 
-def measurement(*, metric: float, size_bytes: int, p50_ms: float, memory: int = 50_000_000) -> Measurement:
+def measurement(
+    *, metric: float = 0.95, size_bytes: int = 300_000, p50_ms: float, memory: int = 50_000_000
+) -> Measurement:
     return Measurement(Path("model.onnx"), size_bytes, metric, Timing(p50_ms, p50_ms, p50_ms, 10, p50_ms), memory)
 
 
@@ -23,7 +30,11 @@ VARIANTS = {
 }
 
 
-def rank(**limits: float) -> tuple[str, ...]:
+def estimate(p50_ms: float, *, low_ms: float, high_ms: float, p99_ms: float | None = None) -> LatencyEstimate:
+    return LatencyEstimate(p50_ms=p50_ms, interval=Interval(low_ms, high_ms), source="measured on pi-7", p99_ms=p99_ms)
+
+
+def rank(**limits: object) -> tuple[str, ...]:
     constraints = Constraints.model_validate(limits)
     return rank_variants(check_constraints(constraints, VARIANTS, references={"onnxruntime": ORIGINAL}), VARIANTS)
 
@@ -46,7 +57,9 @@ def test_a_variant_that_is_slow_on_this_machine_alone_stays_behind() -> None:
 
 def test_meeting_everything_comes_before_being_fast() -> None:
     slow_but_small = {**VARIANTS, "tiny": measurement(metric=0.95, size_bytes=1, p50_ms=9.0)}
-    checks = check_constraints(Constraints(max_latency=0.95), slow_but_small, references={"onnxruntime": ORIGINAL})
+    checks = check_constraints(
+        Constraints.model_validate({"max_latency": 0.95}), slow_but_small, references={"onnxruntime": ORIGINAL}
+    )
     assert rank_variants(checks, slow_but_small) == ("fp32", "int8", "tiny")
 
 
@@ -54,13 +67,68 @@ def test_constraints_that_no_single_variant_meets_fail_with_the_best_of_each() -
     with pytest.raises(ConstraintError) as caught:
         rank(max_size=500_000, max_latency=0.5, memory_limit=40_000_000)
     text = str(caught.value)
-    assert "max_size wanted 500.0 KB (500000 bytes), best 300.0 KB (300000 bytes) (int8): met" in text
-    assert "max_latency wanted 0.5, best 0.4 (fp32): met" in text
-    assert "memory_limit wanted 40.0 MB (40000000 bytes), best 50.0 MB (50000000 bytes) (fp32): missed" in text
+    table = [re.split(r" {2,}", line.strip()) for line in text.splitlines()]
+    rows = {cells[0]: cells[1:] for cells in table if len(cells) > 1}
+    assert rows["max_size"] == ["500.0 KB (500000 bytes)", "300.0 KB (300000 bytes)", "int8", "met"]
+    assert rows["max_latency"] == ["0.5", "0.4", "fp32", "met"]
+    limit, best, variant, verdict = rows["memory_limit"]
+    assert (limit, best, variant) == ("40.0 MB (40000000 bytes)", "50.0 MB (50000000 bytes)", "fp32")
+    assert verdict.startswith("missed: add 'litert'")
+
+
+def test_a_failure_offers_limits_that_the_nearest_variant_meets() -> None:
+    with pytest.raises(ConstraintError) as caught:
+        rank(max_size=500_000, max_latency=0.5, memory_limit=40_000_000)
+    _, offer = str(caught.value).split("limits that ")
+    recipe = tomllib.loads(offer.partition("\n")[2])
+    assert rank(**recipe["constraints"])
+
+
+def test_a_latency_is_met_when_all_of_its_range_is_within_the_limit() -> None:
+    limits = {"10 ms": True, "9 ms": False, "8.9 ms": False, "11 ms p99": False}
+    for text, met in limits.items():
+        variant = replace(measurement(p50_ms=9.0), latency=estimate(9.0, low_ms=8.8, high_ms=9.5, p99_ms=12.0))
+        constraints = Constraints.model_validate({"max_latency": text})
+        (check,) = check_constraints(constraints, {"v": variant}, references={"onnxruntime": ORIGINAL})
+        assert check.met == met, text
+        assert check.is_undecided == (text in {"9 ms", "8.9 ms"}), text
+
+
+def test_a_variant_that_misses_the_latency_on_a_board_is_left_out() -> None:
+    on_board = {
+        "slow": replace(measurement(p50_ms=1.0), latency=estimate(9.0, low_ms=8.9, high_ms=9.1)),
+        "fast": replace(measurement(p50_ms=2.0), latency=estimate(4.0, low_ms=3.9, high_ms=4.1)),
+    }
+    constraints = Constraints.model_validate({"max_latency": "5 ms"})
+    checks = check_constraints(constraints, on_board, references={"onnxruntime": ORIGINAL})
+    assert rank_variants(checks, on_board) == ("fast",)
+
+
+@pytest.mark.parametrize(
+    ("stated", "limit"),
+    [
+        (0.5, LatencyLimit(value=0.5)),
+        (2, LatencyLimit(value=2.0)),
+        ("0.5 p99", LatencyLimit(value=0.5, percentile="p99")),
+        ("20 ms", LatencyLimit(value=20.0, unit="ms")),
+        ("20ms p99", LatencyLimit(value=20.0, unit="ms", percentile="p99")),
+        ("0.02 s", LatencyLimit(value=20.0, unit="ms")),
+    ],
+)
+def test_a_latency_is_stated_as_a_ratio_or_a_time_with_its_percentile(stated: object, limit: LatencyLimit) -> None:
+    constraints = Constraints.model_validate({"max_latency": stated})
+    assert constraints.max_latency == limit
+    assert Constraints.model_validate(constraints.model_dump(mode="json")) == constraints
+
+
+@pytest.mark.parametrize("stated", [0, -1, "fast", "20 min", "0 ms", "20 ms p50 p99", True])
+def test_a_latency_in_another_form_is_refused(stated: object) -> None:
+    with pytest.raises(ValidationError):
+        Constraints.model_validate({"max_latency": stated})
 
 
 def test_a_metric_that_fell_too_far_is_never_packed() -> None:
-    with pytest.raises(ConstraintError, match=r"max_metric_drop wanted 0\.001, best 0\.005"):
+    with pytest.raises(ConstraintError, match=r"max_metric_drop +0\.001 +0\.005"):
         rank(max_metric_drop=0.001)
 
 
@@ -71,7 +139,7 @@ def test_an_engine_without_a_variant_that_meets_everything_fails_the_compile() -
     checks = check_constraints(Constraints(max_size=500_000), both, references=references)
     with pytest.raises(
         ConstraintError,
-        match=r"no variant for litert meets all .*best 700\.0 KB \(700000 bytes\) \(litert-int8\): missed",
+        match=r"no variant for litert meets all[^\n]*\n[^\n]*\n[^\n]* 700\.0 KB \(700000 bytes\) +litert-int8 +missed",
     ):
         rank_variants(checks, both)
     checks = check_constraints(Constraints(max_size=800_000), both, references=references)

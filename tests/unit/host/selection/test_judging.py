@@ -5,7 +5,7 @@ import pytest
 from drupelet_host.compiler.passes.prune import weigh_costs
 from drupelet_host.pruning.search.savings import CostWeights
 from drupelet_host.recipe.schema import Constraints
-from drupelet_host.selection.constraints import Check
+from drupelet_host.selection.check import Check
 from drupelet_host.selection.judge import find_excess
 
 

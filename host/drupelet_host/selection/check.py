@@ -1,0 +1,57 @@
+"""One constraint against one variant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from drupelet_shared.units import format_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One constraint against one variant; smaller values are better.
+
+    Attributes:
+        constraint: The name of the constraint.
+        variant: The id of the variant.
+        wanted: The limit.
+        found: The measured value.
+        lowest: The lower bound of the value, where it is known to a range only.
+        highest: The upper bound.
+        unit: "ms" for a latency in milliseconds; "" where the constraint has one unit only.
+    """
+
+    constraint: str
+    variant: str
+    wanted: float
+    found: float
+    lowest: float | None = None
+    highest: float | None = None
+    unit: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the value is within the limit: for a range, all of it."""
+        return self.bound <= self.wanted
+
+    @property
+    def bound(self) -> float:
+        """The value that must be within the limit: the upper bound of a range."""
+        return self.found if self.highest is None else self.highest
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether the limit lies within the range of the value, so that a more precise measurement may decide."""
+        return self.lowest is not None and self.lowest <= self.wanted < self.bound
+
+
+def show_limit(check: Check, value: float) -> str:
+    """Return a value of a constraint in words.
+
+    Args:
+        check: The constraint.
+        value: The limit, or what was measured.
+    """
+    if check.constraint in {"max_size", "memory_limit"}:
+        return f"{format_bytes(value)} ({value:.0f} bytes)"
+    return f"{value:.4g} {check.unit}".rstrip()

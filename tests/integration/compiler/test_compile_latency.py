@@ -1,0 +1,137 @@
+"""A limit on the latency holds: the search goes on when the last measurement disagrees, and no miss is cached."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import pytest
+
+from drupelet_host.compiler.compile import compile_recipe
+from drupelet_host.errors import ConstraintError, LatencyError
+from drupelet_host.latency.source import DEFAULT_PRECISION, LatencyEstimate, Percentile
+from drupelet_host.recipe.schema import Recipe, parse_recipe
+from drupelet_shared.engines.base import Tensors
+from drupelet_shared.engines.files import model_size_bytes
+from drupelet_shared.timing import Interval
+from fakes.observer import RecordingObserver
+from support.model.tiny_project import RECIPE_SOURCE, write_project
+
+LABEL = "modelled by size"
+
+
+class SizeSource:
+    """A source by which a kilobyte takes a millisecond; the last measurement of a compile may be told another factor.
+
+    Attributes:
+        last: The factor on what is measured beside `original.<engine>`, as the last pass does.
+        fails: Whether it has no numbers at all.
+    """
+
+    label = LABEL
+    fingerprint = LABEL
+
+    def __init__(self, *, last: float = 1.0) -> None:
+        self.last = last
+        self.fails = False
+
+    def measure(
+        self,
+        models: Mapping[str, Path],
+        *,
+        feed: Tensors,
+        references: Collection[str] = (),
+        precision: float = DEFAULT_PRECISION,
+        percentile: Percentile = "p50",
+    ) -> dict[str, LatencyEstimate]:
+        assert feed
+        assert percentile == "p50"
+        assert set(references) < set(models)
+        if self.fails:
+            raise LatencyError("the board is gone")
+        factor = self.last if any(name.startswith("original.") for name in references) else 1.0
+        times_ms = {name: factor * model_size_bytes(path) / 1000 for name, path in models.items()}
+        return {
+            name: LatencyEstimate(
+                p50_ms=time_ms,
+                interval=Interval(time_ms * (1 - precision), time_ms * (1 + precision)),
+                source=LABEL,
+            )
+            for name, time_ms in times_ms.items()
+        }
+
+
+def recipe(folder: Path, limit: object, **prune: object) -> Recipe:
+    document = tomllib.loads(RECIPE_SOURCE)
+    document["prune"] = {"recovery": {"epochs": 4}, "max_trials": 8, **prune}
+    document["constraints"] = {"max_metric_drop": 0.1, "max_latency": limit}
+    document["quantize"] = {**document["quantize"], "variants": ["static"]}
+    return parse_recipe(document, folder=folder)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_project(tmp_path_factory.mktemp("latency")).parent
+
+
+def test_a_latency_in_milliseconds_is_reached_with_a_margin_by_the_source_that_was_given(project: Path) -> None:
+    observer = RecordingObserver()
+    state = compile_recipe(recipe(project, "16 ms"), observer=observer, latency_source=SizeSource())
+    best = state.measurements[state.ranking[0]]
+    assert best.target_latency.source == LABEL
+    assert best.target_latency.interval.high_ms <= 16.0
+    assert any(decision.endswith(f"limit 16 ms: {LABEL}") for decision in observer.decisions)
+
+
+def test_the_search_goes_on_when_the_last_measurement_disagrees(project: Path) -> None:
+    observer = RecordingObserver()
+    state = compile_recipe(recipe(project, "16 ms"), observer=observer, latency_source=SizeSource(last=1.25))
+    best = state.measurements[state.ranking[0]]
+    assert best.target_latency.interval.high_ms <= 16.0
+    went_on = [place for place, decision in enumerate(observer.decisions) if "goes on from where it was" in decision]
+    assert went_on
+    assert state.pruning is not None
+    numbers = [candidate.number for candidate in state.pruning.candidates]
+    assert numbers == list(range(len(numbers)))
+    assert [record.name for record in state.lineage].count("prune") == 1
+
+
+def test_a_missed_latency_is_measured_again_by_the_next_compile(project: Path, tmp_path: Path) -> None:
+    source, cache = SizeSource(last=3.0), tmp_path / "cache"
+    wanted = recipe(project, "20 ms", max_trials=2)
+    with pytest.raises(ConstraintError, match="limits that") as caught:
+        compile_recipe(wanted, latency_source=source, cache=cache)
+    assert 'max_latency = "' in str(caught.value)
+    source.last = 0.5
+    state = compile_recipe(wanted, latency_source=source, cache=cache)
+    assert state.package is not None
+
+
+def test_a_source_that_fails_ends_the_compile_and_leaves_nothing_of_it_in_the_cache(
+    project: Path, tmp_path: Path
+) -> None:
+    source, cache = SizeSource(), tmp_path / "cache"
+    source.fails = True
+    with pytest.raises(LatencyError, match="the board is gone"):
+        compile_recipe(recipe(project, "16 ms"), latency_source=source, cache=cache)
+    source.fails = False
+    assert compile_recipe(recipe(project, "16 ms"), latency_source=source, cache=cache).package is not None
+
+
+def test_a_limit_on_the_99th_percentile_needs_a_source_that_measures_it(project: Path) -> None:
+    class MedianSource(SizeSource):
+        def measure(
+            self,
+            models: Mapping[str, Path],
+            *,
+            feed: Tensors,
+            references: Collection[str] = (),
+            precision: float = DEFAULT_PRECISION,
+            percentile: Percentile = "p50",
+        ) -> dict[str, LatencyEstimate]:
+            assert percentile == "p99"
+            return super().measure(models, feed=feed, references=references, precision=precision)
+
+    with pytest.raises(LatencyError, match="has only medians"):
+        compile_recipe(recipe(project, "16 ms p99"), latency_source=MedianSource())
