@@ -27,8 +27,9 @@ def run_tensors(path: Path, samples: Sequence[Tensors], tensors: Sequence[str]) 
         ExportError: ncnn cannot load the model.
         DataError: A sample does not run.
     """
-    signature = NcnnSignature.parse(path.read_text(encoding="utf-8"))
-    net = make_net(1)
+    text = path.read_text(encoding="utf-8")
+    signature = NcnnSignature.parse(text)
+    net = make_net(1, graph=text)
     # Every tensor is kept until it has been read.
     net.opt.lightmode = False
     if net.load_param(str(path)) != 0 or net.load_model(str(path.with_suffix(WEIGHTS_SUFFIX))) != 0:

@@ -55,7 +55,7 @@ class NcnnEngine:
             weights_bytes = weights.stat().st_size
         except (OSError, ValueError) as error:
             raise ModelLoadError(f"{path.name}: ncnn {self.version} cannot load it: {error}") from error
-        net = make_net(threads)
+        net = make_net(threads, graph=graph)
         self._check(net.load_param(str(path)), path, room_bytes=weights_bytes)
         self._check(net.load_model(str(weights)), weights, room_bytes=weights_bytes)
         known = {*net.input_names(), *net.output_names(), *(blob.name for blob in net.blobs())}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -194,6 +196,31 @@ def test_the_fewest_costly_layers_stay_in_float(tmp_path: Path) -> None:
     ranked = rank_by_loss(model, choice.settings)
     assert mixed.settings.keep_float == frozenset(ranked[: len(mixed.settings.keep_float)])
     assert keep_costly_layers(model, choice, judge=judge, lowest_score=2.0) is None
+
+
+GROWTH = """
+import sys
+from pathlib import Path
+from drupelet_shared.engines.registry import load_engine
+from drupelet_shared.process_memory import read_memory
+engine = load_engine("ncnn")
+before = read_memory().resident_bytes
+session = engine.load(Path(sys.argv[1]), threads=1)
+print(read_memory().resident_bytes - before)
+"""
+
+
+def test_a_loaded_int8_model_takes_less_than_ten_times_its_file(tmp_path: Path) -> None:
+    """With all of ncnn's algorithms allowed this one takes fifteen times."""
+    torch.manual_seed(0)
+    path, int8 = tmp_path / "float.param", tmp_path / "int8.param"
+    model = nn.Sequential(*(nn.Conv2d(256, 256, 3, padding=1) for _ in range(6))).eval()
+    export_ncnn(model, (1, 256, 8, 8), path)
+    image = np.random.default_rng(0).standard_normal((1, 256, 8, 8)).astype(np.float32)
+    write_ncnn_int8(calibrate_ncnn(path, samples=[{"input": image}]), int8, settings=SETTINGS)
+    command = [sys.executable, "-c", GROWTH, str(int8)]
+    growth = int(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)
+    assert model_size_bytes(int8) < growth < 10 * model_size_bytes(int8)
 
 
 def test_calibration_without_samples_or_layers_is_refused(tmp_path: Path) -> None:
