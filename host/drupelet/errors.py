@@ -16,6 +16,7 @@ from drupelet_host.errors import (
     RemoteError,
     ReplyTimeoutError,
     SettingsError,
+    StorageError,
 )
 from drupelet_shared.errors import (
     ArchiveError,
@@ -114,6 +115,7 @@ __all__ = [
     "SignatureMissingError",
     "SignatureUntrustedError",
     "SourceError",
+    "StorageError",
     "TooManyEntriesError",
     "UndeclaredFileError",
     "UnknownCommandError",

@@ -4,6 +4,7 @@ DrupeletError
 |-- RecipeError            recipe_invalid
 |-- SettingsError          settings_invalid
 |-- OutputError            output_failed
+|-- StorageError           storage_failed
 |-- DataError              data_invalid
 |-- ModelError             model_invalid
 |   `-- ExportError        export_failed
@@ -44,6 +45,12 @@ class OutputError(DrupeletError):
     """Standard output cannot be written."""
 
     code = "output_failed"
+
+
+class StorageError(DrupeletError):
+    """The folder of the package or of the cache cannot be written, or has no room."""
+
+    code = "storage_failed"
 
 
 class DataError(DrupeletError):

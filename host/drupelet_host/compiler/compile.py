@@ -20,6 +20,7 @@ from drupelet_host.latency.device import DeviceSource
 from drupelet_host.latency.source import LatencySource
 from drupelet_host.latency.workstation import WorkstationSource
 from drupelet_host.packaging.keys import load_private_key
+from drupelet_host.packaging.storage import estimate_cache_bytes, full_disk_as_error, require_writable
 from drupelet_host.progress.observer import SILENT, Observer
 from drupelet_host.recipe.latency import BoardsSection
 from drupelet_host.recipe.schema import Recipe
@@ -51,15 +52,23 @@ def compile_recipe(
         ModelError: The model cannot be loaded, traced or exported.
         DataError: The data cannot be read or does not match the model.
         ConstraintError: No variant meets the constraints; no package was written.
+        StorageError: The output folder or the cache cannot be written, or has no room.
         DrupeletError: A pass fails for another reason.
     """
     passes = [make_pass(name, recipe) for name in passes_of(recipe)]
+    require_writable(recipe.output.folder, what="output folder")
+    if cache is not None:
+        require_writable(cache, what="cache folder")
     with ExitStack() as resources:
         workspace = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="drupelet-compile-")))
         source = latency_source or make_latency_source(recipe, observer=observer)
         state = replace(start_compile(recipe, workspace), latency_source=source)
+        for note in state.notes:
+            observer.decided(note)
         if cache is None:
             return Pipeline(passes, observer=observer).run(state)
+        require_writable(cache, what="cache folder", needed_bytes=estimate_cache_bytes(state.model_bytes))
+        resources.enter_context(full_disk_as_error(cache, what="cache folder"))
         kept = PassCache(cache)
         kept.collect()
         if state.source is not None:

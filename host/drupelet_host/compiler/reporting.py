@@ -65,7 +65,7 @@ def build_report(state: CompileState, recipe: Recipe, *, created: datetime) -> R
         variants=tuple(_model_row(name, measured) for name, measured in state.measurements.items()),
         packaged=state.ranking,
         dropped=tuple(DroppedRow(variant=name, reason=reason) for name, reason in state.dropped.items()),
-        notes=() if state.test else (_NO_TEST,),
+        notes=(*state.notes, *(() if state.test else (_NO_TEST,))),
         checks=_check_rows(state, recipe),
         sensitivity=_curve_rows(state),
         groups=_group_rows(state),

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
+from torch import nn
+
 from drupelet_host.compiler.state import CompileState, Training
+from drupelet_host.data.checks import check_ranges, find_overlaps
 from drupelet_host.data.dataset import Dataset, Labels, check_fits, check_labels
 from drupelet_host.data.feeds import load_samples
 from drupelet_host.data.samples import Samples, hold_out, split_dataset, split_rows
 from drupelet_host.data.sources import load_source
-from drupelet_host.errors import DataError, ModelError
+from drupelet_host.errors import DataError, ModelError, RecipeError
 from drupelet_host.evaluation.answers import check_answers
 from drupelet_host.evaluation.metrics import TOP1, Agreement, CustomMetric, Fidelity, Metric
 from drupelet_host.evaluation.scoring import answer_module, answer_session
+from drupelet_host.export.onnx import export_onnx
 from drupelet_host.export.program import convert_program
 from drupelet_host.onnx_files.external_data import join_external_data
+from drupelet_host.onnx_files.preparation import prepare
 from drupelet_host.onnx_files.soundness import check_repeats, check_weights
+from drupelet_host.quantization.layers import Layer, find_layers, match_layers
 from drupelet_host.recipe.factories import FactoryRef, load_factory
 from drupelet_host.recipe.model import CLASSIFICATION, TFLITE_SUFFIX
-from drupelet_host.recipe.schema import INPUT_NAME, Recipe
+from drupelet_host.recipe.schema import INPUT_NAME, OUTPUT_NAME, Recipe
 from drupelet_host.recipe.sources import DataSource
 from drupelet_host.torch_models.loading import check_runs, load_model
 from drupelet_host.torch_models.soundness import check_parameters, check_repeats_module
@@ -70,6 +77,9 @@ def _start_from_module(recipe: Recipe, workspace: Path) -> CompileState:
         names = list(outputs)
         validation = replace(validation, answers=answer_module(model, validation.inputs, names=names))
         test = replace(test, answers=answer_module(model, test.inputs, names=names)) if test else None
+    _check_module_patterns(recipe, model, workspace)
+    parts: dict[str, Dataset] = {"train": train, "validation": validation} | ({"test": test} if test else {})
+    check_ranges(parts, image=recipe.image)
     training = Training(original=model, model=model, train=train, validation=validation, output_names=tuple(outputs))
     calibration = train.subset(recipe.quantize.samples, seed=recipe.seed)
     return CompileState(
@@ -79,6 +89,7 @@ def _start_from_module(recipe: Recipe, workspace: Path) -> CompileState:
         calibration=split_dataset(calibration, input_name=INPUT_NAME),
         metric=metric,
         training=training,
+        notes=find_overlaps(parts),
     )
 
 
@@ -108,6 +119,10 @@ def _start_from_file(recipe: Recipe, workspace: Path) -> CompileState:
     if metric is not TOP1:
         validation = replace(validation, answers=answer_session(session, validation.feeds))
         test = replace(test, answers=answer_session(session, test.feeds)) if test else None
+    if source.suffix != TFLITE_SUFFIX and recipe.quantize.keep_float:
+        _require_matches(recipe.quantize.keep_float, find_layers(prepare(source)))
+    parts: dict[str, Samples] = {"train": train, "validation": validation} | ({"test": test} if test else {})
+    check_ranges(parts, image=recipe.image)
     return CompileState(
         workspace=workspace,
         samples=validation,
@@ -115,7 +130,31 @@ def _start_from_file(recipe: Recipe, workspace: Path) -> CompileState:
         calibration=train.subset(recipe.quantize.samples, seed=recipe.seed),
         metric=metric,
         source=source,
+        notes=find_overlaps(parts),
     )
+
+
+def _check_module_patterns(recipe: Recipe, model: nn.Module, workspace: Path) -> None:
+    """Check that each pattern of [prune] and [quantize] matches a layer, before hours of pruning."""
+    names = [name for name, _ in model.named_modules() if name]
+
+    def is_idle(pattern: str) -> bool:
+        return not any(fnmatchcase(name, pattern) for name in names)
+
+    if idle := [pattern for pattern in recipe.prune.layers if is_idle(pattern)]:
+        raise RecipeError(f"prune.layers: {', '.join(idle)} match none of the modules {', '.join(names)}")
+    if idle := [pattern for pattern in recipe.quantize.keep_float if is_idle(pattern)]:
+        # They may mean tensors of the exported graph.
+        assert recipe.model.input_shape is not None, "the recipe checks it"
+        path = workspace / "layers.onnx"
+        export_onnx(model, recipe.model.input_shape, path, output_names=recipe.model.outputs or (OUTPUT_NAME,))
+        _require_matches(idle, find_layers(prepare(path)))
+
+
+def _require_matches(patterns: Sequence[str], layers: Sequence[Layer]) -> None:
+    if idle := [pattern for pattern, names in match_layers(layers, patterns).items() if not names]:
+        known = ", ".join(layer.label for layer in layers)
+        raise RecipeError(f"quantize.keep_float: {', '.join(idle)} match none of the layers {known}")
 
 
 def _choose_metric(

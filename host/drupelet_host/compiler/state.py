@@ -108,6 +108,7 @@ class CompileState:
         ranking: Ids of the variants that go into the package, best first.
         lineage: One record for each finished pass.
         package: Where the package was written.
+        notes: What was noticed of the data before the first pass, one sentence each.
     """
 
     workspace: Path
@@ -135,6 +136,7 @@ class CompileState:
     ranking: tuple[str, ...] = ()
     lineage: tuple[LineageRecord, ...] = ()
     package: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def proof(self) -> Samples:
@@ -160,6 +162,14 @@ class CompileState:
             baseline: The metric of the original on the same samples; that of the reference by default.
         """
         return MetricLimit(self.reference.metric if baseline is None else baseline, self.narrow_drop(max_metric_drop))
+
+    @property
+    def model_bytes(self) -> int:
+        """The size of the model as it came: of its file, or of its parameters and buffers."""
+        if self.source is not None:
+            return self.source.stat().st_size
+        held = self.require_training().original.state_dict().values()
+        return sum(tensor.numel() * tensor.element_size() for tensor in held)
 
     @property
     def reference(self) -> Measurement:

@@ -60,7 +60,7 @@ def choose_rows(size: int, count: int, *, seed: int) -> npt.NDArray[np.int64]:
 
 
 def make_dataset(value: Any, *, source: str) -> Dataset:  # noqa: ANN401 - any value that a user's factory returned
-    """Check and convert a Dataset, or a pair (inputs, labels) of arrays or tensors; labels may be None.
+    """Check and convert a Dataset, inputs alone, or a pair (inputs, labels) of arrays or tensors; labels may be None.
 
     Args:
         value: The data.
@@ -71,8 +71,10 @@ def make_dataset(value: Any, *, source: str) -> Dataset:  # noqa: ANN401 - any v
     """
     if isinstance(value, Dataset):
         return value
+    if hasattr(value, "__array__") and hasattr(value, "shape"):
+        value = (value, None)
     if not isinstance(value, (tuple, list)) or len(value) != _PAIR:
-        raise DataError(f"{source}: got a {type(value).__name__}: expected a pair (inputs, labels)")
+        raise DataError(f"{source}: got a {type(value).__name__}: expected inputs, or a pair (inputs, labels)")
     inputs = _to_array(value[0], np.float32, what=f"{source}: inputs")
     if len(inputs) == 0:
         raise DataError(f"{source}: has no samples: expected at least 1")

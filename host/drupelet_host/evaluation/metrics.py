@@ -14,6 +14,7 @@ from drupelet_host.data.dataset import Labels
 from drupelet_host.data.samples import Tensors
 from drupelet_host.errors import DataError
 from drupelet_host.evaluation.fidelity import find_worst
+from drupelet_host.recipe.user_errors import describe_user_error
 
 MetricFunction = Callable[[Sequence[Tensors], Labels | None], float]
 
@@ -128,7 +129,7 @@ class CustomMetric:
         try:
             value = float(self.function(answers, labels))
         except Exception as error:  # a user's function may raise anything
-            raise DataError(f"metric {self.name}: calling it failed: {type(error).__name__}: {error}") from error
+            raise DataError(f"metric {self.name}: calling it failed: {describe_user_error(error)}") from error
         if not math.isfinite(value):
             raise DataError(f"metric {self.name}: returned {value}: expected a finite number, higher is better")
         return value

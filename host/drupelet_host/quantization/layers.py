@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import onnx
 
@@ -35,6 +37,21 @@ class Layer:
         """The name for people: the PyTorch module's, where the weight's name still contains it."""
         module = self.weight.removesuffix(_WEIGHT_SUFFIX)
         return module if module != self.weight else self.name
+
+
+def match_layers(layers: Sequence[Layer], patterns: Sequence[str]) -> dict[str, list[str]]:
+    """Return for each pattern the names of the layers it matches, by the names of their tensors or of their modules.
+
+    Args:
+        layers: The layers of a graph.
+        patterns: `fnmatch` patterns.
+    """
+    return {
+        pattern: [
+            layer.name for layer in layers if fnmatchcase(layer.name, pattern) or fnmatchcase(layer.label, pattern)
+        ]
+        for pattern in patterns
+    }
 
 
 def find_layers(model: onnx.ModelProto) -> tuple[Layer, ...]:

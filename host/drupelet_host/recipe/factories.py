@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -12,10 +13,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from drupelet_host.recipe.user_errors import describe_user_error
 from drupelet_shared.errors import DrupeletError
 
 # The modules that users' files have imported from their own folder, with that folder.
 _neighbours: dict[str, str] = {}
+# The files that have been imported, with their time and size.
+_imported: dict[Path, tuple[tuple[int, int], ModuleType]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ def load_factory(ref: FactoryRef, *, error: type[DrupeletError]) -> Callable[...
     try:
         module = _import_file(ref.file) if ref.file else importlib.import_module(ref.module)
     except Exception as cause:  # a user's module may raise anything while it is imported
-        raise error(f"factory {ref}: importing it failed: {type(cause).__name__}: {cause}") from cause
+        raise error(f"factory {ref}: importing it failed: {describe_user_error(cause)}") from cause
     attribute = getattr(module, ref.attribute, None)
     if not callable(attribute):
         names = sorted(name for name, value in vars(module).items() if callable(value) and not name.startswith("_"))
@@ -85,12 +89,17 @@ def call_factory(ref: FactoryRef, *, error: type[DrupeletError]) -> Any:  # noqa
         with _neighbours_of(ref.file):
             return factory()
     except Exception as cause:  # a user's factory may raise anything
-        raise error(f"factory {ref}: calling it failed: {type(cause).__name__}: {cause}") from cause
+        raise error(f"factory {ref}: calling it failed: {describe_user_error(cause)}") from cause
 
 
 def _import_file(path: Path) -> ModuleType:
-    # Dataclasses and torch.export look a class's module up in sys.modules; the prefix avoids installed names.
-    name = f"_drupelet_recipe_{path.stem}"
+    """Import a file, once as long as it does not change: a network and its data in one file share their classes."""
+    stat = path.stat()
+    version = (stat.st_mtime_ns, stat.st_size)
+    if path in _imported and _imported[path][0] == version:
+        return _imported[path][1]
+    # Dataclasses, pickle and torch.export look a class's module up in sys.modules by a name that no other file has.
+    name = f"_drupelet_recipe_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, path
     assert spec.loader is not None, path
@@ -98,6 +107,7 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     with _neighbours_of(path):
         spec.loader.exec_module(module)
+    _imported[path] = (version, module)
     return module
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,8 +13,17 @@ from torch import nn
 from drupelet_host.errors import ModelError
 from drupelet_host.recipe.factories import call_factory
 from drupelet_host.recipe.model import ModelSection
+from drupelet_host.recipe.user_errors import describe_user_error
 from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_host.torch_models.weight_norm import bake_weights
+
+# What wrappers put before the names of a module's weights.
+_PREFIXES = {
+    "module.": "nn.DataParallel",
+    "_orig_mod.": "torch.compile",
+    "model.": "a training framework's module",
+    "net.": "a wrapper",
+}
 
 
 def load_model(section: ModelSection) -> nn.Module:
@@ -46,9 +56,41 @@ def load_weights(model: nn.Module, path: Path) -> None:
     try:
         # weights_only: a state_dict is a pickle, which could otherwise run code.
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, pickle.UnpicklingError, RuntimeError) as error:
+        raise ModelError(f"weights {path.name} do not fit the model: {_explain_unreadable(path, error)}") from error
+    if advice := _advise(state, model):
+        raise ModelError(f"weights {path.name} do not fit the model: {advice}")
+    try:
         model.load_state_dict(state)
-    except (OSError, pickle.UnpicklingError, EOFError, TypeError, RuntimeError) as error:
+    except (TypeError, RuntimeError) as error:
         raise ModelError(f"weights {path.name} do not fit the model: {error}") from error
+
+
+def _explain_unreadable(path: Path, error: Exception) -> str:
+    if zipfile.is_zipfile(path) and isinstance(error, pickle.UnpicklingError):
+        return (
+            "it holds a whole pickled model or other objects, which could run code; save the weights alone: "
+            "torch.save(model.state_dict(), 'weights.pt')"
+        )
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _advise(state: object, model: nn.Module) -> str | None:
+    """Return what to do with a checkpoint that holds a state_dict of another form; None for a plain one."""
+    if not isinstance(state, Mapping):
+        what = type(state).__name__
+        return f"the file holds a {what}: expected a state_dict, as torch.save(model.state_dict(), PATH) writes it"
+    wanted = set(model.state_dict())
+    inner = next((str(key) for key, value in state.items() if isinstance(value, Mapping) and len(value)), None)
+    if inner is not None and not wanted & set(state):
+        save = f"torch.save(checkpoint[{inner!r}], PATH)"
+        return f"the file is a checkpoint with the state_dict under {inner!r}; save that alone: {save}"
+    names = [str(name) for name in state]
+    prefix = next((prefix for prefix in _PREFIXES if names and all(name.startswith(prefix) for name in names)), None)
+    if prefix is None or not wanted >= {name.removeprefix(prefix) for name in names}:
+        return None
+    save = f"torch.save({{name.removeprefix({prefix!r}): value for name, value in state.items()}}, PATH)"
+    return f"every name starts with {prefix!r}, which {_PREFIXES[prefix]} adds; save them without: {save}"
 
 
 def check_runs(
@@ -71,5 +113,6 @@ def check_runs(
         with torch.inference_mode():
             returned = model(torch.zeros(input_shape))
     except Exception as error:  # a user's module may raise anything
-        raise ModelError(f"model does not take an input of shape {list(input_shape)}: {error}") from error
+        what = describe_user_error(error)
+        raise ModelError(f"model does not take an input of shape {list(input_shape)}: {what}") from error
     return {name: tuple(tensor.shape) for name, tensor in name_outputs(returned, names=names).items()}

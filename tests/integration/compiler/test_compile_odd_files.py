@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from drupelet_host.cli.compile import compile_command
 from drupelet_host.compiler.compile import compile_recipe
-from drupelet_host.errors import ConstraintError, ModelError
+from drupelet_host.errors import ConstraintError, ModelError, RecipeError, StorageError
 from drupelet_host.recipe.schema import Recipe, parse_recipe
 from fakes.observer import RecordingObserver
 from support.model import odd_networks
@@ -45,6 +45,32 @@ def scaled():
 
 def more_scaled():
     return [{"x": sample["x"], "gain": np.float32(3)} for sample in more_vectors()]
+"""
+NETWORK = """
+import torch
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(8, 32), torch.nn.Linear(32, 4)
+        self.act = lambda x: x.relu()
+
+    def forward(self, x):
+        return self.second(self.act(self.first(x)))
+
+
+def net():
+    torch.manual_seed(0)
+    return Net()
+
+
+def train():
+    return torch.randn(64, 8, generator=torch.Generator().manual_seed(1))
+
+
+def validation():
+    return torch.randn(32, 8, generator=torch.Generator().manual_seed(2))
 """
 VECTORS = {"train": "data.py:vectors", "validation": "data.py:more_vectors"}
 
@@ -157,3 +183,57 @@ def test_answers_that_are_partly_nan_compile(tmp_path: Path) -> None:
     state = compile_recipe(recipe(tmp_path, quantize={"variants": ["float16"]}))
     assert state.reference.metric == 1.0
     assert state.measurements["ort-fp32"].metric > 0.999
+
+
+def test_a_pattern_that_matches_no_layer_is_refused_before_the_work(tmp_path: Path) -> None:
+    odd_networks.one_head(tmp_path / "model.onnx")
+    observer = RecordingObserver()
+    with pytest.raises(RecipeError, match=r"quantize\.keep_float: head\.\* match none of the layers h, y"):
+        compile_recipe(recipe(tmp_path, quantize={"keep_float": ["h", "head.*"]}), observer=observer)
+    assert observer.passes == []
+
+
+def test_an_output_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path) -> None:
+    odd_networks.one_head(tmp_path / "model.onnx")
+    (tmp_path / "out").write_text("a file")
+    observer = RecordingObserver()
+    with pytest.raises(StorageError, match=r"output folder .* cannot be written"):
+        compile_recipe(recipe(tmp_path), observer=observer)
+    assert observer.passes == []
+
+
+def test_samples_in_two_parts_are_told_first_and_in_the_report(tmp_path: Path) -> None:
+    odd_networks.one_head(tmp_path / "model.onnx")
+    observer = RecordingObserver()
+    data = {"train": "data.py:vectors", "validation": "data.py:vectors"}
+    state = compile_recipe(
+        recipe(tmp_path, data=data, quantize={"variants": ["float16"]}), observer=observer, cache=tmp_path / "cache"
+    )
+    note = "16 of 16 validation samples are among the train samples"
+    assert observer.decisions[0].startswith(note)
+    assert state.package is not None
+    report = json.loads(state.package.with_name(f"{state.package.stem}.report.json").read_text(encoding="utf-8"))
+    assert report["notes"][0].startswith(note)
+
+
+def test_a_network_with_a_lambda_in_the_file_of_its_data_compiles_and_is_not_cached(tmp_path: Path) -> None:
+    (tmp_path / "all.py").write_text(NETWORK, encoding="utf-8")
+    observer = RecordingObserver()
+    document = {
+        "model": {
+            "name": "odd",
+            "version": "1",
+            "release": 1,
+            "task": "odd",
+            "factory": "all.py:net",
+            "input_shape": [1, 8],
+        },
+        "data": {"train": "all.py:train", "validation": "all.py:validation"},
+        "prune": {"prune_ratio": 0.5, "iterations": 1, "recovery": {"epochs": 1}},
+        "quantize": {"method": "minmax", "variants": ["float16"]},
+        "constraints": {"max_metric_drop": 1.0},
+        "output": {"folder": "out"},
+    }
+    state = compile_recipe(parse_recipe(document, folder=tmp_path), observer=observer, cache=tmp_path / "cache")
+    assert state.package is not None
+    assert any(line.startswith("prune is not cached: the model cannot be pickled") for line in observer.decisions)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import ClassVar, Literal, Self
 
 from drupelet_host.compiler.configuration import PassConfig
@@ -13,7 +12,7 @@ from drupelet_host.compiler.state import CompileState
 from drupelet_host.errors import ExportError
 from drupelet_host.progress.observer import Observer
 from drupelet_host.quantization.choice import MethodChoice, choose_method, describe_method
-from drupelet_host.quantization.layers import Layer
+from drupelet_host.quantization.layers import match_layers as find_matches
 from drupelet_host.quantization.ranges import METHODS, Method
 from drupelet_host.quantization.static import Calibrated, StaticSettings, calibrate, write_static
 from drupelet_host.recipe.schema import Recipe
@@ -92,12 +91,8 @@ def match_layers(calibrated: Calibrated, patterns: tuple[str, ...]) -> frozenset
     Raises:
         ExportError: A pattern matches none.
     """
-    found = {pattern: [layer.name for layer in calibrated.layers if _matches(layer, pattern)] for pattern in patterns}
+    found = find_matches(calibrated.layers, patterns)
     if idle := [pattern for pattern, names in found.items() if not names]:
         known = ", ".join(layer.label for layer in calibrated.layers)
         raise ExportError(f"quantize.keep_float: {', '.join(idle)} match none of the layers {known}")
     return frozenset(name for names in found.values() for name in names)
-
-
-def _matches(layer: Layer, pattern: str) -> bool:
-    return fnmatchcase(layer.name, pattern) or fnmatchcase(layer.label, pattern)

@@ -30,7 +30,7 @@ def test_tensors_and_arrays_give_the_same_dataset() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.ones((3, 2)), "expected a pair"),
+        ("inputs", "got a str: expected inputs, or a pair"),
         ((np.ones((0, 2)), None), "has no samples"),
         ((np.array([[np.nan]]), None), "NaN or infinity"),
         ((np.ones((3, 2)), [0, 1]), r"labels have shape \(2,\): expected \(3,\)"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import sys
 from pathlib import Path
 
@@ -42,8 +43,27 @@ def test_a_module_that_fails_to_import_is_the_callers_kind_of_error() -> None:
 
 def test_a_factory_that_fails_says_how(recipe: Path) -> None:
     (recipe.parent / "broken.py").write_text("def build():\n    return 1 / 0\n", encoding="utf-8")
-    with pytest.raises(ModelError, match="calling it failed: ZeroDivisionError: division by zero"):
+    with pytest.raises(
+        ModelError, match=r"calling it failed: ZeroDivisionError: division by zero \(broken\.py, line 2, in build\)"
+    ):
         call_factory(parse_factory("broken.py:build", folder=recipe.parent), error=ModelError)
+
+
+def test_network_and_data_in_one_file_share_their_classes(recipe: Path) -> None:
+    source = (
+        "import torch\n\n\nclass Net(torch.nn.Linear):\n    pass\n\n\n"
+        "def net():\n    return Net(2, 2)\n\n\ndef data():\n    return Net\n"
+    )
+    path = recipe.parent / "both.py"
+    path.write_text(source, encoding="utf-8")
+    net, kind = (
+        call_factory(parse_factory(f"both.py:{name}", folder=recipe.parent), error=ModelError)
+        for name in ("net", "data")
+    )
+    assert type(net) is kind
+    assert isinstance(pickle.loads(pickle.dumps(net)), kind)
+    path.write_text(source.replace("2, 2", "3, 3"), encoding="utf-8")
+    assert call_factory(parse_factory("both.py:net", folder=recipe.parent), error=ModelError).in_features == 3
 
 
 def test_the_model_of_a_recipe_has_its_weights(recipe: Path) -> None:
