@@ -70,6 +70,9 @@ def find_overlaps(parts: Parts) -> tuple[str, ...]:
 
     Args:
         parts: The parts of the data by name.
+
+    Returns:
+        The sentences, with the number of samples.
     """
     digests = {part: [_digest(feed) for feed in _list_feeds(data)] for part, data in parts.items()}
     notes = []
