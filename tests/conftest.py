@@ -6,11 +6,16 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from support.broker.brokers import Broker, embedded_broker, find_mosquitto, mosquitto_broker
 
 # Read when PyTorch starts its threads: on a busy machine, threads that spin while they wait keep others from working.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# No example fails because the machine is busy.
+settings.register_profile("drupelet", deadline=None)
+settings.load_profile("drupelet")
 
 
 @pytest.fixture(scope="module")

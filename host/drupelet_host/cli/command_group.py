@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Mapping
 
 import click
+
+from drupelet_shared.contract.references import load_reference
 
 # click cuts a command's summary at the terminal's width unless it is told a longer limit.
 _SUMMARY_LIMIT = 500
@@ -27,15 +28,14 @@ class LazyGroup(click.Group):
         self._commands_by_name = dict(commands_by_name or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
-        """Return the commands' names in the order of a person's work."""
+        """Return the commands' names in the order of a typical workflow."""
         return list(self._commands_by_name)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         """Import and return a command; None if there is none of that name."""
         if cmd_name not in self._commands_by_name:
             return None
-        module, _, attribute = self._commands_by_name[cmd_name].partition(":")
-        command = getattr(importlib.import_module(module), attribute)
+        command = load_reference(self._commands_by_name[cmd_name])
         assert isinstance(command, click.Command)
         return command
 

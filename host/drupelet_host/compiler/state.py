@@ -190,3 +190,6 @@ class CompileState:
             return digest_module(self.training.model)
         assert self.source is not None, "a model is a module or a file"
         return digest_file(self.source)
+
+    def __repr__(self) -> str:
+        return f"CompileState(variants={(*self.artifacts,)}, ranking={self.ranking}, package={self.package})"

@@ -33,6 +33,10 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.inputs)
 
+    def __repr__(self) -> str:
+        labels = "no labels" if self.labels is None else "labels"
+        return f"Dataset({len(self)} samples of shape {self.inputs.shape[1:]}, {labels})"
+
     def subset(self, count: int, *, seed: int) -> Dataset:
         """Return at most `count` samples, drawn at random with the seed."""
         if count >= len(self):

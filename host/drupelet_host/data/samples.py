@@ -33,6 +33,10 @@ class Samples:
     def __len__(self) -> int:
         return len(self.feeds)
 
+    def __repr__(self) -> str:
+        labels = "no labels" if self.labels is None else "labels"
+        return f"Samples({len(self)} samples, {labels})"
+
     def subset(self, count: int, *, seed: int) -> Samples:
         """Return at most `count` samples, drawn at random with the seed."""
         if count >= len(self):

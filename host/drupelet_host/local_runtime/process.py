@@ -58,6 +58,10 @@ class LoadedModel:
         self.outputs: tuple[TensorSpec, ...] = ready.outputs
         self.threads = ready.threads
 
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in self.inputs)
+        return f"LoadedModel({self._name}: {inputs}; process {self.process_id})"
+
     @property
     def process_id(self) -> int:
         """The process that runs the model."""

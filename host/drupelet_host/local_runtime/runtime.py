@@ -56,6 +56,9 @@ class Runtime:
     def __init__(self, device_config: DeviceConfig | Mapping[str, Any]) -> None:
         self.config = device_config if isinstance(device_config, DeviceConfig) else parse_device_config(device_config)
 
+    def __repr__(self) -> str:
+        return f"Runtime({self.config!r})"
+
     def load_model(self, path: str | Path) -> LoadedModel:
         """Load a model file, or the best variant of a package.
 

@@ -63,6 +63,10 @@ class InferenceReply:
     id: str | None = None
     parameters: Parameters = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        outputs = ", ".join(f"{name} {array.dtype} {list(array.shape)}" for name, array in self.outputs.items())
+        return f"InferenceReply({self.model_name} {self.model_version or 'without version'}: {outputs})"
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:

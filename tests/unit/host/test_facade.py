@@ -2,14 +2,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import drupelet
 import drupelet_host.errors
 import drupelet_shared.errors
 from drupelet.errors import DrupeletError
 from drupelet_host.export.converter import EdgeModel
+from drupelet_host.recipe.schema import RecoveryConfig
+from drupelet_shared.inference import InferenceReply
+from support.model.tiny_project import INPUT_SHAPE, start_state, trained
 
 
 def run_python(code: str) -> str:
@@ -77,6 +83,32 @@ def test_a_missing_extra_is_named() -> None:
 def test_the_repr_of_a_model_fits_on_a_line() -> None:
     model = EdgeModel(content=b"\0" * 10_000, precision="fp32", input_shape=(1, 3, 224, 224))
     assert repr(model) == "EdgeModel(precision='fp32', input_shape=(1, 3, 224, 224))"
+
+
+def test_the_repr_of_a_result_is_a_line_without_weights_samples_or_passwords(tmp_path: Path) -> None:
+    tiny = trained()
+    curves = drupelet.analyze_sensitivity(tiny.model, torch.zeros(INPUT_SHAPE), tiny.evaluate, ratios=(0.5,))
+    pruner = drupelet.StructuredPruner(prune_ratio=0.5, iterations=1)
+    pruned = drupelet.progressive_pruning(
+        tiny.model, tiny.train, tiny.evaluate, pruner=pruner, sensitivity=curves, recovery=RecoveryConfig(epochs=0)
+    )
+    scores = np.zeros((1, 1000), np.float32)
+    results = [
+        drupelet.BrokerAddress("broker.local", username="anna", password="secret"),
+        drupelet.Runtime({"memory_limit": "512MB", "cpu_cores": 2}),
+        InferenceReply(model_name="digits", outputs={"scores": scores}),
+        curves["conv1"],
+        pruner,
+        pruned,
+        start_state(tmp_path, tiny.model, train=tiny.train, validation=tiny.validation),
+        tiny.train,
+    ]
+
+    lines = [repr(result) for result in results]
+
+    assert [line for line in lines if "\n" in line or len(line) > 400 or "secret" in line] == []
+    assert lines[2] == "InferenceReply(digits without version: scores float32 [1, 1000])"
+    assert lines[-1] == "Dataset(384 samples of shape (1, 8, 8), labels)"
 
 
 def test_the_help_of_compile_loads_no_framework() -> None:

@@ -78,19 +78,19 @@ class PruningStep:
 
 @dataclass(frozen=True, slots=True)
 class PruningResult:
-    """The pruned model, the channels of each group before and after, and how it came to it.
+    """A pruned model, with the steps or candidates that led to it.
 
     Attributes:
         model: The pruned model.
-        metric: What it reaches; after a search that of the variant that was judged.
-        baseline: The original's.
-        channels: Before and after, by group.
-        steps: Those towards a fixed ratio.
-        candidates: Those of a search.
-        passes: How often a search has gone through the training data.
+        metric: The model's metric; after a search that of the judged variant.
+        baseline: The original model's metric.
+        channels: The numbers of channels before and after, by group.
+        steps: The steps towards a fixed ratio.
+        candidates: The candidates of a search.
+        passes: The number of passes over the training data in a search.
     """
 
-    model: nn.Module
+    model: nn.Module = field(repr=False)
     metric: float
     baseline: float
     channels: Mapping[str, tuple[int, int]]
