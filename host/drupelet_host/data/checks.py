@@ -27,7 +27,13 @@ Parts = Mapping[str, Dataset | Samples]
 
 @dataclass(frozen=True, slots=True)
 class ValueRange:
-    """The values of one input over some samples: the extremes and the root of the mean square."""
+    """The values of one input over some samples.
+
+    Attributes:
+        low: The lowest, or 0 where none is below.
+        high: The highest, or 0 where none is above.
+        rms: The root of the mean square.
+    """
 
     low: float
     high: float
