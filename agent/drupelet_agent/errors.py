@@ -22,6 +22,7 @@ DrupeletError
 |   `-- ContractError         contract_broken
 `-- WorkerError               worker_failed
     `-- WorkerTimeoutError    worker_timeout
+        `-- TimeLimitError    worker_timeout
 """
 
 from __future__ import annotations
@@ -192,6 +193,10 @@ class WorkerTimeoutError(WorkerError):
     """A worker process did not answer in time."""
 
     code = "worker_timeout"
+
+
+class TimeLimitError(WorkerTimeoutError):
+    """A package has used up the time for loading, checking and measuring its candidates."""
 
 
 @contextmanager

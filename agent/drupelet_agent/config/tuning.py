@@ -35,6 +35,7 @@ class TuningConfig(Section):
     warmup: Annotated[int, Field(ge=0)] = 5
     runs: Annotated[int, Field(ge=1)] = 100
     max_seconds: Annotated[float, Field(gt=0)] = 3.0
+    total_seconds: Annotated[float, Field(gt=0)] = 180.0
 
 
 class RetuneConfig(Section):

@@ -11,8 +11,9 @@ from pathlib import Path
 from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.errors import MemoryBudgetError, WorkerError
 from drupelet_agent.install.activation import MEASURING_TIMEOUT_S, Observe, Progress, stored_manifest
+from drupelet_agent.install.time_limit import TimeLimit
 from drupelet_agent.serving.workers.protocol import Benchmark, EndProfile, Measured, Profiled, Ready, WorkerSpec
-from drupelet_agent.serving.workers.worker_process import WorkerProcess, expect
+from drupelet_agent.serving.workers.worker_process import WorkerProcess
 from drupelet_agent.store.store import Store
 from drupelet_shared.contract.measuring import OperatorTime, ProfileReport, ProfileRequest
 from drupelet_shared.engines.onnxruntime_profile import count_operators, read_operators
@@ -84,7 +85,13 @@ def profile(request: ProfileRequest, config: AgentConfig, *, observe: Observe) -
     tuning = config.tuning_of(request.model)
     with store.measuring(timeout_s=MEASURING_TIMEOUT_S), tempfile.TemporaryDirectory(prefix="drupelet-") as work:
         observe(Progress("profiling", f"{variant.id} on {spec.threads} threads"))
-        recorded = record_operators(spec, Path(work), runs=request.runs, max_seconds=tuning.max_seconds)
+        recorded = record_operators(
+            spec,
+            Path(work),
+            runs=request.runs,
+            max_seconds=tuning.max_seconds,
+            limit=TimeLimit(tuning.total_seconds),
+        )
     return ProfileReport(
         model=active.model,
         version=active.version,
@@ -102,7 +109,9 @@ def profile(request: ProfileRequest, config: AgentConfig, *, observe: Observe) -
     )
 
 
-def record_operators(spec: WorkerSpec, work: Path, *, runs: int, max_seconds: float) -> RecordedOperators:
+def record_operators(
+    spec: WorkerSpec, work: Path, *, runs: int, max_seconds: float, limit: TimeLimit
+) -> RecordedOperators:
     """Record the time of each operator of a variant, in a worker of its own.
 
     Args:
@@ -110,6 +119,7 @@ def record_operators(spec: WorkerSpec, work: Path, *, runs: int, max_seconds: fl
         work: An empty folder for the profile.
         runs: The inferences to record; fewer for a model of very many operators.
         max_seconds: The most time to spend in them.
+        limit: The time for everything that the worker does.
 
     Returns:
         The operators and the inference as a whole.
@@ -120,10 +130,10 @@ def record_operators(spec: WorkerSpec, work: Path, *, runs: int, max_seconds: fl
         CommandFailedError: The worker died or cannot load the model.
     """
     # One run to count the operators of an inference, since everything that is recorded is held in memory.
-    first = _record(spec, work / "first", Benchmark(warmup=0, runs=1, max_seconds=0.0))
+    first = _record(spec, work / "first", Benchmark(warmup=0, runs=1, max_seconds=0.0), limit)
     each = max(1, count_operators(first.file) // 2)
     benchmark = Benchmark(warmup=_WARMUP_RUNS, runs=max(1, min(runs, _MAX_RECORDED // each)), max_seconds=max_seconds)
-    recorded = _record(spec, work / "all", benchmark)
+    recorded = _record(spec, work / "all", benchmark, limit)
     operators = read_operators(recorded.file, runs=recorded.measured.runs)
     return RecordedOperators(operators, recorded.engine_version, recorded.measured)
 
@@ -143,15 +153,15 @@ def describe_outliers(operators: Sequence[OperatorTime]) -> str | None:
     return f"single runs were interrupted, so means are misleading; times are medians ({'; '.join(outliers)})"
 
 
-def _record(spec: WorkerSpec, folder: Path, benchmark: Benchmark) -> _Recorded:
+def _record(spec: WorkerSpec, folder: Path, benchmark: Benchmark, limit: TimeLimit) -> _Recorded:
     folder.mkdir()
     try:
         with closing(WorkerProcess(replace(spec, profile_folder=str(folder)))) as worker:
-            ready = expect(worker, Ready, timeout_s=_START_TIMEOUT_S)
+            ready = limit.expect(worker, Ready, timeout_s=_START_TIMEOUT_S)
             worker.send(benchmark)
-            measured = expect(worker, Measured, timeout_s=2 * benchmark.max_seconds + _SLOW_MODEL_S)
+            measured = limit.expect(worker, Measured, timeout_s=2 * benchmark.max_seconds + _SLOW_MODEL_S)
             worker.send(EndProfile())
-            name = expect(worker, Profiled, timeout_s=_SLOW_MODEL_S).name
+            name = limit.expect(worker, Profiled, timeout_s=_SLOW_MODEL_S).name
     except WorkerError as error:
         for known in (ProfilingUnavailableError, MemoryBudgetError):
             if error.reported_code == known.code:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+<<<<<<< HEAD
 from drupelet_agent.config.tuning import TuningConfig
 from drupelet_agent.errors import MemoryBudgetError, WorkerError, WorkerTimeoutError
+=======
+from drupelet_agent.config.sections import TuningConfig
+from drupelet_agent.errors import MemoryBudgetError, TimeLimitError, WorkerError, WorkerTimeoutError
+from drupelet_agent.install.time_limit import TimeLimit
+>>>>>>> 813db91 (Bound the time that one package takes for loading, checking and measuring, however many candidates hang)
 from drupelet_agent.planning.budget import Budget
 from drupelet_agent.planning.candidates import PlanCandidate, Rejection, batches
 from drupelet_agent.planning.choice import CandidateMeasurement, undecided
 from drupelet_agent.planning.shares import share_out
 from drupelet_agent.serving.workers.port import Spawn, Worker
 from drupelet_agent.serving.workers.protocol import Benchmark, CheckGolden, GoldenPassed, Measured, Ready, WorkerSpec
-from drupelet_agent.serving.workers.worker_process import WorkerProcess, expect
+from drupelet_agent.serving.workers.worker_process import WorkerProcess
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +51,7 @@ class _Loaded:
     workers: list[Worker]
     measured: list[Measured]
     seconds: float = 0.0
+    is_interrupted: bool = False
 
     def measurement(self) -> CandidateMeasurement:
         slowest = max(self.measured, key=lambda one: one.p99_ms)
@@ -60,23 +68,32 @@ class Tuner:
 
     Candidates whose workers fit in memory together are loaded at once and measured in turns. All make the configured
     number of runs; those whose intervals overlap make more, until they differ or a limit of runs or time is reached.
+    Everything together ends within `tuning.total_seconds`: candidates that were measured by then count.
     """
 
     def __init__(
-        self, package_folder: Path, *, budget: Budget, config: TuningConfig, spawn: Spawn = WorkerProcess
+        self,
+        package_folder: Path,
+        *,
+        budget: Budget,
+        config: TuningConfig,
+        spawn: Spawn = WorkerProcess,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Create a tuner.
+        """Create a tuner, whose time starts now.
 
         Args:
             package_folder: The unpacked, verified package.
             budget: The memory that all workers together may allocate.
             config: How long to measure, and for what.
             spawn: Starts a worker.
+            clock: Returns the time in seconds.
         """
         self._package_folder = package_folder
         self._budget = budget
         self._config = config
         self._spawn = spawn
+        self._limit = TimeLimit(config.total_seconds, clock=clock)
         self._hung: dict[str, str] = {}
 
     def measure(self, candidates: Sequence[PlanCandidate], *, observe: Observe) -> list[Result]:
@@ -133,12 +150,13 @@ class Tuner:
             slot_bytes=_MIN_SLOT_BYTES,
         )
         try:
+            self._limit.check()
             workers = [stack.enter_context(closing(self._spawn(spec))) for _ in range(candidate.instances)]
             for worker in workers:
-                expect(worker, Ready, timeout_s=_START_TIMEOUT_S)
+                self._limit.expect(worker, Ready, timeout_s=_START_TIMEOUT_S)
                 worker.send(CheckGolden())
             for worker in workers:
-                expect(worker, GoldenPassed, timeout_s=_SLOW_MODEL_S)
+                self._limit.expect(worker, GoldenPassed, timeout_s=_SLOW_MODEL_S)
         except WorkerError as error:
             return self._reject(candidate, error)
         return _Loaded(candidate, workers, [])
@@ -152,7 +170,11 @@ class Tuner:
                 try:
                     self._measure_round(entry, is_first=rounds == 0)
                 except WorkerError as error:
-                    failures[entry.candidate.key] = self._reject(entry.candidate, error)
+                    if entry.measured and isinstance(error, TimeLimitError):
+                        # What it has measured so far counts.
+                        entry.is_interrupted = True
+                    else:
+                        failures[entry.candidate.key] = self._reject(entry.candidate, error)
             rounds += 1
             running = [entry for entry in loaded if entry.candidate.key not in failures]
             undone = running if rounds < _ROUNDS else self._undecided(running)
@@ -170,6 +192,8 @@ class Tuner:
         return self._config.objective == "throughput" or any(entry.candidate.instances > 1 for entry in measured)
 
     def _is_exhausted(self, entry: _Loaded) -> bool:
+        if entry.is_interrupted:
+            return True
         runs = max(measured.runs for measured in entry.measured)
         if self._by_clock([entry]):
             return entry.seconds >= self._config.max_seconds
@@ -188,7 +212,7 @@ class Tuner:
         for worker in entry.workers:
             worker.send(benchmark)
         timeout_s = 2 * config.max_seconds + _SLOW_MODEL_S
-        entry.measured = [expect(worker, Measured, timeout_s=timeout_s) for worker in entry.workers]
+        entry.measured = [self._limit.expect(worker, Measured, timeout_s=timeout_s) for worker in entry.workers]
         entry.seconds = max(measured.runs * measured.mean_ms for measured in entry.measured) / 1e3
 
     def _reject(self, candidate: PlanCandidate, error: WorkerError) -> Rejection:

@@ -15,6 +15,7 @@ from drupelet_agent.install.activation import Observe, Progress, verify_package
 from drupelet_agent.install.binding import check_target
 from drupelet_agent.install.planning import means_for
 from drupelet_agent.install.profiling import record_operators
+from drupelet_agent.install.time_limit import TimeLimit
 from drupelet_agent.measuring.gate import ServingGate
 from drupelet_agent.measuring.quiet import QuietTime
 from drupelet_agent.measuring.turns import TurnTaker
@@ -80,12 +81,19 @@ def measure(
         )
         timings = turns.measure(package.manifest.variants)
         if request.layers:
-            timings = _add_operators(timings, turns, folder, budget=budget, observe=observe)
+            limit = TimeLimit(config.tuning.total_seconds)
+            timings = _add_operators(timings, turns, folder, budget=budget, limit=limit, observe=observe)
     return _report(request, timings, quiet, measured_s=turns.measured_s)
 
 
 def _add_operators(
-    timings: Sequence[CandidateTiming], turns: TurnTaker, folder: Path, *, budget: Budget, observe: Observe
+    timings: Sequence[CandidateTiming],
+    turns: TurnTaker,
+    folder: Path,
+    *,
+    budget: Budget,
+    limit: TimeLimit,
+    observe: Observe,
 ) -> list[CandidateTiming]:
     complete = []
     for timing in timings:
@@ -97,7 +105,9 @@ def _add_operators(
             spec = turns.spec(timing.variant, memory_bytes=budget.limit_bytes)
             # An engine without a profiler, or a model that recording alone makes too large: its times are known.
             with contextlib.suppress(ProfilingUnavailableError, CommandFailedError, MemoryBudgetError):
-                recorded = record_operators(spec, work, runs=_PROFILED_RUNS, max_seconds=turns.max_seconds)
+                recorded = record_operators(
+                    spec, work, runs=_PROFILED_RUNS, max_seconds=turns.max_seconds, limit=limit
+                )
                 operators = recorded.operators
         complete.append(timing.model_copy(update={"operators": operators}))
     return complete

@@ -12,7 +12,7 @@ import pytest
 
 from support.agent.agents import run_agent_command, write_config
 from support.broker.brokers import LOOPBACK, Broker, free_port
-from support.package.served_packages import Keys, make_keys, make_package
+from support.package.served_packages import Keys, endless_model, make_keys, make_package
 
 
 @pytest.fixture
@@ -195,3 +195,21 @@ def test_a_configuration_with_faults_is_refused_before_anything_starts(tmp_path:
     assert result.returncode == 1
     assert "broker.port = 0" in result.stderr
     assert "broker.hots: unknown key" in result.stderr
+
+
+def test_a_graph_that_never_ends_holds_an_installation_no_longer_than_configured(
+    tmp_path: Path, keys: Keys, nowhere: Broker
+) -> None:
+    config = write_config(tmp_path, nowhere, extra="tuning.total_seconds = 4")
+    package = make_package(
+        tmp_path,
+        keys,
+        variants=[f"endless-{number}" for number in range(12)],
+        # They are one file.
+        spoil={"endless-0": lambda path: path.write_bytes(endless_model()) and None},
+    )
+    result = run_agent_command(config, "install", str(package), check=False)
+    assert result.returncode == 1
+    assert "no_usable_variant" in result.stderr
+    assert "its 4 s for loading, checking and measuring (tuning.total_seconds)" in result.stderr
+    assert stored(tmp_path) == []

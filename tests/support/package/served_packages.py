@@ -128,6 +128,34 @@ def greedy_model() -> bytes:
     return _onnx_file(nodes, weights)
 
 
+def endless_model() -> bytes:
+    """The same interface as the linear classifier's, over a loop that does not end."""
+    always = numpy_helper.from_array(np.array(True), "always")  # noqa: FBT003 - an array of one element
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["keep_in"], ["keep_out"]),
+            helper.make_node("Cos", ["value_in"], ["value_out"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("keep_in", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("value_in", TensorProto.FLOAT, [1, 10]),
+        ],
+        [
+            helper.make_tensor_value_info("keep_out", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("value_out", TensorProto.FLOAT, [1, 10]),
+        ],
+    )
+    nodes = [
+        helper.make_node("Constant", [], ["keep"], value=always),
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["linear"]),
+        helper.make_node("Loop", ["", "keep", "linear"], ["scores"], body=body),
+    ]
+    return _onnx_file(nodes, {"weights": linear_weights()})
+
+
 def make_package(
     folder: Path,
     keys: Keys | None,

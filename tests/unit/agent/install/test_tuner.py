@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Container
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from drupelet_agent.planning.budget import Budget
 from drupelet_agent.planning.candidates import PlanCandidate, Rejection
 from drupelet_agent.planning.choice import CandidateMeasurement
 from drupelet_agent.serving.workers.protocol import Failed, GoldenPassed, Message, WorkerSpec
+from fakes.clock import FakeClock
 from fakes.timed_workers import TimedWorkers
+from fakes.workers import FakeWorker
 from support.agent.values import make_variant
 
 MB = 10**6
@@ -158,3 +161,64 @@ class TestFailures:
         for workers, expected in ((good, None), (bad, Rejection(candidate, "differs"))):
             tuner = Tuner(Path("/nowhere"), budget=ROOM, config=CONFIG, spawn=workers)
             assert tuner.check(candidate) == expected
+
+
+class HangingWorker(FakeWorker):
+    """Loads, and answers nothing else; each wait for it lasts as long as it may."""
+
+    def __init__(self, spec: WorkerSpec, clock: FakeClock) -> None:
+        super().__init__(spec)
+        self._clock = clock
+        self.become_ready()
+
+    def receive(self, *, timeout_s: float | None = None) -> Message:
+        try:
+            return super().receive(timeout_s=timeout_s)
+        except WorkerTimeoutError:
+            self._clock.advance(timeout_s or 0.0)
+            raise
+
+
+class TestTimeLimit:
+    LIMITED = TuningConfig(runs=100, max_seconds=3.0, total_seconds=100.0)
+
+    def measure(
+        self, clock: FakeClock, *candidates: PlanCandidate, fast: TimedWorkers, hanging: Container[str]
+    ) -> tuple[list[Result], float]:
+        def spawn(spec: WorkerSpec) -> FakeWorker:
+            return HangingWorker(spec, clock) if spec.variant in hanging else fast(spec)
+
+        start_s = clock.now_s()
+        tuner = Tuner(Path("/nowhere"), budget=ROOM, config=self.LIMITED, spawn=spawn, clock=clock.now_s)
+        results = tuner.measure(candidates, observe=lambda _: None)
+        return results, clock.now_s() - start_s
+
+    def test_all_candidates_together_take_no_longer_than_the_limit_and_the_reason_names_it(self) -> None:
+        tried = [PlanCandidate(make_variant(f"endless-{number}"), 1) for number in range(12)]
+        results, seconds = self.measure(
+            FakeClock(), *tried, fast=TimedWorkers(lambda *_: 1.0), hanging={one.variant.id for one in tried}
+        )
+        assert seconds <= 100.0
+        assert all(isinstance(result, Rejection) and "tuning.total_seconds" in result.reason for result in results)
+        assert "100 s" in str(results[-1])
+
+    def test_a_variant_that_hangs_leaves_time_for_the_others(self) -> None:
+        hanging = [PlanCandidate(make_variant(f"endless-{number}"), 1) for number in range(3)]
+        fast = TimedWorkers(lambda *_: 1.0)
+        results, _ = self.measure(
+            FakeClock(), *hanging, PlanCandidate(FAST, 1), fast=fast, hanging={one.variant.id for one in hanging}
+        )
+        assert runs_of(results[-1]) == 100
+
+    def test_what_was_measured_before_the_time_was_over_counts(self) -> None:
+        clock = FakeClock()
+
+        def slowly(*_: object) -> float:
+            clock.advance(1.0)
+            return 1.0
+
+        results, _ = self.measure(
+            clock, PlanCandidate(FAST, 1), PlanCandidate(SLOW, 1), fast=TimedWorkers(slowly), hanging=()
+        )
+        assert 0 < runs_of(results[0]) < 100
+        assert 0 < runs_of(results[1]) < 100
