@@ -28,6 +28,7 @@ class FakeSession:
         holds_acknowledgements: Whether the broker keeps its PUBACKs until `acknowledge_publications`.
         receive_maximum: How many publications the broker takes before it has acknowledged the first.
         maximum_packet_bytes: The largest packet that the broker takes.
+        max_publication_bytes: The longest payload for which the session has room; None without a limit.
         rejected_topics: Topics on which the broker rejects publications.
         dropped_topics: Topics on which publications end the connection, until they are dropped.
         segments: How many publications left together in each corked context.
@@ -54,6 +55,7 @@ class FakeSession:
         self.holds_acknowledgements = False
         self.receive_maximum = 65_535
         self.maximum_packet_bytes: int | None = None
+        self.max_publication_bytes: int | None = None
         self.rejected_topics: Sequence[str] = ()
         self.dropped_topics: Sequence[str] = ()
         self.segments: list[int] = []
@@ -79,7 +81,10 @@ class FakeSession:
 
     def publish(self, publication: Publication, *, on_outcome: OutcomeCallback | None = None) -> None:
         if publication.qos == 0 and not self._connected:
-            _conclude(on_outcome, PublishOutcome.DROPPED, "there is no connection to the broker")
+            _conclude(on_outcome, PublishOutcome.UNSENT, "there is no connection to the broker")
+            return
+        if self.max_publication_bytes is not None and len(publication.payload) > self.max_publication_bytes:
+            _conclude(on_outcome, PublishOutcome.NO_ROOM, "too many bytes are unacknowledged")
             return
         self._waiting.append((publication, on_outcome))
         self._send_waiting()
@@ -110,7 +115,7 @@ class FakeSession:
         self._connected = False
         while self._in_flight or self._waiting:
             _, on_outcome = (self._in_flight or self._waiting).popleft()
-            _conclude(on_outcome, PublishOutcome.DROPPED, "the session ended")
+            _conclude(on_outcome, PublishOutcome.UNSENT, "the session ended")
 
     # What a test does as the broker.
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drupelet_agent.planning.budget import Budget
-from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.job import Job, Outcome
 from drupelet_agent.serving.memory_shares import MemoryShares
 from drupelet_agent.serving.server import ModelServer, QueueLimits, ServerEvents
@@ -31,7 +30,7 @@ async def serve(sizes: list[int], *, queue_length: int) -> tuple[list[list[str]]
     server = ModelServer(
         make_activation(),
         SPEC,
-        limits=QueueLimits(length=queue_length, budget=ByteBudget(10**9), inference_timeout_s=1.0),
+        limits=QueueLimits(length=queue_length, payload_bytes=10**9, inference_timeout_s=1.0),
         shares=MemoryShares(lambda: Budget(10**9, "limits.memory")),
         events=ServerEvents(
             on_health=lambda _: None,

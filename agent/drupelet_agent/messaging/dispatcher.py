@@ -87,8 +87,9 @@ class Dispatcher:
         acknowledge: Acknowledge = _acknowledge_nothing
         if message.qos > 0:
             # Without Correlation Data nothing distinguishes a repetition from another message like it.
+            # A hash of them, since each can take 64 KB and a thousand identities are kept.
             correlation = message.correlation
-            identity = (message.topic, message.response_topic, correlation) if correlation else None
+            identity = hash((message.topic, message.response_topic, correlation)) if correlation else None
             pending = self._acknowledgements.register(message.mid, duplicate=message.dup, identity=identity)
             if pending is None:
                 return

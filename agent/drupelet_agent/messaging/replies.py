@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from drupelet_agent.mqtt.codec.properties import correlation_property, publish_properties
+from drupelet_agent.mqtt.codec.properties import MOST_PROPERTIES, correlation_property, publish_properties
 from drupelet_agent.mqtt.message import Message
 from drupelet_shared.contract.response_topic import check_response_topic
 from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.contract.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY, JSON_TYPE
+from drupelet_shared.errors import RequestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,11 @@ def reply_address(message: Message, topics: DeviceTopics, default: ReplyAddress)
         default: The address for a message without a Response Topic.
 
     Raises:
-        RequestError: The Response Topic is malformed, or one to which no reply is sent.
+        RequestError: The Response Topic is malformed, or one to which no reply is sent; or the message has so many
+            properties that not all were read.
     """
+    if not message.has_all_properties:
+        raise RequestError(f"the message has more than {MOST_PROPERTIES} properties: send fewer User Properties")
     topic = message.response_topic
     if topic is None:
         takes_properties = message.has_properties

@@ -11,9 +11,12 @@ from drupelet_agent.messaging.replies import ReplyAddress, reply_properties
 from drupelet_agent.mqtt.message import Publication
 from drupelet_agent.mqtt.outcome import PublishOutcome
 from drupelet_shared.contract.wire import JSON_TYPE, encode_error, peek_id
-from drupelet_shared.errors import PayloadSizeError, RequestError
+from drupelet_shared.errors import OverloadedError, PayloadSizeError, RequestError
 
 OnDone = Callable[[], None]
+
+# What is not sent because there is no connection needs no other reply: nobody could receive it either.
+_WITHOUT_REPLACEMENT = frozenset({PublishOutcome.ACKNOWLEDGED, PublishOutcome.UNSENT})
 
 
 def _do_nothing() -> None:
@@ -23,9 +26,9 @@ def _do_nothing() -> None:
 class ReplyPublisher:
     """Publishes replies so that each request gets exactly one that the broker accepts.
 
-    A reply that is too large for the broker is replaced by a `payload_too_large` refusal on the same topic. One that
-    the broker rejects, or that ended the connection several times, is replaced by an `invalid_request` refusal on the
-    default topic.
+    On the same topic, a reply that is too large for the broker is replaced by a `payload_too_large` refusal, and one
+    for which there is no room by `overloaded`. One that the broker rejects, or that ended the connection several times,
+    is replaced by an `invalid_request` refusal on the default topic.
     """
 
     def __init__(self, publish: Publish, *, on_undeliverable: Callable[[str], None] = lambda _: None) -> None:
@@ -66,7 +69,7 @@ class ReplyPublisher:
         size = len(payload)
 
         def conclude(outcome: PublishOutcome, reason: str) -> None:
-            if outcome is PublishOutcome.ACKNOWLEDGED:
+            if outcome in _WITHOUT_REPLACEMENT:
                 on_done()
             else:
                 self._replace(address, outcome, f"reply of {size} bytes: {reason}", request_head, on_done)
@@ -79,6 +82,8 @@ class ReplyPublisher:
         self._on_undeliverable(reason)
         if outcome is PublishOutcome.TOO_LARGE:
             error: RequestError = PayloadSizeError(reason)
+        elif outcome is PublishOutcome.NO_ROOM:
+            error = OverloadedError(reason)
         else:
             error = RequestError(f"Response Topic {address.topic[:80]!r}: {reason}")
             if address.topic == address.default_topic:

@@ -91,7 +91,7 @@ class RequestHandler:
             return
         self._in_progress += 1
         address = default_address(message, topic=self._topics.result(addressed.model))
-        size, head = len(message.payload), message.payload[:PEEKED_BYTES]
+        size, head = _held_bytes(message), message.payload[:PEEKED_BYTES]
         reserved = 0
 
         def finish(outcome: Outcome) -> None:
@@ -176,6 +176,11 @@ class RequestHandler:
                 f"{size} bytes more: requests and replies of {budget.held_bytes} bytes are in progress, the limit is "
                 f"{budget.limit_bytes}; ask again later"
             )
+
+
+def _held_bytes(message: Message) -> int:
+    """Return how many bytes of a request are held until its reply is there."""
+    return len(message.payload) + len(message.correlation or b"") + len(message.response_topic or "")
 
 
 def _make_job(message: Message, header_length: int | None, finish: Callable[[Outcome], None]) -> Job:

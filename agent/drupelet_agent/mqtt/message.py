@@ -25,6 +25,7 @@ class Message(NamedTuple):
         content_type: The type of the payload.
         expiry_s: Seconds after which the message is no longer of use.
         user_properties: Pairs of name and value, in order.
+        has_all_properties: Whether all of its properties were read; False for more than 256 of them.
     """
 
     topic: str
@@ -39,6 +40,7 @@ class Message(NamedTuple):
     content_type: str | None = None
     expiry_s: int | None = None
     user_properties: tuple[tuple[str, str], ...] = ()
+    has_all_properties: bool = True
 
 
 class Publication(NamedTuple):

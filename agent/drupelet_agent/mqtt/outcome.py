@@ -14,13 +14,17 @@ class PublishOutcome(Enum):
         REJECTED: The broker answered with a PUBACK whose reason code is a failure (0x80 or more).
         TOO_LARGE: It exceeds the broker's Maximum Packet Size, the PUBACK says so (0x95, Packet too large), or it
             cannot be encoded as an MQTT packet.
-        DROPPED: It ended the connection several times in a row, no room was left for it, or the session ended first.
+        DROPPED: It ended the connection several times in a row.
+        NO_ROOM: Too many bytes are unsent or unacknowledged already.
+        UNSENT: There is no connection for a publication of QoS 0, or the session ended before the acknowledgement.
     """
 
     ACKNOWLEDGED = "acknowledged"
     REJECTED = "rejected"
     TOO_LARGE = "too_large"
     DROPPED = "dropped"
+    NO_ROOM = "no_room"
+    UNSENT = "unsent"
 
 
 OutcomeCallback = Callable[[PublishOutcome, str], None]

@@ -115,9 +115,9 @@ class Session:
             _conclude(dropped.on_outcome, PublishOutcome.DROPPED, reason)
 
     def end(self, reason: str) -> None:
-        """Drop every publication that is not acknowledged; the session is over."""
+        """Give up every publication that is not acknowledged; the session is over."""
         for delivery in self._outgoing.clear():
-            _conclude(delivery.on_outcome, PublishOutcome.DROPPED, reason)
+            _conclude(delivery.on_outcome, PublishOutcome.UNSENT, reason)
 
     def publish(self, publication: Publication, on_outcome: OutcomeCallback | None) -> None:
         """Send a publication; one of QoS 1 that finds no connection waits for the next."""
@@ -129,13 +129,13 @@ class Session:
             return
         pending_bytes = self.pending_bytes
         if pending_bytes > self._max_pending_bytes * (2 if publication.qos else 1):
-            reason = f"{pending_bytes} bytes are unsent or unacknowledged"
-            _conclude(on_outcome, PublishOutcome.DROPPED, reason)
+            reason = f"{pending_bytes} bytes are unsent or unacknowledged: the limit is {self._max_pending_bytes}"
+            _conclude(on_outcome, PublishOutcome.NO_ROOM, reason)
         elif publication.qos:
             self._outgoing.add(Delivery(publication, size_bytes=size_bytes, on_outcome=on_outcome))
             self._send_ready()
         elif self._stream is None:
-            _conclude(on_outcome, PublishOutcome.DROPPED, "there is no connection to the broker")
+            _conclude(on_outcome, PublishOutcome.UNSENT, "there is no connection to the broker")
         else:
             self._send_at_most_once(self._stream, publication, on_outcome)
 

@@ -14,7 +14,6 @@ from drupelet_agent.planning import budget
 from drupelet_agent.planning.restoring import release_to_restore
 from drupelet_agent.planning.serving_steps import Replace, Start, Step, Stop, describe, reconcile, served_beside
 from drupelet_agent.serving.admission import Admission
-from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.clock import Clock, EventLoopClock
 from drupelet_agent.serving.job import Outcome
 from drupelet_agent.serving.memory_shares import MemoryShares
@@ -32,6 +31,8 @@ from drupelet_shared.errors import UnknownModelError
 log = logging.getLogger(__name__)
 
 _STORE_RETRY_S = 1.0
+# The part of all requests' memory that the requests of one model may hold, so that a flood leaves room for others.
+_SHARE_OF_ONE_MODEL = 0.5
 
 
 class Fleet:
@@ -56,7 +57,7 @@ class Fleet:
         Args:
             store: The releases that are active.
             config: The agent's configuration.
-            request_bytes: The memory for requests to all models that wait or are processed.
+            request_bytes: The memory for requests to all models, of which those to one may hold half.
             on_state: Called at each change of a model's state.
             on_outcome: Called at each outcome of a request to an active release.
             on_accepted: Called when a request to any release is accepted.
@@ -75,7 +76,7 @@ class Fleet:
         self._shares = MemoryShares(self.capacity)
         self._queue_limits = QueueLimits(
             length=config.limits.queue_length,
-            budget=ByteBudget(request_bytes),
+            payload_bytes=int(request_bytes * _SHARE_OF_ONE_MODEL),
             inference_timeout_s=config.limits.inference_timeout_s,
         )
         self._admission = Admission(config.limits, capacity=self.capacity, servers=self._servers, clock=self._clock)

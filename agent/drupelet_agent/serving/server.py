@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.clock import Clock
 from drupelet_agent.serving.job import EXPIRED, Job, Outcome, refusal
 from drupelet_agent.serving.memory_shares import MemoryShares
@@ -27,9 +26,6 @@ Health = Literal["starting", "ready", "failed", "evicted"]
 _DRAIN_S = 10.0
 # A model whose workers crash this often without one reply in between does not recover by waiting.
 _CRASHES_TO_FAIL = 3
-# The part of all requests' memory that the requests of one model may hold, so that a flood leaves room for other
-# models.
-_SHARE_OF_ONE_MODEL = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +34,12 @@ class QueueLimits:
 
     Attributes:
         length: The most jobs that wait for one model.
-        budget: The bytes of the requests of all models together, waiting or being processed.
+        payload_bytes: The most bytes of one model's requests, waiting or being processed.
         inference_timeout_s: The longest time of a worker for one job.
     """
 
     length: int
-    budget: ByteBudget
+    payload_bytes: int
     inference_timeout_s: float
 
 
@@ -74,7 +70,7 @@ class ModelServer:
     """Runs the jobs of one activation; everything runs on the event loop.
 
     Invariants: each job that is submitted has one outcome. Jobs start in the order in which they were submitted, those
-        of a lost worker included. The bytes of jobs that wait or are processed are reserved in the budget.
+        of a lost worker included.
 
     Attributes:
         activation: The release and plan that it runs.
@@ -245,7 +241,7 @@ class ModelServer:
         self._dispatch()
 
     def _refusal_of(self, job: Job) -> RequestError | None:
-        """Return why a job is refused, or reserve its bytes."""
+        """Return why a job is refused; None if it is accepted."""
         name, size = self.activation.model, len(job.payload)
         if size > self._payload_limit_bytes:
             return PayloadSizeError(f"request has {size} bytes: the limit is {self._payload_limit_bytes}")
@@ -253,36 +249,25 @@ class ModelServer:
             return ModelUnavailableError(f"model {name!r} cannot run now: {self.error}")
         if self.health == "evicted" and (reason := self._events.wake(self)) is not None:
             return ModelUnavailableError(f"model {name!r} is evicted: {reason}")
-        return self._reserve_room(size)
-
-    def _reserve_room(self, size: int) -> OverloadedError | None:
-        name, budget = self.activation.model, self._limits.budget
         if len(self._queue) >= self._limits.length:
             return OverloadedError(
                 f"model {name!r}: {len(self._queue)} requests wait already, the limit is {self._limits.length}"
             )
-        own_limit = int(budget.limit_bytes * _SHARE_OF_ONE_MODEL)
-        if self._queued_bytes and self._queued_bytes + size > own_limit:
+        if self._queued_bytes and self._queued_bytes + size > self._limits.payload_bytes:
             return OverloadedError(
                 f"model {name!r}: requests with {format_bytes(self._queued_bytes)} wait already, "
-                f"the limit is {format_bytes(own_limit)}"
-            )
-        if not budget.reserve(size):
-            return OverloadedError(
-                f"model {name!r}: requests to all models hold {format_bytes(budget.held_bytes)} already, "
-                f"the limit is {format_bytes(budget.limit_bytes)}"
+                f"the limit is {format_bytes(self._limits.payload_bytes)}"
             )
         return None
 
     def _accepted(self, job: Job) -> Job:
-        """Return a job that releases its memory when it is finished, and is counted."""
+        """Return a job that is counted, and no longer counts as waiting when it is finished."""
         size = len(job.payload)
         self._queued_bytes += size
         self._events.on_accepted()
 
         def finish(outcome: Outcome) -> None:
             self._queued_bytes -= size
-            self._limits.budget.release(size)
             # The reply goes out first, as the client waits for it and the counts do not matter to it.
             job.finish(outcome)
             self._events.on_finished()

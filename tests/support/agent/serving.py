@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from drupelet_agent.planning.budget import Budget
-from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.job import Job, Outcome, StageTimes
 from drupelet_agent.serving.memory_shares import MemoryShares
 from drupelet_agent.serving.server import ModelServer, QueueLimits, ServerEvents
@@ -50,7 +49,7 @@ class ServerBench:
 
     activation: Activation = field(default_factory=make_activation)
     queue_length: int = 10
-    budget: ByteBudget = field(default_factory=lambda: ByteBudget(10**6))
+    payload_bytes: int = 10**6
     wake_answer: str | None = None
     clock: FakeClock = field(default_factory=FakeClock)
     workers: FakeWorkers = field(default_factory=FakeWorkers)
@@ -63,7 +62,9 @@ class ServerBench:
         self.server = ModelServer(
             self.activation,
             SPEC,
-            limits=QueueLimits(length=self.queue_length, budget=self.budget, inference_timeout_s=INFERENCE_TIMEOUT_S),
+            limits=QueueLimits(
+                length=self.queue_length, payload_bytes=self.payload_bytes, inference_timeout_s=INFERENCE_TIMEOUT_S
+            ),
             shares=MemoryShares(lambda: Budget(10**9, "limits.memory")),
             events=ServerEvents(
                 on_health=lambda server: self.healths.append(server.health),

@@ -114,6 +114,7 @@ def decode_publish(first: int, body: memoryview) -> Message:
         content_type=properties.content_type,
         expiry_s=properties.expiry_s,
         user_properties=tuple(properties.user_properties),
+        has_all_properties=properties.is_complete,
     )
 
 

@@ -17,6 +17,8 @@ from drupelet_agent.mqtt.codec.encoding import (
 from drupelet_agent.mqtt.errors import MalformedPacketError, ProtocolError
 
 _PAYLOAD_FORMAT, _CONTENT_TYPE, _CORRELATION, _USER_PROPERTY = b"\x01", b"\x03", b"\x09", b"\x26"
+# To decode millions of empty ones would take minutes, in which nothing else happens.
+MOST_PROPERTIES = 256
 _SESSION_EXPIRY, _WILL_DELAY, _RECEIVE_MAXIMUM, _MAXIMUM_PACKET = b"\x11", b"\x18", b"\x21", b"\x27"
 
 
@@ -41,6 +43,7 @@ class Properties:
         assigned_client_id: Assigned Client Identifier.
         server_reference: Server Reference.
         topic_alias: Topic Alias.
+        is_complete: Whether the packet has no more properties than `MOST_PROPERTIES`; what follows them is not read.
     """
 
     content_type: str | None = None
@@ -59,6 +62,7 @@ class Properties:
     assigned_client_id: str | None = None
     server_reference: str | None = None
     topic_alias: int | None = None
+    is_complete: bool = True
 
 
 def publish_properties(
@@ -123,7 +127,7 @@ def will_properties(*, delay_s: int) -> bytes:
 
 
 def read_properties(data: memoryview, start: int, *, allowed: int) -> tuple[Properties, int]:
-    """Decode properties with their length, and return them with the position behind them.
+    """Decode properties with their length, the first 256 of them, and return them with the position behind all.
 
     Args:
         data: The packet behind its fixed header.
@@ -145,8 +149,12 @@ def read_properties(data: memoryview, start: int, *, allowed: int) -> tuple[Prop
         raise MalformedPacketError("the packet ends within its properties")
     properties = Properties()
     within = data[:end]
-    seen = 0
+    seen = count = 0
     while position < end:
+        if count == MOST_PROPERTIES:
+            properties.is_complete = False
+            break
+        count += 1
         identifier = within[position]
         reader = _READERS.get(identifier)
         if reader is None:

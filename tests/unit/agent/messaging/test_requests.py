@@ -169,6 +169,7 @@ def test_a_reply_and_its_properties_leave_in_one_segment() -> None:
         ({"response_topic": "a/" * 250 + "b"}, "invalid_request", RESULT),
         ({"response_topic": TOPICS.command("list")}, "invalid_request", RESULT),
         ({"user_properties": (("Inference-Header-Content-Length", "-1"),)}, "invalid_request", REPLY),
+        ({"has_all_properties": False}, "invalid_request", RESULT),
         ({"topic": TOPICS.infer("other")}, "unknown_model", REPLY),
         ({"topic": TOPICS.infer("m", "9")}, "unknown_model", REPLY),
     ],
@@ -199,8 +200,8 @@ class TestMemory:
     def test_a_request_is_counted_until_its_reply_is_there_and_the_reply_until_the_broker_has_it(self) -> None:
         device = Device(Jobs(), budget_bytes=1000)
         device.session.holds_acknowledgements = True
-        device.ask(bytes(400))
-        assert device.budget.held_bytes == 400
+        device.ask(bytes(400), correlation=bytes(16))
+        assert device.budget.held_bytes == 400 + 16 + len(REPLY)
         device.server.jobs[0].finish(answer(bytes(70)))
         assert device.budget.held_bytes == 70
         device.session.acknowledge_publications()
@@ -218,6 +219,13 @@ class TestMemory:
         assert json.loads(second.payload).items() >= {"code": "overloaded", "id": "b"}.items()
         device.session.acknowledge_publications()
         assert device.budget.held_bytes == 0
+
+    def test_correlation_data_and_response_topic_count_as_well(self) -> None:
+        device = Device(Jobs(), budget_bytes=1000)
+        for _ in range(3):
+            device.ask(b"{}", correlation=bytes(400), qos=0)
+        assert len(device.server.jobs) == 2
+        assert refusals(device.session.on_topic(REPLY)) == ["overloaded"]
 
     def test_one_request_larger_than_the_budget_is_served_while_nothing_else_waits(self) -> None:
         device = Device(Jobs(), budget_bytes=10)
@@ -247,6 +255,21 @@ class TestRefusedReplies:
         (reply,) = device.session.on_topic(RESULT)
         assert json.loads(reply.payload)["code"] == "invalid_request"
         assert device.session.acknowledged == [packet_id]
+
+    def test_a_reply_for_which_the_session_has_no_room_becomes_overloaded(self) -> None:
+        device = Device(Jobs(lambda _: answer(bytes(300))))
+        device.session.max_publication_bytes = 200
+        packet_id = device.ask(b'{"id": "7"}')
+        (reply,) = device.session.on_topic(REPLY)
+        assert json.loads(reply.payload).items() >= {"code": "overloaded", "id": "7"}.items()
+        assert device.session.acknowledged == [packet_id]
+
+    def test_a_reply_of_qos_0_without_a_connection_is_not_replaced(self) -> None:
+        device = Device(Jobs())
+        device.ask(qos=0)
+        device.session.lose_connection()
+        device.server.jobs[0].finish(answer())
+        assert (device.session.published, device.reasons, device.requests.in_progress) == ([], [], 0)
 
     def test_a_request_is_acknowledged_even_where_the_broker_takes_no_refusal_either(self) -> None:
         device = Device(Jobs(lambda _: answer()))

@@ -125,7 +125,7 @@ def test_a_broker_that_does_not_read_is_not_read_and_what_is_pending_is_bounded(
         for number in range(2000):
             client.publish(f"q0/{number}", bytes(10_000), qos=0)
             await asyncio.sleep(0)
-        dropped = [topic for topic, outcome in client.outcomes.items() if outcome is PublishOutcome.DROPPED]
+        dropped = [topic for topic, outcome in client.outcomes.items() if outcome is PublishOutcome.NO_ROOM]
         assert dropped
         assert client.connection.pending_bytes <= limit + 10_100
         for number in range(100):
@@ -172,7 +172,7 @@ def test_a_broker_that_never_acknowledges_costs_a_bounded_number_of_bytes() -> N
             client.publish(str(number), bytes(1000))
             await asyncio.sleep(0)
         assert 20_000 < client.connection.pending_bytes <= 21_100
-        assert client.outcomes["299"] is PublishOutcome.DROPPED
+        assert client.outcomes["299"] is PublishOutcome.NO_ROOM
 
     async def reading(peer: Peer) -> None:
         await peer.accept()

@@ -78,6 +78,7 @@ REQUESTS = st.builds(
     content_type=TEXT,
     expiry_s=st.integers(0, 2**32 - 1),
     user_properties=st.lists(st.tuples(TEXT, TEXT), max_size=3).map(tuple),
+    has_all_properties=st.just(True),  # noqa: FBT003
 )
 
 
@@ -181,3 +182,12 @@ def test_reasons_are_named_as_the_specification_names_them() -> None:
     assert describe_reason(0x87) == "Not authorized"
     assert describe_reason(0x97, "too many") == "Quota exceeded (too many)"
     assert describe_reason(0xFE) == "reason code 0xfe"
+
+
+@pytest.mark.parametrize("unit", [b"\x26\0\0\0\0", b"\x0b\x01"], ids=["User Property", "Subscription Identifier"])
+@pytest.mark.parametrize(("count", "is_complete"), [(256, True), (257, False), (400_000, False)])
+def test_of_very_many_properties_the_first_256_are_read(unit: bytes, count: int, *, is_complete: bool) -> None:
+    body = write_text("a/b") + prefixed(unit * count) + b"payload"
+    message = decoding.decode_publish(0x30, memoryview(body))
+    assert (message.payload, message.has_all_properties) == (b"payload", is_complete)
+    assert len(message.user_properties) <= 256

@@ -6,7 +6,6 @@ import asyncio
 
 import pytest
 
-from drupelet_agent.serving.byte_budget import ByteBudget
 from support.agent.serving import SLOT_BYTES, ServerBench
 from support.agent.values import make_activation
 
@@ -44,13 +43,12 @@ def test_a_payload_larger_than_a_slot_is_refused() -> None:
 
 
 class TestBytes:
-    def test_jobs_beyond_the_byte_budget_are_refused(self) -> None:
-        bench = ServerBench(budget=ByteBudget(4 * SLOT_BYTES))
+    def test_jobs_beyond_the_limit_of_one_model_are_refused(self) -> None:
+        bench = ServerBench(payload_bytes=2 * SLOT_BYTES)
         bench.server.start()
         bench.submit(*[bytes(SLOT_BYTES)] * 5)
-        # Half of the budget is for other models.
         assert [code for _, code in bench.jobs.codes] == ["overloaded"] * 3
-        assert bench.server.queued_bytes == bench.budget.held_bytes == 2 * SLOT_BYTES
+        assert bench.server.queued_bytes == 2 * SLOT_BYTES
 
     def test_a_job_in_work_counts_until_it_is_answered(self) -> None:
         bench = ServerBench()
@@ -58,34 +56,16 @@ class TestBytes:
         bench.submit(bytes(700))
         assert bench.server.queued_bytes == 700
         bench.workers.latest.reply()
-        assert bench.server.queued_bytes == bench.budget.held_bytes == 0
+        assert bench.server.queued_bytes == 0
 
-    def test_a_flooded_model_leaves_room_for_another(self) -> None:
-        budget = ByteBudget(4 * SLOT_BYTES)
-        flooded, other = ServerBench(budget=budget), ServerBench(budget=budget)
-        for bench in (flooded, other):
-            bench.server.start()
-        flooded.submit(*[bytes(SLOT_BYTES)] * 10)
-        other.submit(bytes(SLOT_BYTES))
-        assert other.jobs.finished == []
-
-    def test_models_together_stay_within_the_budget(self) -> None:
-        budget = ByteBudget(4 * SLOT_BYTES)
-        benches = [ServerBench(budget=budget) for _ in range(4)]
-        for bench in benches:
-            bench.server.start()
-            bench.submit(*[bytes(SLOT_BYTES)] * 3)
-        assert budget.held_bytes == 4 * SLOT_BYTES
-        assert [code for _, code in benches[3].jobs.codes] == ["overloaded"] * 3
-
-    def test_one_job_is_accepted_however_small_the_budget(self) -> None:
-        bench = ServerBench(budget=ByteBudget(10))
+    def test_one_job_is_accepted_however_small_the_limit(self) -> None:
+        bench = ServerBench(payload_bytes=10)
         bench.server.start()
         bench.submit(bytes(SLOT_BYTES), b"b")
         assert bench.jobs.codes == [(b"b", "overloaded")]
 
     @pytest.mark.parametrize("end", ["crash", "fail", "stop"])
-    def test_nothing_stays_reserved_however_jobs_end(self, end: str) -> None:
+    def test_nothing_counts_as_waiting_however_jobs_end(self, end: str) -> None:
         bench = ServerBench()
         bench.start_ready()
         bench.submit(b"aaaa", b"bbb", b"cc", b"d")
@@ -100,7 +80,7 @@ class TestBytes:
             while bench.workers.latest.requests:
                 bench.workers.latest.reply()
         assert len(bench.jobs.finished) == 4
-        assert bench.server.queued_bytes == bench.budget.held_bytes == 0
+        assert bench.server.queued_bytes == 0
 
 
 def test_jobs_of_a_lost_worker_come_before_those_that_waited_and_keep_their_order() -> None:
