@@ -33,12 +33,12 @@ def device_session(config: AgentConfig, *, will: Publication) -> OpenSession:
         config: The agent's configuration.
         will: Published by the broker when the connection is lost.
     """
-    return _opener(config, client_id=f"drupelet-{config.device}", will=will)
+    return _opener(config, client_id=config.client_id, will=will)
 
 
 def pool_session(config: AgentConfig) -> OpenSession:
     """Return what opens the session for requests to pools, which ends with its connection."""
-    return _opener(config, client_id=f"drupelet-{config.device}-pool", session_expiry_s=0)
+    return _opener(config, client_id=f"{config.client_id}-pool", session_expiry_s=0)
 
 
 def _opener(

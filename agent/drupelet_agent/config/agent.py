@@ -51,6 +51,11 @@ class AgentConfig(Section):
     telemetry: TelemetryConfig = TelemetryConfig()
     log: LogConfig = LogConfig()
 
+    @property
+    def client_id(self) -> str:
+        """The MQTT client identifier of the device's session, to which those of its other sessions add a suffix."""
+        return self.broker.client_id or f"drupelet-{self.device}"
+
     def tuning_of(self, model: str) -> TuningConfig:
         """Return the tuning of one model."""
         own = self.models.get(model, ModelConfig())

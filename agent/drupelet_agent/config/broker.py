@@ -37,6 +37,8 @@ class BrokerConfig(Section):
     Attributes:
         host: The name or address of the broker.
         port: The port of the broker; usually 8883 with TLS.
+        client_id: The client identifier; `drupelet-` and the device's name by default. Any account at the broker can
+            end the session of a client identifier that it knows, so one that nobody can guess protects the device.
         username: The user name, for brokers that require one.
         password_file: A file whose first line is the password.
         tls: The TLS connection; without it the connection is not encrypted.
@@ -48,6 +50,7 @@ class BrokerConfig(Section):
 
     host: Annotated[str, Field(min_length=1)] = "localhost"
     port: Annotated[int, Field(ge=1, le=65535)] = 1883
+    client_id: Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z._-]{0,99}$")] | None = None
     username: str | None = None
     password_file: Path | None = None
     tls: TlsConfig | None = None

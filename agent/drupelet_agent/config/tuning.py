@@ -25,6 +25,7 @@ class TuningConfig(Section):
         warmup: The number of runs before the measurement.
         runs: The number of runs to measure of each candidate; up to ten times as many if candidates are tied.
         max_seconds: The longest time to measure one candidate.
+        total_seconds: The longest time to load, check and measure all candidates of one package.
     """
 
     objective: Objective = "latency"

@@ -83,7 +83,7 @@ async def _measure_echo(config: AgentConfig) -> float | None:
     # The broker keeps nothing of this session.
     options = connection_options(
         config.broker,
-        client_id=f"drupelet-{config.device}-doctor",
+        client_id=f"{config.client_id}-doctor",
         receive_maximum=_RECEIVE_MAXIMUM,
         max_packet_bytes=_PACKET_BYTES,
         session_expiry_s=0,

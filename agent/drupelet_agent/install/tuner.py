@@ -9,14 +9,9 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
-<<<<<<< HEAD
 from drupelet_agent.config.tuning import TuningConfig
-from drupelet_agent.errors import MemoryBudgetError, WorkerError, WorkerTimeoutError
-=======
-from drupelet_agent.config.sections import TuningConfig
 from drupelet_agent.errors import MemoryBudgetError, TimeLimitError, WorkerError, WorkerTimeoutError
 from drupelet_agent.install.time_limit import TimeLimit
->>>>>>> 813db91 (Bound the time that one package takes for loading, checking and measuring, however many candidates hang)
 from drupelet_agent.planning.budget import Budget
 from drupelet_agent.planning.candidates import PlanCandidate, Rejection, batches
 from drupelet_agent.planning.choice import CandidateMeasurement, undecided

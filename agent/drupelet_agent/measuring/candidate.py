@@ -105,9 +105,7 @@ def _add_operators(
             spec = turns.spec(timing.variant, memory_bytes=budget.limit_bytes)
             # An engine without a profiler, or a model that recording alone makes too large: its times are known.
             with contextlib.suppress(ProfilingUnavailableError, CommandFailedError, MemoryBudgetError):
-                recorded = record_operators(
-                    spec, work, runs=_PROFILED_RUNS, max_seconds=turns.max_seconds, limit=limit
-                )
+                recorded = record_operators(spec, work, runs=_PROFILED_RUNS, max_seconds=turns.max_seconds, limit=limit)
                 operators = recorded.operators
         complete.append(timing.model_copy(update={"operators": operators}))
     return complete

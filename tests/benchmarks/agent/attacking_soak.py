@@ -10,7 +10,6 @@ import json
 import queue
 import random
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -29,10 +28,11 @@ from benchmarks.memory import read_kib
 from benchmarks.stage import Stage, serving_agent, set_up
 from drupelet_agent.config.loader import load_config
 from drupelet_host.demo.broker import free_port
-from fakes.scripted_broker import packet, publish, text
+from fakes.scripted_broker import publish, text
 from support.agent.asking import Asker, asker
 from support.broker.brokers import Broker
 from support.broker.proxy import Proxy, proxy
+from support.broker.raw_client import send_raw
 from support.broker.subscriber import subscriber
 
 _FAULT_EVERY_S = 5.0
@@ -43,6 +43,7 @@ _STALL_S = 2.0
 _TAKEOVERS = 3
 _LARGE_BYTES = 16_000_000
 _LARGE_REQUESTS = 20
+_LARGE_PROPERTIES = 300
 _FLOOD = 300
 _OTHER = "other"
 _HOSTILE_TOPICS = (
@@ -100,6 +101,8 @@ class Attacker:
         self._kinds: dict[str, Callable[[], None]] = {
             "hostile response topics": self._hostile_topics,
             "response topic that is no UTF-8": self._invalid_utf8,
+            "megabytes of properties": self._many_properties,
+            "large properties": self._large_properties,
             "large requests": self._large_requests,
             "flood of small requests": self._flood,
             "client id taken": self._take_client_id,
@@ -132,12 +135,23 @@ class Attacker:
     def _hostile_topics(self) -> None:
         for topic in _HOSTILE_TOPICS:
             properties = b"\x08" + text(topic)
-            self._send(publish(self._stage.infer_topic, b"{}", packet_id=1, properties=properties))
+            send_raw(self._address, publish(self._stage.infer_topic, b"{}", packet_id=1, properties=properties))
 
     def _invalid_utf8(self) -> None:
         topic = b"\xff" * 21_846
         properties = b"\x08" + len(topic).to_bytes(2, "big") + topic
-        self._send(publish(self._stage.infer_topic, b"{}", packet_id=1, properties=properties))
+        send_raw(self._address, publish(self._stage.infer_topic, b"{}", packet_id=1, properties=properties))
+
+    def _many_properties(self) -> None:
+        properties = b"\x26\0\0\0\0" * (_LARGE_BYTES // 5)
+        send_raw(self._address, publish(self._stage.infer_topic, b"{}", packet_id=1, properties=properties))
+
+    def _large_properties(self) -> None:
+        requests = [
+            publish(self._stage.infer_topic, b"{}", packet_id=number, properties=_large_properties(number))
+            for number in range(1, _LARGE_PROPERTIES)
+        ]
+        send_raw(self._address, b"".join(requests))
 
     def _large_requests(self) -> None:
         with asker(self._address, name="large") as ask:
@@ -151,7 +165,7 @@ class Attacker:
 
     def _take_client_id(self) -> None:
         for _ in range(_TAKEOVERS):
-            self._send(b"", client_id=f"drupelet-{self._stage.topics.device}")
+            send_raw(self._address, b"", client_id=f"drupelet-{self._stage.topics.device}")
 
     def _stall(self) -> None:
         self._between.hold()
@@ -161,15 +175,6 @@ class Attacker:
     def _signal(self, number: signal.Signals) -> None:
         for worker in psutil.Process(self._pid).children():
             worker.send_signal(number)
-
-    def _send(self, data: bytes, *, client_id: str = "attacker") -> None:
-        """Send bytes that a well-behaved client would not, over a connection of their own."""
-        connect = text("MQTT") + b"\x05\x00\x00\x3c" + b"\x05\x11\x00\x00\x0e\x10" + text(client_id)
-        with socket.create_connection((self._address.host, self._address.port), timeout=5) as connection:
-            connection.sendall(packet(0x10, connect))
-            connection.recv(1024)
-            connection.sendall(data)
-            time.sleep(0.1)
 
 
 def measure_attacking_soak(
@@ -204,6 +209,12 @@ def measure_attacking_soak(
             parent_limit_bytes=BASE_BYTES + load_config(stage.config).limits.messages_bytes,
             back_s=round(back_s, 2),
         )
+
+
+def _large_properties(number: int) -> bytes:
+    """Encode a Response Topic and Correlation Data that are each nearly as long as MQTT allows."""
+    token = number.to_bytes(4, "big") * 16_000
+    return b"\x08" + text("x" * 60_000) + b"\x09" + len(token).to_bytes(2, "big") + token
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import json
 import queue
 import signal
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from support.agent.agents import RunningAgent, running_agent
 from support.agent.asking import Asker, asker
 from support.agent.sites import Site
 from support.broker.brokers import Broker, find_mosquitto, mosquitto_broker
+from support.broker.raw_client import send_raw
 from support.broker.subscriber import subscriber
 
 # The model is not installed: what matters is how its refusal gets there.
@@ -101,6 +103,47 @@ def test_a_reply_that_the_broker_does_not_take_is_replaced_by_one_that_says_so(
         reply = ask.ask(f"{site.topics.base}/infer/{'m' * characters}", b"{}")
         assert reply.json["code"] == "payload_too_large"
         assert ask.ask(site.topics.infer("m"), b"{}").json["code"] == "unknown_model"
+        assert connects(agent) == 1
+
+
+@pytest.mark.mosquitto
+@pytest.mark.parametrize("qos", [0, 1])
+def test_megabytes_of_empty_properties_are_refused_and_hold_nobody_up(site: Site, mosquitto: Broker, qos: int) -> None:
+    refused: queue.Queue[bytes] = queue.Queue()
+    online = threading.Event()
+    bomb = publish(site.topics.infer("digits"), REQUEST, packet_id=qos, properties=b"\x26\0\0\0\0" * 3_000_000)
+    # The clients of this test are slower with such properties than the agent, so none of them receives the request.
+    config = site.configure(mosquitto)
+    with (
+        subscriber(
+            mosquitto, site.topics.status, lambda message: online.set() if b"online" in message.payload else None
+        ),
+        subscriber(mosquitto, site.topics.result("digits"), lambda message: refused.put(message.payload)),
+        asker(mosquitto) as ask,
+        running_agent(config) as agent,
+    ):
+        assert online.wait(20)
+        for _ in range(3):
+            send_raw(mosquitto, bomb)
+            assert "more than 256 properties" in json.loads(refused.get(timeout=20))["error"]
+        assert ask.ask(site.topics.infer("digits"), REQUEST).json["code"] == "unknown_model"
+        assert connects(agent) == 1
+
+
+@pytest.mark.mosquitto
+@NEEDS_MOSQUITTO
+def test_a_session_that_another_client_took_over_comes_back_and_answers(site: Site) -> None:
+    with mosquitto_broker(site.folder) as broker, agent_and_asker(site, broker) as (agent, ask):
+        send_raw(broker, b"", client_id=f"drupelet-{site.topics.device}")
+        assert ask.ask(site.topics.infer("digits"), REQUEST).json["code"] == "unknown_model"
+        assert connects(agent) == 2
+
+
+@pytest.mark.mosquitto
+def test_a_client_identifier_that_nobody_knows_is_not_taken_over(site: Site, mosquitto: Broker) -> None:
+    with agent_and_asker(site, mosquitto, extra='broker.client_id = "f3a91c"') as (agent, ask):
+        send_raw(mosquitto, b"", client_id=f"drupelet-{site.topics.device}")
+        assert ask.ask(site.topics.infer("digits"), REQUEST).json["code"] == "unknown_model"
         assert connects(agent) == 1
 
 

@@ -197,6 +197,10 @@ def test_a_configuration_with_faults_is_refused_before_anything_starts(tmp_path:
     assert "broker.hots: unknown key" in result.stderr
 
 
+def make_endless(model: Path) -> None:
+    model.write_bytes(endless_model())
+
+
 def test_a_graph_that_never_ends_holds_an_installation_no_longer_than_configured(
     tmp_path: Path, keys: Keys, nowhere: Broker
 ) -> None:
@@ -206,7 +210,7 @@ def test_a_graph_that_never_ends_holds_an_installation_no_longer_than_configured
         keys,
         variants=[f"endless-{number}" for number in range(12)],
         # They are one file.
-        spoil={"endless-0": lambda path: path.write_bytes(endless_model()) and None},
+        spoil={"endless-0": make_endless},
     )
     result = run_agent_command(config, "install", str(package), check=False)
     assert result.returncode == 1

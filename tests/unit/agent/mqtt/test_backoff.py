@@ -22,7 +22,7 @@ def ceilings(backoff: Backoff, problem: Problem, count: int) -> list[float]:
         (Problem.UNSUPPORTED, [0.5, 1.5, 4.5, 13.5, 30, 30]),
         (Problem.ACCOUNT_REFUSED, [0.5, 1.5, 4.5, 13.5, 40.5, 121.5, 300, 300]),
         (Problem.PROTOCOL_VERSION, [0.5, 1.5, 4.5, 13.5, 40.5, 121.5, 300, 300]),
-        (Problem.CLIENT_ID_TAKEN, [60, 180, 300, 300]),
+        (Problem.CLIENT_ID_TAKEN, [3, 9, 20, 20]),
     ],
 )
 def test_the_ceiling_grows_by_three_up_to_the_longest_wait_of_its_problem(
@@ -89,3 +89,33 @@ def test_on_a_link_that_drops_every_five_seconds_the_wait_stays_short() -> None:
         waits.append(backoff.ceiling_s(Problem.CLOSED))
         backoff.connection_ended(4.9)
     assert max(waits) <= 1.5
+
+
+def test_a_client_that_was_taken_over_is_back_within_seconds_and_lengthens_no_other_wait() -> None:
+    backoff = Backoff()
+    assert ceilings(backoff, Problem.CLIENT_ID_TAKEN, 3)[-1] == 20
+    assert backoff.ceiling_s(Problem.CLOSED) == 0.5
+
+
+@pytest.mark.parametrize(("lasted_s", "next_s"), [(119, 20), (120, 3)])
+def test_takeovers_count_until_a_connection_has_lasted_longer_than_their_waits(lasted_s: float, next_s: float) -> None:
+    backoff = Backoff()
+    ceilings(backoff, Problem.CLIENT_ID_TAKEN, 5)
+    backoff.connection_ended(lasted_s)
+    assert backoff.ceiling_s(Problem.CLIENT_ID_TAKEN) == next_s
+
+
+def test_two_clients_with_one_identifier_connect_few_times_in_twenty_seconds() -> None:
+    counts = []
+    for seed in range(300):
+        uniform = random.Random(seed).uniform
+        clients = [Backoff(uniform=uniform), Backoff(uniform=uniform)]
+        connections, connected, since_s, now_s = [1, 1], 0, 0.0, 0.0
+        while now_s < 20:
+            waiting = 1 - connected
+            now_s += clients[waiting].next_s(Problem.CLIENT_ID_TAKEN)
+            clients[connected].connection_ended(now_s - since_s)
+            connected, since_s = waiting, now_s
+            connections[connected] += 1
+        counts.append(max(connections))
+    assert sum(count <= 6 for count in counts) >= 285
