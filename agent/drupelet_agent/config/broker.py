@@ -38,7 +38,7 @@ class BrokerConfig(Section):
         host: The name or address of the broker.
         port: The port of the broker; usually 8883 with TLS.
         client_id: The client identifier; `drupelet-` and the device's name by default. Any account at the broker can
-            end the session of a client identifier that it knows, so one that nobody can guess protects the device.
+            end the session of a client identifier that it knows, so one that others cannot guess protects the device.
         username: The user name, for brokers that require one.
         password_file: A file whose first line is the password.
         tls: The TLS connection; without it the connection is not encrypted.
