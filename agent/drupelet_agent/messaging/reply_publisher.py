@@ -15,7 +15,7 @@ from drupelet_shared.errors import OverloadedError, PayloadSizeError, RequestErr
 
 OnDone = Callable[[], None]
 
-# What is not sent because there is no connection needs no other reply: nobody could receive it either.
+# Where there is no connection, a replacement could not be sent either.
 _WITHOUT_REPLACEMENT = frozenset({PublishOutcome.ACKNOWLEDGED, PublishOutcome.UNSENT})
 
 

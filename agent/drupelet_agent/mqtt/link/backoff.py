@@ -15,8 +15,8 @@ _FIRST_CEILING_S = 0.5
 _LONGEST_S = 30.0
 # A person must change something first, so asking often only fills logs.
 _LONGEST_REFUSED_S = 300.0
-# A client that was taken over and reconnects at once takes over in its turn, for ever; one that stays away for minutes
-# lets whoever knows its client identifier keep it off the air with one connection.
+# A client that was taken over and reconnects at once takes over in its turn, for ever. One that stays away for minutes
+# can be kept off the air with a single connection by any account that knows its client identifier.
 _FIRST_TAKEN_OVER_S = 3.0
 _LONGEST_TAKEN_OVER_S = 20.0
 # Two clients in turn are connected for as long as the other one waits, so only a longer time shows that the other is
