@@ -24,13 +24,13 @@ from drupelet_agent.delivery.spool import Spool
 from drupelet_agent.delivery.uploads import Uploads
 from drupelet_agent.errors import StoreError, StoreReadOnlyError
 from drupelet_agent.measuring.gate import ServingGate
-from drupelet_agent.messaging.announcer import status_publication
+from drupelet_agent.messaging.announcer import offline_publication
 from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.fleet import Fleet
 from drupelet_agent.serving.guard.guardian import Guardian
 from drupelet_agent.store.store import Store
 from drupelet_agent.telemetry.reporter import Reporter
-from drupelet_shared.contract.messages import Event, ModelState
+from drupelet_shared.contract.messages import Event, ModelState, StoreState
 from drupelet_shared.contract.topics import DeviceTopics, MemberTopics
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ class Daemon:
         self._link.dispatcher.register(self._uploads)
         self._link.dispatcher.register(self._desired, retained=True)
         self._link.on_connect(lambda session_present: self._desired.connected(session_present=session_present))
-        self._follower = StoreFollower(self._store, self._fleet, on_fault=self._on_store_fault)
+        self._had_store_fault = False
+        self._follower = StoreFollower(self._store, self._fleet, on_state=self._on_store_state)
         self._reporter = Reporter(config, self._fleet, self._link.announcer)
 
     async def run(self) -> None:
@@ -168,7 +169,11 @@ class Daemon:
         except StoreError as error:
             log.warning("a candidate that was measured stays until the next start: %s [%s]", error, error.code)
 
-    def _on_store_fault(self, fault: str | None) -> None:
+    def _on_store_state(self, store: StoreState, fault: str | None) -> None:
+        self._link.announcer.store_state(store, fault)
+        if fault is None and not self._had_store_fault:
+            return
+        self._had_store_fault = fault is not None
         state: Literal["raised", "cleared"] = "cleared" if fault is None else "raised"
         message = fault or "the store can be read and written again"
         self._link.announcer.event(
@@ -200,7 +205,7 @@ class Daemon:
 
 def _make_link(config: AgentConfig, topics: DeviceTopics, fleet: Fleet) -> BrokerLink:
     run_id = uuid.uuid4().hex
-    will = status_publication(topics, state="offline", run_id=run_id)
+    will = offline_publication(topics, run_id=run_id)
     link = BrokerLink(
         topics,
         fleet,

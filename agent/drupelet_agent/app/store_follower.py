@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from drupelet_agent.errors import StoreError
+from drupelet_shared.contract.messages import StoreState
 
 log = logging.getLogger(__name__)
 
@@ -42,22 +43,26 @@ class StoreFollower:
     """Polls the store; an error of the store never ends it, since what is active can still be served.
 
     Attributes:
+        state: Whether the store can be read and written; None before the first poll.
         is_read: Whether the installed models are known, or cannot be known because the store fails.
         fault: What is wrong with the store; None if nothing is.
     """
 
-    def __init__(self, store: FollowedStore, fleet: FollowingFleet, *, on_fault: Callable[[str | None], None]) -> None:
+    def __init__(
+        self, store: FollowedStore, fleet: FollowingFleet, *, on_state: Callable[[StoreState, str | None], None]
+    ) -> None:
         """Create a follower that has read nothing.
 
         Args:
             store: The store.
             fleet: The models that follow it.
-            on_fault: Called with each change of `fault`.
+            on_state: Called with each change of `state` and `fault`.
         """
         self._store = store
         self._fleet = fleet
-        self._on_fault = on_fault
+        self._on_state = on_state
         self._fingerprint: object = None
+        self.state: StoreState | None = None
         self.is_read = False
         self.fault: str | None = None
 
@@ -69,16 +74,21 @@ class StoreFollower:
 
     def poll(self) -> None:
         """Read the store once, and pass on what has changed."""
+        state, fault = self._examine()
+        self.is_read = True
+        if (state, fault) == (self.state, self.fault):
+            return
+        if fault != self.fault:
+            log.log(logging.INFO if fault is None else logging.ERROR, "store: %s", fault or "works again")
+        self.state, self.fault = state, fault
+        self._on_state(state, fault)
+
+    def _examine(self) -> tuple[StoreState, str | None]:
         try:
             self._follow()
-            fault = READ_ONLY if self._store.is_read_only() else None
+            return ("read_only", READ_ONLY) if self._store.is_read_only() else ("ok", None)
         except (StoreError, OSError) as error:
-            fault = str(error)
-        self.is_read = True
-        if fault != self.fault:
-            self.fault = fault
-            log.log(logging.INFO if fault is None else logging.ERROR, "store: %s", fault or "works again")
-            self._on_fault(fault)
+            return "failed", str(error)
 
     def _follow(self) -> None:
         fingerprint = self._store.fingerprint()

@@ -5,14 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Literal
 
 from drupelet_agent import __version__
 from drupelet_agent.messaging.outbox import Outbox
 from drupelet_agent.messaging.protocols import BrokerSession
 from drupelet_agent.mqtt.message import Publication
 from drupelet_agent.mqtt.outcome import PublishOutcome
-from drupelet_shared.contract.messages import DeviceStatus, DeviceTelemetry, Event, ModelState, ModelTelemetry
+from drupelet_shared.contract.messages import (
+    DeviceStatus,
+    DeviceTelemetry,
+    Event,
+    ModelState,
+    ModelTelemetry,
+    StoreState,
+)
 from drupelet_shared.contract.topics import DeviceTopics
 
 log = logging.getLogger(__name__)
@@ -37,6 +43,8 @@ class Announcer:
         self._topics = topics
         self._session = session
         self._run_id = run_id
+        self._store: StoreState | None = None
+        self._store_error: str | None = None
         self._outbox = Outbox(telemetry_length=outbox_length, events_length=_EVENTS_LENGTH)
 
     @property
@@ -46,11 +54,22 @@ class Announcer:
 
     def announce(self, states: Iterable[ModelState]) -> None:
         """Publish the birth message, every model's state, and what waited for the connection."""
-        self._session.publish(status_publication(self._topics, state="online", run_id=self._run_id))
+        self._publish_birth()
         for state in states:
             self.model_state(state)
         for publication in self._outbox.drain():
             self._session.publish(publication)
+
+    def store_state(self, store: StoreState, error: str | None) -> None:
+        """Publish whether the store can be read and written; every later birth message says it too.
+
+        Args:
+            store: The state of the store.
+            error: What is wrong with it; None if nothing is.
+        """
+        self._store, self._store_error = store, error
+        if self._session.connected:
+            self._publish_birth()
 
     def announce_offline(self, *, on_done: Callable[[], None]) -> None:
         """Publish that the device goes offline, since a disconnect in good order sends no will.
@@ -58,7 +77,7 @@ class Announcer:
         Args:
             on_done: Called when the broker has acknowledged the message or refused it.
         """
-        publication = status_publication(self._topics, state="offline", run_id=self._run_id)
+        publication = offline_publication(self._topics, run_id=self._run_id)
         self._session.publish(publication, on_outcome=lambda _outcome, _reason: on_done())
 
     def model_state(self, state: ModelState) -> None:
@@ -81,6 +100,17 @@ class Announcer:
             self._session.publish(publication)
         else:
             self._outbox.add_event(publication)
+
+    def _publish_birth(self) -> None:
+        status = DeviceStatus(
+            state="online",
+            device=self._topics.device,
+            session=self._run_id,
+            agent_version=__version__,
+            store=self._store,
+            store_error=self._store_error,
+        )
+        self._session.publish(_status_publication(self._topics, status))
 
     def _telemetry(self, publication: Publication) -> None:
         if self._session.connected:
@@ -106,13 +136,11 @@ def shorten_state(state: ModelState) -> ModelState:
     return state.model_copy(update={**dict.fromkeys(removed), "error": error})
 
 
-def status_publication(topics: DeviceTopics, *, state: Literal["online", "offline"], run_id: str) -> Publication:
-    """Return the birth message or the will; a reader ignores a will whose `run_id` is not that of the latest birth.
+def offline_publication(topics: DeviceTopics, *, run_id: str) -> Publication:
+    """Return the will; a reader ignores one whose `run_id` is not that of the latest birth message."""
+    status = DeviceStatus(state="offline", device=topics.device, session=run_id, agent_version=__version__)
+    return _status_publication(topics, status)
 
-    Args:
-        topics: The topics of the device.
-        state: What the message says.
-        run_id: Identifies the run of the agent.
-    """
-    status = DeviceStatus(state=state, device=topics.device, session=run_id, agent_version=__version__)
+
+def _status_publication(topics: DeviceTopics, status: DeviceStatus) -> Publication:
     return Publication(topics.status, status.to_bytes(), retain=True)

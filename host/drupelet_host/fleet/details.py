@@ -40,6 +40,8 @@ def _facts(device: Device, telemetry: DeviceTelemetry | None) -> Table:
     table.add_column()
     status = device.status
     table.add_row("status", f"{status.state}, agent {printable(status.agent_version)}" if status else "unknown")
+    if status is not None and status.store_error is not None:
+        table.add_row("store", printable(status.store_error))
     for name, value in _numbers(telemetry) if telemetry else ():
         table.add_row(name, value)
     return table

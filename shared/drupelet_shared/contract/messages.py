@@ -20,6 +20,9 @@ class _Message(BaseModel):
         return self.model_dump_json(exclude_none=True).encode()
 
 
+StoreState = Literal["ok", "read_only", "failed"]
+
+
 class DeviceStatus(_Message):
     """`status`: the birth message and the last will.
 
@@ -29,12 +32,17 @@ class DeviceStatus(_Message):
         session: A new identifier for each run of the agent, the same in birth and will: it tells a late will from the
             will of this run.
         agent_version: The agent's.
+        store: Whether packages can be installed: "read_only" is the usual end of an SD card, "failed" another error of
+            the store; what is active is served in either case. Absent in the last will.
+        store_error: What is wrong with the store, in words; absent if nothing is.
     """
 
     state: Literal["online", "offline"]
     device: Name
     session: str
     agent_version: str
+    store: StoreState | None = None
+    store_error: str | None = None
 
 
 class ConfidenceInterval(_Message):

@@ -79,6 +79,8 @@ def test_a_card_that_turns_read_only_ends_nothing(site: Site, broker: Broker) ->
         process.send_signal(signal.SIGUSR1)
         event = heard.wait_for(site.topics.event, kind="store", state="raised")
         assert "read-only" in event["message"]
+        status = heard.wait_for(site.topics.status, state="online", store="read_only")
+        assert "nothing can be installed" in status["store_error"]
         check_that_orders_are_refused(site, broker)
         with asker(broker) as ask:
             assert ask.ask(site.topics.infer("digits"), b"{}").json["code"] == "invalid_request"
@@ -91,7 +93,10 @@ def test_the_agent_starts_on_a_read_only_store_and_the_doctor_names_it(site: Sit
     with site.listener(broker) as heard, agent_on_card(site, config, start="read-only"):
         heard.wait_for(site.topics.model_state("digits"), health="ready")
         heard.wait_for(site.topics.event, kind="store", state="raised")
+        heard.wait_for(site.topics.status, state="online", store="read_only")
         check_that_orders_are_refused(site, broker)
+        with asker(broker) as ask:
+            assert ask.ask(site.topics.infer("digits"), b"{}").json["code"] == "invalid_request"
     doctor = subprocess.run(
         on_card(site, config, "doctor", start="read-only"),
         env=environment(),

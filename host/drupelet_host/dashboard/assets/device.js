@@ -60,6 +60,7 @@ function deviceFacts(device, telemetry) {
   return facts([
     ["Status", chip(state)],
     ["Agent", device.status?.agent_version],
+    ["Store", device.status?.store_error],
     ["Booted", telemetry && `${showUptime(telemetry.uptime_s)} ago`],
     ["Processor", telemetry && `${telemetry.cpu_percent.toFixed(0)} %` +
       (telemetry.clock_mhz ? ` at ${telemetry.clock_mhz.toFixed(0)} MHz` : "")],

@@ -246,7 +246,10 @@ const isPercentiles = value =>
 const isOneOf = (...allowed) => value => allowed.includes(value);
 const maybe = check => value => value === undefined || value === null || check(value);
 const SHAPES = {
-  status: { state: isOneOf("online", "offline"), device: isText, session: isText, agent_version: isText },
+  status: {
+    state: isOneOf("online", "offline"), device: isText, session: isText, agent_version: isText,
+    store_error: maybe(isText),
+  },
   state: {
     model: isText, version: isText, release: Number.isInteger, digest: isText,
     health: isOneOf("starting", "ready", "failed", "evicted", "removed"), variant: maybe(isText),
@@ -265,7 +268,7 @@ const SHAPES = {
     throttling: maybe(value => Array.isArray(value) && value.every(isText)),
   },
   event: {
-    device: isText, kind: isOneOf("temperature", "memory", "error_rate", "latency"),
+    device: isText, kind: isText,
     state: isOneOf("raised", "cleared"), value: isNumber, limit: isNumber, message: isText, model: maybe(isText),
   },
 };

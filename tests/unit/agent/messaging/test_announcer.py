@@ -97,3 +97,21 @@ def test_the_farewell_is_done_when_the_broker_has_it(announcer: Announcer, sessi
     session.acknowledge_publications()
     assert done == [True]
     assert json.loads(session.published[0].payload)["state"] == "offline"
+
+
+def test_the_state_of_the_store_stands_in_the_birth_message_of_each_connect(
+    announcer: Announcer, session: FakeSession
+) -> None:
+    def statuses() -> list[tuple[str | None, str | None]]:
+        documents = [json.loads(one.payload) for one in session.on_topic(TOPICS.status)]
+        return [(document.get("store"), document.get("store_error")) for document in documents]
+
+    announcer.store_state("ok", None)
+    session.connect()
+    announcer.announce([])
+    announcer.store_state("read_only", "the card")
+    session.lose_connection()
+    session.connect()
+    announcer.announce([])
+    assert statuses() == [("ok", None), ("read_only", "the card"), ("read_only", "the card")]
+    assert all(one.retain for one in session.on_topic(TOPICS.status))

@@ -8,6 +8,7 @@ import pytest
 
 from drupelet_agent.app.store_follower import READ_ONLY, StoreFollower
 from drupelet_agent.errors import StoreError
+from drupelet_shared.contract.messages import StoreState
 
 
 @dataclass
@@ -60,10 +61,12 @@ class Bench:
 
     store: FakeStore = field(default_factory=FakeStore)
     fleet: FakeFleet = field(default_factory=FakeFleet)
-    faults: list[str | None] = field(default_factory=list)
+    states: list[tuple[StoreState, str | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.follower = StoreFollower(self.store, self.fleet, on_fault=self.faults.append)
+        self.follower = StoreFollower(
+            self.store, self.fleet, on_state=lambda state, fault: self.states.append((state, fault))
+        )
 
 
 @pytest.fixture
@@ -76,7 +79,7 @@ def test_the_fleet_follows_once_for_each_change(bench: Bench) -> None:
         bench.store.value = value
         bench.follower.poll()
     assert bench.fleet.follows == 2
-    assert bench.faults == []
+    assert bench.states == [("ok", None)]
 
 
 def test_a_measurement_elsewhere_is_passed_on(bench: Bench) -> None:
@@ -93,7 +96,7 @@ def test_a_store_that_fails_is_reported_once_and_read_again(bench: Bench) -> Non
     assert bench.follower.is_read
     bench.store.error = None
     bench.follower.poll()
-    assert bench.faults == ["store /state: Input/output error", None]
+    assert bench.states == [("failed", "store /state: Input/output error"), ("ok", None)]
     assert bench.fleet.follows == 1
 
 
@@ -107,5 +110,5 @@ def test_a_change_that_could_not_be_followed_is_followed_later(bench: Bench) -> 
 def test_a_read_only_store_is_followed_and_reported(bench: Bench) -> None:
     bench.store.read_only = True
     bench.follower.poll()
-    assert bench.faults == [READ_ONLY]
+    assert bench.states == [("read_only", READ_ONLY)]
     assert bench.fleet.follows == 1
