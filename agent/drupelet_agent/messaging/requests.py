@@ -10,6 +10,7 @@ from typing import Protocol
 
 from drupelet_agent.messaging.protocols import Acknowledge
 from drupelet_agent.messaging.puback_wait import PubackWait
+from drupelet_agent.messaging.refusal_pacing import RefusalPacing
 from drupelet_agent.messaging.replies import ReplyAddress, default_address, reply_address
 from drupelet_agent.messaging.reply_publisher import ReplyPublisher
 from drupelet_agent.mqtt.message import Message
@@ -40,7 +41,7 @@ class RequestHandler:
 
     Invariants: each request gets one reply, unless it expires; a QoS 1 request is acknowledged when the broker has
     acknowledged its reply, or has not within five seconds while it awaits 64 acknowledgements; the bytes of requests
-    and replies in progress are reserved in the memory budget.
+    and replies in progress are reserved in the memory budget. A refusal for lack of room is sent a moment later.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class RequestHandler:
         self._corked = corked
         self._unacknowledged = unacknowledged
         self._clock = clock
+        self._refusals = RefusalPacing(budget=budget, corked=corked, clock=clock)
         self._in_progress = 0
         self._is_stopping = False
 
@@ -133,6 +135,18 @@ class RequestHandler:
             self._in_progress -= 1
             return
         outcome, held = self._hold(outcome, head)
+
+        def send() -> None:
+            self._send(address, outcome, held, head, acknowledge)
+
+        if outcome.code == OverloadedError.code:
+            self._refusals.add(send, size=len(address.correlation or b"") + len(address.topic))
+            return
+        # One segment wakes the broker once.
+        with self._corked():
+            send()
+
+    def _send(self, address: ReplyAddress, outcome: Outcome, held: int, head: bytes, acknowledge: Acknowledge) -> None:
         wait = PubackWait(acknowledge, gives_up=self._is_deadlock_possible, clock=self._clock) if address.qos else None
 
         def done() -> None:
@@ -143,17 +157,15 @@ class RequestHandler:
             acknowledge()
 
         assert outcome.payload is not None
-        # One segment wakes the broker once.
-        with self._corked():
-            self._replies.send(
-                address,
-                outcome.payload,
-                code=outcome.code,
-                content_type=outcome.content_type,
-                header_length=outcome.header_length,
-                request_head=head,
-                on_done=done,
-            )
+        self._replies.send(
+            address,
+            outcome.payload,
+            code=outcome.code,
+            content_type=outcome.content_type,
+            header_length=outcome.header_length,
+            request_head=head,
+            on_done=done,
+        )
 
     def _is_deadlock_possible(self) -> bool:
         """Return whether the broker may hold back its acknowledgements until it has more of the agent's."""

@@ -15,7 +15,7 @@ from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.job import EXPIRED, Job, Outcome, refusal
 from drupelet_shared.contract.topics import DeviceTopics
-from drupelet_shared.errors import ModelUnavailableError, UnknownModelError
+from drupelet_shared.errors import ModelUnavailableError, OverloadedError, UnknownModelError
 from fakes.broker_session import FakeSession
 from fakes.clock import FakeClock
 
@@ -191,6 +191,7 @@ class TestMemory:
         device = Device(Jobs(), budget_bytes=1000)
         for _ in range(3):
             device.ask(bytes(400))
+        device.clock.advance(0.2)
         assert len(device.server.jobs) == 2
         assert refusals(device.session.on_topic(REPLY)) == ["overloaded"]
         for job in device.server.jobs:
@@ -214,6 +215,7 @@ class TestMemory:
         device.ask(b'{"id": "b"}')
         device.server.jobs[0].finish(answer(bytes(900)))
         device.server.jobs[1].finish(answer(bytes(900)))
+        device.clock.advance(0.2)
         first, second = device.session.on_topic(REPLY)
         assert len(first.payload) == 900
         assert json.loads(second.payload).items() >= {"code": "overloaded", "id": "b"}.items()
@@ -224,6 +226,7 @@ class TestMemory:
         device = Device(Jobs(), budget_bytes=1000)
         for _ in range(3):
             device.ask(b"{}", correlation=bytes(400), qos=0)
+        device.clock.advance(0.2)
         assert len(device.server.jobs) == 2
         assert refusals(device.session.on_topic(REPLY)) == ["overloaded"]
 
@@ -231,8 +234,51 @@ class TestMemory:
         device = Device(Jobs(), budget_bytes=10)
         device.ask(bytes(400))
         device.ask(bytes(1))
+        device.clock.advance(0.2)
         assert len(device.server.jobs) == 1
         assert refusals(device.session.on_topic(REPLY)) == ["overloaded"]
+
+
+class TestOverload:
+    @staticmethod
+    def refuse(_: Job) -> Outcome:
+        return refusal(OverloadedError("64 requests wait already"))
+
+    def test_a_refusal_waits_and_a_reply_to_another_request_does_not(self) -> None:
+        device = Device(Jobs(lambda job: answer() if job.payload == b"calm" else self.refuse(job)))
+        refused, answered = device.ask(), device.ask(b"calm")
+        assert [one.payload for one in device.session.on_topic(REPLY)] == [b"[1]"]
+        device.clock.advance(0.19)
+        assert len(device.session.published) == 1
+        device.clock.advance(0.02)
+        assert refusals(device.session.on_topic(REPLY)[1:]) == ["overloaded"]
+        # Acknowledgements keep their order.
+        assert device.session.acknowledged == [refused, answered]
+
+    def test_refusals_leave_together_in_batches_between_which_others_have_their_turn(self) -> None:
+        device = Device(Jobs(self.refuse), budget_bytes=10**6)
+        for _ in range(150):
+            device.ask(qos=0)
+        assert device.session.published == []
+        device.clock.advance(0.2)
+        assert device.session.segments == [64]
+        device.clock.advance(0.02)
+        assert device.session.segments == [64, 64, 22]
+
+    def test_more_refusals_than_wait_at_most_are_sent_at_once(self) -> None:
+        device = Device(Jobs(self.refuse), budget_bytes=10**6)
+        for _ in range(1030):
+            device.ask(qos=0)
+        assert len(device.session.published) == 6
+
+    def test_a_refusal_for_whose_properties_there_is_no_room_is_sent_at_once(self) -> None:
+        device = Device(Jobs(self.refuse), budget_bytes=1000)
+        for _ in range(2):
+            device.ask(qos=0, correlation=bytes(480))
+        assert len(device.session.published) == 1
+        assert device.budget.held_bytes > 480
+        device.clock.advance(0.2)
+        assert (len(device.session.published), device.budget.held_bytes) == (2, 0)
 
 
 class TestRefusedReplies:

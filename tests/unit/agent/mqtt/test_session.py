@@ -43,11 +43,11 @@ class TestPublishing:
         async def scenario(bench: SessionBench) -> None:
             bench.publish("first", bytes(1000))
             bench.publish("zero", qos=0)
-            assert bench.outcomes["zero"][0] is PublishOutcome.DROPPED
+            assert bench.outcomes["zero"][0] is PublishOutcome.NO_ROOM
             assert "bytes are unsent or unacknowledged" in bench.outcomes["zero"][1]
             bench.publish("second", bytes(1000))
             bench.publish("third")
-            assert bench.outcomes["third"][0] is PublishOutcome.DROPPED
+            assert bench.outcomes["third"][0] is PublishOutcome.NO_ROOM
             assert bench.session.pending_count == 2
 
         run_session(scenario)
@@ -84,7 +84,7 @@ class TestPublishing:
         async def scenario(bench: SessionBench) -> None:
             bench.publish("a")
             bench.session.end("the agent stops")
-            assert bench.outcomes == {"a": (PublishOutcome.DROPPED, "the agent stops")}
+            assert bench.outcomes == {"a": (PublishOutcome.UNSENT, "the agent stops")}
 
         run_session(scenario)
 
