@@ -12,9 +12,11 @@ from pathlib import Path
 import drupelet_host
 import drupelet_shared
 from drupelet_host.compiler.state import CompileState, Training
-from drupelet_host.data.dataset import Labels
+from drupelet_host.data.labels import Labels
 from drupelet_host.data.samples import Samples
-from drupelet_host.evaluation.metrics import CustomMetric
+from drupelet_host.evaluation.detection_metrics import MeanAveragePrecision
+from drupelet_host.evaluation.metrics import CustomMetric, Metric
+from drupelet_host.evaluation.segmentation_metrics import MeanIntersectionOverUnion
 from drupelet_host.latency.machine import describe_machine
 from drupelet_host.torch_models.device import choose_device, describe_device
 
@@ -33,6 +35,8 @@ def fingerprint_start(state: CompileState) -> str:
     digest = hashlib.sha256(
         f"{state.digest()} {state.metric.name} {describe_machine()} {describe_device(choose_device('auto'))}\n".encode()
     )
+    for chunk in _list_metric(state.metric):
+        digest.update(chunk)
     digest.update(f"{state.latency_source.fingerprint}\n".encode())
     for line in _list_versions():
         digest.update(line.encode())
@@ -92,5 +96,17 @@ def _list_training(training: Training) -> Iterator[bytes]:
     yield from _list_labels(training.train.labels)
 
 
+def _list_metric(metric: Metric) -> Iterator[bytes]:
+    """What a task's metric takes from the recipe; the file of a person's own is among the sources."""
+    if isinstance(metric, MeanAveragePrecision | MeanIntersectionOverUnion):
+        yield repr(metric).encode()
+    if isinstance(metric, MeanAveragePrecision) and metric.priors is not None:
+        yield metric.priors.tobytes()
+
+
 def _list_labels(labels: Labels | None) -> Iterator[bytes]:
-    yield b"no labels" if labels is None else labels.tobytes()
+    if labels is None:
+        yield b"no labels"
+    else:
+        yield f"{labels.dtype} {labels.shape}\n".encode()
+        yield labels.tobytes()

@@ -12,14 +12,17 @@ from torch import nn
 
 from drupelet_host.compiler.state import CompileState, Training
 from drupelet_host.data.checks import check_ranges, find_overlaps
-from drupelet_host.data.dataset import Dataset, Labels, check_fits, check_labels
+from drupelet_host.data.dataset import Dataset, check_fits
 from drupelet_host.data.feeds import load_samples
+from drupelet_host.data.labels import Labels, check_class_labels, check_masks, check_objects
 from drupelet_host.data.samples import Samples, hold_out, split_dataset, split_rows
 from drupelet_host.data.sources import load_source
 from drupelet_host.errors import DataError, ModelError, RecipeError
 from drupelet_host.evaluation.answers import check_answers
+from drupelet_host.evaluation.detection_metrics import OVERLAPS, MeanAveragePrecision
 from drupelet_host.evaluation.metrics import TOP1, Agreement, CustomMetric, Fidelity, Metric
 from drupelet_host.evaluation.scoring import answer_module, answer_session
+from drupelet_host.evaluation.segmentation_metrics import MeanIntersectionOverUnion
 from drupelet_host.export.onnx import export_onnx
 from drupelet_host.export.program import convert_program
 from drupelet_host.onnx_files.external_data import join_external_data
@@ -28,18 +31,23 @@ from drupelet_host.onnx_files.soundness import check_repeats, check_weights
 from drupelet_host.quantization.layers import Layer, find_layers, match_layers
 from drupelet_host.recipe.factories import FactoryRef, load_factory
 from drupelet_host.recipe.model import CLASSIFICATION, TFLITE_SUFFIX
+from drupelet_host.recipe.postprocessing import load_priors, resolve_postprocessing
 from drupelet_host.recipe.schema import INPUT_NAME, OUTPUT_NAME, Recipe
 from drupelet_host.recipe.sources import DataSource
+from drupelet_host.recipe.tasks import DETECTION, SEGMENTATION
 from drupelet_host.torch_models.loading import check_runs, load_model
 from drupelet_host.torch_models.soundness import check_parameters, check_repeats_module
 from drupelet_shared.engines.base import Session
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.package.manifest import ImagePreprocessing
+from drupelet_shared.postprocessing.specs import Detection, Segmentation
 from drupelet_shared.tensors import TensorSpec, shape_matches
 
 _MATRIX_RANK = 2
 _CHECKED_ANSWERS = 16
-_METRICS: Mapping[str, Callable[[], Metric]] = {"agreement": Agreement, "fidelity": Fidelity}
+_METRICS: Mapping[str, Callable[[], Metric]] = {"top1": lambda: TOP1, "agreement": Agreement, "fidelity": Fidelity}
+_TASK_METRICS = {"map50": DETECTION, "map50_95": DETECTION, "mean_iou": SEGMENTATION}
+_LABELLED = {"top1", *_TASK_METRICS}
 Shape = tuple[int, ...]
 _Part = Literal["train", "validation", "test"]
 
@@ -72,7 +80,10 @@ def _start_from_module(recipe: Recipe, workspace: Path) -> CompileState:
     check_repeats_module(model, validation.inputs[:1])
     seen = answer_module(model, validation.inputs[:_CHECKED_ANSWERS], names=list(outputs))
     check_answers(split_rows(seen, count=len(validation.inputs[:_CHECKED_ANSWERS])), source=str(recipe.model.factory))
-    metric = _choose_metric(recipe, validation, test, outputs=tuple(outputs))
+    metric = _choose_metric(recipe, validation, test, outputs=outputs)
+    if recipe.model.task != CLASSIFICATION:
+        # Training learns from class indices alone; every other task learns from the original's outputs.
+        train = replace(train, labels=None)
     if metric is not TOP1:
         names = list(outputs)
         validation = replace(validation, answers=answer_module(model, validation.inputs, names=names))
@@ -115,7 +126,7 @@ def _start_from_file(recipe: Recipe, workspace: Path) -> CompileState:
     if source.suffix != TFLITE_SUFFIX:
         check_repeats(source, validation.feeds[0])
     check_answers(answer_session(session, validation.feeds[:_CHECKED_ANSWERS]), source=source.name)
-    metric = _choose_metric(recipe, validation, test, outputs=tuple(outputs))
+    metric = _choose_metric(recipe, validation, test, outputs=outputs)
     if metric is not TOP1:
         validation = replace(validation, answers=answer_session(session, validation.feeds))
         test = replace(test, answers=answer_session(session, test.feeds)) if test else None
@@ -158,41 +169,61 @@ def _require_matches(patterns: Sequence[str], layers: Sequence[Layer]) -> None:
 
 
 def _choose_metric(
-    recipe: Recipe, validation: Dataset | Samples, test: Dataset | Samples | None, *, outputs: Sequence[str]
+    recipe: Recipe, validation: Dataset | Samples, test: Dataset | Samples | None, *, outputs: Mapping[str, Shape]
 ) -> Metric:
     metric = choose_metric(recipe, labels=validation.labels, outputs=outputs)
-    if metric is TOP1 and test is not None and test.labels is None:
-        raise DataError("test data: has no labels: evaluation.metric = 'top1', as for the validation data, needs them")
+    if metric.name in _LABELLED and test is not None and test.labels is None:
+        raise DataError(
+            f"test data: has no labels: evaluation.metric = {metric.name!r}, as for the validation data, needs them"
+        )
     return metric
 
 
-def choose_metric(recipe: Recipe, *, labels: Labels | None, outputs: Sequence[str]) -> Metric:
+def choose_metric(recipe: Recipe, *, labels: Labels | None, outputs: Mapping[str, Shape]) -> Metric:
     """Return the metric that the recipe names, or the first that the data and the task allow.
 
     Args:
         recipe: The recipe.
         labels: The labels of the validation samples, if there are any.
-        outputs: The names of the model's outputs.
+        outputs: The shapes of the model's outputs by name.
 
     Raises:
         DataError: The metric needs labels and there are none.
-        ModelError: The metric needs one output and the model has several.
+        ModelError: The metric needs one output and the model has several, or it is another task's.
     """
-    wanted, classifies = recipe.evaluation.metric, recipe.model.task == CLASSIFICATION
-    if isinstance(wanted, FactoryRef):
-        return CustomMetric(wanted.attribute, load_factory(wanted, error=DataError))
-    if wanted == "auto":
-        wanted = ("agreement" if labels is None else "top1") if classifies else "fidelity"
-    if wanted != "fidelity" and len(outputs) != 1:
+    stated = recipe.evaluation.metric
+    if isinstance(stated, FactoryRef):
+        return CustomMetric(stated.attribute, load_factory(stated, error=DataError))
+    name = _default_metric(recipe, labelled=labels is not None) if stated == "auto" else stated
+    if name in _LABELLED and labels is None:
+        raise DataError(f"validation data: has no labels: evaluation.metric = {name!r} compares with them")
+    if name in _TASK_METRICS:
+        return _task_metric(name, recipe, outputs)
+    if name != "fidelity" and len(outputs) != 1:
         raise ModelError(
-            f"model gives {len(outputs)} outputs ({', '.join(outputs)}): evaluation.metric = {wanted!r} looks at one; "
+            f"model gives {len(outputs)} outputs ({', '.join(outputs)}): evaluation.metric = {name!r} looks at one; "
             "take 'fidelity' or a function of yours"
         )
-    if wanted != "top1":
-        return _METRICS[wanted]()
-    if labels is None:
-        raise DataError("validation data: has no labels: evaluation.metric = 'top1' compares with them")
-    return TOP1
+    return _METRICS[name]()
+
+
+def _default_metric(recipe: Recipe, *, labelled: bool) -> str:
+    if recipe.model.task == CLASSIFICATION:
+        return "top1" if labelled else "agreement"
+    if not labelled or (recipe.detection is None and recipe.segmentation is None):
+        return "fidelity"
+    return "mean_iou" if recipe.detection is None else "map50_95"
+
+
+def _task_metric(name: str, recipe: Recipe, outputs: Mapping[str, Shape]) -> Metric:
+    spec, image = resolve_postprocessing(recipe, outputs), recipe.image
+    if name == "mean_iou" and isinstance(spec, Segmentation):
+        return MeanIntersectionOverUnion(spec)
+    if name in OVERLAPS and isinstance(spec, Detection) and image is not None:
+        size = (image.height, image.width)
+        return MeanAveragePrecision(spec, size=size, overlaps=OVERLAPS[name], priors=load_priors(recipe), name=name)
+    task = _TASK_METRICS[name]
+    raise ModelError(f"evaluation.metric = {name!r} is for the task {task!r}: the recipe has no [{task}] section")
 
 
 def _count_classes(recipe: Recipe, outputs: Mapping[str, Shape]) -> int | None:
@@ -228,13 +259,25 @@ def _load_dataset(recipe: Recipe, what: _Part, *, classes: int | None) -> Datase
     source: DataSource = getattr(recipe.data, what)
     loaded = load_source(source, image=recipe.image, labels=recipe.model.labels, what=what)
     assert recipe.model.input_shape is not None, "the recipe checks it"
-    check_fits(loaded, input_shape=recipe.model.input_shape, classes=classes, source=f"{what} data")
+    check_fits(loaded, input_shape=recipe.model.input_shape, source=f"{what} data")
+    _check_labels(recipe, loaded.labels, classes=classes, source=f"{what} data")
     return loaded
 
 
 def _load_samples(recipe: Recipe, session: Session, what: _Part, *, classes: int | None) -> Samples:
     source: DataSource = getattr(recipe.data, what)
     loaded = load_samples(source, session.inputs, image=recipe.image, labels=recipe.model.labels, what=what)
-    if loaded.labels is not None and classes is not None:
-        check_labels(loaded.labels, classes=classes, source=f"{what} data")
+    _check_labels(recipe, loaded.labels, classes=classes, source=f"{what} data")
     return loaded
+
+
+def _check_labels(recipe: Recipe, labels: Labels | None, *, classes: int | None, source: str) -> None:
+    if labels is None:
+        return
+    named = len(recipe.model.labels) or None
+    if recipe.model.task == CLASSIFICATION:
+        check_class_labels(labels, classes=classes, source=source)
+    elif recipe.detection is not None and recipe.image is not None:
+        check_objects(labels, size=(recipe.image.height, recipe.image.width), classes=named, source=source)
+    elif recipe.segmentation is not None:
+        check_masks(labels, classes=named, source=source)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from drupelet_host.data.labels import Labels, make_labels
 from drupelet_host.errors import DataError
 
 Inputs = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int64]
 _PAIR = 2
 
 
@@ -22,7 +22,7 @@ class Dataset:
 
     Attributes:
         inputs: The inputs, of shape (samples, ...).
-        labels: The class index of each sample; None without labels.
+        labels: For each sample a class index, a mask, objects or numbers, along the first axis; None without labels.
         answers: The original model's outputs by name, of shape (samples, ...), for metrics that compare with them.
     """
 
@@ -64,7 +64,7 @@ def choose_rows(size: int, count: int, *, seed: int) -> npt.NDArray[np.int64]:
 
 
 def make_dataset(value: Any, *, source: str) -> Dataset:  # noqa: ANN401 - any value that a user's factory returned
-    """Check and convert a Dataset, inputs alone, or a pair (inputs, labels) of arrays or tensors; labels may be None.
+    """Check and convert a Dataset, inputs alone, or a pair (inputs, labels); labels may be None (see `make_labels`).
 
     Args:
         value: The data.
@@ -87,61 +87,20 @@ def make_dataset(value: Any, *, source: str) -> Dataset:  # noqa: ANN401 - any v
     return Dataset(inputs, None if value[1] is None else make_labels(value[1], count=len(inputs), source=source))
 
 
-def make_labels(value: Any, *, count: int, source: str) -> Labels:  # noqa: ANN401 - any value that a user's factory returned
-    """Check and convert one class index for each of `count` samples.
-
-    Args:
-        value: The value that a factory returned.
-        count: The number of samples.
-        source: The name of the data, for messages.
-
-    Returns:
-        The labels.
-
-    Raises:
-        DataError: The labels are not integers, or their number differs from `count`.
-    """
-    labels: Labels = _to_array(value, np.int64, what=f"{source}: labels")
-    if labels.shape != (count,):
-        raise DataError(f"{source}: labels have shape {labels.shape}: expected ({count},), one for each input")
-    return labels
-
-
-def check_fits(dataset: Dataset, *, input_shape: tuple[int, ...], classes: int | None, source: str) -> None:
-    """Check that the samples and labels match the model.
+def check_fits(dataset: Dataset, *, input_shape: tuple[int, ...], source: str) -> None:
+    """Check that the samples match the model.
 
     Args:
         dataset: The samples.
         input_shape: The shape of the model's input, batch first.
-        classes: The number of classes of the model; None where labels are not class indices.
         source: The name of the data, for messages.
 
     Raises:
-        DataError: A sample's shape differs from the input's, or a label is not a class of the model.
+        DataError: A sample's shape differs from the input's.
     """
     shape = dataset.inputs.shape[1:]
     if shape != input_shape[1:]:
         raise DataError(f"{source}: a sample has shape {list(shape)}: the model takes {list(input_shape[1:])}")
-    if dataset.labels is not None and classes is not None:
-        check_labels(dataset.labels, classes=classes, source=source)
-
-
-def check_labels(labels: Labels, *, classes: int, source: str) -> None:
-    """Check that every label is one of the model's classes.
-
-    Args:
-        labels: Class indices.
-        classes: The number of classes of the model.
-        source: The name of the data, for messages.
-
-    Raises:
-        DataError: A label is not a class of the model.
-    """
-    lowest, highest = int(labels.min()), int(labels.max())
-    if lowest < 0 or highest >= classes:
-        raise DataError(
-            f"{source}: labels go from {lowest} to {highest}: the model has {classes} classes, 0 to {classes - 1}"
-        )
 
 
 def _to_array(value: Any, dtype: type[np.generic], *, what: str) -> npt.NDArray[Any]:  # noqa: ANN401 - array or tensor

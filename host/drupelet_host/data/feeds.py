@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from drupelet_host.data.dataset import make_labels
+from drupelet_host.data.labels import make_labels
 from drupelet_host.data.samples import Samples, Tensors
 from drupelet_host.data.sources import read_source
 from drupelet_host.errors import DataError

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from drupelet_host.data.dataset import Inputs, Labels
+from drupelet_host.data.dataset import Inputs
+from drupelet_host.data.labels import Labels
 from drupelet_host.errors import DataError
 from drupelet_shared.errors import ImageError
 from drupelet_shared.inference.images import image_to_tensor

@@ -9,7 +9,8 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from drupelet_host.data.dataset import Dataset, Labels, choose_rows
+from drupelet_host.data.dataset import Dataset, choose_rows
+from drupelet_host.data.labels import Labels
 from drupelet_host.errors import DataError
 from drupelet_shared.engines.base import Tensors
 

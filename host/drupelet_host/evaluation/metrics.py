@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from drupelet_host.data.dataset import Labels
+from drupelet_host.data.labels import Labels
 from drupelet_host.data.samples import Tensors
 from drupelet_host.errors import DataError
 from drupelet_host.evaluation.fidelity import find_worst

@@ -63,7 +63,7 @@ class EdgeModel:
         if self.precision != "fp32":
             raise ModelError(f"model is {self.precision} already: expected fp32")
         dataset = make_dataset((calibration, None), source="calibration")
-        check_fits(dataset, input_shape=self.input_shape, classes=0, source="calibration")
+        check_fits(dataset, input_shape=self.input_shape, source="calibration")
         with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
             path = Path(folder) / "int8.onnx"
             source = self.save(Path(folder) / "float.onnx")

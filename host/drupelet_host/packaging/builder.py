@@ -29,7 +29,7 @@ from drupelet_shared.package.manifest import (
 from drupelet_shared.package.paths import check_path
 from drupelet_shared.package.reading import MAX_MANIFEST_BYTES, covered_digests
 from drupelet_shared.package.signature import identify_key, sign_digests
-from drupelet_shared.postprocessing.specs import Classification
+from drupelet_shared.postprocessing.specs import Postprocessing
 from drupelet_shared.tensors import TensorSpec
 
 SUFFIX = ".drupe"
@@ -64,7 +64,7 @@ class PackageDescription:
     target: Target
     variants: tuple[Variant, ...]
     preprocessing: ImagePreprocessing | None = None
-    postprocessing: Classification | None = None
+    postprocessing: Postprocessing | None = None
     lineage: tuple[LineageRecord, ...] = ()
 
 

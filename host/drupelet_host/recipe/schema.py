@@ -23,6 +23,7 @@ from drupelet_host.recipe.latency import BoardsSection, StatedLatency
 from drupelet_host.recipe.model import TFLITE_SUFFIX, ModelSection
 from drupelet_host.recipe.sources import DataSource, ExistingFile, Factory, Section, recipe_folder
 from drupelet_host.recipe.target import DEFAULT_TARGET, TARGETS
+from drupelet_host.recipe.tasks import DETECTION, SEGMENTATION, DetectionSection, SegmentationSection
 from drupelet_shared.contract.faults import list_faults
 from drupelet_shared.contract.schemas import FilledIn
 from drupelet_shared.package.manifest import EngineName, ImagePreprocessing
@@ -53,12 +54,13 @@ class EvaluationSection(Section):
     Attributes:
         metric: "top1" is the accuracy and needs labels; "agreement" is the fraction of samples that get the same class
             as from the original model; "fidelity" is one minus the relative error of all outputs against the
-            original's. "file.py:function" is your own function, called with the outputs of all samples (dictionaries
-            of arrays) and the labels. "auto" is the first of top1, agreement and fidelity that the data and the model
-            allow.
+            original's. "map50" and "map50_95" are a detector's mean average precision, "mean_iou" is a segmentation
+            model's mean intersection over union, and these three need labels. "file.py:function" is your own function,
+            called with the outputs of all samples (dictionaries of arrays) and the labels. "auto" is "top1", "map50_95"
+            or "mean_iou" with labels, by the task; without labels "agreement" for a classifier, else "fidelity".
     """
 
-    metric: Literal["auto", "top1", "agreement", "fidelity"] | Factory = "auto"
+    metric: Literal["auto", "top1", "agreement", "fidelity", "map50", "map50_95", "mean_iou"] | Factory = "auto"
 
 
 class DataSection(Section):
@@ -297,6 +299,8 @@ class Recipe(Section):
         quantize: The quantized variants.
         export: The engines.
         image: How an image is converted to the model's input; without it the model takes only tensors.
+        detection: The meaning of a detector's outputs.
+        segmentation: The meaning of a segmentation model's output.
         output: The package.
     """
 
@@ -315,7 +319,20 @@ class Recipe(Section):
     quantize: QuantizeConfig = QuantizeConfig()
     export: ExportSection = ExportSection()
     image: Annotated[ImagePreprocessing, FilledIn("input", INPUT_NAME), BeforeValidator(_with_input)] | None = None
+    detection: DetectionSection | None = None
+    segmentation: SegmentationSection | None = None
     output: OutputSection
+
+    @model_validator(mode="after")
+    def _task_has_its_section(self) -> Self:
+        for task, section in ((DETECTION, self.detection), (SEGMENTATION, self.segmentation)):
+            if section is None:
+                continue
+            if self.model.task != task:
+                raise ValueError(f"[{task}] is for model.task = {task!r}: it is {self.model.task!r}")
+            if self.image is None:
+                raise ValueError(f"[{task}] is for images: add [image] with color, height and width")
+        return self
 
     @model_validator(mode="after")
     def _passes_fit_together(self) -> Self:

@@ -11,6 +11,7 @@ Activation = Literal["none", "softmax", "sigmoid"]
 DetectionForm = Literal["yolov5", "yolov8", "yolov8-dfl", "boxes-scores", "ssd", "nms"]
 BoxFormat = Literal["xyxy", "yxyx", "xywh", "cxcywh"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Stride = Annotated[int, Field(gt=0, le=4096)]
 Positive = Annotated[float, Field(gt=0)]
 
 # How many outputs each form has.
@@ -80,11 +81,7 @@ class Detection(_Spec):
     box_unit: Literal["pixels", "fraction"] = "pixels"
     activation: Activation = "none"
     background: Annotated[int, Field(ge=0)] | None = None
-    strides: Annotated[tuple[Annotated[int, Field(gt=0, le=4096)], ...], Field(min_length=1, max_length=8)] = (
-        8,
-        16,
-        32,
-    )
+    strides: Annotated[tuple[Stride, ...], Field(min_length=1, max_length=8)] = (8, 16, 32)
     bins: Annotated[int, Field(gt=1, le=64)] = 16
     priors: Annotated[str, Field(min_length=1, max_length=255)] | None = None
     variances: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=2)] = (0.1, 0.2)

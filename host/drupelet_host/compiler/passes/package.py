@@ -23,7 +23,7 @@ from drupelet_host.packaging.engine_versions import find_min_version
 from drupelet_host.packaging.golden_samples import record_samples
 from drupelet_host.packaging.keys import load_private_key
 from drupelet_host.progress.observer import Observer
-from drupelet_host.recipe.model import CLASSIFICATION
+from drupelet_host.recipe.postprocessing import PRIORS_PATH, resolve_postprocessing
 from drupelet_host.recipe.schema import Recipe
 from drupelet_host.recipe.target import TargetDevice, find_target
 from drupelet_host.report.html import render_html
@@ -41,10 +41,7 @@ from drupelet_shared.package.manifest import (
     Target,
     Variant,
 )
-from drupelet_shared.postprocessing.specs import Classification
 from drupelet_shared.tensors import TensorSpec
-
-_TOP_K = 5
 
 
 class PackageConfig(PassConfig):
@@ -99,6 +96,8 @@ class PackagePass:
         files |= {_golden_path(name): vectors.to_bytes() for name, vectors in golden.items()}
         if self.recipe.model.labels:
             files[LABELS_PATH] = "".join(f"{label}\n" for label in self.recipe.model.labels).encode()
+        if self.recipe.detection is not None and self.recipe.detection.priors is not None:
+            files[PRIORS_PATH] = self.recipe.detection.priors
         variants = tuple(
             self._variant(name, state.measurements[name], metric=state.metric.name, samples=golden[name].samples)
             for name in state.ranking
@@ -113,6 +112,7 @@ class PackagePass:
     def _describe(
         self, state: CompileState, session: Session, variants: tuple[Variant, ...], created: datetime
     ) -> PackageDescription:
+        outputs = _in_order(session.outputs, state)
         return PackageDescription(
             name=self.config.name,
             version=self.config.version,
@@ -120,11 +120,11 @@ class PackagePass:
             created=created,
             task=self.recipe.model.task,
             inputs=session.inputs,
-            outputs=_in_order(session.outputs, state),
+            outputs=outputs,
             target=Target(device=self.target.name, architecture=self.target.architecture),
             variants=variants,
             preprocessing=self._preprocessing(session),
-            postprocessing=self._postprocessing(session),
+            postprocessing=resolve_postprocessing(self.recipe, {spec.name: spec.shape for spec in outputs}),
             lineage=state.lineage,
         )
 
@@ -134,13 +134,6 @@ class PackagePass:
         if image is None or len(session.inputs) > 1:
             return image
         return image.model_copy(update={"input": session.inputs[0].name})
-
-    def _postprocessing(self, session: Session) -> Classification | None:
-        if self.recipe.model.task != CLASSIFICATION:
-            return None
-        (scores,) = session.outputs
-        classes = scores.shape[-1] if scores.shape[-1] > 0 else len(self.recipe.model.labels)
-        return Classification(output=scores.name, top_k=min(_TOP_K, max(1, classes)))
 
     def _find_min_version(self, engine: EngineName, path: Path) -> str:
         oldest = self.target.engine_min_versions[engine]

@@ -33,9 +33,9 @@ def test_tensors_and_arrays_give_the_same_dataset() -> None:
         ("inputs", "got a str: expected inputs, or a pair"),
         ((np.ones((0, 2)), None), "has no samples"),
         ((np.array([[np.nan]]), None), "NaN or infinity"),
-        ((np.ones((3, 2)), [0, 1]), r"labels have shape \(2,\): expected \(3,\)"),
+        ((np.ones((3, 2)), [0, 1]), r"labels have shape \(2,\): expected \(3, \.\.\.\)"),
         (([[1, 2], [3]], None), "cannot become an array"),
-        ((np.ones((2, 2)), ["cat", "dog"]), "cannot become an array of int64"),
+        ((np.ones((2, 2)), ["cat", "dog"]), "labels are <U3: expected class indices"),
     ],
 )
 def test_data_of_another_form_is_refused(value: object, message: str) -> None:
@@ -53,13 +53,7 @@ def test_a_subset_is_the_same_for_the_same_seed() -> None:
 def test_samples_of_another_shape_do_not_fit() -> None:
     dataset = make_dataset((np.ones((2, 1, 7, 8)), [0, 1]), source="train")
     with pytest.raises(DataError, match=r"has shape \[1, 7, 8\]: the model takes \[1, 8, 8\]"):
-        check_fits(dataset, input_shape=(1, 1, 8, 8), classes=2, source="train")
-
-
-def test_labels_beyond_the_classes_do_not_fit() -> None:
-    dataset = make_dataset((np.ones((2, 1)), [0, 2]), source="train")
-    with pytest.raises(DataError, match="labels go from 0 to 2: the model has 2 classes"):
-        check_fits(dataset, input_shape=(1, 1), classes=2, source="train")
+        check_fits(dataset, input_shape=(1, 1, 8, 8), source="train")
 
 
 def test_an_npz_gives_its_arrays(tmp_path: Path) -> None:

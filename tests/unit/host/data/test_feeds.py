@@ -114,7 +114,7 @@ def test_an_npz_file_of_pickles_is_refused(tmp_path: Path) -> None:
         ([{"image": [["a"]]}], "input 'image' cannot become FP32"),
         ([{"image": np.full((1, 3, 2, 2), np.nan)}], "holds NaN or infinity"),
         ([{"image": np.full((1, 3, 2, 2), 1e300)}], "holds NaN or infinity"),
-        ((images(), [1, 2]), r"labels have shape \(2,\): expected \(3,\)"),
+        ((images(), [1, 2]), r"labels have shape \(2,\): expected \(3, \.\.\.\)"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")

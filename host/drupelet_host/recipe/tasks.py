@@ -1,0 +1,76 @@
+"""[detection] and [segmentation] of the recipe: what the model's outputs mean."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from drupelet_host.recipe.sources import ExistingFile, Section
+from drupelet_shared.postprocessing.specs import (
+    Activation,
+    BoxFormat,
+    DetectionForm,
+    Fraction,
+    OutputName,
+    Positive,
+    Stride,
+)
+
+DETECTION, SEGMENTATION = "detection", "segmentation"
+
+
+class DetectionSection(Section):
+    """[detection]: how a detector's outputs become boxes; the package format describes the forms.
+
+    Attributes:
+        form: What the outputs hold; "auto" finds out from one output's shape and the number of `model.labels`.
+        outputs: Their names, in the form's order; without it the model's outputs in its order.
+        transposed: Whether the last two dimensions of an output are exchanged; "auto" finds it out.
+        box_format: Of "boxes-scores" and "nms": corners, corner and size, or centre and size.
+        box_unit: Of "boxes-scores" and "nms": pixels of the model's input, or fractions of its width and height.
+        activation: What turns class scores into probabilities; without it "sigmoid" for "yolov8-dfl", else "none".
+        background: The class that stands for no object.
+        strides: Of "yolov8-dfl", in the order of the outputs.
+        bins: Of "yolov8-dfl": values in the distribution of each side's distance.
+        priors: Of "ssd": an NPY file of prior boxes (n, 4): centre and size as fractions.
+        variances: Of "ssd": the scale of the offsets of centre and size.
+        score_threshold: The lowest score in an answer; the metric counts lower ones too.
+        iou_threshold: A box that overlaps a better one of its class by more is suppressed; 1 suppresses none.
+        class_aware: Whether boxes of different classes never suppress each other.
+        max_detections: Most boxes in an answer.
+    """
+
+    form: Literal["auto"] | DetectionForm = "auto"
+    outputs: tuple[OutputName, ...] = ()
+    transposed: bool = False
+    box_format: BoxFormat = "xyxy"
+    box_unit: Literal["pixels", "fraction"] = "pixels"
+    activation: Activation | None = None
+    background: Annotated[int, Field(ge=0)] | None = None
+    strides: Annotated[tuple[Stride, ...], Field(min_length=1, max_length=8)] = (8, 16, 32)
+    bins: Annotated[int, Field(gt=1, le=64)] = 16
+    priors: ExistingFile | None = None
+    variances: Annotated[tuple[Positive, ...], Field(min_length=2, max_length=2)] = (0.1, 0.2)
+    score_threshold: Fraction = 0.25
+    iou_threshold: Fraction = 0.45
+    class_aware: bool = True
+    max_detections: Annotated[int, Field(gt=0, le=1000)] = 100
+
+
+class SegmentationSection(Section):
+    """[segmentation]: how a segmentation model's output becomes a class map.
+
+    Attributes:
+        output: Its name; the model's only output by default.
+        layout: Whether the classes come before or after height and width.
+        values: Scores, whose highest is the class; or the classes themselves.
+        threshold: Of a single score: from which on a pixel has class 1 and not 0, after the activation.
+        activation: Of a single score.
+    """
+
+    output: OutputName | None = None
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    values: Literal["scores", "classes"] = "scores"
+    threshold: Fraction = 0.5
+    activation: Literal["none", "sigmoid"] = "sigmoid"
