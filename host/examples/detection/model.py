@@ -22,9 +22,9 @@ class Detector(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.backbone = nn.Sequential(block(1, 16, 2), block(16, 32, 2), block(32, 64, 2), block(64, 64), block(64, 64))
-        self.distances = nn.Sequential(block(64, 32), nn.Conv2d(32, 4, 1))
-        self.classes = nn.Sequential(block(64, 32), nn.Conv2d(32, CLASSES, 1))
+        self.backbone = nn.Sequential(block(1, 8, 2), block(8, 24, 2), block(24, 48, 2), block(48, 48))
+        self.distances = nn.Sequential(block(48, 24), nn.Conv2d(24, 4, 1))
+        self.classes = nn.Sequential(block(48, 24), nn.Conv2d(24, CLASSES, 1))
         rows, columns = torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing="ij")
         centres = (torch.stack([columns, rows], dim=-1).reshape(1, -1, 2) + 0.5) * STRIDE
         self.register_buffer("centres", centres, persistent=False)
