@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -61,8 +61,8 @@ class MeanAveragePrecision:
         detection = self.detection.model_copy(
             update={"score_threshold": _LOWEST_SCORE, "max_detections": _MOST_DETECTIONS}
         )
-        found = [self._detect(answer, detection) for answer in answers]
-        return mean_average_precision(found, [image[image[:, 0] >= 0] for image in labels], self.overlaps)
+        detections = [self._detect(answer, detection) for answer in answers]
+        return mean_average_precision(detections, [image[image[:, 0] >= 0] for image in labels], self.overlaps)
 
     def _detect(self, answer: Tensors, detection: Detection) -> Candidates:
         try:
@@ -72,46 +72,56 @@ class MeanAveragePrecision:
             return Candidates(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
 
 
-def mean_average_precision(found: Sequence[Candidates], objects: Sequence[Array], overlaps: Iterable[float]) -> float:
+def mean_average_precision(
+    detections: Sequence[Candidates], objects: Sequence[Array], overlaps: Sequence[float]
+) -> float:
     """Compute the mean over classes that occur and over overlaps.
 
     Args:
-        found: The detections of each image, best first.
+        detections: The detections of each image, best first.
         objects: The objects of each image, shape (n, 5): class, left, top, right, bottom.
         overlaps: The lowest intersections over union at which a detection counts as right.
     """
     classes = np.unique(np.concatenate([image[:, 0] for image in objects])).astype(np.int64)
-    precisions = [
-        _average_precision(found, objects, label=label, overlap=overlap) for label in classes for overlap in overlaps
-    ]
-    return float(np.mean(precisions))
+    return float(np.mean([_average_precisions(detections, objects, overlaps, label=label) for label in classes]))
 
 
-def _average_precision(found: Sequence[Candidates], objects: Sequence[Array], *, label: int, overlap: float) -> float:
-    scores, hits = [], []
-    for candidates, image in zip(found, objects, strict=True):
-        mine = candidates.classes == label
+def _average_precisions(
+    detections: Sequence[Candidates], objects: Sequence[Array], overlaps: Sequence[float], *, label: int
+) -> list[float]:
+    """Return the average precision of one class at each overlap."""
+    total, scores, hits = 0, [], []
+    for candidates, image in zip(detections, objects, strict=True):
+        boxes, mine = image[image[:, 0] == label, 1:], candidates.classes == label
+        shares = overlap_matrix(candidates.boxes[mine], boxes)
+        total += len(boxes)
         scores.append(candidates.scores[mine])
-        hits.append(_match(candidates.boxes[mine], image[image[:, 0] == label, 1:], overlap=overlap))
-    total = sum(int((image[:, 0] == label).sum()) for image in objects)
+        hits.append(np.stack([_match(shares, overlap=overlap) for overlap in overlaps]))
     order = np.argsort(-np.concatenate(scores), kind="stable")
-    right = np.cumsum(np.concatenate(hits)[order])
-    recall = right / total
+    return [_average_precision(row[order], total=total) for row in np.concatenate(hits, axis=1)]
+
+
+def _average_precision(hits: Array, *, total: int) -> float:
+    """Return the mean precision over recalls from hits, best detection first."""
+    right = np.cumsum(hits)
     precision = right / np.arange(1, len(right) + 1)
     # The best precision at this recall or a higher one.
     envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
-    return float(envelope[np.searchsorted(recall, _RECALLS, side="left")].mean())
+    return float(envelope[np.searchsorted(right / total, _RECALLS, side="left")].mean())
 
 
-def _match(boxes: Array, objects: Array, *, overlap: float) -> Array:
-    """Tell which boxes, best first, find an object that no better one has found."""
-    hits = np.zeros(len(boxes), dtype=bool)
-    shares = overlap_matrix(boxes, objects)
-    for position in range(len(boxes)):
-        if not shares.shape[1]:
-            break
-        best = int(shares[position].argmax())
-        if shares[position, best] >= overlap:
+def _match(shares: Array, *, overlap: float) -> Array:
+    """Tell which detections, best first, overlap an object enough that no better one has found.
+
+    Args:
+        shares: The intersection over union of each detection with each object.
+        overlap: The lowest that counts.
+    """
+    hits = np.zeros(len(shares), dtype=bool)
+    free = shares.copy()
+    for position in np.flatnonzero((shares >= overlap).any(axis=1)):
+        best = int(free[position].argmax())
+        if free[position, best] >= overlap:
             hits[position] = True
-            shares[:, best] = -1.0
+            free[:, best] = -1.0
     return hits

@@ -60,7 +60,7 @@ def write_detector(path: Path, *, merged: bool) -> Path:
 
     Args:
         path: The file.
-        merged: Whether boxes (centre and size, up to 32 pixels) and scores (up to 1) are one output, as YOLOv8 has them.
+        merged: Whether boxes (centre and size, up to 32 pixels) and scores (up to 1) are one output, as in YOLOv8.
     """
     y, x = np.mgrid[:GRID, :GRID].reshape(2, -1)
     centres = np.stack([(x + 0.5) * CELL, (y + 0.5) * CELL, np.full(x.shape, CELL), np.full(x.shape, CELL)])
@@ -105,7 +105,7 @@ def task_recipe(folder: Path, *, task: str, labels: str, **sections: Any) -> Rec
     (folder / "data.py").write_text(DATA_SOURCE)
     document: dict[str, Any] = {
         "model": {
-            "name": "squares",
+            "name": task,
             "version": "1.0.0",
             "release": 1,
             "file": "model.onnx",

@@ -1,0 +1,122 @@
+"""A detector and a segmentation model over MQTT: compiled, signed, installed, asked with the command a person types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from drupelet import compile_recipe
+from drupelet_host.recipe.schema import Recipe
+from support.agent.agents import run_agent_command, running_agent
+from support.agent.commands import drupelet
+from support.agent.sites import Site, make_site
+from support.broker.brokers import Broker
+from support.model.task_project import LABELS, draw, task_recipe, write_detector, write_segmentation
+
+TASKS = ("detection", "segmentation")
+SCALE = 6
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running agent that serves both models, how to ask it, and what is in the picture."""
+
+    where: tuple[str, ...]
+    picture: Path
+    objects: dict[str, np.ndarray]
+    classes: np.ndarray
+
+    def infer(self, model: str, *options: str) -> str:
+        return drupelet("infer", model, str(self.picture), *self.where, *options).stdout
+
+
+@pytest.fixture(scope="module")
+def served(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    site = make_site(tmp_path_factory.mktemp("site"))
+    config = site.configure(embedded)
+    for recipe in recipes(site):
+        run_agent_command(config, "install", str(compile_recipe(recipe).package))
+    pictures, objects, classes = draw(1, seed=3)
+    picture = site.folder / "picture.png"
+    pixels = np.round(pictures[0] * 255).astype(np.uint8).transpose(1, 2, 0)
+    Image.fromarray(enlarge(pixels)).save(picture)
+    with site.listener(embedded) as heard, running_agent(config):
+        for task in TASKS:
+            heard.wait_for(site.topics.model_state(task), health="ready")
+        yield Served(
+            where=("--device", site.topics.device, "--broker", f"mqtt://{embedded.host}:{embedded.port}"),
+            picture=picture,
+            objects=objects[0],
+            classes=enlarge(classes[0]),
+        )
+
+
+def recipes(site: Site) -> Iterator[Recipe]:
+    sections: dict[str, Any] = {"output": {"key": str(site.keys.private)}, "quantize": {"variants": ["float16"]}}
+    for task in TASKS:
+        folder = site.folder / task
+        folder.mkdir()
+        if task == "detection":
+            write_detector(folder / "model.onnx", merged=True)
+            yield task_recipe(folder, task=task, labels="boxes", detection={}, **sections)
+        else:
+            write_segmentation(folder / "model.onnx")
+            yield task_recipe(folder, task=task, labels="masks", segmentation={}, **sections)
+
+
+def enlarge(pixels: np.ndarray) -> np.ndarray:
+    return pixels.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def test_the_answer_has_the_objects_in_pixels_of_the_picture(served: Served) -> None:
+    outputs = {output["name"]: output["data"] for output in json.loads(served.infer("detection", "--json"))["outputs"]}
+    boxes = np.round(np.reshape(outputs["boxes"], (-1, 4))).tolist()
+    expected = zip((served.objects["boxes"] * SCALE).tolist(), served.objects["labels"].tolist(), strict=True)
+    assert sorted(zip(boxes, outputs["indices"], strict=True)) == sorted(expected)
+    assert outputs["labels"] == [LABELS[index] for index in outputs["indices"]]
+
+
+def test_the_table_lists_each_object(served: Served) -> None:
+    text = served.infer("detection", "--top", "1")
+    assert all(heading in text for heading in ("label", "score", "left", "top", "right", "bottom"))
+    assert sum(text.count(label) for label in LABELS) == 1
+
+
+def test_the_boxes_are_drawn_onto_the_picture(served: Served, tmp_path: Path) -> None:
+    served.infer("detection", "--annotate", str(tmp_path / "boxes.png"))
+    before, after = read_pixels(served.picture), read_pixels(tmp_path / "boxes.png")
+    assert before.shape == after.shape
+    changed = (before != after).any(axis=2)
+    for left, top, right, bottom in (served.objects["boxes"] * SCALE).tolist():
+        # The outline is drawn, and between the labels what it encloses is still to be seen.
+        assert changed[top + 16 : bottom - 16, left].all()
+        assert not changed[top + 16 : bottom - 16, left + 2 : right - 2].any()
+
+
+def test_the_class_map_has_the_size_of_the_picture(served: Served, tmp_path: Path) -> None:
+    text = served.infer("segmentation", "--output", str(tmp_path / "map.npz"), "--annotate", str(tmp_path / "map.png"))
+    assert "share of the image" in text
+    with np.load(tmp_path / "map.npz") as arrays:
+        assert arrays["classes"].shape == served.classes.shape
+        assert (arrays["classes"] == served.classes).mean() > 0.99
+    assert read_pixels(tmp_path / "map.png").shape[:2] == served.classes.shape
+
+
+def test_an_answer_that_cannot_be_drawn_is_an_error(served: Served, tmp_path: Path) -> None:
+    np.save(tmp_path / "tensor.npy", np.zeros((1, 3, 32, 32), np.float32))
+    words = ("infer", "detection", str(tmp_path / "tensor.npy"), *served.where, "--annotate", str(tmp_path / "x.png"))
+    done = drupelet(*words, status=1)
+    assert "--annotate draws on an image" in done.stderr
+    assert not (tmp_path / "x.png").exists()
