@@ -100,5 +100,5 @@ def test_a_constraint_that_only_the_test_samples_break_fails_the_compile(tmp_pat
         references={"onnxruntime": Measurement(path, 100, 0.9, timing, None)},
         measurements={"ort-fp32": Measurement(path, 50, 0.85, timing, None)},
     )
-    with pytest.raises(ConstraintError, match=r"missed on the 160 test samples"):
+    with pytest.raises(ConstraintError, match=r"on the 160 test samples"):
         ConstraintsPass(Constraints(max_metric_drop=0.01)).run(state, observer=RecordingObserver())
