@@ -14,9 +14,9 @@ import drupelet_shared
 from drupelet_host.compiler.state import CompileState, Training
 from drupelet_host.data.labels import Labels
 from drupelet_host.data.samples import Samples
-from drupelet_host.evaluation.detection_metrics import MeanAveragePrecision
 from drupelet_host.evaluation.metrics import CustomMetric, Metric
-from drupelet_host.evaluation.segmentation_metrics import MeanIntersectionOverUnion
+from drupelet_host.evaluation.task_metrics.detection import MeanAveragePrecision
+from drupelet_host.evaluation.task_metrics.segmentation import MeanIntersectionOverUnion
 from drupelet_host.latency.machine import describe_machine
 from drupelet_host.torch_models.device import choose_device, describe_device
 

@@ -19,10 +19,10 @@ from drupelet_host.data.samples import Samples, hold_out, split_dataset, split_r
 from drupelet_host.data.sources import load_source
 from drupelet_host.errors import DataError, ModelError, RecipeError
 from drupelet_host.evaluation.answers import check_answers
-from drupelet_host.evaluation.detection_metrics import OVERLAPS, MeanAveragePrecision
 from drupelet_host.evaluation.metrics import TOP1, Agreement, CustomMetric, Fidelity, Metric
 from drupelet_host.evaluation.scoring import answer_module, answer_session
-from drupelet_host.evaluation.segmentation_metrics import MeanIntersectionOverUnion
+from drupelet_host.evaluation.task_metrics.detection import OVERLAPS, MeanAveragePrecision
+from drupelet_host.evaluation.task_metrics.segmentation import MeanIntersectionOverUnion
 from drupelet_host.export.onnx import export_onnx
 from drupelet_host.export.program import convert_program
 from drupelet_host.onnx_files.external_data import join_external_data

@@ -27,7 +27,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def resolve_postprocessing(recipe: Recipe, outputs: Shapes) -> Postprocessing | None:
-    """Return what the manifest says of the outputs.
+    """Return the post-processing for the manifest.
 
     Args:
         recipe: The recipe.

@@ -21,9 +21,9 @@ from pydantic import (
 from drupelet_host.errors import RecipeError
 from drupelet_host.recipe.latency import BoardsSection, StatedLatency
 from drupelet_host.recipe.model import TFLITE_SUFFIX, ModelSection
-from drupelet_host.recipe.sources import DataSource, ExistingFile, Factory, Section, recipe_folder
+from drupelet_host.recipe.sources import DataSource, ExistingFile, Section, recipe_folder
 from drupelet_host.recipe.target import DEFAULT_TARGET, TARGETS
-from drupelet_host.recipe.tasks import DETECTION, SEGMENTATION, DetectionSection, SegmentationSection
+from drupelet_host.recipe.tasks import DETECTION, SEGMENTATION, DetectionSection, EvaluationSection, SegmentationSection
 from drupelet_shared.contract.faults import list_faults
 from drupelet_shared.contract.schemas import FilledIn
 from drupelet_shared.package.manifest import EngineName, ImagePreprocessing
@@ -46,21 +46,6 @@ def _in_recipe_folder(path: Path, info: ValidationInfo) -> Path:
 
 def _with_input(value: object) -> object:
     return {"input": INPUT_NAME, **value} if isinstance(value, dict) else value
-
-
-class EvaluationSection(Section):
-    """[evaluation]: the metric of models.
-
-    Attributes:
-        metric: "top1" is the accuracy and needs labels; "agreement" is the fraction of samples that get the same class
-            as from the original model; "fidelity" is one minus the relative error of all outputs against the
-            original's. "map50" and "map50_95" are a detector's mean average precision, "mean_iou" is a segmentation
-            model's mean intersection over union, and these three need labels. "file.py:function" is your own function,
-            called with the outputs of all samples (dictionaries of arrays) and the labels. "auto" is "top1", "map50_95"
-            or "mean_iou" with labels, by the task; without labels "agreement" for a classifier, else "fidelity".
-    """
-
-    metric: Literal["auto", "top1", "agreement", "fidelity", "map50", "map50_95", "mean_iou"] | Factory = "auto"
 
 
 class DataSection(Section):

@@ -1,4 +1,4 @@
-"""[detection] and [segmentation] of the recipe: what the model's outputs mean."""
+"""[evaluation], [detection] and [segmentation] of the recipe: the metric, and the meaning of the model's outputs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from drupelet_host.recipe.sources import ExistingFile, Section
+from drupelet_host.recipe.sources import ExistingFile, Factory, Section
 from drupelet_shared.postprocessing.specs import (
     Activation,
     BoxFormat,
@@ -18,6 +18,21 @@ from drupelet_shared.postprocessing.specs import (
 )
 
 DETECTION, SEGMENTATION = "detection", "segmentation"
+
+
+class EvaluationSection(Section):
+    """[evaluation]: the metric of models.
+
+    Attributes:
+        metric: "top1" is the accuracy and needs labels; "agreement" is the fraction of samples that get the same class
+            as from the original model; "fidelity" is one minus the relative error of all outputs against the
+            original's. "map50" and "map50_95" are a detector's mean average precision, "mean_iou" is a segmentation
+            model's mean intersection over union, and these three need labels. "file.py:function" is your own function,
+            called with the outputs of all samples (dictionaries of arrays) and the labels. "auto" is "top1", "map50_95"
+            or "mean_iou" with labels, by the task; without labels "agreement" for a classifier, else "fidelity".
+    """
+
+    metric: Literal["auto", "top1", "agreement", "fidelity", "map50", "map50_95", "mean_iou"] | Factory = "auto"
 
 
 class DetectionSection(Section):

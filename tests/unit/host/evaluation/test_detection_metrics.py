@@ -14,7 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 from drupelet_host.data.labels import make_labels
 from drupelet_host.errors import DataError
-from drupelet_host.evaluation.detection_metrics import OVERLAPS, MeanAveragePrecision, mean_average_precision
+from drupelet_host.evaluation.task_metrics.detection import OVERLAPS, MeanAveragePrecision, mean_average_precision
 from drupelet_shared.postprocessing.candidates import Candidates
 from drupelet_shared.postprocessing.specs import Detection
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from drupelet_host.errors import DataError
-from drupelet_host.evaluation.segmentation_metrics import MeanIntersectionOverUnion
+from drupelet_host.evaluation.task_metrics.segmentation import MeanIntersectionOverUnion
 from drupelet_shared.postprocessing.specs import Segmentation
 
 METRIC = MeanIntersectionOverUnion(Segmentation(output="y", values="classes"))

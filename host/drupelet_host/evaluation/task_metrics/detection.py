@@ -81,6 +81,9 @@ def mean_average_precision(
         detections: The detections of each image, best first.
         objects: The objects of each image, shape (n, 5): class, left, top, right, bottom.
         overlaps: The lowest intersections over union at which a detection counts as right.
+
+    Returns:
+        The value from 0 to 1.
     """
     classes = np.unique(np.concatenate([image[:, 0] for image in objects])).astype(np.int64)
     return float(np.mean([_average_precisions(detections, objects, overlaps, label=label) for label in classes]))
