@@ -21,6 +21,9 @@ Array = npt.NDArray[Any]
 
 # Metadata that ONNX Runtime's tools add to a file.
 _TOOL_KEYS = {"onnx.quant.pre_process", "onnx.infer"}
+# Smaller constants, such as the arguments of a shape, stay where they are.
+_MANY_VALUES = 128
+_FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE})
 # What goes wrong is raised too.
 _FATAL_ONLY = 4
 
@@ -79,13 +82,19 @@ def open_session(
         raise ExportError(f"{name}: ONNX Runtime {ort.__version__} cannot load it: {first_line(error)}") from error
 
 
-def write_optimised(source: Path, path: Path, *, name: str) -> None:
+def has_subgraphs(model: onnx.ModelProto) -> bool:
+    """Return whether a node holds a graph, as If and Loop do."""
+    return any(True for node in model.graph.node for _ in subgraphs(node))
+
+
+def write_optimised(source: Path, path: Path, *, name: str, fold: bool = True) -> None:
     """Write a model after ONNX Runtime's basic optimisations, which hold on any processor.
 
     Args:
         source: The model's file.
         path: The optimised file.
         name: The model's name, for messages.
+        fold: Whether constants are folded.
 
     Raises:
         ExportError: ONNX Runtime cannot optimise the model.
@@ -94,8 +103,9 @@ def write_optimised(source: Path, path: Path, *, name: str) -> None:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = str(path)
     options.log_severity_level = _FATAL_ONLY
+    disabled = set() if fold else {"ConstantFolding"}
     try:
-        ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+        ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"], disabled_optimizers=disabled)
     except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
         raise ExportError(f"{name}: ONNX Runtime cannot optimise it: {first_line(error)}") from error
 
@@ -176,6 +186,7 @@ def lift_inner_constants(graph: onnx.GraphProto) -> None:
     taken |= {name for node in walk_nodes(graph.node) for name in node.output if name}
     for inner in list(_inner_graphs(graph.node)):
         outputs = {info.name for info in inner.output}
+        _store_constant_nodes(inner, outputs)
         lifted = [tensor for tensor in inner.initializer if tensor.name not in outputs]
         names: dict[str, str] = {}
         for tensor in lifted:
@@ -187,6 +198,17 @@ def lift_inner_constants(graph: onnx.GraphProto) -> None:
         rename_tensors(inner, names)
         graph.initializer.extend(tensor for tensor in inner.initializer if tensor.name in names.values())
         _keep(inner.initializer, [tensor for tensor in inner.initializer if tensor.name not in names.values()])
+
+
+def _store_constant_nodes(graph: onnx.GraphProto, outputs: set[str]) -> None:
+    """Turn the Constant nodes that hold float weights into initializers, in place; exporters write both."""
+    for node in [node for node in graph.node if node.op_type == "Constant" and node.output[0] not in outputs]:
+        value = next((entry.t for entry in node.attribute if entry.name == "value"), None)
+        if value is not None and value.data_type in _FLOATS and int(np.prod(value.dims)) >= _MANY_VALUES:
+            tensor = graph.initializer.add()
+            tensor.CopyFrom(value)
+            tensor.name = node.output[0]
+            graph.node.remove(node)
 
 
 def replace_constant(graph: onnx.GraphProto, name: str, values: Array) -> None:

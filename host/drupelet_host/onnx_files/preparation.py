@@ -15,6 +15,7 @@ from drupelet_host.onnx_files.folding import undo_large_folds
 from drupelet_host.onnx_files.graph import (
     first_line,
     first_output,
+    has_subgraphs,
     lift_inner_constants,
     load_model,
     open_session,
@@ -35,6 +36,7 @@ _RESIZE_OPSET = 11
 _RESIZE_ATTRIBUTES = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 # The IR version that ONNX's checker requires for opset 13; before version 4, initializers are also inputs.
 _MIN_IR_VERSION = 7
+_MOST_GROWTH = 1.02
 
 
 def prepare(source: Path, *, for_quantizer: bool = True) -> onnx.ModelProto:
@@ -121,7 +123,13 @@ def _optimise(model: onnx.ModelProto, *, name: str, for_quantizer: bool) -> onnx
         open_session(before, name=name, optimisation=ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
         write_optimised(before, path, name=name)
         optimised = onnx.load(path)
-    undo_large_folds(optimised, model, may_repeat=for_quantizer)
+        undo_large_folds(optimised, model, may_repeat=for_quantizer)
+        if has_subgraphs(model) and optimised.ByteSize() > model.ByteSize() * _MOST_GROWTH:
+            # Each branch and body folded a copy of its own.
+            write_optimised(before, path, name=name, fold=False)
+            optimised = onnx.load(path)
+    # Folding leaves its results where they are read.
+    lift_inner_constants(optimised.graph)
     try:
         inferred: onnx.ModelProto = onnx.shape_inference.infer_shapes(optimised)
     except Exception as error:  # the library's exceptions share no base class

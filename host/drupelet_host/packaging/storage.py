@@ -20,7 +20,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def require_writable(folder: Path, *, what: str, needed_bytes: int = 0) -> None:
-    """Check that files can be written to a folder, which is made if need be.
+    """Check that files can be written to a folder, or that it can be made; nothing is left behind.
 
     Args:
         folder: The folder.
@@ -31,11 +31,11 @@ def require_writable(folder: Path, *, what: str, needed_bytes: int = 0) -> None:
         StorageError: It cannot be written, or has less room.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        with tempfile.TemporaryFile(dir=existing) as probe:
             probe.write(b"x")
             probe.flush()
-        free_bytes = shutil.disk_usage(folder).free
+        free_bytes = shutil.disk_usage(existing).free
     except OSError as error:
         raise StorageError(f"{what} {folder} cannot be written: {error.strerror or error}") from error
     if free_bytes < needed_bytes:

@@ -14,6 +14,7 @@ from drupelet_host.onnx_files.graph import Array, copy_model, read_constants, re
 from drupelet_host.onnx_files.running import run_samples
 
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
+_BIASED = _CONVOLUTIONS | {"Gemm"}
 _BIAS_INPUT = 2
 _GRAPH_INPUT_SUFFIX = "_QuantizeLinear_Input"
 
@@ -79,6 +80,24 @@ def broadcast_biases(model: onnx.ModelProto) -> None:
         vector = np.ascontiguousarray(np.broadcast_to(values.reshape(-1), (channels,)))
         model.graph.initializer.append(numpy_helper.from_array(vector, name))
         node.input[_BIAS_INPUT] = name
+
+
+def separate_biases(model: onnx.ModelProto) -> None:
+    """Give each layer a copy of a bias that several share, in place; in int8 each has a scale of its own.
+
+    ONNX Runtime's quantizer names such copies by a number behind the name, which may be another tensor's.
+    """
+    constants = read_constants(model.graph)
+    taken = {*constants, *(name for node in model.graph.node for name in (*node.input, *node.output))}
+    seen: set[str] = set()
+    for node in model.graph.node:
+        bias = node.input[_BIAS_INPUT] if node.op_type in _BIASED and len(node.input) > _BIAS_INPUT else ""
+        if bias in constants and bias in seen:
+            copied = TensorProto()
+            copied.CopyFrom(constants[bias])
+            copied.name = node.input[_BIAS_INPUT] = _pick_name(f"{bias}_own", taken)
+            model.graph.initializer.append(copied)
+        seen.add(bias)
 
 
 def correct_biases(

@@ -67,12 +67,15 @@ def add_dequantized(graph: onnx.GraphProto, name: str, weights: Array, *, axis: 
 
 
 def _find_weights(model: onnx.ModelProto, constants: Mapping[str, onnx.TensorProto]) -> dict[str, int]:
-    """Return the float weights that inner graphs read, with the axis of their channels."""
+    """Return the float weights that inner graphs read, with the axis of their channels.
+
+    A weight that is reshaped before a layer reads it, as exporters of recurrent layers do, has its channels first.
+    """
     found: dict[str, int] = {}
     for graph in [inner for node in walk_nodes(model.graph.node) for inner in subgraphs(node)]:
         for node in graph.node:
-            for index, axis in _WEIGHTS.get(node.op_type, {}).items():
-                tensor = constants.get(node.input[index]) if index < len(node.input) else None
+            for index, name in enumerate(node.input):
+                tensor = constants.get(name)
                 if tensor is not None and tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1:
-                    found[tensor.name] = axis % len(tensor.dims)
+                    found[name] = _WEIGHTS.get(node.op_type, {}).get(index, 0) % len(tensor.dims)
     return found

@@ -25,13 +25,13 @@ from drupelet_host.onnx_files.graph import (
     strip_unused,
 )
 from drupelet_host.onnx_files.preparation import prepare
-from drupelet_host.quantization.bias import add_missing_biases, broadcast_biases, correct_biases
+from drupelet_host.quantization.bias import add_missing_biases, broadcast_biases, correct_biases, separate_biases
 from drupelet_host.quantization.inner_weights import store_inner_weights
 from drupelet_host.quantization.layers import LAYER_OPS, Layer, find_layers
 from drupelet_host.quantization.observation import Histogram, observe
 from drupelet_host.quantization.ranges import Method, Range, find_range
 from drupelet_host.quantization.unlike_ranges import find_heads, find_merges
-from drupelet_host.quantization.unquantizable import find_by_trying, find_known
+from drupelet_host.quantization.unquantizable import find_by_trying, find_idle, find_known
 from drupelet_shared.engines.onnxruntime import FLOAT_LAYERS
 
 # Operators that ONNX Runtime's CPU kernels compute in int8, or that only move values. Normalisations have no int8
@@ -119,6 +119,7 @@ def calibrate(source: Path, *, calibration: Sequence[Tensors]) -> Calibrated:
     """
     model = prepare(source)
     broadcast_biases(model)
+    separate_biases(model)
     histograms = observe(model, _find_tensors(model), samples=calibration)
     float_nodes = {
         **find_merges(model, histograms, movable=_MOVABLE),
@@ -198,7 +199,8 @@ def _find_excluded(calibrated: Calibrated, keep_float: frozenset[str]) -> set[st
         for node in calibrated.model.graph.node
         if node.op_type == "Add" and constants.keys() & set(node.input)
     }
-    return asked | masked | shifts | calibrated.float_nodes.keys()
+    idle = find_idle(calibrated.model, movable=_MOVABLE)
+    return asked | masked | shifts | idle | calibrated.float_nodes.keys()
 
 
 def _is_mask(tensor: onnx.TensorProto) -> bool:

@@ -270,6 +270,83 @@ def loop(path: Path) -> Path:
     return write(path, nodes, [tensor("x", VECTOR)], [tensor("y", VECTOR)], weights)
 
 
+def captured_relu(path: Path) -> Path:
+    """A Relu after a layer that the branches of If read, which is no reader in the outer graph."""
+    arms = [
+        helper.make_graph([helper.make_node(op, ["r"], [f"{arm}_y"])], arm, [], [tensor(f"{arm}_y", [1, 8, 16, 16])])
+        for arm, op in (("yes", "Identity"), ("no", "Neg"))
+    ]
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["positive"]),
+        conv("x", "c", "w1"),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("Shape", ["r"], ["shape"]),
+        helper.make_node("If", ["positive"], ["o"], then_branch=arms[0], else_branch=arms[1]),
+        conv("o", "y", "w2"),
+    ]
+    weights = {"zero": np.float32(0), "w1": draw(1, 8, 3, 3, 3), "w2": draw(2, 4, 8, 3, 3)}
+    outputs = [tensor("y", [1, 4, 16, 16]), tensor("shape", [4], TensorProto.INT64)]
+    return write(path, nodes, [tensor("x", IMAGE)], outputs, weights)
+
+
+def squares(path: Path) -> Path:
+    """The magnitude of two convolutions: an addition between operators that stay in float."""
+    nodes = [
+        conv("x", "c1", "w1"),
+        conv("x", "c2", "w2"),
+        helper.make_node("Mul", ["c1", "c1"], ["q1"]),
+        helper.make_node("Mul", ["c2", "c2"], ["q2"]),
+        helper.make_node("Add", ["q1", "q2"], ["power"]),
+        helper.make_node("Sqrt", ["power"], ["magnitude"]),
+        conv("magnitude", "y", "w3"),
+    ]
+    weights = {"w1": draw(1, 8, 3, 3, 3), "w2": draw(2, 8, 3, 3, 3), "w3": draw(3, 4, 8, 3, 3)}
+    return write(path, nodes, [tensor("x", IMAGE)], [tensor("y", [1, 4, 16, 16])], weights)
+
+
+def numbered_names(path: Path) -> Path:
+    """Layers that share a bias, and tensors named as the quantizer would name its copies: with a number behind."""
+    nodes = [
+        conv("x", "bias0", "w1", "bias"),
+        conv("bias0", "bias1", "w2", "bias"),
+        conv("bias1", "bias2", "w2", "bias"),
+        helper.make_node("Relu", ["bias2"], ["y"]),
+    ]
+    weights = {"w1": draw(1, 8, 3, 3, 3), "w2": draw(2, 8, 8, 3, 3), "bias": draw(3, 8)}
+    return write(path, nodes, [tensor("x", IMAGE)], [tensor("y", [1, 8, 16, 16])], weights)
+
+
+def constants_in_branches(path: Path) -> Path:
+    """Weights as Constant nodes, two graphs deep."""
+    arms = []
+    for seed, arm in enumerate(("yes", "no")):
+        weight = numpy_helper.from_array(draw(seed, 64, 64), f"{arm}_w")
+        inner = [
+            helper.make_graph(
+                [
+                    helper.make_node("Constant", [], [f"{arm}{deep}_w"], value=weight),
+                    helper.make_node("Transpose", [f"{arm}{deep}_w"], [f"{arm}{deep}_t"], perm=[1, 0]),
+                    helper.make_node("MatMul", ["x", f"{arm}{deep}_t"], [f"{arm}{deep}_y"]),
+                ],
+                f"{arm}{deep}",
+                [],
+                [tensor(f"{arm}{deep}_y", VECTOR)],
+            )
+            for deep in ("a", "b")
+        ]
+        node = helper.make_node("If", ["large"], [f"{arm}_y"], then_branch=inner[0], else_branch=inner[1])
+        arms.append(helper.make_graph([node], arm, [], [tensor(f"{arm}_y", VECTOR)]))
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["positive"]),
+        helper.make_node("Greater", ["sum", "five"], ["large"]),
+        helper.make_node("If", ["positive"], ["y"], then_branch=arms[0], else_branch=arms[1]),
+    ]
+    weights = {"zero": np.float32(0), "five": np.float32(5)}
+    return write(path, nodes, [tensor("x", VECTOR)], [tensor("y", VECTOR)], weights)
+
+
 def wide_table(path: Path) -> Path:
     """A table of cosines that folding would write out: a megabyte for a kilobyte of file."""
     nodes = [
@@ -373,5 +450,8 @@ QUANTIZABLE: dict[str, tuple[Callable[[Path], Path], list[Feed]]] = {
     "batch of four": (batch_of_four, feeds([4, 3, 16, 16])),
     "old upsample": (old_upsample, feeds(IMAGE)),
     "branches": (branches, feeds(VECTOR)),
+    "captured relu": (captured_relu, feeds(IMAGE)),
+    "squares": (squares, feeds(IMAGE)),
+    "numbered names": (numbered_names, feeds(IMAGE)),
     "newest": (newest, feeds(VECTOR)),
 }

@@ -16,10 +16,11 @@ from drupelet_host.errors import ExportError
 from drupelet_host.evaluation.fidelity import find_worst
 from drupelet_host.evaluation.scoring import answer_session
 from drupelet_host.onnx_files.optimisation import optimise
+from drupelet_host.onnx_files.preparation import prepare
 from drupelet_host.quantization.dynamic import quantize_dynamic
 from drupelet_host.quantization.float16 import store_float16
 from drupelet_host.quantization.static import StaticSettings, calibrate, quantize_static, write_static
-from drupelet_host.quantization.unquantizable import find_by_trying
+from drupelet_host.quantization.unquantizable import find_by_trying, find_idle
 from drupelet_shared.engines.registry import load_engine
 from support.model import odd_networks
 from support.model.odd_networks import IMAGE, QUANTIZABLE, VECTOR, Feed, feeds
@@ -52,6 +53,7 @@ def test_an_odd_model_is_optimised_and_becomes_static_int8(tmp_path: Path, name:
         ("one head", "y", "unlike ranges"),
         ("unlike merge", "h", "it reads both, which merges tensors of unlike ranges"),
         ("grouped transposed", "u", "grouped transposed convolution"),
+        ("captured relu", "r", "a branch or a loop reads it"),
     ],
 )
 def test_a_node_that_cannot_be_int8_stays_float_and_says_why(
@@ -60,6 +62,11 @@ def test_a_node_that_cannot_be_int8_stays_float_and_says_why(
     make, samples = QUANTIZABLE[name]
     calibrated = calibrate(make(tmp_path / "model.onnx"), calibration=samples)
     assert reason in calibrated.float_nodes[layer]
+
+
+def test_an_addition_between_float_operators_stays_float(tmp_path: Path) -> None:
+    model = prepare(odd_networks.squares(tmp_path / "model.onnx"))
+    assert find_idle(model, movable=frozenset({"Add", "Relu"})) == {"power"}
 
 
 def test_the_branches_of_a_merged_output_stay_int8(tmp_path: Path) -> None:
@@ -103,7 +110,7 @@ def test_a_model_that_is_int8_already_is_left_alone(tmp_path: Path) -> None:
         quantize_static(quantized, tmp_path / "again.onnx", calibration=feeds(IMAGE, count=4))
 
 
-@pytest.mark.parametrize("make", [odd_networks.branches, odd_networks.loop])
+@pytest.mark.parametrize("make", [odd_networks.branches, odd_networks.loop, odd_networks.constants_in_branches])
 def test_weights_in_branches_and_loops_are_stored_in_fewer_bytes(
     tmp_path: Path, make: type[odd_networks.branches]
 ) -> None:
