@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from drupelet_host.compiler.compile import compile_recipe
 from drupelet_host.errors import ConstraintError, ModelError, RecipeError, StorageError
 from drupelet_host.recipe.schema import Recipe, parse_recipe
 from fakes.observer import RecordingObserver
-from support.model import odd_networks
+from support.model import branching_networks, odd_networks
 from support.model.compiled import compile_and_verify
 
 STATIC, DYNAMIC, MIXED, HALF = "ort-static-wi8-ai8", "ort-dynamic-wi8", "ort-mixed-wi8-ai8", "ort-wf16"
 DATA = """
 import numpy as np
-from support.model.odd_networks import feeds
+from support.model.odd_parts import feeds
 
 
 def vectors():
@@ -131,14 +132,14 @@ def test_inputs_and_outputs_without_dimensions_go_through_the_device_s_codec(tmp
 
 
 def test_a_stated_variant_that_cannot_be_made_fails_the_compile(tmp_path: Path) -> None:
-    odd_networks.loop(tmp_path / "model.onnx")
+    branching_networks.loop(tmp_path / "model.onnx")
     with pytest.raises(ConstraintError, match=r"quantize\.variants = \[static\]: none of them could be made: .*Loop"):
         compile_recipe(recipe(tmp_path, quantize={"variants": ["static"]}))
     assert not list((tmp_path / "out").glob("*.drupe"))
 
 
 def test_the_command_says_last_what_the_package_lacks_and_again_from_the_cache(tmp_path: Path) -> None:
-    odd_networks.loop(tmp_path / "model.onnx")
+    branching_networks.loop(tmp_path / "model.onnx")
     (tmp_path / "data.py").write_text(DATA, encoding="utf-8")
     (tmp_path / "recipe.toml").write_text(
         '[model]\nname = "odd"\nversion = "1"\nrelease = 1\nfile = "model.onnx"\ntask = "odd"\n'
@@ -169,7 +170,7 @@ def test_the_command_says_last_what_the_package_lacks_and_again_from_the_cache(t
     ],
 )
 def test_what_no_compile_can_judge_is_refused_before_the_work(
-    tmp_path: Path, make: type[odd_networks.noisy], message: str
+    tmp_path: Path, make: Callable[[Path], Path], message: str
 ) -> None:
     make(tmp_path / "model.onnx")
     observer = RecordingObserver()

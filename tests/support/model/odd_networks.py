@@ -2,54 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import onnx
-from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-Array = npt.NDArray[Any]
-Feed = dict[str, Array]
-IMAGE, VECTOR = [1, 3, 16, 16], [1, 64]
-
-
-def draw(seed: int, *shape: int, scale: float = 0.2) -> Array:
-    return (np.random.default_rng(seed).normal(size=shape) * scale).astype(np.float32)
-
-
-def feeds(shape: Sequence[int], *, count: int = 16, name: str = "x") -> list[Feed]:
-    return [{name: draw(100 + seed, *shape, scale=1.0)} for seed in range(count)]
-
-
-def tensor(name: str, shape: Sequence[int | str], kind: int = TensorProto.FLOAT) -> ValueInfoProto:
-    return helper.make_tensor_value_info(name, kind, list(shape))
-
-
-def write(
-    path: Path,
-    nodes: Sequence[NodeProto],
-    inputs: Sequence[ValueInfoProto],
-    outputs: Sequence[ValueInfoProto],
-    weights: dict[str, Array],
-    *,
-    opset: int = 17,
-    ir: int = 8,
-) -> Path:
-    """Write a graph of these nodes."""
-    constants = [numpy_helper.from_array(np.asarray(values), name) for name, values in weights.items()]
-    graph = helper.make_graph(list(nodes), "odd", list(inputs), list(outputs), constants)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir), path)
-    return path
-
-
-def conv(source: str, target: str, weight: str, *more: str, **attributes: Any) -> NodeProto:  # noqa: ANN401 - ONNX's
-    return helper.make_node(
-        "Conv", [source, weight, *more], [target], kernel_shape=[3, 3], pads=[1, 1, 1, 1], **attributes
-    )
+from support.model.branching_networks import branches, captured_relu
+from support.model.odd_parts import IMAGE, VECTOR, Array, Feed, conv, draw, feeds, tensor, write
 
 
 def gemm_bias(path: Path, bias: Array) -> Path:
@@ -231,65 +191,6 @@ def old_upsample(path: Path) -> Path:
     return write(path, nodes, inputs, [tensor("y", [1, 8, 32, 32])], weights, opset=9, ir=3)
 
 
-def branches(path: Path) -> Path:
-    """If, with a layer and its weight in each branch."""
-    arms = [
-        helper.make_graph(
-            [helper.make_node("MatMul", ["x", "w"], [f"{arm}_m"]), helper.make_node(op, [f"{arm}_m"], [f"{arm}_y"])],
-            arm,
-            [],
-            [tensor(f"{arm}_y", VECTOR)],
-            [numpy_helper.from_array(draw(seed, 64, 64), "w")],
-        )
-        for seed, (arm, op) in enumerate((("yes", "Relu"), ("no", "Tanh")))
-    ]
-    nodes = [
-        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
-        helper.make_node("Greater", ["sum", "zero"], ["positive"]),
-        helper.make_node("If", ["positive"], ["o"], then_branch=arms[0], else_branch=arms[1]),
-        helper.make_node("MatMul", ["o", "w2"], ["y"]),
-    ]
-    weights = {"zero": np.float32(0), "w2": draw(3, 64, 8)}
-    return write(path, nodes, [tensor("x", VECTOR)], [tensor("y", [1, 8])], weights)
-
-
-def loop(path: Path) -> Path:
-    """Four rounds of one layer, whose weight lies outside of the body."""
-    body = helper.make_graph(
-        [
-            helper.make_node("MatMul", ["state", "w"], ["m"]),
-            helper.make_node("Tanh", ["m"], ["next"]),
-            helper.make_node("Identity", ["go"], ["on"]),
-        ],
-        "body",
-        [tensor("round", [], TensorProto.INT64), tensor("go", [], TensorProto.BOOL), tensor("state", VECTOR)],
-        [tensor("on", [], TensorProto.BOOL), tensor("next", VECTOR)],
-    )
-    nodes = [helper.make_node("Loop", ["rounds", "start", "x"], ["y"], body=body)]
-    weights = {"rounds": np.array(4), "start": np.array(True), "w": draw(1, 64, 64)}  # noqa: FBT003 - a tensor
-    return write(path, nodes, [tensor("x", VECTOR)], [tensor("y", VECTOR)], weights)
-
-
-def captured_relu(path: Path) -> Path:
-    """A Relu after a layer that the branches of If read, which is no reader in the outer graph."""
-    arms = [
-        helper.make_graph([helper.make_node(op, ["r"], [f"{arm}_y"])], arm, [], [tensor(f"{arm}_y", [1, 8, 16, 16])])
-        for arm, op in (("yes", "Identity"), ("no", "Neg"))
-    ]
-    nodes = [
-        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
-        helper.make_node("Greater", ["sum", "zero"], ["positive"]),
-        conv("x", "c", "w1"),
-        helper.make_node("Relu", ["c"], ["r"]),
-        helper.make_node("Shape", ["r"], ["shape"]),
-        helper.make_node("If", ["positive"], ["o"], then_branch=arms[0], else_branch=arms[1]),
-        conv("o", "y", "w2"),
-    ]
-    weights = {"zero": np.float32(0), "w1": draw(1, 8, 3, 3, 3), "w2": draw(2, 4, 8, 3, 3)}
-    outputs = [tensor("y", [1, 4, 16, 16]), tensor("shape", [4], TensorProto.INT64)]
-    return write(path, nodes, [tensor("x", IMAGE)], outputs, weights)
-
-
 def squares(path: Path) -> Path:
     """The magnitude of two convolutions: an addition between operators that stay in float."""
     nodes = [
@@ -315,36 +216,6 @@ def numbered_names(path: Path) -> Path:
     ]
     weights = {"w1": draw(1, 8, 3, 3, 3), "w2": draw(2, 8, 8, 3, 3), "bias": draw(3, 8)}
     return write(path, nodes, [tensor("x", IMAGE)], [tensor("y", [1, 8, 16, 16])], weights)
-
-
-def constants_in_branches(path: Path) -> Path:
-    """Weights as Constant nodes, two graphs deep."""
-    arms = []
-    for seed, arm in enumerate(("yes", "no")):
-        weight = numpy_helper.from_array(draw(seed, 64, 64), f"{arm}_w")
-        inner = [
-            helper.make_graph(
-                [
-                    helper.make_node("Constant", [], [f"{arm}{deep}_w"], value=weight),
-                    helper.make_node("Transpose", [f"{arm}{deep}_w"], [f"{arm}{deep}_t"], perm=[1, 0]),
-                    helper.make_node("MatMul", ["x", f"{arm}{deep}_t"], [f"{arm}{deep}_y"]),
-                ],
-                f"{arm}{deep}",
-                [],
-                [tensor(f"{arm}{deep}_y", VECTOR)],
-            )
-            for deep in ("a", "b")
-        ]
-        node = helper.make_node("If", ["large"], [f"{arm}_y"], then_branch=inner[0], else_branch=inner[1])
-        arms.append(helper.make_graph([node], arm, [], [tensor(f"{arm}_y", VECTOR)]))
-    nodes = [
-        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
-        helper.make_node("Greater", ["sum", "zero"], ["positive"]),
-        helper.make_node("Greater", ["sum", "five"], ["large"]),
-        helper.make_node("If", ["positive"], ["y"], then_branch=arms[0], else_branch=arms[1]),
-    ]
-    weights = {"zero": np.float32(0), "five": np.float32(5)}
-    return write(path, nodes, [tensor("x", VECTOR)], [tensor("y", VECTOR)], weights)
 
 
 def wide_table(path: Path) -> Path:

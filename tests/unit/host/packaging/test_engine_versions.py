@@ -14,9 +14,10 @@ from drupelet_host.onnx_files.optimisation import optimise
 from drupelet_host.packaging.engine_versions import find_min_version
 from drupelet_host.quantization.dynamic import quantize_dynamic
 from drupelet_host.quantization.static import quantize_static
-from support.model import odd_networks
+from support.model import branching_networks, odd_networks
 from support.model.model_wheels import ModelWheel, unpack_wheel
-from support.model.odd_networks import QUANTIZABLE, VECTOR, feeds
+from support.model.odd_networks import QUANTIZABLE
+from support.model.odd_parts import VECTOR, feeds
 
 OLDEST = "1.20"
 # The wheel of the oldest version that a package may ask for, for CPython 3.11 on x86-64.
@@ -68,7 +69,7 @@ def test_what_asks_for_the_oldest_version_loads_in_it(tmp_path: Path) -> None:
         quantize_static(whole, int8, calibration=samples)
         paths += [whole, int8]
     whole, int8 = tmp_path / "loop.onnx", tmp_path / "dynamic.onnx"
-    optimise(odd_networks.loop(tmp_path / "source.onnx"), whole, samples=feeds(VECTOR, count=2))
+    optimise(branching_networks.loop(tmp_path / "source.onnx"), whole, samples=feeds(VECTOR, count=2))
     quantize_dynamic(whole, int8)
     paths += [whole, int8]
     assert {find_min_version(path, oldest=OLDEST) for path in paths} == {OLDEST}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,9 @@ from drupelet_host.quantization.float16 import store_float16
 from drupelet_host.quantization.static import StaticSettings, calibrate, quantize_static, write_static
 from drupelet_host.quantization.unquantizable import find_by_trying, find_idle
 from drupelet_shared.engines.registry import load_engine
-from support.model import odd_networks
-from support.model.odd_networks import IMAGE, QUANTIZABLE, VECTOR, Feed, feeds
+from support.model import branching_networks, odd_networks, odd_parts
+from support.model.odd_networks import QUANTIZABLE
+from support.model.odd_parts import IMAGE, VECTOR, Feed, feeds
 
 KEPT = 0.97
 
@@ -110,10 +111,10 @@ def test_a_model_that_is_int8_already_is_left_alone(tmp_path: Path) -> None:
         quantize_static(quantized, tmp_path / "again.onnx", calibration=feeds(IMAGE, count=4))
 
 
-@pytest.mark.parametrize("make", [odd_networks.branches, odd_networks.loop, odd_networks.constants_in_branches])
-def test_weights_in_branches_and_loops_are_stored_in_fewer_bytes(
-    tmp_path: Path, make: type[odd_networks.branches]
-) -> None:
+@pytest.mark.parametrize(
+    "make", [branching_networks.branches, branching_networks.loop, branching_networks.constants_in_branches]
+)
+def test_weights_in_branches_and_loops_are_stored_in_fewer_bytes(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     source = make(tmp_path / "model.onnx")
     for store, size in ((store_float16, 0.6), (quantize_dynamic, 0.4)):
         path, whole = tmp_path / "small.onnx", tmp_path / "float.onnx"
@@ -130,9 +131,7 @@ def test_weights_in_branches_and_loops_are_stored_in_fewer_bytes(
         (odd_networks.tied_embedding, [{"ids": np.arange(12).reshape(1, 12) + seed} for seed in range(4)]),
     ],
 )
-def test_folding_does_not_make_a_file_larger(
-    tmp_path: Path, make: type[odd_networks.branches], samples: list[Feed]
-) -> None:
+def test_folding_does_not_make_a_file_larger(tmp_path: Path, make: Callable[[Path], Path], samples: list[Feed]) -> None:
     source, path, int8 = make(tmp_path / "model.onnx"), tmp_path / "float.onnx", tmp_path / "int8.onnx"
     made = optimise(source, path, samples=samples)
     assert made.kept is None
@@ -166,12 +165,12 @@ def test_a_file_of_a_new_operator_set_is_lowered_for_older_engines(tmp_path: Pat
 
 def test_names_that_do_not_collide_stay(tmp_path: Path) -> None:
     path = tmp_path / "float.onnx"
-    source = odd_networks.write(
+    source = odd_parts.write(
         tmp_path / "model.onnx",
-        [odd_networks.conv("x", "conv1", "conv1_weight", "conv1_bias"), helper.make_node("Relu", ["conv1"], ["y"])],
-        [odd_networks.tensor("x", IMAGE)],
-        [odd_networks.tensor("y", [1, 8, 16, 16])],
-        {"conv1_weight": odd_networks.draw(1, 8, 3, 3, 3), "conv1_bias": odd_networks.draw(2, 8)},
+        [odd_parts.conv("x", "conv1", "conv1_weight", "conv1_bias"), helper.make_node("Relu", ["conv1"], ["y"])],
+        [odd_parts.tensor("x", IMAGE)],
+        [odd_parts.tensor("y", [1, 8, 16, 16])],
+        {"conv1_weight": odd_parts.draw(1, 8, 3, 3, 3), "conv1_bias": odd_parts.draw(2, 8)},
     )
     optimise(source, path, samples=feeds(IMAGE, count=2))
     assert {constant.name for constant in onnx.load(path).graph.initializer} == {"conv1_weight", "conv1_bias"}

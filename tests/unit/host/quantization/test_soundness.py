@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from drupelet_host.evaluation.answers import check_answers
 from drupelet_host.onnx_files.soundness import check_repeats, check_weights
 from drupelet_host.torch_models.soundness import check_parameters, check_repeats_module
 from support.model import odd_networks
-from support.model.odd_networks import VECTOR, feeds
+from support.model.odd_parts import VECTOR, feeds
 
 
 def spoil(path: Path, name: str, value: float) -> Path:
@@ -48,7 +49,7 @@ def test_infinity_in_a_mask_is_no_fault(tmp_path: Path) -> None:
     [(odd_networks.noisy, r"'noise' \(RandomNormalLike\)"), (odd_networks.training_dropout, r"'d' \(Dropout\)")],
 )
 def test_a_model_that_draws_random_numbers_is_refused_by_its_node(
-    tmp_path: Path, make: type[odd_networks.noisy], node: str
+    tmp_path: Path, make: Callable[[Path], Path], node: str
 ) -> None:
     with pytest.raises(ModelError, match=f"node {node} draws random numbers"):
         check_repeats(make(tmp_path / "model.onnx"), feeds(VECTOR)[0])

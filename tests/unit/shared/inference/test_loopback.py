@@ -12,7 +12,7 @@ from drupelet_shared.errors import InputDatatypeError, InputNameError
 from drupelet_shared.inference.loopback import LoopbackSession
 from drupelet_shared.package.golden import check_golden, load_golden, record_golden
 from support.model import odd_networks
-from support.model.odd_networks import VECTOR, feeds
+from support.model.odd_parts import VECTOR, feeds
 
 
 def test_tensors_without_dimensions_pass_the_codec_and_the_golden_check(tmp_path: Path) -> None:
