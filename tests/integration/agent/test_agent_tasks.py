@@ -6,21 +6,18 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from drupelet import compile_recipe
-from drupelet_host.recipe.schema import Recipe
 from support.agent.agents import run_agent_command, running_agent
 from support.agent.commands import drupelet
-from support.agent.sites import Site, make_site
+from support.agent.sites import make_site
 from support.broker.brokers import Broker
-from support.model.task_project import LABELS, draw, task_recipe, write_detector, write_segmentation
+from support.model.task_project import LABELS, TASKS, save_picture, signed_recipes
 
-TASKS = ("detection", "segmentation")
 SCALE = 6
 
 
@@ -30,7 +27,8 @@ class Served:
 
     where: tuple[str, ...]
     picture: Path
-    objects: dict[str, np.ndarray]
+    boxes: np.ndarray
+    indices: np.ndarray
     classes: np.ndarray
 
     def infer(self, model: str, *options: str) -> str:
@@ -41,38 +39,19 @@ class Served:
 def served(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     site = make_site(tmp_path_factory.mktemp("site"))
     config = site.configure(embedded)
-    for recipe in recipes(site):
+    for recipe in signed_recipes(site.folder, site.keys.private):
         run_agent_command(config, "install", str(compile_recipe(recipe).package))
-    pictures, objects, classes = draw(1, seed=3)
-    picture = site.folder / "picture.png"
-    pixels = np.round(pictures[0] * 255).astype(np.uint8).transpose(1, 2, 0)
-    Image.fromarray(enlarge(pixels)).save(picture)
+    picture, objects, classes = save_picture(site.folder / "picture.png", scale=SCALE)
     with site.listener(embedded) as heard, running_agent(config):
         for task in TASKS:
             heard.wait_for(site.topics.model_state(task), health="ready")
         yield Served(
             where=("--device", site.topics.device, "--broker", f"mqtt://{embedded.host}:{embedded.port}"),
             picture=picture,
-            objects=objects[0],
-            classes=enlarge(classes[0]),
+            boxes=objects["boxes"] * SCALE,
+            indices=objects["labels"],
+            classes=classes,
         )
-
-
-def recipes(site: Site) -> Iterator[Recipe]:
-    sections: dict[str, Any] = {"output": {"key": str(site.keys.private)}, "quantize": {"variants": ["float16"]}}
-    for task in TASKS:
-        folder = site.folder / task
-        folder.mkdir()
-        if task == "detection":
-            write_detector(folder / "model.onnx", merged=True)
-            yield task_recipe(folder, task=task, labels="boxes", detection={}, **sections)
-        else:
-            write_segmentation(folder / "model.onnx")
-            yield task_recipe(folder, task=task, labels="masks", segmentation={}, **sections)
-
-
-def enlarge(pixels: np.ndarray) -> np.ndarray:
-    return pixels.repeat(SCALE, axis=0).repeat(SCALE, axis=1)
 
 
 def read_pixels(path: Path) -> np.ndarray:
@@ -83,7 +62,7 @@ def read_pixels(path: Path) -> np.ndarray:
 def test_the_answer_has_the_objects_in_pixels_of_the_picture(served: Served) -> None:
     outputs = {output["name"]: output["data"] for output in json.loads(served.infer("detection", "--json"))["outputs"]}
     boxes = np.round(np.reshape(outputs["boxes"], (-1, 4))).tolist()
-    expected = zip((served.objects["boxes"] * SCALE).tolist(), served.objects["labels"].tolist(), strict=True)
+    expected = zip(served.boxes.tolist(), served.indices.tolist(), strict=True)
     assert sorted(zip(boxes, outputs["indices"], strict=True)) == sorted(expected)
     assert outputs["labels"] == [LABELS[index] for index in outputs["indices"]]
 
@@ -99,7 +78,7 @@ def test_the_boxes_are_drawn_onto_the_picture(served: Served, tmp_path: Path) ->
     before, after = read_pixels(served.picture), read_pixels(tmp_path / "boxes.png")
     assert before.shape == after.shape
     changed = (before != after).any(axis=2)
-    for left, top, right, bottom in (served.objects["boxes"] * SCALE).tolist():
+    for left, top, right, bottom in served.boxes.tolist():
         # The outline is drawn, and between the labels what it encloses is still to be seen.
         assert changed[top + 16 : bottom - 16, left].all()
         assert not changed[top + 16 : bottom - 16, left + 2 : right - 2].any()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+from PIL import Image
 
 from drupelet_host.recipe.schema import Recipe, parse_recipe
 
+TASKS = ("detection", "segmentation")
 LABELS = ("red", "green", "blue")
 SIZE, CELL = 32, 8
 GRID = SIZE // CELL
@@ -118,6 +121,42 @@ def task_recipe(folder: Path, *, task: str, labels: str, **sections: Any) -> Rec
         "image": {"color": "rgb", "height": SIZE, "width": SIZE, "resize": "letterbox"},
     }
     return parse_recipe(document | sections, folder=folder)
+
+
+def signed_recipes(folder: Path, key: Path) -> Iterator[Recipe]:
+    """Write both models, and return their recipes, signed.
+
+    Args:
+        folder: Where each gets a folder of its own.
+        key: The private key.
+    """
+    sections: dict[str, Any] = {"output": {"key": str(key)}, "quantize": {"method": "minmax", "variants": ["static"]}}
+    for task in TASKS:
+        (folder / task).mkdir()
+    write_detector(folder / "detection/model.onnx", merged=True)
+    yield task_recipe(folder / "detection", task="detection", labels="boxes", detection={}, **sections)
+    write_segmentation(folder / "segmentation/model.onnx")
+    yield task_recipe(folder / "segmentation", task="segmentation", labels="masks", segmentation={}, **sections)
+
+
+def save_picture(path: Path, *, scale: int) -> tuple[Path, dict[str, npt.NDArray[Any]], npt.NDArray[np.int64]]:
+    """Write a picture, enlarged.
+
+    Args:
+        path: The file.
+        scale: How many pixels of the picture stand for one of the models' input, each way.
+
+    Returns:
+        The path, the objects in pixels of the models' input, and the class of each pixel of the picture.
+    """
+    pictures, objects, classes = draw(1, seed=3)
+    pixels = np.round(pictures[0] * 255).astype(np.uint8).transpose(1, 2, 0)
+    Image.fromarray(_enlarge(pixels, scale)).save(path)
+    return path, objects[0], _enlarge(classes[0], scale)
+
+
+def _enlarge(pixels: npt.NDArray[Any], scale: int) -> npt.NDArray[Any]:
+    return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def _write(

@@ -1,6 +1,7 @@
 // MQTT 5 over a WebSocket: announcements of devices, and requests with their replies.
 import mqtt from "./vendor/mqtt.js";
 import { fleetFilters } from "./fleet.js";
+import { readOutputs } from "./tensors.js";
 
 const REQUEST_TIMEOUT_S = 30;
 const RECONNECT_MS = 2000;
@@ -74,7 +75,7 @@ export class Connection {
       const length = user[HEADER_LENGTH] === undefined ? packet.payload.length : Number(user[HEADER_LENGTH]);
       const reply = JSON.parse(new TextDecoder().decode(packet.payload.subarray(0, length)));
       if (reply.error !== undefined) waiting.reject(failure(reply.error, reply.code));
-      else waiting.resolve({ reply, ms });
+      else waiting.resolve({ reply: readOutputs(reply, packet.payload.subarray(length)), ms });
     } catch {
       waiting.reject(failure("the reply cannot be read", "remote_error"));
     }

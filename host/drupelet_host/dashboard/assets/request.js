@@ -1,6 +1,8 @@
 // A test request: sends a dropped or chosen image to the model and shows the answer.
+import { annotate } from "./annotate.js";
 import { sniffType } from "./connection.js";
 import { make } from "./elements.js";
+import { byName } from "./tensors.js";
 
 const SMALL_PX = 64;
 const VALUES_SHOWN = 10;
@@ -49,7 +51,8 @@ export class RequestForm {
     try {
       const { reply, ms } = await this.connection.infer(this.device, this.model, bytes, contentType);
       const about = `${reply.model_name} ${reply.model_version ?? ""} answered ${file.name} in ${ms.toFixed(0)} ms, the way there and back included.`;
-      this.answer.replaceChildren(...[preview, make("p", {}, about), showOutputs(reply.outputs)].filter(Boolean));
+      const picture = preview && (annotate(preview, reply.outputs) ?? preview);
+      this.answer.replaceChildren(...[picture, make("p", {}, about), showOutputs(reply.outputs)].filter(Boolean));
     } catch (error) {
       this.answer.replaceChildren(...[preview, refusal(error.message, error.code)].filter(Boolean));
     }
@@ -74,8 +77,9 @@ function refusal(message, code) {
 }
 
 function showOutputs(outputs) {
-  const named = Object.fromEntries(outputs.map(output => [output.name, output.data]));
-  if (named.labels && named.scores) return labelTable(named.labels.flat(), named.scores.flat());
+  const { labels, scores, fractions } = byName(outputs);
+  if (labels && scores) return labelTable(labels.data.flat(), scores.data.flat(), "score");
+  if (labels && fractions) return labelTable(labels.data, fractions.data, "share of the image");
   return make("ul", {}, ...outputs.map(output => {
     const values = (output.data ?? []).flat(Infinity), rest = values.length - VALUES_SHOWN;
     const shown = values.slice(0, VALUES_SHOWN).map(value => typeof value === "number" ? value.toPrecision(4) : value);
@@ -83,14 +87,14 @@ function showOutputs(outputs) {
   }));
 }
 
-function labelTable(labels, scores) {
+function labelTable(labels, scores, heading) {
   const rows = labels.map((label, index) => {
     const bar = make("span", { className: "share", "aria-hidden": "true" });
     bar.style.setProperty("--share", Math.min(1, Math.max(0, scores[index])));
     return make("tr", {}, make("th", { scope: "row" }, label),
       make("td", { className: "number" }, scores[index].toFixed(3)), make("td", {}, bar));
   });
-  const headings = [make("th", { scope: "col" }, "label"), make("th", { scope: "col", className: "number" }, "score")];
+  const headings = [make("th", { scope: "col" }, "label"), make("th", { scope: "col", className: "number" }, heading)];
   return make("table", {}, make("caption", { className: "unseen" }, "The answer, best first"),
     make("thead", {}, make("tr", {}, ...headings, make("td"))), make("tbody", {}, ...rows));
 }
