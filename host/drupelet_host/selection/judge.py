@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 from torch import nn
 
 from drupelet_host.data.samples import Samples
+from drupelet_host.errors import ExportError
 from drupelet_host.evaluation.measure import measure_models
 from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.evaluation.metrics import Metric
@@ -27,6 +29,8 @@ from drupelet_host.selection.check import Check
 from drupelet_host.selection.constraints import check_constraints
 from drupelet_host.selection.variants import FLOAT, JUDGED, LITERT_FLOAT, LITERT_STATIC, NCNN_FLOAT, NCNN_STATIC, STATIC
 from drupelet_shared.package.manifest import EngineName
+
+log = logging.getLogger(__name__)
 
 _METRIC_CONSTRAINT = "max_metric_drop"
 # The search ends this far below a limit, so that later measurements of the same model are within it too.
@@ -87,7 +91,7 @@ class CandidateJudge:
         """Export, quantize and measure a candidate.
 
         Raises:
-            ExportError: The candidate cannot be exported or quantized.
+            ExportError: The candidate cannot be exported. One that cannot be quantized is measured in float alone.
         """
         with tempfile.TemporaryDirectory(prefix="drupelet-candidate-") as folder:
             paths: dict[str, Path] = {}
@@ -119,7 +123,11 @@ class CandidateJudge:
         paths = {name: folder / f"{name}.onnx" for name in (FLOAT, STATIC)}
         export_onnx(model, self.input_shape, paths[FLOAT], output_names=self.output_names)
         settings = StaticSettings(self.method)
-        quantize_static(paths[FLOAT], paths[STATIC], calibration=self.calibration.feeds, settings=settings)
+        try:
+            quantize_static(paths[FLOAT], paths[STATIC], calibration=self.calibration.feeds, settings=settings)
+        except ExportError as error:
+            log.debug("a candidate stays in float reason=%s", error)
+            del paths[STATIC]
         return paths
 
     def _write_litert(self, model: nn.Module, folder: Path) -> dict[str, Path]:
@@ -138,8 +146,12 @@ class CandidateJudge:
 
         paths = {name: folder / f"{name}.param" for name in (NCNN_FLOAT, NCNN_STATIC)}
         export_ncnn(model, self.input_shape, paths[NCNN_FLOAT], output_names=self.output_names)
-        calibrated = calibrate_ncnn(paths[NCNN_FLOAT], samples=self.calibration.feeds)
-        write_ncnn_int8(calibrated, paths[NCNN_STATIC], settings=NcnnInt8Settings(self.method))
+        try:
+            calibrated = calibrate_ncnn(paths[NCNN_FLOAT], samples=self.calibration.feeds)
+            write_ncnn_int8(calibrated, paths[NCNN_STATIC], settings=NcnnInt8Settings(self.method))
+        except ExportError as error:
+            log.debug("a candidate for ncnn stays in float reason=%s", error)
+            del paths[NCNN_STATIC]
         return paths
 
     def _measure(self, paths: Mapping[str, Path]) -> dict[str, Measurement]:

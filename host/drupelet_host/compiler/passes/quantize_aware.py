@@ -71,11 +71,14 @@ class QuantizeAwarePass:
         training = state.require_training()
         limit = state.metric_limit(self.config.max_metric_drop)
         before = _int8_metric(judge, training.model)
+        if before is None:
+            observer.decided("the model cannot be int8: no quantization-aware training")
+            return PassResult(state)
         if limit.allows(before):
             observer.decided(f"int8 keeps {before:.4f}, at least {limit.lowest:.4f}: no quantization-aware training")
             return PassResult(state, {"before": before})
         model = self._train(state, observer, enough=state.reference.metric)
-        after = _int8_metric(judge, model)
+        after = _int8_metric(judge, model) or 0.0
         better = after > before
         decision = "kept" if better else "rolled back"
         trained = f"trained with rounding {after:.4f}: {decision}"
@@ -115,6 +118,8 @@ class QuantizeAwarePass:
         return model
 
 
-def _int8_metric(judge: CandidateJudge, model: nn.Module) -> float:
-    """Return the int8 metric in the engine where it is lowest."""
-    return judge(model).metric([JUDGED[engine][0] for engine in judge.originals])
+def _int8_metric(judge: CandidateJudge, model: nn.Module) -> float | None:
+    """Return the int8 metric in the engine where it is lowest; None where no engine can have the model in int8."""
+    result = judge(model)
+    names = [JUDGED[engine][0] for engine in judge.originals if JUDGED[engine][0] in result.measurements]
+    return result.metric(names) if names else None

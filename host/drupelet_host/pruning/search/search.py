@@ -222,9 +222,11 @@ class _Search:
 
     def _choose_variants(self, result: CandidateResult, *, drop: float) -> tuple[str, ...]:
         lowest = self._lowest(drop)
+        # A model that cannot be int8 is measured in float alone.
+        measured = [[name for name in names if name in result.measurements] for names in self.settings.variants]
         return tuple(
             next((name for name in names if result.measurements[name].metric >= lowest), names[-1])
-            for names in self.settings.variants
+            for names in measured
         )
 
     def _lowest(self, drop: float) -> float:

@@ -15,7 +15,7 @@ from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.evaluation.metrics import TOP1
 from drupelet_host.export.ncnn import export_ncnn
 from drupelet_host.export.onnx import export_onnx
-from drupelet_host.latency.workstation import BRIEF
+from drupelet_host.latency.workstation import BRIEF, WorkstationSource
 from drupelet_host.recipe.schema import Constraints
 from drupelet_host.selection.judge import CandidateJudge, CandidateResult
 from drupelet_host.selection.variants import FLOAT, NCNN_FLOAT, NCNN_STATIC, STATIC
@@ -51,6 +51,7 @@ def judge(
         references={engine: references[engine] for engine in engines},
         constraints=Constraints.model_validate(limits),
         samples=validation_samples(),
+        latency_source=WorkstationSource(),
         metric=TOP1,
         calibration=Samples(calibration_feeds(16)),
         method="minmax",
