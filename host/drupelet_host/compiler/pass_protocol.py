@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,9 @@ from drupelet_shared.engines.files import model_size_bytes
 from drupelet_shared.errors import DrupeletError
 
 log = logging.getLogger(__name__)
+
+# The files that passes make of variants, by their ids.
+_OWN_FILE = re.compile(r"^(ort|litert|ncnn)-[\w-]+\.(onnx|tflite|param): ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,8 @@ def drop_variant(state: CompileState, variant: str, reason: str, *, observer: Ob
 
 
 def describe_failure(error: Exception) -> str:
-    """Return an error in one line; foreign ones with their type."""
-    text = (str(error).strip().splitlines() or ["no message"])[0]
+    """Return an error in one line, without the names of the compile's own files; foreign ones with their type."""
+    text = _OWN_FILE.sub("", (str(error).strip().splitlines() or ["no message"])[0])
     return text if isinstance(error, DrupeletError) else f"{type(error).__name__}: {text}"
 
 

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-# Channels whose ranges differ by more cannot share one int8 scale: of the smaller one, fewer than 32 of the 256 steps
+# Channels whose ranges differ by more cannot share one int8 scale: of the smaller one, fewer than 16 of the 256 steps
 # would be left.
-UNLIKE_RANGES = 8.0
+UNLIKE_RANGES = 16.0
 # Below this fraction of the largest range, a channel holds what float32 arithmetic leaves of sums that cancel out.
 _NEGLIGIBLE = 1e-5
 _MOST_CHANNELS = 4096

