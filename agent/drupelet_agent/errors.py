@@ -77,7 +77,7 @@ class ConfigError(DrupeletError):
 
 
 class StoreError(DrupeletError):
-    """The store on disk cannot do what was asked."""
+    """An operation on the store on disk failed."""
 
     code = "store_error"
 
@@ -89,7 +89,7 @@ class StoreBusyError(StoreError):
 
 
 class StoreFullError(StoreError):
-    """The store's file system has no room for what was asked."""
+    """The file system of the store is full."""
 
     code = "store_full"
 
@@ -137,25 +137,25 @@ class WrongTargetError(WrongPackageError):
 
 
 class PackageTooLargeError(SourceError):
-    """A package file that is larger than this device takes."""
+    """A package file larger than this device accepts."""
 
     code = "package_too_large"
 
 
 class TooManyUploadsError(SourceError):
-    """An upload while others are at work, as many as this device takes."""
+    """An upload beyond the number that this device accepts at once."""
 
     code = "too_many_uploads"
 
 
 class UnknownUploadError(SourceError):
-    """An upload that has not been received, or not all of it."""
+    """An upload that has not been received completely."""
 
     code = "unknown_upload"
 
 
 class UploadDigestError(SourceError):
-    """An upload whose bytes are not those that its digest promises; it has been thrown away."""
+    """An upload whose bytes do not have its digest; it has been deleted."""
 
     code = "upload_digest_mismatch"
 

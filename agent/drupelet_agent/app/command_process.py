@@ -1,8 +1,8 @@
-"""The process that runs one command, so that the agent itself never reads a package and stays small.
+"""The process of one command; it reads the packages, so that the memory of the agent stays small.
 
 Argument: the descriptor of the serving gate.
 Standard input: a line with the command's name, a line with the agent's configuration as JSON, the request's payload.
-Standard output: lines of `<code> <payload>`, which `drupelet_agent.commands.runner` reads; the last is the answer.
+Standard output: lines of `<code> <payload>`, which `drupelet_agent.commands.runner` reads; the last line is the answer.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Answer = Callable[[str, bytes], None]
 
 def main() -> int:
     """Run one command, and return 0 if it succeeded."""
-    # End with the agent: the answer is not read any more, and an interrupted command leaves the store consistent.
+    # End with the agent, which is the only reader of the answer; an interrupted command leaves the store consistent.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
     name = sys.stdin.buffer.readline().decode().strip()
     config = AgentConfig.model_validate_json(sys.stdin.buffer.readline())

@@ -1,4 +1,4 @@
-"""The process that measures a model again for a running agent, which itself never reads a package and stays small.
+"""The process that measures a model again; it reads the package, so that the memory of the agent stays small.
 
 Standard input: the agent's configuration as JSON.
 """

@@ -1,4 +1,4 @@
-"""The agent's MQTT sessions, as the configuration describes them."""
+"""The MQTT sessions of the agent, from its configuration."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def message_budget_bytes(config: AgentConfig) -> int:
 
 
 def device_session(config: AgentConfig, *, will: Publication) -> OpenSession:
-    """Return what opens the device's session, which the broker keeps while the agent is away.
+    """Return a function that opens the session of the device, which the broker keeps while the agent is disconnected.
 
     Args:
         config: The agent's configuration.
@@ -37,7 +37,7 @@ def device_session(config: AgentConfig, *, will: Publication) -> OpenSession:
 
 
 def pool_session(config: AgentConfig) -> OpenSession:
-    """Return what opens the session for requests to pools, which ends with its connection."""
+    """Return a function that opens the session for requests to pools, which ends with its connection."""
     return _opener(config, client_id=f"{config.client_id}-pool", session_expiry_s=0)
 
 
@@ -60,5 +60,5 @@ def _opener(
 
 
 def _log_event(event: ConnectionEvent) -> None:
-    """Log a problem once, with what to do; the client itself logs each attempt."""
+    """Log a problem with its remedy; the client reports each problem once, and logs each attempt itself."""
     log.error("%s [%s]", event.message, event.problem.value)

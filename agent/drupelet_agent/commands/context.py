@@ -1,4 +1,4 @@
-"""What a command is handed besides its request."""
+"""The arguments of a command besides its request, and the release that it returns."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ from drupelet_agent.install.activation import Observe
 from drupelet_agent.store.records import Activation
 from drupelet_shared.contract.commands import InstalledRelease
 
-# Long enough for another process's last step, a rename and two syncs to an SD card.
-STORE_TIMEOUT_S = 10.0
-
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a command is handed besides its request.
+    """The arguments of a command besides its request.
 
     Attributes:
-        config: The agent's configuration.
-        observe: Who is told how far the command is.
+        config: The configuration of the agent.
+        observe: Receives the progress of the command.
         gate_descriptor: The shared memory of the serving gate; None outside a running agent.
     """
 
@@ -29,5 +26,5 @@ class Context:
 
 
 def released(activation: Activation) -> InstalledRelease:
-    """A release of the store as commands tell it."""
+    """Return a release of the store as a message."""
     return InstalledRelease.model_validate(activation.model_dump())

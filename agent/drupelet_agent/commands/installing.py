@@ -13,11 +13,11 @@ from drupelet_shared.contract.commands import InstalledRelease, InstallRequest, 
 from drupelet_shared.contract.sources import shown_source
 from drupelet_shared.units import format_bytes
 
-_TELL_EVERY_S = 1.0
+_REPORT_INTERVAL_S = 1.0
 
 
 def install(request: InstallRequest, context: Context) -> InstalledRelease:
-    """Take a package from its source and install it."""
+    """Obtain a package from its source and install it."""
     with obtained(request.source, context.config, on_bytes=FetchProgress(context)) as archive:
         context.observe(Progress("received", f"{archive.name}, {format_bytes(archive.stat().st_size)}"))
         return released(
@@ -48,7 +48,7 @@ class FetchProgress:
         """Take the number of bytes that have come, and of all, where it is known."""
         now_s = time.monotonic()
         if now_s >= self._next_s or done == total:
-            self._next_s = now_s + _TELL_EVERY_S
+            self._next_s = now_s + _REPORT_INTERVAL_S
             of = f" of {format_bytes(total)}" if total is not None else ""
             self._context.observe(Progress("fetching", f"{format_bytes(done)}{of}", done_bytes=done, total_bytes=total))
 

@@ -1,4 +1,4 @@
-"""The command that looks inside a model: profile."""
+"""The command `profile`."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from drupelet_shared.contract.measuring import ProfileReport, ProfileRequest
 
 
 def profile(request: ProfileRequest, context: Context) -> ProfileReport:
-    """Measure what each operator takes."""
+    """Measure the time of each operator."""
     return profiling.profile(request, context.config, observe=context.observe)

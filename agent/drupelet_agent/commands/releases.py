@@ -1,12 +1,12 @@
-"""The commands that change or show which releases there are: activate, rollback, remove, list."""
+"""The commands on installed releases: activate, rollback, remove, list."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
-from drupelet_agent.commands.context import STORE_TIMEOUT_S, Context, released
-from drupelet_agent.install.activation import Progress
+from drupelet_agent.commands.context import Context, released
+from drupelet_agent.install.activation import WRITER_TIMEOUT_S, Progress
 from drupelet_agent.store.store import Store
 from drupelet_shared.contract.commands import (
     ActivateRequest,
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def activate(request: ActivateRequest, context: Context) -> InstalledRelease:
     """Make an installed, newer release active."""
     store = Store(context.config.state_dir)
-    with store.writer(timeout_s=STORE_TIMEOUT_S) as writer:
+    with store.writer(timeout_s=WRITER_TIMEOUT_S) as writer:
         activation = writer.activate_installed(request.model, release=request.release)
     context.observe(Progress("active", f"{activation.model} release {activation.release}"))
     return released(activation)
@@ -34,7 +34,7 @@ def activate(request: ActivateRequest, context: Context) -> InstalledRelease:
 def roll_back(request: RollBackRequest, context: Context) -> InstalledRelease:
     """Make the release before the active one active again."""
     store = Store(context.config.state_dir)
-    with store.writer(timeout_s=STORE_TIMEOUT_S) as writer:
+    with store.writer(timeout_s=WRITER_TIMEOUT_S) as writer:
         activation = writer.roll_back(request.model, from_release=request.from_release)
     log.warning("model %s rolled back to release %d, asked for over MQTT", activation.model, activation.release)
     context.observe(Progress("active", f"{activation.model} release {activation.release}"))
@@ -42,9 +42,9 @@ def roll_back(request: RollBackRequest, context: Context) -> InstalledRelease:
 
 
 def remove(request: RemoveRequest, context: Context) -> Removed:
-    """Take a model away."""
+    """Remove a model and its packages."""
     store = Store(context.config.state_dir)
-    with store.writer(timeout_s=STORE_TIMEOUT_S) as writer:
+    with store.writer(timeout_s=WRITER_TIMEOUT_S) as writer:
         digests = [known.digest for known in store.record(request.model).releases]
         freed_bytes = sum(_size_bytes(store.package_folder(digest)) for digest in digests)
         activation = writer.remove(request.model)
@@ -55,7 +55,7 @@ def remove(request: RemoveRequest, context: Context) -> Removed:
 
 
 def list_installed(_: ListRequest, context: Context) -> InstalledModels:
-    """What the store holds."""
+    """Return everything that is installed."""
     store = Store(context.config.state_dir)
     models = []
     for name in store.models():

@@ -1,4 +1,4 @@
-"""Commands: an MQTT message becomes a process, what it says becomes replies."""
+"""Runs the commands that arrive over MQTT, and publishes their progress and results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from drupelet_shared.errors import CommandError, DrupeletError, UnknownCommandEr
 
 log = logging.getLogger(__name__)
 
-# How many commands are known again when the broker delivers them a second time; very long answers are not repeated.
+# The number of commands that are recognised when they are delivered again; very long answers are not repeated.
 _REMEMBERED = 64
 
 _Key = tuple[str, bytes]
@@ -33,28 +33,30 @@ class _Answer:
 
 
 class CommandRouter:
-    """Takes messages of the command topics; everything runs on the event loop.
+    """Handles the command topics; everything runs on the event loop.
 
-    A command counts as taken when it arrives, since it may run for minutes and acknowledgements keep their order. So a
-    device that dies has done it whole or not at all, and its sender asks again.
-
-    Args:
-        topics: The topics of the device.
-        runner: Runs the commands.
-        replies: Publishes progress and results.
+    A command is acknowledged when it arrives, since it may run for minutes and acknowledgements keep their order. If
+    the device fails meanwhile, the command has been carried out completely or not at all, and its sender repeats it.
     """
 
     def __init__(self, topics: DeviceTopics, runner: CommandRunner, *, replies: ReplyPublisher) -> None:
+        """Start without commands.
+
+        Args:
+            topics: The topics of the device.
+            runner: Runs the commands.
+            replies: Publishes progress and results.
+        """
         self.filters = (topics.command_filter,)
         self._topics = topics
         self._runner = runner
         self._replies = replies
         self._tasks: set[asyncio.Task[None]] = set()
-        # By where the answer goes; None while the command runs.
+        # By reply topic and Correlation Data; None while the command runs.
         self._known: OrderedDict[_Key, _Answer | None] = OrderedDict()
 
     def handle(self, message: Message) -> None:
-        """Start a command, or answer at once with what is wrong with it."""
+        """Start a command, or refuse it at once."""
         name = self._topics.parse_command(message.topic)
         if name is None:
             return
@@ -76,7 +78,7 @@ class CommandRouter:
         self._start(self._run(name, message, address, key))
 
     async def stop(self) -> None:
-        """End what runs."""
+        """Cancel the running commands."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

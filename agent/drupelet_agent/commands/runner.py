@@ -16,7 +16,7 @@ from drupelet_shared.errors import BusyError, CommandFailedError
 
 log = logging.getLogger(__name__)
 
-# A list of all that is installed is the longest answer.
+# The longest answer is the list of everything that is installed.
 _LONGEST_LINE_BYTES = 16 * 2**20
 # Candidates wait in a lane of their own, so that they never keep an installation from being accepted.
 _MAX_WAITING: Mapping[Lane, int] = {"store": 8, "candidates": 2, "none": 8}
@@ -29,18 +29,14 @@ class CommandRunner:
     """Runs commands, each in its own process; those of one lane wait for each other.
 
     Everything runs on the event loop.
-
-    Args:
-        config: The agent's configuration.
-        gate: What measuring processes are told of serving.
     """
 
     def __init__(self, config: AgentConfig, gate: ServingGate) -> None:
-        """Create a runner without commands.
+        """Start without commands.
 
         Args:
-            config: The agent's configuration.
-            gate: What measuring processes are told of serving.
+            config: The configuration of the agent.
+            gate: Tells measuring processes whether requests are served.
         """
         self._config = config
         self._gate = gate
@@ -48,19 +44,19 @@ class CommandRunner:
         self._accepted = dict.fromkeys(_MAX_AT_ONCE, 0)
 
     async def run(self, name: str, payload: bytes, *, on_answer: Answered, deadline_s: float | None = None) -> str:
-        """Run one command to its end; cancelling kills its process, from which the store does not suffer.
+        """Run one command to its end; cancelling kills its process, which leaves the store consistent.
 
         Args:
-            name: One of the table's.
-            payload: The request as it came.
-            on_answer: Takes the code and payload of each progress message and of the answer.
-            deadline_s: By the loop's clock, when a command that still waits for others is given up in silence.
+            name: The name of a command in the table.
+            payload: The request.
+            on_answer: Receives the code and payload of each progress message and of the answer.
+            deadline_s: The time on the clock of the loop at which a command that still waits is dropped without answer.
 
         Returns:
-            The answer's code; "expired" if it was given up.
+            The code of the answer; "expired" if the command was dropped.
 
         Raises:
-            BusyError: Too many commands wait already.
+            BusyError: Too many commands wait.
             CommandFailedError: The process ended without an answer.
         """
         lane = COMMANDS[name].lane
@@ -78,7 +74,7 @@ class CommandRunner:
     async def _run_process(self, name: str, payload: bytes, on_answer: Answered) -> str:
         log.info("command=%s starts", name)
         process = await asyncio.create_subprocess_exec(
-            # -P: the folder the agent was started in is no place to import from.
+            # -P: Python must not import from the folder in which the agent was started.
             *(sys.executable, "-P", "-m", "drupelet_agent.app.command_process", str(self._gate.descriptor)),
             pass_fds=(self._gate.descriptor,),
             stdin=PIPE,

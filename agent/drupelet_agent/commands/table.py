@@ -1,4 +1,4 @@
-"""Which commands there are and what runs them; their messages are in `drupelet_shared.contract.commands`."""
+"""The table of commands and their functions; their messages are in `drupelet_shared.contract.commands`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets as they are read from files: never in a configuration, a log line or a `repr`."""
+"""Secrets in files; they never appear in a configuration, a log line or a `repr`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ _LONGEST_BYTES = 65_536
 
 
 class Secret:
-    """Text whose representation does not contain it.
-
-    Args:
-        text: The text.
-    """
+    """A text whose representation does not contain it."""
 
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
+        """Keep a text.
+
+        Args:
+            text: The text.
+        """
         self._text = text
 
     def __repr__(self) -> str:
@@ -31,10 +32,10 @@ class Secret:
 
 
 def read_secret(path: Path) -> Secret:
-    """Return the content of a file without the line's end that editors add.
+    """Return the content of a file without the line end that editors add.
 
     Raises:
-        ConfigError: It cannot be read, is empty, longer than 64 KiB or not UTF-8; nothing of it is in the message.
+        ConfigError: The file cannot be read, is empty, longer than 64 KiB or not UTF-8; the message has nothing of it.
     """
     reason = ConfigReason.CREDENTIAL if is_missing_credential(path) else ConfigReason.SECRET
     try:

@@ -1,4 +1,4 @@
-"""What the process was told by its environment; the one module of the agent that reads it."""
+"""Reads the environment of the process; no other module of the agent does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"
 CREDENTIALS_PREFIX = f"${_CREDENTIALS}"
-# What an interpreter and its libraries need; nothing else reaches the workers.
+# The variables that an interpreter and its libraries need; workers get no others.
 _WORKER_NAMES = {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV"}
 _WORKER_PREFIXES = ("LC_", "PYTHON", "MALLOC_", "OMP_")
 
@@ -18,11 +18,11 @@ def resolve_path(path: Path, *, base: Path) -> Path:
     """Return a path of the configuration as this process can open it.
 
     Args:
-        path: As it was written. `$CREDENTIALS_DIRECTORY/name` is a systemd credential (systemd.exec(5)).
-        base: What relative paths are relative to.
+        path: The path in the configuration; `$CREDENTIALS_DIRECTORY/name` is a systemd credential (systemd.exec(5)).
+        base: The folder that relative paths are relative to.
 
     Returns:
-        An absolute path; that of a credential stays as it was written where systemd handed over none.
+        An absolute path; the path of a credential is unchanged if systemd passed none.
     """
     if path.parts[:1] != (CREDENTIALS_PREFIX,):
         return base / path
@@ -40,7 +40,7 @@ def worker_environment() -> Mapping[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if name in _WORKER_NAMES or name.startswith(_WORKER_PREFIXES)
     }
-    # NumPy's own threads have nothing to do in a worker, and their stacks would count against the memory limit.
+    # NumPy's own threads have no work in a worker, and their stacks would count against the memory limit.
     return {**kept, "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -66,7 +66,7 @@ def service_manager_settings() -> ServiceManagerSettings:
 
 
 def is_journal(descriptor: int) -> bool:
-    """Return whether what is written to a descriptor goes straight to the journal (JOURNAL_STREAM, systemd.exec(5))."""
+    """Return whether a descriptor is connected to the journal (JOURNAL_STREAM, systemd.exec(5))."""
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     status = os.fstat(descriptor)
     return (device, inode) == (str(status.st_dev), str(status.st_ino))

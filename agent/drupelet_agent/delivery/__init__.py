@@ -1,4 +1,4 @@
-"""How packages reach this device: uploaded in chunks over MQTT, or fetched from where a desired state says.
+"""How packages reach this device: uploaded in chunks over MQTT, or fetched from the source of a desired state.
 
 Must not import `commands` or `serving`.
 """

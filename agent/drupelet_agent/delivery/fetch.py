@@ -1,4 +1,4 @@
-"""A file over HTTPS, in as many pieces as the link makes of it; only processes that install run this.
+"""Downloads a file over HTTPS, resuming after broken connections; only processes that install use this module.
 
 Proxies come from the environment (`https_proxy`, `no_proxy`), as for any program on the device.
 """
@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 256 * 2**10
 _TIMEOUT_S = 30.0
-# A server that gives less than this in a window holds the connection for nothing.
+# A server that sends less than this in a window is too slow.
 _WINDOW_S = 60.0
 _LEAST_BYTES = 4096
-# Tries in a row that bring no byte.
+# Consecutive attempts that bring no byte.
 _TRIES = 5
 _LONGEST_PAUSE_S = 16.0
 _MAX_REDIRECTS = 5
@@ -48,26 +48,26 @@ OnBytes = Callable[[int, int | None], None]
 
 
 class _DroppedError(Exception):
-    """The connection broke, or the server asks for another try."""
+    """The connection broke, or the server asks for another attempt."""
 
 
 def fetch(url: str, folder: Path, config: DeliveryConfig, *, on_bytes: OnBytes, first_pause_s: float = 0.5) -> Partial:
-    """Download a file; what an earlier try has left is continued.
+    """Download a file, or continue a partial download.
 
     Args:
         url: An https:// URL.
-        folder: Where it goes; its name there is that of its URL's digest.
+        folder: The folder of the file, whose name is the digest of the URL.
         config: The limits.
-        on_bytes: Told how many bytes are there, and of how many if the server says so.
-        first_pause_s: Time to wait after a break; it doubles while none brings a byte.
+        on_bytes: Receives the number of bytes received, and the size if the server states it.
+        first_pause_s: The pause after a broken connection; it doubles while connections bring no byte.
 
     Returns:
         The file, complete as far as the server states its size; the caller discards it after use.
 
     Raises:
         SourceError: The server refuses, the certificate is not trusted, or the link breaks again and again.
-        PackageTooLargeError: It is larger than this device takes.
-        StoreFullError: It does not fit on the disk.
+        PackageTooLargeError: The file is larger than this device accepts.
+        StoreFullError: The file does not fit on the disk.
     """
     with store_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ def fetch(url: str, folder: Path, config: DeliveryConfig, *, on_bytes: OnBytes, 
 
 
 class _Download:
-    """One file from one URL, request after request."""
+    """The download of one file, in one or more requests."""
 
     def __init__(self, url: str, part: Partial, config: DeliveryConfig, on_bytes: OnBytes) -> None:
         self._url = url
@@ -102,10 +102,10 @@ class _Download:
         self._opener = _make_opener(config)
 
     def go_on(self) -> None:
-        """One request for what is missing.
+        """Request the missing bytes.
 
         Raises:
-            _DroppedError: It did not bring all of it.
+            _DroppedError: The response did not bring all of them.
         """
         try:
             with closing(self._opener.open(self._request(), timeout=_TIMEOUT_S)) as response:
@@ -141,10 +141,10 @@ class _Download:
                 self._part.begin(_validator(headers))
             length = headers.get("Content-Length", "")
             return int(length) if length.isdigit() else None
-        found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
-        if found is None or int(found["start"]) != self._part.received:
+        content_range = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
+        if content_range is None or int(content_range["start"]) != self._part.received:
             raise SourceError(f"{self._source}: answers a range from {self._part.received} with another one")
-        return int(found["total"]) if found["total"] != "*" else None
+        return int(content_range["total"]) if content_range["total"] != "*" else None
 
     def _receive(self, response: IO[bytes], total: int | None) -> None:
         window_s, window_bytes = time.monotonic(), 0
@@ -177,7 +177,7 @@ class _Download:
         if needed + reserve > free:
             raise StoreFullError(
                 f"{self._source} needs {format_bytes(needed)}: {format_bytes(free)} are free, "
-                f"of which {format_bytes(reserve)} stay so"
+                f"of which {format_bytes(reserve)} must stay free"
             )
 
     def _judge_status(self, error: urllib.error.HTTPError) -> None:
@@ -211,7 +211,7 @@ def _make_opener(config: DeliveryConfig) -> urllib.request.OpenerDirector:
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows a few redirects, and none away from https."""
+    """Follows a few redirects, but none to another scheme than https."""
 
     max_redirections = _MAX_REDIRECTS
 

@@ -1,4 +1,4 @@
-"""Which part of a chunk continues a file: a pure function."""
+"""Selects the part of a chunk that continues a file: a pure function."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from drupelet_shared.errors import UploadError
 
 
 def continuation(*, received: int, size: int, offset: int, length: int) -> slice | None:
-    """Return the part of a chunk that comes next, whatever was lost, repeated or sent twice in other pieces.
+    """Return the part of a chunk that continues a file, also if chunks were lost, repeated or cut differently.
 
     Args:
-        received: How many bytes of the file are there, from its beginning.
-        size: How many it will have.
-        offset: Where in the file the chunk starts.
-        length: How many bytes it has.
+        received: The number of bytes received from the beginning of the file.
+        size: The size of the file.
+        offset: The position of the chunk in the file.
+        length: The size of the chunk.
 
     Returns:
-        The part of the chunk to append; None if nothing of it is new, or bytes before it are missing.
+        The part of the chunk to append; None if it has no new bytes, or bytes before it are missing.
 
     Raises:
         UploadError: The chunk reaches beyond the end of the file.

@@ -1,4 +1,4 @@
-"""What is desired against what is installed gives what to do next: a pure function."""
+"""Decides the next step from the desired states, the installed releases and the failures: a pure function."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from drupelet_agent.store.records import Activation, ModelRecord
 from drupelet_shared.contract.delivery import DesiredState
 
-# Faults that may pass: the link, the server, the disk, another process, memory that others hold.
+# Errors that may be temporary: the link, the server, the disk, another process, memory of other models.
 _PASSING = {
     "archive_no_space",
     "command_failed",
@@ -25,7 +25,7 @@ _PASSING = {
     "upload_digest_mismatch",
 }
 _FIRST_S, _LONGEST_S = 5.0, 3600.0
-# Other refusals stay, unless the file behind the URL or the trust folder changes.
+# Other refusals are permanent, unless the file behind the URL or the trust folder changes.
 _FIRST_REFUSED_S, _LONGEST_REFUSED_S = 600.0, 86_400.0
 ROLLED_BACK = "rolled_back"
 TOO_OLD = "release_too_old"
@@ -54,31 +54,31 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class InSync:
-    """What is desired is active."""
+    """The desired package is active."""
 
 
 @dataclass(frozen=True, slots=True)
 class Activate:
-    """What is desired is installed, and has to be made active."""
+    """The desired package is installed, and must be activated."""
 
     release: int
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """What is desired has to be fetched and installed."""
+    """The desired package must be fetched and installed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The latest try failed, and the next has time."""
+    """The latest attempt failed, and the next one is not due yet."""
 
     failure: Failure
 
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """What is desired will not be tried again before something else is."""
+    """There is no further attempt until another package is desired."""
 
     code: str
     error: str
@@ -94,13 +94,13 @@ def decide(
     *,
     now_s: float,
 ) -> dict[str, Decision]:
-    """Return the next step for each model of which something is desired, by name.
+    """Return the next step for each model with a desired state, by name.
 
     Args:
-        desired: What is desired of each model.
-        records: What the store knows of each model.
-        failures: The latest failure for each model, whatever was desired then.
-        now_s: A clock that never goes back.
+        desired: The desired state of each model.
+        records: The record of each model in the store.
+        failures: The latest failure of each model, also if it belongs to an earlier desired state.
+        now_s: The time on the monotonic clock.
     """
     return {
         model: _decide(desired[model], records.get(model, ModelRecord()), failures.get(model), now_s=now_s)
@@ -109,21 +109,21 @@ def decide(
 
 
 def next_due_s(decisions: Mapping[str, Decision]) -> float:
-    """Return when the first delay is over, by the clock of the failures; infinity if nothing waits for a time."""
+    """Return the time at which the first delay ends, on the monotonic clock; infinity if there is none."""
     waits = [decision.failure for decision in decisions.values() if isinstance(decision, Wait)]
     return min((failure.failed_s + failure.delay_s for failure in waits), default=math.inf)
 
 
 def delay_s(code: str, *, count: int, jitter: float) -> float:
-    """Return how long to wait after a failure.
+    """Return the delay after a failure.
 
     Args:
-        code: Its code.
-        count: How many there were in a row, this one included.
-        jitter: From 0 to 1, so that a fleet that failed at once does not come back at once.
+        code: The code of the error.
+        count: The number of consecutive failures, including this one.
+        jitter: A random number from 0 to 1, so that devices that failed together do not retry together.
     """
     first, longest = (_FIRST_S, _LONGEST_S) if code in _PASSING else (_FIRST_REFUSED_S, _LONGEST_REFUSED_S)
-    # Beyond 2**20 the longest is reached long since.
+    # The longest delay is reached long before 2**20.
     return min(longest, first * 2.0 ** min(count - 1, 20)) * (0.5 + 0.5 * jitter)
 
 
@@ -146,5 +146,5 @@ def _decide(desired: DesiredState, record: ModelRecord, failure: Failure | None,
 
 
 def is_meant(desired: DesiredState, activation: Activation) -> bool:
-    """Return whether a release is the one that is desired."""
+    """Return whether a release is the desired one."""
     return desired.version in {None, activation.version} and desired.digest in {None, activation.digest}

@@ -1,4 +1,4 @@
-"""A package file from where it is said to be; only processes that install run this."""
+"""Obtains a package file from its source; only processes that install use this module."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _FILE = "file:"
 
 @contextmanager
 def obtained(source: str, config: AgentConfig, *, on_bytes: OnBytes) -> Iterator[Path]:
-    """Provide a source's file until the block ends.
+    """Provide the file of a source until the block ends.
 
-    What was uploaded or fetched is removed afterwards if it was installed or can never be; another error leaves it for
-    another try.
+    An uploaded or fetched file is removed afterwards if it was installed or can never be installed; after another error
+    it is kept for another attempt.
 
     Args:
         on_bytes: Receives the number of bytes fetched from a URL.
@@ -65,12 +65,14 @@ def _uploaded(digest: str, config: AgentConfig) -> Path:
     path = Spool(StoreLayout(config.state_dir).incoming, config.delivery).whole(digest)
     try:
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            received_digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UnknownUploadError(f"upload {digest[:12]}: not received, or not all of it") from error
-    if found != digest:
+        raise UnknownUploadError(f"upload {digest[:12]}: not received completely") from error
+    if received_digest != digest:
         path.unlink()
-        raise UploadDigestError(f"upload {digest[:12]}: what was received has SHA-256 {found}; it was thrown away")
+        raise UploadDigestError(
+            f"upload {digest[:12]}: the file has SHA-256 {received_digest}; it was deleted, send it again"
+        )
     return path
 
 

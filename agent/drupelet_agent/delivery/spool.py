@@ -1,7 +1,7 @@
-"""Files that arrive piece by piece, on disk: whole ones and the beginnings of others.
+"""Uploaded files on disk, complete and partial ones.
 
-<root>/<digest>.<size>.part   the beginning of a file; its length says how far it has come
-<root>/<digest>.drupe         a whole file; its digest is checked by the process that reads it
+<root>/<digest>.<size>.part   a partial file; its length is the number of bytes received
+<root>/<digest>.drupe         a complete file; its digest is checked by the process that reads it
 """
 
 from __future__ import annotations
@@ -25,27 +25,28 @@ _AT_WORK_S = 60.0
 
 
 class Spool:
-    """The incoming files of one device; calls block on the disk and come one at a time.
-
-    Args:
-        root: The folder of the files.
-        config: The limits of uploads.
-    """
+    """The incoming files of one device; calls block on the disk, and only one runs at a time."""
 
     def __init__(self, root: Path, config: DeliveryConfig) -> None:
+        """Use a folder, which is created with the first file.
+
+        Args:
+            root: The folder of the files.
+            config: The limits of uploads.
+        """
         self._root = root
         self._config = config
         # When this process wrote to a file last, by the monotonic clock.
         self._written_s: dict[str, float] = {}
 
     def received(self, digest: str, size: int) -> int:
-        """Return how much of a file is there; a new one is begun if there is room.
+        """Return the number of bytes received of a file; a new file is created if there is room.
 
         Raises:
             UploadError: Another size was announced for the same digest.
-            PackageTooLargeError: The file is larger than this device takes.
+            PackageTooLargeError: The file is larger than this device accepts.
             StoreFullError: It does not fit on the disk.
-            TooManyUploadsError: Others arrive at this moment, as many as this device takes.
+            TooManyUploadsError: As many other files as this device accepts are being received.
             StoreError: The disk fails.
         """
         with store_errors(self._root):
@@ -57,7 +58,7 @@ class Spool:
                     raise UploadError(f"upload {digest[:12]}: {size} bytes announced, and earlier another size")
                 received = part.stat().st_size
                 if received == size:
-                    # Its last bytes came, and then the power went.
+                    # The power failed after its last bytes arrived.
                     self._finish(digest, part)
                 return received
             self._check_new(digest, size)
@@ -66,13 +67,19 @@ class Spool:
             return 0
 
     def append(self, digest: str, size: int, *, offset: int, chunk: bytes) -> int:
-        """Add what is new in a chunk; the last one makes the file durable.
+        """Append the new part of a chunk; the last chunk makes the file durable.
+
+        Args:
+            digest: The SHA-256 of the file.
+            size: The size of the file.
+            offset: The position of the chunk in the file.
+            chunk: The bytes.
 
         Returns:
-            How much of the file is there then.
+            The number of bytes received of the file.
 
         Raises:
-            UploadError: The chunk reaches beyond the end; as `received` besides.
+            UploadError: The chunk reaches beyond the end; otherwise as `received`.
         """
         received = self.received(digest, size)
         part = continuation(received=received, size=size, offset=offset, length=len(chunk))
@@ -90,11 +97,11 @@ class Spool:
         return received
 
     def whole(self, digest: str) -> Path:
-        """Where a file lies, or would lie, once it is whole."""
+        """Return the path of a complete file."""
         return self._root / f"{digest}{_WHOLE}"
 
     def collect(self) -> None:
-        """Remove files that were neither continued nor installed for a long time, by the device's clock."""
+        """Remove files that were neither continued nor installed for `keep_s`, by the clock of the device."""
         with store_errors(self._root):
             for path in self._files():
                 if time.time() - path.stat().st_mtime > self._config.keep_s and not self._is_at_work(path):
@@ -121,17 +128,17 @@ class Spool:
         if size + reserve > free:
             raise StoreFullError(
                 f"upload {digest[:12]} needs {format_bytes(size)}: {format_bytes(free)} are free, "
-                f"of which {format_bytes(reserve)} stay so"
+                f"of which {format_bytes(reserve)} must stay free"
             )
 
     def _make_room(self) -> None:
-        """Evict the least recently written partial upload."""
+        """Evict the least recently written file if there are as many as allowed."""
         files = sorted(self._files(), key=lambda path: path.stat().st_mtime)
         if len(files) < self._config.uploads:
             return
         idle = [path for path in files if not self._is_at_work(path)]
         if not idle:
-            raise TooManyUploadsError(f"{len(files)} uploads are at work already, the limit")
+            raise TooManyUploadsError(f"{len(files)} uploads are being received already, the limit")
         idle[0].unlink()
 
     def _files(self) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Uploads: chunks of a package from MQTT messages to the disk, each answered with how far the file has come.
+"""Uploads: chunks of a package from MQTT messages to the disk, each answered with the number of bytes received.
 
 The bytes are neither read nor checked here (decision 0002): the process that installs them compares their digest.
 """
@@ -21,7 +21,7 @@ from drupelet_shared.errors import BusyError, DrupeletError, UploadError
 
 log = logging.getLogger(__name__)
 
-# Chunks that wait for the disk, beyond which a sender is told to slow down.
+# The limit on chunks that wait for the disk; further ones are refused.
 _MAX_WAITING_BYTES = 16 * 2**20
 _MAX_WAITING = 64
 _MAX_DIGITS = 12
@@ -45,15 +45,16 @@ class Chunk:
 
 
 class Uploads:
-    """Takes messages of the upload topics; runs on the event loop, but for the disk.
-
-    Args:
-        topics: The topics of the device.
-        spool: The files on disk.
-        replies: Publishes the state of uploads.
-    """
+    """Handles the upload topics; it runs on the event loop, and writes to the disk on another thread."""
 
     def __init__(self, topics: DeviceTopics, spool: Spool, *, replies: ReplyPublisher) -> None:
+        """Start without chunks.
+
+        Args:
+            topics: The topics of the device.
+            spool: The files on disk.
+            replies: Publishes the state of uploads.
+        """
         self.filters = (topics.upload_filter,)
         self._topics = topics
         self._spool = spool
@@ -62,7 +63,7 @@ class Uploads:
         self._waiting_bytes = 0
 
     def handle(self, message: Message) -> None:
-        """Take a chunk, or answer at once with what is wrong with it."""
+        """Queue a chunk for the disk, or refuse it at once."""
         digest = self._topics.parse_upload(message.topic)
         if digest is None:
             return
@@ -83,7 +84,7 @@ class Uploads:
         while True:
             chunk, address = await self._waiting.get()
             try:
-                # An SD card may take seconds, in which the agent has requests to answer.
+                # An SD card may take seconds, during which the agent must answer requests.
                 received = await asyncio.to_thread(self._write, chunk)
             except DrupeletError as error:
                 log.warning("upload %s: %s [%s]", chunk.digest[:12], error, error.code)
@@ -108,7 +109,7 @@ class Uploads:
 
 
 def read_chunk(digest: str, user_properties: Sequence[tuple[str, str]], payload: bytes) -> Chunk:
-    """Return a chunk with what its User Properties say of it.
+    """Return the chunk in a message.
 
     Args:
         digest: The SHA-256 of the file, from the topic.
@@ -118,18 +119,20 @@ def read_chunk(digest: str, user_properties: Sequence[tuple[str, str]], payload:
     Raises:
         UploadError: A property is missing or malformed.
     """
-    found = dict(user_properties)
-    size = _number(found, LENGTH_PROPERTY)
+    properties = dict(user_properties)
+    size = _number(properties, LENGTH_PROPERTY)
     if not size:
-        raise UploadError(f"upload {digest[:12]}: User Property {LENGTH_PROPERTY} must say how many bytes the file has")
-    offset = _number(found, OFFSET_PROPERTY)
+        raise UploadError(
+            f"upload {digest[:12]}: User Property {LENGTH_PROPERTY} must be the size of the file in bytes"
+        )
+    offset = _number(properties, OFFSET_PROPERTY)
     if (offset is None) == bool(payload):
-        raise UploadError(f"upload {digest[:12]}: bytes and User Property {OFFSET_PROPERTY} go together")
+        raise UploadError(f"upload {digest[:12]}: bytes and User Property {OFFSET_PROPERTY} belong together")
     return Chunk(digest, size, offset, payload)
 
 
-def _number(found: dict[str, str], name: str) -> int | None:
-    value = found.get(name)
+def _number(properties: dict[str, str], name: str) -> int | None:
+    value = properties.get(name)
     if value is None:
         return None
     if not (value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS):

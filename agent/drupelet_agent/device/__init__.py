@@ -1,4 +1,4 @@
-"""What this board is and has right now: processor, memory, control groups, temperature, power, process limits.
+"""The present resources of this board: processor, memory, control groups, temperature, power, process limits.
 
 Must not import any other folder of the agent.
 """

@@ -1,4 +1,4 @@
-"""What a board's firmware and kernel tell of its power and clock; nothing where they do not."""
+"""Reads the power and clock of a board from its firmware and kernel, where they report them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Board:
     """A board at one moment.
 
     Attributes:
-        throttling: The flags that are set; None where the firmware does not tell.
-        clock_mhz: The first core's clock; None where the kernel does not tell.
-        governor: What decides on the clock; None where the kernel does not tell.
+        throttling: The flags that are set; None if the firmware does not report them.
+        clock_mhz: The clock of the first core; None if the kernel does not report it.
+        governor: The governor of the clock; None if the kernel does not report it.
     """
 
     throttling: tuple[str, ...] | None
@@ -31,7 +31,7 @@ def read_board(*, root: Path = Path("/")) -> Board:
     """Read the board now.
 
     Args:
-        root: Where /sys is; another folder in tests.
+        root: The root of the file system; another folder in tests.
     """
     clock_khz = _read(root / _FREQUENCY_FOLDER / "scaling_cur_freq")
     return Board(
@@ -52,7 +52,7 @@ def _throttling(root: Path) -> tuple[str, ...] | None:
 
 
 def _voltage_alarm(root: Path) -> tuple[str, ...] | None:
-    """Under-voltage from the mainline kernel's sensor `rpi_volt`, which knows no more than that."""
+    """Return under-voltage from the sensor `rpi_volt` of the mainline kernel, which reports nothing else."""
     for sensor in (root / "sys/class/hwmon").glob("hwmon*"):
         if _read(sensor / "name") == "rpi_volt":
             return ("under_voltage",) if _read(sensor / "in0_lcrit_alarm") == "1" else ()

@@ -67,8 +67,8 @@ def _quota(group: Path) -> float | None:
 
 def _memory(group: Path) -> MemoryLimit | None:
     # Over `memory.high` a group is slowed to a crawl, so that limit is as real as the hard one.
-    found = [_number(group / name) for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
-    limits = [number for number in found if number is not None]
+    numbers = [_number(group / name) for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
+    limits = [number for number in numbers if number is not None]
     if not limits:
         return None
     limit = min(limits)
@@ -118,12 +118,12 @@ def _mount_of(mounts: list[_Mount], controller: str, *, root: Path, is_v2: bool)
 
 
 def _mounts(root: Path) -> list[_Mount]:
-    found = []
+    mounts = []
     for line in read_text(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         fields, kind = before.split(), after.split()
         if kind and kind[0] in {"cgroup", _V2}:
-            found.append(
+            mounts.append(
                 _Mount(
                     point=root / fields[4].lstrip("/"),
                     root=PurePosixPath(fields[3]),
@@ -131,7 +131,7 @@ def _mounts(root: Path) -> list[_Mount]:
                     is_v2=kind[0] == _V2,
                 )
             )
-    return found
+    return mounts
 
 
 def read_text(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Reads what this device has right now; the one module that imports psutil."""
+"""Reads the resources of this device; the only module that imports psutil."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def take_snapshot(*, root: Path = Path("/")) -> Snapshot:
 
 
 def cpu_model(*, root: Path = Path("/")) -> str:
-    """Return what the board, or else the processor, calls itself."""
+    """Return the model name of the board, or that of the processor if the board has none."""
     own = board(root=root)
     if own is not None:
         return own
@@ -51,12 +51,12 @@ def cpu_model(*, root: Path = Path("/")) -> str:
 
 
 def board(*, root: Path = Path("/")) -> str | None:
-    """Return what the board calls itself; None on a machine without a device tree."""
+    """Return the model name of the board; None on a machine without a device tree."""
     return read_text(root / "proc/device-tree/model").rstrip("\0") or None
 
 
 def cpu_percent() -> float:
-    """CPU use of the whole machine since the last call, 0 to 100."""
+    """Return the CPU use of the whole machine since the last call, 0 to 100."""
     return psutil.cpu_percent(interval=None)
 
 
@@ -66,12 +66,12 @@ def is_throttled(*, root: Path = Path("/")) -> bool:
 
 
 def uptime_s() -> float:
-    """Seconds since the machine booted."""
+    """Return the seconds since the machine booted."""
     return time.time() - psutil.boot_time()
 
 
 def resident_bytes(pid: int | None = None) -> int:
-    """Resident memory of a process (this one by default); 0 if it is gone."""
+    """Return the resident memory of a process, by default this one; 0 if it has ended."""
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.NoSuchProcess:

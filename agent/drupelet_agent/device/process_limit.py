@@ -1,4 +1,4 @@
-"""The limit on what a process may allocate, native code included: set by itself, or moved by its parent."""
+"""Limits the memory that a process may allocate, including native code."""
 
 from __future__ import annotations
 

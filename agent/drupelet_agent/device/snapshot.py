@@ -1,4 +1,4 @@
-"""What a device has at one moment."""
+"""The resources of a device at one moment."""
 
 from __future__ import annotations
 

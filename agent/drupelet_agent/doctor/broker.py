@@ -1,4 +1,4 @@
-"""The broker: is it there, does it accept us, and how long does a small message take to it and back."""
+"""Examines the broker: whether it accepts the agent, and the round trip of a small message."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def _judge_echo(echo_ms: float | None, *, connect_ms: float) -> Finding:
     if echo_ms is None:
         repair = "allow this account to read and write the topic <prefix>/<device>/echo, if it is to be measured"
         return Finding("round trip", "note", "the broker does not return what it is sent", repair)
-    found = f"{echo_ms:.1f} ms for two small messages to the broker and back, {connect_ms:.1f} ms of it the network"
+    state = f"{echo_ms:.1f} ms for two small messages to the broker and back, {connect_ms:.1f} ms of it the network"
     if echo_ms - connect_ms > _SLOW_MS:
         repair = "set TCP_NODELAY in the broker; mosquitto: set_tcp_nodelay true"
-        return Finding("round trip", "warn", found, repair)
-    return Finding("round trip", "ok", found)
+        return Finding("round trip", "warn", state, repair)
+    return Finding("round trip", "ok", state)
 
 
 def _is_loopback(host: str) -> bool:
@@ -63,7 +63,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _connect_ms(config: BrokerConfig) -> float:
-    """Return what the network takes there and back."""
+    """Return the round trip of the network in milliseconds."""
     start = time.perf_counter()
     try:
         socket.create_connection((config.host, config.port), timeout=_PATIENCE_S).close()
@@ -103,7 +103,7 @@ async def _measure_echo(config: AgentConfig) -> float | None:
 
 
 class _OrdinaryDialler:
-    """Opens sockets that acknowledge as other clients' do.
+    """Opens sockets that delay acknowledgements, as those of other clients do.
 
     The agent's own acknowledge at once, which hides that a broker holds small messages back from everybody else.
     """
@@ -135,4 +135,4 @@ async def _echo(connection: BrokerConnection, topic: str, arrived: asyncio.Queue
 
 
 def _announce_nothing(*, session_present: bool) -> None:
-    """A look has nothing to say."""
+    """Report nothing."""

@@ -1,4 +1,4 @@
-"""What to do about a broker that cannot be used, by the kind of its error and not by the words of its message."""
+"""The repair of a broker that cannot be used, by the kind of its error and not by the text of its message."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BY_PROBLEM = {
 
 
 def repair_of(error: Exception) -> str:
-    """Return what to do about an error of connecting to the broker."""
+    """Return the repair for an error of connecting to the broker."""
     if isinstance(error, ConfigError):
         return _BY_REASON.get(error.reason, _DEFAULT)
     for cause in _causes(error):

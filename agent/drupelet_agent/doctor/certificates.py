@@ -1,4 +1,4 @@
-"""When the certificates of a TLS connection begin and end, by the clock of this device."""
+"""Examines the validity of the certificates of a TLS connection, by the clock of this device."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ def judge_dates(what: str, certificates: list[x509.Certificate], *, now: datetim
     """
     begin = max(certificate.not_valid_before_utc for certificate in certificates)
     end = min(certificate.not_valid_after_utc for certificate in certificates)
-    found = f"valid from {begin:%Y-%m-%d} to {end:%Y-%m-%d}, and it is {now:%Y-%m-%d}"
+    state = f"valid from {begin:%Y-%m-%d} to {end:%Y-%m-%d}, and it is {now:%Y-%m-%d}"
     doubt = "" if clock_is_right else "first set the clock, which nothing has synchronised; then "
     if now < begin:
-        return Finding(what, "fail", f"not valid yet: {found}", f"{doubt}make one that is valid, or correct the date")
+        return Finding(what, "fail", f"not valid yet: {state}", f"{doubt}make one that is valid, or correct the date")
     if now > end:
-        return Finding(what, "fail", f"expired: {found}", f"{doubt}make a new one, and copy it here")
+        return Finding(what, "fail", f"expired: {state}", f"{doubt}make a new one, and copy it here")
     if now > end - _SOON:
-        return Finding(what, "warn", f"ends soon: {found}", f"{doubt}make a new one before that day")
-    return Finding(what, "ok", found)
+        return Finding(what, "warn", f"ends soon: {state}", f"{doubt}make a new one before that day")
+    return Finding(what, "ok", state)
 
 
 def _file(key: str, path: Path, *, now: datetime, clock_is_right: bool) -> Finding:

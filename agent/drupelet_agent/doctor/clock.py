@@ -1,4 +1,4 @@
-"""Whether the device's clock can be believed; a Raspberry Pi 4 has none that runs without power."""
+"""Whether the clock of the device is right; a Raspberry Pi 4 has no clock that runs without power."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_synchronised() -> bool:
 
 
 def examine_clock(*, synchronised: bool, matters: bool) -> Finding:
-    """Say what the clock's state means.
+    """Return a finding about the clock.
 
     Args:
         synchronised: What `is_synchronised` says.

@@ -1,4 +1,4 @@
-"""The engines that are installed, against those that the active packages need."""
+"""Examines the installed engines, and those that the active packages need."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _PACKAGES = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "ncnn": "
 
 
 def examine_engines(config: AgentConfig) -> Iterator[Finding]:
-    """Look at the userland, at each engine, and at what each active model needs."""
+    """Examine the userland, each engine, and what each active model needs."""
     if struct.calcsize("P") != _POINTER_BYTES:
         repair = "install the 64-bit Raspberry Pi OS: the engines have no builds for this one"
-        yield Finding("userland", "fail", "32 bits, whatever the kernel has", repair)
+        yield Finding("userland", "fail", "32 bits, although the kernel may have 64", repair)
     usable = 0
     for name in ENGINES:
         try:
@@ -56,5 +56,5 @@ def _model(store: Store, model: str, activation: Activation) -> Finding:
         return Finding(what, "fail", str(error), repair)
     except (DrupeletError, OSError) as error:
         return Finding(what, "fail", f"its package is damaged: {error}", "install the package again")
-    found = f"{activation.version} release {activation.release}, {variant.id} on {engine.name} {engine.version}"
-    return Finding(what, "ok", f"{found} (needs {variant.engine_min_version})")
+    running = f"{activation.version} release {activation.release}, {variant.id} on {engine.name} {engine.version}"
+    return Finding(what, "ok", f"{running} (needs {variant.engine_min_version})")

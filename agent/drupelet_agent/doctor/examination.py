@@ -1,4 +1,4 @@
-"""The doctor's round: files, engines, the device itself, then the broker."""
+"""The whole examination: files, engines, the device itself, then the broker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from drupelet_agent.doctor.system import examine_system
 
 
 def examine(config: AgentConfig) -> list[Finding]:
-    """Look at everything, in an order in which earlier findings explain later ones."""
+    """Examine everything, in an order in which earlier findings explain later ones."""
     synchronised = is_synchronised()
     return [
         *examine_files(config),

@@ -1,4 +1,4 @@
-"""The files and folders the agent reads and writes: are they there, is there room, who else can touch them."""
+"""Examines the files and folders of the agent: whether they exist, their free space, and who may change them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OTHERS_USE = stat.S_IWGRP | stat.S_IRWXO
 
 
 def examine_files(config: AgentConfig) -> Iterator[Finding]:
-    """Look at the store, the trusted keys and the secrets."""
+    """Examine the store, the trusted keys and the secrets."""
     yield _store(config)
     yield _trust(config)
     broker = config.broker
@@ -49,12 +49,12 @@ def _store(config: AgentConfig) -> Finding:
     except (DrupeletError, OSError) as error:
         repair = f"make {config.state_dir} writable for uid {os.getuid()}, or set state_dir"
         return Finding("store", "fail", str(error), repair)
-    found = f"{config.state_dir}, {len(models)} active models, {format_bytes(free_bytes)} free"
+    state = f"{config.state_dir}, {len(models)} active models, {format_bytes(free_bytes)} free"
     if free_bytes < _LITTLE_ROOM_BYTES:
-        return Finding("store", "warn", found, "free some room: a package and its successor must fit")
+        return Finding("store", "warn", state, "free some room: a package and its successor must fit")
     if config.state_dir.stat().st_mode & stat.S_IWOTH:
-        return Finding("store", "warn", f"{found}, writable by everybody", f"chmod o-w {config.state_dir}")
-    return Finding("store", "ok", found)
+        return Finding("store", "warn", f"{state}, writable by everybody", f"chmod o-w {config.state_dir}")
+    return Finding("store", "ok", state)
 
 
 def _read_only(store: Store) -> Finding:
@@ -74,10 +74,10 @@ def _trust(config: AgentConfig) -> Finding:
         return Finding("trust", "fail", str(error), repair)
     if not keys:
         return Finding("trust", "warn", f"no keys in {folder}, so every package is refused", repair)
-    found = f"{len(keys)} trusted keys in {folder}"
+    state = f"{len(keys)} trusted keys in {folder}"
     if folder.stat().st_mode & _OTHERS_WRITE:
-        return Finding("trust", "warn", f"{found}, where others can add theirs", f"chmod go-w {folder}")
-    return Finding("trust", "ok", found)
+        return Finding("trust", "warn", f"{state}, where others can add theirs", f"chmod go-w {folder}")
+    return Finding("trust", "ok", state)
 
 
 def _secret(key: str, path: Path) -> Finding:

@@ -10,13 +10,13 @@ Status = Literal["ok", "note", "warn", "fail"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of examining one thing.
 
     Attributes:
         what: The thing.
         status: `note` could be better, `warn` will hurt, `fail` keeps the agent from doing its work.
-        found: What there is.
-        repair: How to repair it; empty where nothing has to be done.
+        found: Its state.
+        repair: How to repair it; empty if no repair is needed.
     """
 
     what: str

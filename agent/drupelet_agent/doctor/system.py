@@ -1,4 +1,4 @@
-"""The device: processor, memory, power, heat, swap."""
+"""Examines the device: processor, memory, power, temperature, swap."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OCCURRED = "_occurred"
 
 
 def examine_system(config: AgentConfig, *, root: Path = Path("/")) -> Iterator[Finding]:
-    """Look at the device.
+    """Examine the device.
 
     Args:
         config: The agent's configuration.
@@ -30,14 +30,14 @@ def examine_system(config: AgentConfig, *, root: Path = Path("/")) -> Iterator[F
     budget = memory_budget(
         snapshot, limit_bytes=config.limits.models_bytes, share=config.limits.memory_share, in_use_bytes=0
     )
-    found = f"{format_bytes(budget.limit_bytes)} for models ({budget.reason})"
+    state = f"{format_bytes(budget.limit_bytes)} for models ({budget.reason})"
     if budget.limit_bytes < _SMALLEST_WORKER_BYTES:
         repair = (
             f"an engine alone needs about {format_bytes(_SMALLEST_WORKER_BYTES)}: raise limits.memory or free memory"
         )
-        yield Finding("memory", "fail", found, repair)
+        yield Finding("memory", "fail", state, repair)
     else:
-        yield Finding("memory", "ok", found)
+        yield Finding("memory", "ok", state)
     yield from _memory_controller(root)
     yield from _swap(root)
     yield from _board(read_board(root=root))
@@ -58,8 +58,8 @@ def _memory_controller(root: Path) -> Iterator[Finding]:
         "the agent limits its workers without it"
     )
     disabled = "cgroup_disable=memory" in _read(root / "proc/cmdline")
-    found = "switched off by cgroup_disable=memory" if disabled else "absent"
-    yield Finding("memory controller", "note", found, repair)
+    state = "switched off by cgroup_disable=memory" if disabled else "absent"
+    yield Finding("memory controller", "note", state, repair)
 
 
 def _swap(root: Path) -> Iterator[Finding]:
@@ -68,13 +68,13 @@ def _swap(root: Path) -> Iterator[Finding]:
     if not total:
         return
     used = total - free
-    found = f"{format_bytes(used)} of {format_bytes(total)} in use"
+    state = f"{format_bytes(used)} of {format_bytes(total)} in use"
     if used > _MUCH_SWAP_BYTES:
         yield Finding(
-            "swap", "warn", found, "free memory or lower limits.memory: a model that is paged out answers late"
+            "swap", "warn", state, "free memory or lower limits.memory: a model that is paged out answers late"
         )
     else:
-        yield Finding("swap", "ok", found)
+        yield Finding("swap", "ok", state)
 
 
 def _board(board: Board) -> Iterator[Finding]:

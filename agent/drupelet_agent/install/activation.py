@@ -23,9 +23,9 @@ from drupelet_shared.package.trust import load_trust_folder
 
 log = logging.getLogger(__name__)
 
-# Long enough for another process's last step, a rename and two syncs to an SD card.
-_WRITER_TIMEOUT_S = 10.0
-# Long enough for another package's variants, as when a running agent measures again at this moment.
+# Enough for the last step of another process: a rename and two syncs to an SD card.
+WRITER_TIMEOUT_S = 10.0
+# Enough for another process to measure the variants of a package.
 MEASURING_TIMEOUT_S = 120.0
 
 
@@ -60,15 +60,15 @@ def install(
 ) -> Activation:
     """Install a package and make it the active release of its model.
 
-    Until the last step nothing that serves is touched, and on any error nothing stays behind.
+    Until the last step the active release is unchanged, and after an error nothing is left in the store.
 
     Args:
         archive: The `.drupe` file.
         config: The agent's configuration.
-        observe: Told of each stage.
-        expected: What the package must be.
-        activate: False leaves it installed beside the active release.
-        why: What the change's record says.
+        observe: Receives each stage.
+        expected: The package that was requested.
+        activate: False leaves the package installed beside the active release.
+        why: The reason, for the record of changes.
 
     Returns:
         The activation: the release and its plan.
@@ -156,9 +156,9 @@ def tune(model: str, config: AgentConfig, *, why: str, fresh: bool, observe: Obs
     Args:
         model: The model.
         config: The agent's configuration.
-        why: What the change's record says.
-        fresh: Whether to measure again what is known of these conditions.
-        observe: Told of each stage.
+        why: The reason, for the record of changes.
+        fresh: Measure again what is known under the present conditions.
+        observe: Receives each stage.
 
     Returns:
         The activation with the new plan.
@@ -181,17 +181,17 @@ def tune(model: str, config: AgentConfig, *, why: str, fresh: bool, observe: Obs
         )
     activation = active.model_copy(update={"variant": planned.variant, "plan": planned.plan})
     observe(Progress("tuned", _describe(activation)))
-    with store.writer(timeout_s=_WRITER_TIMEOUT_S) as writer:
+    with store.writer(timeout_s=WRITER_TIMEOUT_S) as writer:
         writer.retune(activation, why=why, measurements=planned.measurements)
     observe(Progress("active", f"{activation.model} release {activation.release}"))
     return activation
 
 
 def stored_manifest(folder: Path) -> Manifest:
-    """The manifest of a package in the store.
+    """Return the manifest of a package in the store.
 
     Raises:
-        StoreError: It cannot be read.
+        StoreError: The manifest cannot be read.
     """
     try:
         return parse_manifest((folder / MANIFEST_PATH).read_bytes())

@@ -10,7 +10,7 @@ from drupelet_agent.errors import WrongPackageError, WrongTargetError
 from drupelet_shared.contract.measuring import MEASUREMENT_TASK
 from drupelet_shared.package.manifest import Manifest
 
-# Boards with the processor of another: the compiler knows them by one name.
+# Boards with the same processor have one target name.
 _ALIKE = {"raspberry_pi_400": "raspberry_pi_4", "raspberry_pi_compute_module_4": "raspberry_pi_4"}
 _BOARD = re.compile(r"Raspberry Pi (Compute Module \d+|\d+)")
 
@@ -44,11 +44,11 @@ def check_expected(manifest: Manifest, digest: str, expected: Expected) -> None:
     Raises:
         WrongPackageError: The model, the version or the digest differs from the request.
     """
-    found = {"model": manifest.name, "version": manifest.version, "digest": digest}
+    actual = {"model": manifest.name, "version": manifest.version, "digest": digest}
     faults = [
-        f"{what} is {found[what]}, expected {wanted}"
-        for what, wanted in asdict(expected).items()
-        if wanted not in {None, found[what]}
+        f"{what} is {actual[what]}, expected {required}"
+        for what, required in asdict(expected).items()
+        if required not in {None, actual[what]}
     ]
     if faults:
         raise WrongPackageError(f"package {manifest.name} {manifest.version}: {'; '.join(faults)}")
@@ -71,11 +71,11 @@ def check_target(manifest: Manifest, *, board: str | None, configured: Sequence[
 
     Args:
         manifest: The package's manifest.
-        board: What this board calls itself; None on a machine that is none, which takes packages for any.
+        board: The model name of this board; None on a machine without one, which accepts packages for any target.
         configured: The targets that are accepted instead of this board.
 
     Raises:
-        WrongTargetError: It was.
+        WrongTargetError: The package was compiled for another target.
     """
     own = target_of(board)
     accepted = configured if configured is not None else (own,)
@@ -88,9 +88,9 @@ def check_target(manifest: Manifest, *, board: str | None, configured: Sequence[
 
 
 def target_of(board: str | None) -> str | None:
-    """Return what the compiler calls a board, or would; None for what is no Raspberry Pi."""
-    found = _BOARD.match(board or "")
-    if found is None:
+    """Return the target name of a board; None if it is no Raspberry Pi."""
+    match = _BOARD.match(board or "")
+    if match is None:
         return None
-    name = f"raspberry_pi_{found[1].lower().replace(' ', '_')}"
+    name = f"raspberry_pi_{match[1].lower().replace(' ', '_')}"
     return _ALIKE.get(name, name)

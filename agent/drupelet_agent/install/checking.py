@@ -25,7 +25,7 @@ class ContractCheck:
         p99_ms: The p99 that was measured now; None if it did not run.
         planned_p99_ms: The p99 that was measured for the plan.
         limit_p99_ms: The p99 that the contract allows; None if it has no limit.
-        fault: What is wrong, in words; None if nothing is.
+        fault: A description of the fault; None if there is none.
     """
 
     model: str
@@ -43,7 +43,7 @@ class ContractCheck:
 
 
 def check(model: str, config: AgentConfig) -> ContractCheck:
-    """Compare a model with its golden vectors and measure it, in workers besides those that serve.
+    """Compare a model with its golden vectors and measure it, in workers beside those that serve.
 
     Args:
         model: The model.

@@ -1,4 +1,4 @@
-"""Measurements of a package that are kept, so that it is not measured twice under the same conditions."""
+"""Caches measurements of a package, so that it is not measured twice under the same conditions."""
 
 from __future__ import annotations
 

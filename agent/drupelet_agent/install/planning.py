@@ -1,4 +1,4 @@
-"""The plan of a package on this device: what it may use, what is measured or known, and the choice."""
+"""Plans a package on this device: its resources, its measurements, and the choice."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Planned:
     Attributes:
         variant: The variant to run.
         plan: How to run it.
-        measurements: All that is now known of the package.
+        measurements: All measurements of the package.
     """
 
     variant: str
@@ -44,13 +44,13 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a model may use on this device now, and what its plan is chosen for.
+    """The resources that a model may use on this device now, and the goal of its plan.
 
     Attributes:
         snapshot: The device's resources.
         budget: The memory for the model.
         cores: The cores for the model.
-        goal: What the plan is chosen for.
+        goal: The goal of the plan.
         tuning: How long to measure.
     """
 
@@ -69,7 +69,7 @@ def means_for(
     store: Store,
     read_snapshot: Callable[[], Snapshot] = probe.take_snapshot,
 ) -> Means:
-    """Determine what one package of a model may use besides everything else that is active.
+    """Determine the resources for one package of a model beside all other active packages.
 
     Args:
         model: The model's name.
@@ -116,19 +116,19 @@ def make_plan(
     observe: Observe,
     spawn: Spawn = WorkerProcess,
 ) -> Planned:
-    """Measure what is not known yet, and choose.
+    """Measure the candidates that are not known yet, and choose a plan.
 
     Args:
         manifest: The package's manifest.
         folder: The unpacked, verified package.
-        means: What the model may use.
+        means: The resources that the model may use.
         known: Earlier measurements of this package.
-        fresh: Whether to measure again what is known.
+        fresh: Measure known candidates again.
         observe: Called for each variant that agrees with its golden vectors, and for each candidate's result.
         spawn: Starts a worker.
 
     Returns:
-        The plan, and what is now known of the package.
+        The plan, and all measurements of the package.
 
     Raises:
         PlanError: No variant runs, fits in memory or keeps its contract.
@@ -180,7 +180,7 @@ def _choose_checked(
     recalled: list[CandidateMeasurement],
     means: Means,
 ) -> CandidateMeasurement:
-    """Choose; a candidate that was not started just now is first compared with its golden vectors."""
+    """Choose a candidate; a recalled one is compared with its golden vectors first."""
     while True:
         chosen = choice.choose(measurements, rejections, budget=means.budget, goal=means.goal)
         if chosen not in recalled:
@@ -204,7 +204,7 @@ def _candidates(manifest: Manifest, means: Means) -> tuple[list[PlanCandidate], 
 
 
 def _in_use_bytes(model: str, digest: str, *, config: AgentConfig, store: Store) -> int:
-    """Return the memory of what stays loaded besides the package; 0 if all others may be evicted."""
+    """Return the memory of the releases that stay loaded beside the package; 0 if all others may be evicted."""
     if config.limits.evict != "never":
         return 0
     total = 0

@@ -1,4 +1,4 @@
-"""Measurement of candidates on this device: in turns, with as many runs as it takes to tell them apart."""
+"""Measures candidates on this device in turns, with more runs while they are tied."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Key = tuple[str, int, int]
 
 @dataclass(slots=True)
 class _Loaded:
-    """A candidate whose workers are loaded, and what they have measured so far."""
+    """A candidate whose workers are loaded, and their measurements so far."""
 
     candidate: PlanCandidate
     workers: list[Worker]
@@ -80,7 +80,7 @@ class Tuner:
         Args:
             package_folder: The unpacked, verified package.
             budget: The memory that all workers together may allocate.
-            config: How long to measure, and for what.
+            config: The limits and the goal of the measurement.
             spawn: Starts a worker.
             clock: Returns the time in seconds.
         """
@@ -95,7 +95,7 @@ class Tuner:
         """Load, check and time candidates.
 
         Args:
-            candidates: What to measure.
+            candidates: The candidates.
             observe: Called with each result once it is final.
 
         Returns:

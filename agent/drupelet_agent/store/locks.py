@@ -23,8 +23,8 @@ def exclusive_lock(path: Path, *, what: str, activity: str, timeout_s: float) ->
 
     Args:
         path: The file of the lock; created if it does not exist.
-        what: What the lock protects, for the error message.
-        activity: What the holder does, for the error message.
+        what: The name of what the lock protects, for the error message.
+        activity: The activity of the holder, for the error message.
         timeout_s: How long to wait for another holder.
 
     Returns:
@@ -48,7 +48,7 @@ def exclusive_lock(path: Path, *, what: str, activity: str, timeout_s: float) ->
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether some process holds a lock, without creating or changing its file.
+    """Return whether a process holds a lock, without creating or changing its file.
 
     Raises:
         StoreError: The file cannot be opened.

@@ -1,23 +1,19 @@
-"""What was measured of a package, on disk; the running agent itself never needs it."""
+"""The measurements of a package on disk; the running agent itself never reads them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from drupelet_agent.store.records import StoredRecord
 from drupelet_shared.files import write_atomically
 from drupelet_shared.names import Name
 
 
-class _Record(BaseModel):
-    # What a newer agent wrote is read as far as this one understands it.
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class KeptMeasurement(_Record):
-    """What one variant did on this device with one number of threads and instances."""
+class KeptMeasurement(StoredRecord):
+    """The measurement of one variant on this device with one number of threads and instances."""
 
     variant: Name
     threads: Annotated[int, Field(gt=0)]
@@ -33,14 +29,14 @@ class KeptMeasurement(_Record):
     footprint_bytes: int
 
 
-class KeptMeasurements(_Record):
+class KeptMeasurements(StoredRecord):
     """The content of `measurements/<digest>.json`: by conditions, the latest last."""
 
     by_conditions: dict[str, tuple[KeptMeasurement, ...]] = Field(default_factory=dict)
 
 
 def read_measurements(path: Path) -> KeptMeasurements:
-    """What was measured; nothing where nothing is kept or it is damaged, for it can be had again."""
+    """Return the measurements in a file; none if it is absent or damaged, since they can be repeated."""
     try:
         return KeptMeasurements.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
@@ -48,5 +44,5 @@ def read_measurements(path: Path) -> KeptMeasurements:
 
 
 def write_measurements(path: Path, kept: KeptMeasurements) -> None:
-    """Write what was measured."""
+    """Replace the measurements in a file."""
     write_atomically(path, kept.model_dump_json().encode())

@@ -1,4 +1,4 @@
-"""What can be read of a store, with or without its lock."""
+"""Reads the store, with or without its lock."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class StoreReader:
             return bool(os.statvfs(self.root).f_flag & os.ST_RDONLY)
 
     def package_folder(self, digest: str) -> Path:
-        """Return the folder that the package of a digest has, or would have."""
+        """Return the folder of the package with a digest, whether it exists or not."""
         return self.layout.package(digest)
 
     def record(self, model: str) -> ModelRecord:
@@ -122,7 +122,7 @@ class StoreReader:
         return read_measurements(self.layout.measurements_of(digest))
 
     def check_release(self, model: str, *, release: int, digest: str) -> None:
-        """Refuse a release that would take the device back.
+        """Refuse a release that would return the device to an older state.
 
         Args:
             model: The model.

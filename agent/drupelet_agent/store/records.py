@@ -1,4 +1,4 @@
-"""What the store remembers of each model: the releases, their plans, and how they came about."""
+"""The records of the store: the releases of each model, their plans, and the changes that led to them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from drupelet_shared.tensors import TensorSpec
 _CHANGES_KEPT = 10
 
 
-class _Record(BaseModel):
-    # A store written by a newer agent is read as far as this one understands it.
+class StoredRecord(BaseModel):
+    """A file of the store; fields that a newer agent has written are ignored."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Activation(_Record):
+class Activation(StoredRecord):
     """One release as this device runs it."""
 
     model: Name
@@ -32,7 +33,7 @@ class Activation(_Record):
     outputs: tuple[TensorSpec, ...]
 
 
-class ModelRecord(_Record):
+class ModelRecord(StoredRecord):
     """The content of `models/<model>.json`; `changes` are the latest, oldest first.
 
     `staged` is installed and waits for its activation. The record of a model that was removed has none of the three,

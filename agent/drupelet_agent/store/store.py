@@ -49,9 +49,9 @@ class Store(StoreReader):
 
     @contextmanager
     def writer(self, *, timeout_s: float = 0.0) -> Iterator[StoreWriter]:
-        """Hold the store's lock for the duration of the block, and give what can change the store.
+        """Hold the lock of the store for the duration of the block, and provide a writer.
 
-        What an interrupted writer left behind is removed first.
+        Leftovers of an interrupted writer are removed first.
 
         Args:
             timeout_s: How long to wait for another writer.
@@ -122,7 +122,7 @@ class Store(StoreReader):
             self._clear_candidates()
 
     def is_measuring(self) -> bool:
-        """Return whether some process measures a model now, which slows everything else; nothing on disk changes.
+        """Return whether a process is measuring a model, which slows down everything else; nothing on disk changes.
 
         Raises:
             StoreError: The lock's file cannot be opened.

@@ -1,4 +1,4 @@
-"""The changes of a store: all are methods of a writer, which exists only while its process holds the lock."""
+"""Changes the store: a writer exists only while its process holds the lock."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ class StoreWriter(StoreReader):
         with store_errors(self.root):
             for folder in self.layout.packages.iterdir():
                 if folder.name not in referenced:
-                    # A package that is removed by half must not be taken for a whole one.
+                    # A partly removed package must not be mistaken for a complete one.
                     removed = self.layout.staging / folder.name
                     folder.rename(removed)
                     sync_folder(self.layout.packages)

@@ -28,7 +28,7 @@ _REQUEST_LINE_WORDS = 3
 
 
 class MetricsEndpoint:
-    """Answers scrapes, one request a connection."""
+    """Answers scrapes, one request per connection."""
 
     def __init__(self, port: int, render: Callable[[], str]) -> None:
         """Create an endpoint that does not listen yet.

@@ -125,7 +125,7 @@ class Reporter:
             self._audience.event(event)
 
     def render_metrics(self) -> str:
-        """Return what Prometheus reads: the device as of the latest interval, the models as of now."""
+        """Return the metrics for Prometheus: the device as of the latest interval, the models as of now."""
         from drupelet_agent.telemetry.prometheus import ModelNumbers, render  # noqa: PLC0415 - few agents have it on
 
         numbers = [

@@ -58,7 +58,7 @@ class TestUpload:
     @pytest.mark.parametrize("received", [0, 4])
     def test_an_upload_that_is_not_whole_is_unknown(self, spool: Spool, config: AgentConfig, received: int) -> None:
         spool.append(DIGEST, len(DATA), offset=0, chunk=DATA[:received])
-        with pytest.raises(UnknownUploadError, match=f"upload {DIGEST[:12]}: not received, or not all of it"):
+        with pytest.raises(UnknownUploadError, match=f"upload {DIGEST[:12]}: not received completely"):
             read(f"upload:{DIGEST}", config)
 
     def test_bytes_of_another_digest_are_removed_and_both_are_named(self, spool: Spool, config: AgentConfig) -> None:

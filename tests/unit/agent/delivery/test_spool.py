@@ -51,7 +51,7 @@ def test_a_file_larger_than_the_limit_is_refused_with_both_numbers(tmp_path: Pat
 
 
 def test_a_file_that_does_not_fit_is_refused_before_a_byte_is_taken(tmp_path: Path) -> None:
-    with pytest.raises(StoreFullError, match=r"needs 2\.0 KB: .* are free, of which .* stay so"):
+    with pytest.raises(StoreFullError, match=r"needs 2\.0 KB: .* are free, of which .* must stay free"):
         spool(tmp_path, reserve=2**60).received(DIGEST, len(DATA))
     assert list((tmp_path / "incoming").iterdir()) == []
 
@@ -70,7 +70,7 @@ def test_files_that_arrive_at_this_moment_are_not_made_room_of(tmp_path: Path) -
     incoming = spool(tmp_path, uploads=2)
     for number in (1, 2):
         incoming.append(f"{number:064x}", 10, offset=0, chunk=b"12345")
-    with pytest.raises(TooManyUploadsError, match="2 uploads are at work already"):
+    with pytest.raises(TooManyUploadsError, match="2 uploads are being received already"):
         incoming.received(f"{3:064x}", 10)
 
 

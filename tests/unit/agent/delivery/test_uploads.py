@@ -156,13 +156,13 @@ class TestChunk:
 
     @pytest.mark.parametrize("properties", [[], [("Upload-Length", "0")], [("Upload-Offset", "0")]])
     def test_without_the_length_of_the_file_it_is_refused(self, properties: list[tuple[str, str]]) -> None:
-        with pytest.raises(UploadError, match="Upload-Length must say how many bytes"):
+        with pytest.raises(UploadError, match="Upload-Length must be the size of the file in bytes"):
             read_chunk(DIGEST, properties, b"abc")
 
     @pytest.mark.parametrize(("offset", "data"), [(None, b"abc"), ("0", b"")])
     def test_bytes_and_offset_belong_together(self, offset: str | None, data: bytes) -> None:
         properties = [("Upload-Length", "10"), *([("Upload-Offset", offset)] if offset is not None else [])]
-        with pytest.raises(UploadError, match="bytes and User Property Upload-Offset go together"):
+        with pytest.raises(UploadError, match="bytes and User Property Upload-Offset belong together"):
             read_chunk(DIGEST, properties, data)
 
     @pytest.mark.parametrize("value", ["-1", "1.5", "", "ten", "²", "1" * 13])
