@@ -11,6 +11,7 @@ import pytest
 
 from drupelet_agent.app.command_process import run
 from drupelet_agent.config.agent import AgentConfig
+from drupelet_agent.measuring.gate import ServingGate
 from drupelet_agent.store.store import Store
 from support.agent.fleet_bench import install, make_config
 from support.agent.values import make_activation
@@ -60,9 +61,10 @@ def test_an_error_of_the_command_is_its_answer(config: AgentConfig) -> None:
 
 
 def test_the_process_reads_name_configuration_and_payload_and_answers_in_lines(config: AgentConfig) -> None:
-    words = [sys.executable, "-m", "drupelet_agent.app.command_process"]
+    gate = ServingGate()
+    words = [sys.executable, "-m", "drupelet_agent.app.command_process", str(gate.descriptor)]
     text = f'rollback\n{config.model_dump_json()}\n{{"model": "digits"}}'.encode()
-    ended = subprocess.run(words, input=text, capture_output=True, timeout=60, check=False)
+    ended = subprocess.run(words, input=text, capture_output=True, timeout=60, check=False, pass_fds=(gate.descriptor,))
     assert ended.returncode == 0
     codes = [line.partition(b" ")[0] for line in ended.stdout.splitlines()]
     assert codes == [b"progress", b"ok"]

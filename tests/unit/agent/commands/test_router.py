@@ -127,7 +127,7 @@ def test_an_unknown_command_is_refused_with_those_that_are_known() -> None:
     async def scenario(bench: Bench) -> None:
         await bench.send("explode")
         assert bench.refusal["code"] == "unknown_command"
-        assert "activate, install, list, profile, remove, rollback, tune" in str(bench.refusal["error"])
+        assert "activate, install, list, measure, profile, remove, rollback, tune" in str(bench.refusal["error"])
         assert bench.runner.started == []
 
     run(scenario)

@@ -6,13 +6,13 @@ import inspect
 
 import pytest
 
-from drupelet_agent.commands import installing, profiling, releases
+from drupelet_agent.commands import installing, measuring, profiling, releases
 from drupelet_agent.commands.context import Context
 from drupelet_agent.commands.table import COMMANDS
 from drupelet_shared.contract.commands import EXCHANGES
 from drupelet_shared.contract.references import load_reference
 
-MODULES = (installing, profiling, releases)
+MODULES = (installing, measuring, profiling, releases)
 
 
 def test_every_command_of_the_contract_is_in_the_table() -> None:
@@ -29,5 +29,6 @@ def test_a_command_takes_its_request_and_returns_its_result(name: str) -> None:
     assert signature.return_annotation is EXCHANGES[name].result
 
 
-def test_only_a_command_that_neither_changes_nor_measures_runs_beside_others() -> None:
-    assert {name for name, command in COMMANDS.items() if not command.is_exclusive} == {"list"}
+def test_commands_that_change_the_store_or_measure_what_it_holds_take_turns() -> None:
+    lanes = {name: command.lane for name, command in COMMANDS.items() if command.lane != "store"}
+    assert lanes == {"list": "none", "measure": "candidates"}

@@ -12,7 +12,6 @@ from drupelet_agent.config.limits import LimitsConfig
 from drupelet_agent.errors import MemoryBudgetError
 from drupelet_agent.planning.budget import Budget
 from drupelet_agent.serving.admission import Admission
-from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.memory_shares import MemoryShares
 from drupelet_agent.serving.retirement import Retirement
 from drupelet_agent.serving.server import ModelServer, QueueLimits, ServerEvents
@@ -38,6 +37,7 @@ class Bench:
         self.jobs = Jobs(self.clock)
         self.states: list[ModelState] = []
         self.outcomes: list[str] = []
+        self.requests: list[str] = []
         self.failures: list[str] = []
         self.rebalanced = 0
         self.capacity = Budget(capacity_mb * MB, "limits.memory")
@@ -51,6 +51,8 @@ class Bench:
             retire=self._retirement.retire,
             rebalance=self._rebalance,
             on_state=self.states.append,
+            on_accepted=lambda: self.requests.append("accepted"),
+            on_finished=lambda: self.requests.append("finished"),
             on_outcome=lambda _, outcome: self.outcomes.append(outcome.code),
             on_failed=lambda _, reason: self.failures.append(reason),
         )
@@ -60,7 +62,7 @@ class Bench:
         return ModelServer(
             activation,
             SPEC,
-            limits=QueueLimits(length=10, budget=ByteBudget(10**6), inference_timeout_s=5.0),
+            limits=QueueLimits(length=10, payload_bytes=10**6, inference_timeout_s=5.0),
             shares=self._shares,
             events=events,
             spawn=self.workers,
@@ -247,6 +249,7 @@ class TestNumbers:
             bench.slot.find(None).submit(bench.jobs.make(b"a"))
             bench.workers.latest.reply()
             assert (bench.outcomes, dict(bench.slot.metrics.totals)) == (["ok"], {"ok": 1})
+            assert bench.requests == ["accepted", "finished"]
 
         play(scenario)
 

@@ -103,9 +103,12 @@ def test_an_existing_lock_keeps_its_content(path: Path) -> None:
 
 def test_a_lock_is_not_inherited_by_a_program_that_the_holder_starts(path: Path) -> None:
     with lock(path):
+        script = "import sys; print(1, flush=True); sys.stdin.read()"
         child = subprocess.Popen(
-            [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE, close_fds=False
+            [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False
         )
+        assert child.stdout is not None
+        child.stdout.readline()
     try:
         assert not is_locked(path)
     finally:

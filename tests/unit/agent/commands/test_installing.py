@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from drupelet_agent.commands.context import Context
-from drupelet_agent.commands.installing import _Fetching, install, tune
+from drupelet_agent.commands.installing import FetchProgress, install, tune
 from drupelet_agent.commands.profiling import profile
 from drupelet_agent.errors import NotInstalledError, WrongPackageError
 from drupelet_shared.contract.commands import InstallRequest, ProfileRequest, TuneRequest
@@ -69,7 +69,7 @@ def test_what_is_not_installed_cannot_be_tuned_or_profiled(bench: InstalledBench
 
 class TestDownloadProgress:
     def test_the_first_and_the_last_bytes_are_reported_and_few_between(self, bench: InstalledBench) -> None:
-        fetching = _Fetching(context(bench))
+        fetching = FetchProgress(context(bench))
         for done in range(1001):
             fetching(done, 1000)
         assert 2 <= len(bench.progress) < 500
@@ -78,5 +78,5 @@ class TestDownloadProgress:
         assert (last.done_bytes, last.detail) == (1000, "1.0 KB of 1.0 KB")
 
     def test_a_server_that_tells_no_size_has_no_total(self, bench: InstalledBench) -> None:
-        _Fetching(context(bench))(500, None)
+        FetchProgress(context(bench))(500, None)
         assert (bench.progress[0].detail, bench.progress[0].total_bytes) == ("500 B", None)
