@@ -61,6 +61,7 @@ def compile_recipe(
         require_writable(cache, what="cache folder")
     with ExitStack() as resources:
         workspace = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="drupelet-compile-")))
+        resources.enter_context(full_disk_as_error(workspace, what="temporary folder"))
         source = latency_source or make_latency_source(recipe, observer=observer)
         state = replace(start_compile(recipe, workspace), latency_source=source)
         for note in state.notes:
