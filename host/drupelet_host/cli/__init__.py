@@ -31,6 +31,8 @@ EXIT_CODES = {
 }
 
 COMMANDS = {
+    "init": "drupelet_host.cli.init:init",
+    "check": "drupelet_host.cli.check:check",
     "compile": "drupelet_host.cli.compile:compile_command",
     "keygen": "drupelet_host.cli.keys:keygen",
     "sign": "drupelet_host.cli.package:sign",
@@ -61,6 +63,8 @@ def cli(ctx: click.Context) -> None:
 
     Set defaults for the options of commands that talk to devices, such as --broker, in
     $XDG_CONFIG_HOME/drupelet/config.toml.
+
+    Example: drupelet init network.onnx
 
     Example: drupelet compile recipe.toml
     """

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from drupelet_host.errors import RecipeError
 from drupelet_host.recipe.sources import ExistingFile, Factory, Section, existing_file
+from drupelet_shared.contract.faults import list_faults
 from drupelet_shared.names import Name
 
 CLASSIFICATION = "classification"
@@ -81,3 +92,23 @@ class ModelSection(Section):
         if self.file is not None and given:
             raise ValueError(f"{', '.join(given)}: only a factory needs them: a file contains them")
         return self
+
+
+def parse_model_section(document: Mapping[str, Any], *, folder: Path) -> ModelSection:
+    """Validate a [model] section alone, given as a mapping.
+
+    Args:
+        document: The section's keys.
+        folder: The folder that paths in it are relative to.
+
+    Returns:
+        The section.
+
+    Raises:
+        RecipeError: The section has faults; the message lists all of them.
+    """
+    try:
+        return ModelSection.model_validate(document, context={"folder": folder})
+    except ValidationError as error:
+        faults = list_faults(error, document=document, model=ModelSection, root="model")
+        raise RecipeError("; ".join(faults)) from error

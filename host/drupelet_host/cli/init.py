@@ -1,0 +1,136 @@
+"""`drupelet init`: look at a model and write its first recipe."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+
+from drupelet_host.cli.output import console
+from drupelet_shared.units import format_bytes
+
+if TYPE_CHECKING:
+    from drupelet_host.project.inspection import InspectedModel
+
+_FILES = {".onnx", ".pt2", ".tflite"}
+
+
+@click.command()
+@click.argument("model")
+@click.option("--name", help="What devices and clients call the model; the file's or factory's name by default.")
+@click.option("--input-shape", help="Shape of a factory's input, batch first: 1,3,224,224.")
+@click.option("--weights", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A factory's state_dict.")
+@click.option("--labels", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="One label on each line.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="Folder for recipe.toml and data.py; this one by default.",
+)
+@click.option("--force", is_flag=True, help="Replace a recipe.toml and data.py that are there.")
+def init(
+    model: str,
+    *,
+    name: str | None,
+    input_shape: str | None,
+    weights: Path | None,
+    labels: Path | None,
+    output: Path,
+    force: bool,
+) -> None:
+    """Look at MODEL, and write a commented recipe and a data file for it.
+
+    MODEL is a file (.onnx, .pt2, .tflite) or a factory that returns a PyTorch module ("model.py:build"), which needs
+    --input-shape; it is asked for on a terminal. The recipe compiles at once: data.py draws random numbers until you
+    put your own samples in their place.
+
+    Example: drupelet init network.onnx --output my-model
+
+    Example: drupelet init model.py:build --weights weights.pt --input-shape 1,3,224,224
+    """
+    shape = None
+    if Path(model).suffix not in _FILES:
+        if ":" not in model:
+            expected = "expected a file (.onnx, .pt2, .tflite) or a factory (model.py:build)"
+            raise click.UsageError(f"MODEL {model!r}: {expected}")
+        shape = _parse_shape(input_shape or _ask_shape())
+    elif input_shape or weights:
+        raise click.UsageError(
+            "--input-shape and --weights are for a factory: a file states its inputs and has weights"
+        )
+    # Training frameworks take seconds to import.
+    from drupelet_host.project.draft import Draft, write_project  # noqa: PLC0415
+    from drupelet_host.project.inspection import inspect_model  # noqa: PLC0415
+    from drupelet_host.recipe.model import parse_model_section  # noqa: PLC0415
+
+    chosen = name or _suggest_name(model)
+    source = {"factory": model, "input_shape": shape} if shape else {"file": model}
+    section = parse_model_section(
+        {"name": chosen, "version": "1.0.0", "release": 1, **source, **({"weights": str(weights)} if weights else {})},
+        folder=Path(),
+    )
+    inspected = inspect_model(section)
+    draft = Draft(
+        name=chosen,
+        source=_relative(model, output),
+        weights=None if weights is None else _relative(str(weights), output),
+        input_shape=shape,
+        labels=None if labels is None else _relative(str(labels), output),
+    )
+    recipe, data = write_project(output, draft, inspected, overwrite=force)
+    _print_model(inspected, section.file)
+    console.print(f"wrote {recipe} and {data}", markup=False, soft_wrap=True)
+    console.print(f"next: put your samples into {data}, then", markup=False, soft_wrap=True)
+    console.print(f"  drupelet check {recipe}\n  drupelet compile {recipe}", markup=False, soft_wrap=True)
+
+
+def _print_model(model: InspectedModel, file: Path | None) -> None:
+    table = Table(show_header=False)
+    for what, specs in (("input", model.inputs), ("output", model.outputs)):
+        for spec in specs:
+            table.add_row(what, f"{spec.name}: {spec.datatype} {list(spec.shape)}")
+    table.add_row("weights", f"{model.parameters:,}")
+    if model.macs is not None:
+        table.add_row("work", f"{model.macs / 1e6:,.1f} million multiply-accumulates")
+    if file is not None:
+        table.add_row("size", format_bytes(file.stat().st_size))
+    table.add_row("task", model.task)
+    if model.image is not None:
+        table.add_row("image", f"{model.image.color}, {model.image.layout}")
+    table.add_row("pruning", "a PyTorch module is pruned" if file is None else "a file is quantized, and not pruned")
+    console.print(table)
+
+
+def _ask_shape() -> str:
+    if not os.isatty(0):
+        raise click.UsageError("a factory needs --input-shape, batch first: --input-shape 1,3,224,224")
+    answer: str = click.prompt("shape of the input, batch first", default="1,3,224,224")
+    return answer
+
+
+def _parse_shape(text: str) -> tuple[int, ...]:
+    parts = [part for part in re.split(r"[,x\s\[\]]+", text) if part]
+    if not parts or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise click.UsageError(f"--input-shape {text!r}: expected whole numbers, batch first: 1,3,224,224")
+    return tuple(int(part) for part in parts)
+
+
+def _suggest_name(model: str) -> str:
+    file = model.rpartition(":")[0] or model
+    stem = Path(file).stem
+    if stem in {"model", "models", "network", "net"}:
+        stem = Path(file).resolve().parent.name
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-") or "model"
+
+
+def _relative(source: str, folder: Path) -> str:
+    """Return a path as seen from the recipe's folder; a factory of an importable module stays as it is."""
+    file, separator, attribute = source.rpartition(":") if ".py:" in source else (source, "", "")
+    if ":" in source and not separator:
+        return source
+    relative = os.path.relpath(Path(file).resolve(), folder.resolve())
+    return f"{relative}{separator}{attribute}"

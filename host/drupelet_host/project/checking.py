@@ -1,0 +1,146 @@
+"""The check of a recipe before any work: everything that a compile would find out before its first pass."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from drupelet_host.compiler.registry import make_pass, passes_of
+from drupelet_host.compiler.start import start_compile
+from drupelet_host.compiler.state import CompileState
+from drupelet_host.packaging.storage import require_writable
+from drupelet_host.recipe.schema import Recipe
+from drupelet_shared.engines.registry import load_engine
+from drupelet_shared.errors import EngineUnavailableError
+
+# What makes models for an engine besides the engine itself, and the extra that brings it.
+_CONVERTERS = {"litert": ("litert_torch", "litert-convert"), "ncnn": ("pnnx", "ncnn-convert")}
+_TIMED_RUNS = 5
+# The rough cost of a compile in inferences: a training step is three, and a batch is about four times as fast as its
+# samples one by one; five variants are scored, and each way of calibrating is tried on some of the samples.
+_TRAINING_INFERENCES, _BATCH_SPEEDUP, _VARIANTS, _CALIBRATIONS = 3, 4, 5, 8
+_FIXED_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRecipe:
+    """A recipe that would begin to compile.
+
+    Attributes:
+        engines: The versions of the recipe's engines.
+        metric: The metric's name.
+        samples: How many samples each part of the data has.
+        passes: The passes, in order.
+        notes: What was noticed of the data, one sentence each.
+        seconds: A guess of the least and the longest time of the compile on this machine.
+    """
+
+    engines: dict[str, str]
+    metric: str
+    samples: dict[str, int]
+    passes: tuple[str, ...]
+    notes: tuple[str, ...]
+    seconds: tuple[float, float]
+
+
+def check_recipe(recipe: Recipe) -> CheckedRecipe:
+    """Check everything that can be known before the first pass: engines, key, folder, model, data, metric, patterns.
+
+    Args:
+        recipe: The recipe, whose own faults `load_recipe` has found.
+
+    Returns:
+        What the compile would work with.
+
+    Raises:
+        EngineUnavailableError: An engine of the recipe, or what converts to it, is not installed.
+        ModelError: The model cannot be loaded, or is not what its task needs.
+        DataError: The data cannot be read or does not fit the model or the metric.
+        StorageError: The output folder cannot be written.
+        DrupeletError: The signing key is unreadable, or something else would end the compile at its start.
+    """
+    engines: dict[str, str] = {name: load_engine(name).version for name in recipe.export.engines}
+    _require_converters(recipe)
+    passes = passes_of(recipe)
+    for name in passes:
+        make_pass(name, recipe)
+    require_writable(recipe.output.folder, what="output folder")
+    with tempfile.TemporaryDirectory(prefix="drupelet-check-") as folder:
+        state = start_compile(recipe, Path(folder))
+        return CheckedRecipe(
+            engines=engines,
+            metric=state.metric.name,
+            samples=_count_samples(state),
+            passes=passes,
+            notes=state.notes,
+            seconds=_guess_seconds(recipe, state),
+        )
+
+
+def _require_converters(recipe: Recipe) -> None:
+    if recipe.model.file is not None and recipe.model.file.suffix == ".tflite":
+        return
+    for engine in recipe.export.engines:
+        module, extra = _CONVERTERS.get(engine, ("", ""))
+        if module and find_spec(module) is None:
+            raise EngineUnavailableError(
+                f"export.engines has {engine!r}: {module} is not installed, which makes models for it; "
+                f"pip install 'drupelet[{extra}]'"
+            )
+
+
+def _count_samples(state: CompileState) -> dict[str, int]:
+    train = state.calibration if state.training is None else state.training.train
+    counts = {"train" if state.training else "calibration": len(train), "validation": len(state.samples)}
+    return counts | ({"test": len(state.test)} if state.test else {})
+
+
+def _guess_seconds(recipe: Recipe, state: CompileState) -> tuple[float, float]:
+    """Return a guess of the least and the longest time, from the time of one inference."""
+    inference_s = _time_inference(state)
+    trials = min(len(state.samples), recipe.quantize.trial_samples)
+    calibrations = _CALIBRATIONS if recipe.quantize.method == "auto" else 1
+    least = _FIXED_SECONDS + inference_s * (_VARIANTS * len(state.samples) + calibrations * trials)
+    if state.training is None:
+        return least, 2 * least
+    prune = recipe.prune
+    steps = prune.max_trials if prune.prune_ratio is None else prune.iterations
+    epoch_s = inference_s * _TRAINING_INFERENCES / _BATCH_SPEEDUP * len(state.training.train)
+    training_s = epoch_s * prune.recovery.epochs * steps
+    if prune.max_minutes is not None:
+        training_s = min(training_s, 60 * prune.max_minutes)
+    return least, 2 * least + training_s
+
+
+def _time_inference(state: CompileState) -> float:
+    """Return the median time of one inference of the original, in seconds."""
+    feed = state.samples.feeds[0]
+    if state.training is not None:
+        inputs = torch.from_numpy(np.asarray(next(iter(feed.values()))))
+        model = state.training.original
+
+        def run() -> None:
+            with torch.inference_mode():
+                model(inputs)
+    else:
+        assert state.source is not None, "a model is a module or a file"
+        engine = "litert" if state.source.suffix == ".tflite" else "onnxruntime"
+        session = load_engine(engine).load(state.source, threads=1)
+        names = [spec.name for spec in session.outputs]
+
+        def run() -> None:
+            session.run(feed, names)
+
+    times = []
+    for _ in range(_TIMED_RUNS):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)

@@ -1,0 +1,125 @@
+"""From a model to a recipe that compiles, and the check of a recipe before any work."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from onnx import TensorProto, helper
+
+from drupelet_host.recipe.schema import load_recipe
+from support.model.task_project import write_detector, write_segmentation
+from support.model.tflite_models import write_linear_tflite
+from support.package.served_packages import linear_weights
+
+SHAPES = Path(__file__).parents[3] / "host" / "examples" / "shapes"
+
+
+def drupelet(*words: str | Path, folder: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "drupelet_host", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, cwd=folder)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def write_token_model(path: Path) -> Path:
+    """Two integer inputs of variable length."""
+    nodes = [
+        helper.make_node("Add", ["tokens", "mask"], ["sum"]),
+        helper.make_node("Cast", ["sum"], ["y"], to=TensorProto.FLOAT),
+    ]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "length"]) for name in ("tokens", "mask")]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", "length"])]
+    graph = helper.make_graph(nodes, "tokens", inputs, outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_a_file_becomes_a_recipe_that_checks_and_compiles(tmp_path: Path) -> None:
+    write_segmentation(tmp_path / "model.onnx")
+    shown = drupelet("init", "model.onnx", "--name", "squares", "--output", "project", folder=tmp_path).stdout
+    assert "image: FP32 [1, 3, 32, 32]" in shown
+    recipe = load_recipe(tmp_path / "project/recipe.toml")
+    assert recipe.image is not None
+    assert (recipe.image.color, recipe.image.height) == ("rgb", 32)
+    checked = drupelet("check", "project/recipe.toml", folder=tmp_path).stdout
+    assert "is ready: drupelet compile project/recipe.toml" in checked
+    assert not (tmp_path / "project/build").exists()
+    drupelet("compile", "project/recipe.toml", "--quiet", "--no-cache", folder=tmp_path)
+    assert (tmp_path / "project/build/squares-1.0.0.drupe").is_file()
+
+
+def test_a_factory_takes_its_shape_and_weights(tmp_path: Path) -> None:
+    for name in ("model.py", "train.py", "data.py"):
+        shutil.copy(SHAPES / name, tmp_path / name)
+    words = ("init", "model.py:build", "--input-shape", "1,1,16,16", "--output", "project")
+    shown = drupelet(*words, folder=tmp_path).stdout
+    assert "million multiply-accumulates" in shown
+    recipe = load_recipe(tmp_path / "project/recipe.toml")
+    assert recipe.model.input_shape == (1, 1, 16, 16)
+    assert recipe.model.task == "classification"
+    result = json.loads(drupelet("check", "project/recipe.toml", "--json", folder=tmp_path).stdout)
+    assert result["metric"] == "agreement"
+    assert result["samples"] == {"train": 64, "validation": 64}
+    assert result["passes"][:4] == ["evaluate", "importance", "sensitivity", "prune"]
+
+
+@pytest.mark.parametrize("kind", ["tokens", "detector", "tflite"])
+def test_the_recipes_of_other_models_check_too(tmp_path: Path, kind: str) -> None:
+    if kind == "tflite":
+        write_linear_tflite(tmp_path / "net.tflite", linear_weights())
+    elif kind == "tokens":
+        write_token_model(tmp_path / "net.onnx")
+    else:
+        write_detector(tmp_path / "net.onnx", merged=True)
+    file = next(tmp_path.glob("net.*")).name
+    drupelet("init", file, folder=tmp_path)
+    drupelet("check", "recipe.toml", folder=tmp_path)
+    text = (tmp_path / "recipe.toml").read_text()
+    assert ("# [detection]" in text) == (kind == "detector")
+
+
+def test_what_is_there_is_not_replaced(tmp_path: Path) -> None:
+    write_segmentation(tmp_path / "model.onnx")
+    (tmp_path / "data.py").write_text("mine = True\n")
+    done = drupelet("init", "model.onnx", folder=tmp_path, status=1)
+    assert "data.py exists: choose another folder with --output, or replace it with --force" in done.stderr
+    assert (tmp_path / "data.py").read_text() == "mine = True\n"
+    assert not (tmp_path / "recipe.toml").exists()
+    drupelet("init", "model.onnx", "--force", folder=tmp_path)
+    assert "RANDOM NUMBERS" in (tmp_path / "data.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("network.bin",), "expected a file (.onnx, .pt2, .tflite) or a factory (model.py:build)"),
+        (("nothing.onnx",), "there is no file"),
+        (("model.py:build",), "a factory needs --input-shape"),
+        (("model.py:build", "--input-shape", "3,cat"), "expected whole numbers"),
+        (("a.onnx", "--input-shape", "1,3"), "--input-shape and --weights are for a factory"),
+    ],
+)
+def test_what_is_no_model_is_refused(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+    command = [sys.executable, "-m", "drupelet_host", "init", *words]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=110, check=False, cwd=tmp_path, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode in {1, 2}
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_finds_what_would_end_the_compile(tmp_path: Path) -> None:
+    write_segmentation(tmp_path / "model.onnx")
+    drupelet("init", "model.onnx", folder=tmp_path)
+    data = tmp_path / "data.py"
+    data.write_text(data.read_text().replace("[1, 3, 32, 32]).astype", "[1, 3, 30, 32]).astype"))
+    done = drupelet("check", "recipe.toml", folder=tmp_path, status=1)
+    assert "has shape [1, 3, 30, 32]: the model takes [1, 3, 32, 32]" in done.stderr
