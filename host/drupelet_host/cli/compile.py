@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     help="Board to time candidates on, which must allow it (trust.measure); several share the work: NAME,NAME.",
 )
 @broker_options
+@click.option("--open", "open_report", is_flag=True, help="Open the report in the browser.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 @click.option("--quiet", is_flag=True, help="Print no progress.")
 def compile_command(
@@ -54,6 +55,7 @@ def compile_command(
     *,
     devices: tuple[str, ...],
     no_cache: bool,
+    open_report: bool,
     as_json: bool,
     quiet: bool,
     **connection: Any,  # noqa: ANN401 - the values of the broker options, which `board_options` reads
@@ -91,6 +93,9 @@ def compile_command(
     else:
         _print_result(state)
         _print_dropped(state, asked=loaded.quantize.variants)
+        _print_next(state, is_signed=loaded.output.key is not None)
+    if open_report:
+        click.launch(str(_report_of(state)))
 
 
 def _with_boards(
@@ -153,6 +158,18 @@ def _print_result(state: CompileState) -> None:
         table.add_row(name, f"{measured.metric:.4f}", size, *times, memory)
     console.print(table)
     console.print(f"package: {state.package} ({format_bytes(state.package.stat().st_size)})", soft_wrap=True)
+
+
+def _report_of(state: CompileState) -> Path:
+    assert state.package is not None, "the package pass comes last"
+    return state.package.with_name(f"{state.package.stem}.report.html")
+
+
+def _print_next(state: CompileState, *, is_signed: bool) -> None:
+    """Print where the report is, and the command that usually follows."""
+    console.print(f"report: {_report_of(state)}", soft_wrap=True, markup=False)
+    following = f"push {state.package} --device NAME" if is_signed else f"sign {state.package} --key maker.key"
+    console.print(f"next: drupelet {following}", soft_wrap=True, markup=False)
 
 
 def _print_dropped(state: CompileState, *, asked: Sequence[str]) -> None:
