@@ -121,6 +121,9 @@ def _tensor(value: Any, spec: TensorSpec, *, where: str) -> np.ndarray:  # noqa:
         raise DataError(f"{where}: input {spec.name!r} cannot become {spec.datatype}: {error}") from error
     if given.dtype.kind == "f" and dtype.kind != "f":
         raise DataError(f"{where}: input {spec.name!r} holds {given.dtype} numbers: the model takes {spec.datatype}")
+    if spec.shape == () and array.shape == (1,):
+        # A row of an array that holds one value for each sample.
+        array = array.reshape(())
     if not shape_matches(array.shape, spec.shape):
         raise DataError(
             f"{where}: input {spec.name!r} has shape {list(array.shape)}: the model takes {list(spec.shape)}"

@@ -36,6 +36,17 @@ def test_values_become_the_datatype_that_the_model_declares() -> None:
     assert all(array.flags.c_contiguous for array in feed.values())
 
 
+def test_a_tensor_without_dimensions_takes_a_number_or_a_row_of_an_array(tmp_path: Path) -> None:
+    gain = TensorSpec(name="gain", datatype=Datatype.FP32, shape=())
+    (feed,) = make_samples([{"image": images(1), "gain": 2}], [IMAGE, gain], where="here").feeds
+    assert (feed["gain"].shape, float(feed["gain"])) == ((), 2.0)
+    np.savez(tmp_path / "samples.npz", image=images(), gain=np.arange(3.0))
+    source = NpzSource(kind="npz", path=tmp_path / "samples.npz")
+    made = load_samples(source, [IMAGE, gain], image=None, labels=(), what="train")
+    assert [feed["gain"].shape for feed in made.feeds] == [(), (), ()]
+    assert [float(feed["gain"]) for feed in made.feeds] == [0.0, 1.0, 2.0]
+
+
 def test_a_transposed_array_is_laid_out_anew() -> None:
     (feed,) = make_samples([{"image": images(1).transpose(0, 1, 3, 2)}], [IMAGE], where="here").feeds
     assert feed["image"].flags.c_contiguous
