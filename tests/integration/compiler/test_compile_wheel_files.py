@@ -51,7 +51,7 @@ def test_a_file_from_a_wheel_compiles_and_answers_as_the_original(name: str, tmp
     document = {
         "model": {"name": "wheel", "version": "1", "release": 1, "file": str(source), "task": "any"},
         "data": {"train": "data.py:train", "validation": "data.py:validation"},
-        "quantize": {"method": "minmax"},
+        "quantize": {"method": "minmax", "variants": ["static", "dynamic", "float16"]},
     }
     compiled = compile_and_verify(parse_recipe(document, folder=tmp_path), tmp_path / "unpacked")
     samples = draw_validation(name)
