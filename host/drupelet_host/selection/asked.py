@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from drupelet_host.errors import ConstraintError
+from drupelet_host.recipe.model import TFLITE_SUFFIX
+from drupelet_host.recipe.schema import Recipe
 from drupelet_host.selection.variants import IDS_BY_NAME
+
+
+def list_asked(recipe: Recipe) -> tuple[str, ...]:
+    """Return `quantize.variants`; none for a LiteRT file, which is packed as it is."""
+    file = recipe.model.file
+    return () if file is not None and file.suffix == TFLITE_SUFFIX else recipe.quantize.variants
 
 
 def list_missing(asked: Sequence[str], ranking: Sequence[str]) -> tuple[str, ...]:

@@ -292,7 +292,7 @@ def test_a_metric_that_fails_says_how(files: Path) -> None:
     ("sections", "message"),
     [
         ({"export": {"engines": ["litert"]}}, "a file is compiled for onnxruntime and ncnn; use a factory"),
-        ({"model": {"file": "data.py"}}, r"expected a \.onnx, a \.pt2 or a \.tflite file"),
+        ({"model": {"file": "data.py"}}, r"expected a \.onnx, \.pt2 or \.tflite file"),
         ({"model": {"factory": "data.py:train"}}, "either a factory"),
         ({"model": {"outputs": ["a"]}}, "outputs: only a factory needs them"),
     ],
