@@ -91,8 +91,9 @@ def compile_command(
         print_json(_as_json(state))
     else:
         _print_result(state)
+        _print_dropped(state)
         _print_next(state, is_signed=loaded.output.key is not None)
-        _print_dropped(state, loaded)
+        _print_missing(state, loaded)
     if open_report:
         click.launch(str(_report_of(state)))
 
@@ -171,13 +172,17 @@ def _print_next(state: CompileState, *, is_signed: bool) -> None:
     console.print(f"next: drupelet {following}", soft_wrap=True, markup=False)
 
 
-def _print_dropped(state: CompileState, recipe: Recipe) -> None:
-    """Print, last of all, what the package does not hold although it was asked for, and why."""
-    from drupelet_host.selection.asked import list_asked, list_missing  # noqa: PLC0415 - loaded with the compiler
-
+def _print_dropped(state: CompileState) -> None:
+    """Print what the package does not hold, and why."""
     for name, reason in state.dropped.items():
         if name not in state.ranking:
             console.print(f"NOT PACKED {name}: {reason}", soft_wrap=True, markup=False)
-    if missing := list_missing(list_asked(recipe), state.ranking):
+
+
+def _print_missing(state: CompileState, recipe: Recipe) -> None:
+    """Print, last of all, which of the variants that the recipe names the package lacks."""
+    from drupelet_host.selection.asked import list_missing, list_stated  # noqa: PLC0415 - loaded with the compiler
+
+    if missing := list_missing(list_stated(recipe), state.ranking):
         names, made = ", ".join(missing), ", ".join(state.ranking)
         console.print(f"of quantize.variants the package lacks: {names}; it holds {made}", soft_wrap=True, markup=False)

@@ -10,10 +10,12 @@ from drupelet_host.recipe.schema import Recipe
 from drupelet_host.selection.variants import IDS_BY_NAME
 
 
-def list_asked(recipe: Recipe) -> tuple[str, ...]:
-    """Return `quantize.variants`; none for a LiteRT file, which is packed as it is."""
+def list_stated(recipe: Recipe) -> tuple[str, ...]:
+    """Return the variants that a recipe names; none where it leaves them open, or for a LiteRT file."""
     file = recipe.model.file
-    return () if file is not None and file.suffix == TFLITE_SUFFIX else recipe.quantize.variants
+    if "variants" not in recipe.quantize.model_fields_set or (file is not None and file.suffix == TFLITE_SUFFIX):
+        return ()
+    return recipe.quantize.variants
 
 
 def list_missing(asked: Sequence[str], ranking: Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from drupelet_host.errors import ConstraintError
 from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.progress.observer import Observer
 from drupelet_host.recipe.schema import Constraints, Recipe
-from drupelet_host.selection.asked import describe_dropped, list_asked, require_stated
+from drupelet_host.selection.asked import describe_dropped, list_stated, require_stated
 from drupelet_host.selection.check import Check, show_limit
 from drupelet_host.selection.constraints import check_constraints, describe_misses, rank_variants
 from drupelet_host.selection.continuation import find_continuation
@@ -37,7 +37,7 @@ class ConstraintsPass:
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
         """Take [constraints], and from [quantize] the variants if the recipe names them."""
-        return cls(recipe.constraints, list_asked(recipe) if "variants" in recipe.quantize.model_fields_set else ())
+        return cls(recipe.constraints, list_stated(recipe) if "variants" in recipe.quantize.model_fields_set else ())
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Check the constraints and rank the variants.
