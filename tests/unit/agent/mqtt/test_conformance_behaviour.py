@@ -82,7 +82,7 @@ def test_something_is_sent_in_each_period_of_the_keep_alive() -> None:
     run_scenario(scenario, script, keepalive_s=1)
 
 
-@conforms("3.2.2-21")
+@conforms("3.1.2-21", "3.2.2-21")
 def test_the_keep_alive_of_the_broker_is_used_in_place_of_the_clients() -> None:
     async def scenario(broker: ScriptedBroker, _: MqttClient) -> None:
         await eventually(lambda: sent(broker, 0, PINGREQ))
@@ -314,6 +314,7 @@ def test_the_connection_is_closed_after_the_disconnect() -> None:
     run_scenario(scenario, script)
 
 
+@conforms("4.13.2-1")
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -343,6 +344,8 @@ def test_a_packet_that_breaks_the_specification_ends_the_connection_with_its_rea
         await eventually(lambda: sent(broker, 0, DISCONNECT))
         assert sent(broker, 0, DISCONNECT)[0].body == bytes((reason,))
         assert client.events[0].problem is ConnectionProblem.PROTOCOL_ERROR
+        # The script ends when the client has closed the connection, and the client connects again.
+        await eventually(lambda: len(client.sessions) == 2)
 
     run_scenario(scenario, script, resuming)
 
