@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from types import ModuleType
 
 # asyncio and pydantic import OpenSSL, through `ssl`, `secrets` and `hmac`; both work in a Python that was built without
-# it. It is imported later if the broker requires TLS.
-_UNUSED = ("ssl", "_hashlib")
+# it. It is imported later if the broker requires TLS. `shutil` works without the compressions of archives.
+_UNUSED = ("ssl", "_hashlib", "bz2", "lzma")
 # Reads the metadata of every installed package for plugins at the first model, with `email`, `zipfile` and `csv`.
 _PLUGIN_LOADER = "pydantic.plugin._loader"
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from drupelet_agent import __version__
+from drupelet_agent.app.slim_imports import lean_imports
 from drupelet_agent.cli import (
     check,
     completion,
@@ -38,7 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    arguments = make_parser().parse_args(argv)
+    with lean_imports():
+        # argparse loads the compressions of archives, through `shutil`.
+        arguments = make_parser().parse_args(argv)
     command: Command = arguments.command
     try:
         return command(arguments)

@@ -14,9 +14,9 @@ def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    import asyncio  # noqa: PLC0415 - only this command needs it
-
     with lean_imports():
+        import asyncio  # noqa: PLC0415 - only this command needs it, without OpenSSL
+
         config = load_config(arguments)
         from drupelet_agent.app.daemon import Daemon  # noqa: PLC0415 - only this command needs it
 

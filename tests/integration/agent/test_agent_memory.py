@@ -32,6 +32,15 @@ def plan_of(config: Path, model: str) -> dict[str, Any]:
     return found
 
 
+def test_the_parent_maps_neither_openssl_nor_the_compressions_of_archives(site: Site, embedded: Broker) -> None:
+    config = site.configure(embedded)
+    with site.listener(embedded) as heard, running_agent(config) as agent:
+        heard.wait_for(site.topics.status, state="online")
+        maps = Path(f"/proc/{agent.process.pid}/maps").read_text(encoding="utf-8")
+    assert "_asyncio" in maps
+    assert not [name for name in ("libssl", "libcrypto", "_lzma", "_bz2") if name in maps]
+
+
 @pytest.mark.parametrize("variant", [VARIANT, LITERT_VARIANT])
 def test_a_native_allocation_beyond_the_limit_fails_in_either_engine_and_the_model_serves_on(
     site: Site, embedded: Broker, variant: str
