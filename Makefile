@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test test-fast test-litert test-emulated lint format reference docs wheel-check bench bench-spine bench-compiler bench-compiler-litert bench-agent bench-first-success fuzz clean
+.PHONY: help demo test test-fast test-litert test-emulated lint format reference docs wheel-check bench bench-spine bench-compiler bench-compiler-litert bench-engines bench-agent bench-first-success fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
@@ -65,10 +65,13 @@ bench-spine: $(VENV)/.dev  ## Measure the whole path from compile to answer; JSO
 
 DATA ?= ../shared/data/fashion-mnist
 bench-compiler: $(VENV)/.bench  ## Compile ResNet18 beside other methods; DATA= folder of IDX files, ARGS= options; resumable
-	PYTHONPATH=tests $(BIN)/python -m benchmarks.compiler --data $(DATA) $(ARGS)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.compiler --data $(DATA) --ncnn $(ARGS)
 
 bench-compiler-litert: $(VENV)/litert/.dev  ## Add LiteRT rows to the results of bench-compiler, without training again; ARGS= options
-	PYTHONPATH=tests $(VENV)/litert/bin/python -m benchmarks.compiler --data $(DATA) --rows a --litert $(ARGS)
+	PYTHONPATH=tests $(VENV)/litert/bin/python -m benchmarks.compiler --data $(DATA) --rows a --ncnn --litert $(ARGS)
+
+bench-engines: $(VENV)/.dev $(VENV)/litert/.dev  ## Time ResNet18 and MobileNetV2 in ONNX Runtime, LiteRT, ncnn and MNN; JSON; resumable
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.engines times $(ARGS)
 
 bench-agent: $(VENV)/.dev  ## Measure the agent beside other servers, with a 30-minute soak test under faults; JSON; resumable
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.agent

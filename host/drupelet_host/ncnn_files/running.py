@@ -11,7 +11,6 @@ import numpy as np
 from drupelet_host.errors import DataError, ExportError
 from drupelet_shared.engines.base import Array, Tensors
 from drupelet_shared.engines.files import WEIGHTS_SUFFIX
-from drupelet_shared.engines.ncnn_session import make_net, runtime
 from drupelet_shared.engines.ncnn_signature import NcnnSignature, NcnnTensor
 
 
@@ -27,6 +26,9 @@ def run_tensors(path: Path, samples: Sequence[Tensors], tensors: Sequence[str]) 
         ExportError: ncnn cannot load the model.
         DataError: A sample does not run.
     """
+    # Reading and writing the files needs no ncnn.
+    from drupelet_shared.engines.ncnn_session import make_net  # noqa: PLC0415 - an optional engine
+
     text = path.read_text(encoding="utf-8")
     signature = NcnnSignature.parse(text)
     net = make_net(1, graph=text)
@@ -53,5 +55,7 @@ def run_tensors(path: Path, samples: Sequence[Tensors], tensors: Sequence[str]) 
 
 
 def _to_mat(array: Array, tensor: NcnnTensor) -> Any:  # noqa: ANN401 - ncnn ships no types
+    from drupelet_shared.engines.ncnn_session import runtime  # noqa: PLC0415 - an optional engine
+
     sample = array if tensor.batch_axis is None else array.take(0, axis=tensor.batch_axis)
     return runtime.Mat(np.ascontiguousarray(sample)).clone()

@@ -22,6 +22,7 @@ from drupelet_host.export.ncnn import export_ncnn
 from drupelet_host.export.onnx import export_onnx
 from drupelet_host.latency.source import DEFAULT_PRECISION, LatencySource
 from drupelet_host.latency.workstation import BRIEF
+from drupelet_host.quantization.ncnn.static import NcnnInt8Settings, calibrate_ncnn, write_ncnn_int8
 from drupelet_host.quantization.ranges import Method
 from drupelet_host.quantization.static import StaticSettings, quantize_static
 from drupelet_host.recipe.schema import INPUT_NAME, Constraints
@@ -138,12 +139,6 @@ class CandidateJudge:
         return paths
 
     def _write_ncnn(self, model: nn.Module, folder: Path) -> dict[str, Path]:
-        from drupelet_host.quantization.ncnn.static import (  # noqa: PLC0415 - an optional engine
-            NcnnInt8Settings,
-            calibrate_ncnn,
-            write_ncnn_int8,
-        )
-
         paths = {name: folder / f"{name}.param" for name in (NCNN_FLOAT, NCNN_STATIC)}
         export_ncnn(model, self.input_shape, paths[NCNN_FLOAT], output_names=self.output_names)
         try:

@@ -57,8 +57,8 @@ def _stages(work: Path, options: argparse.Namespace) -> dict[str, Stage]:
         Stage("agent", (agent,), work / "agent/agent.json", ("agent/*.json",)),
         Stage(
             "compiler",
-            # LiteRT's converter lives in an environment of its own, and adds to what the first command made.
-            ((here, *compiler), (litert, *compiler, "--rows", "a", "--litert")),
+            # LiteRT's converter lives in an environment of its own, and adds to what the first one made.
+            ((here, *compiler, "--ncnn"), (litert, *compiler, "--rows", "a", "--ncnn", "--litert")),
             work / "compiler/report.json",
             ("compiler/*.json",),
         ),

@@ -18,23 +18,41 @@ def render_engine_times(report: Report) -> str:
     effort = report["effort"]
     parts.append(
         f"{effort['rounds']} rounds in which each runtime has its turn of {effort['seconds']:g} s, each in a process "
-        "of its own; in brackets the medians of the fastest and the slowest round. Difference: from PyTorch's scores, "
-        "as a fraction of the largest."
+        "of its own; in brackets the medians of the fastest and the slowest round. Of float ONNX Runtime: the ratio of "
+        "the medians in the same round at one thread, the median over the rounds and its quartiles. Difference: from "
+        "PyTorch's scores, as a fraction of the largest."
     )
     for network in report["networks"]:
         rows = [row for row in report["times"] if row["network"] == network]
         threads = sorted({row["threads"] for row in rows})
         heading = " | ".join(f"p50, {count} thread{'s' * (count > 1)} | p99" for count in threads)
         lines = [
-            f"| {NETWORK_NAMES[network]} | precision | {heading} | difference |",
-            f"|---|---|{'---:|---:|' * len(threads)}---:|",
+            f"| {NETWORK_NAMES[network]} | precision | {heading} | of float ONNX Runtime | difference |",
+            f"|---|---|{'---:|---:|' * len(threads)}---:|---:|",
         ]
         for row in (row for row in rows if row["threads"] == threads[0]):
             same = [other for other in rows if _who(other) == _who(row)]
             times = " | ".join(_time(other) for other in sorted(same, key=lambda other: int(other["threads"])))
-            lines.append(f"| {_name(row)} | {row['precision']} | {times} | {row['difference']:.1g} |")
+            ratio = f"{row['of_first']:.2f} ({row['of_first_low']:.2f} to {row['of_first_high']:.2f})"
+            lines.append(f"| {_name(row)} | {row['precision']} | {times} | {ratio} | {row['difference']:.1g} |")
         parts.append("\n".join(lines))
+    parts += [_render_workers(report["workers"])]
     return "\n\n".join([*parts, _left_out(report)])
+
+
+def _render_workers(workers: Sequence[Report]) -> str:
+    """What a model costs the agent's worker."""
+    lines = [
+        "| in the agent's worker | engine | precision | size | time to load | resident memory | of it, its own |",
+        "|---|---|---|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {NETWORK_NAMES[row['network']]} | {_name(row)} | {row['precision']} | {row['size_bytes'] / 1e6:.1f} MB "
+        f"| {row['load_ms']:.0f} ms ({row['fastest_load_ms']:.0f} to {row['slowest_load_ms']:.0f}) "
+        f"| {row['resident_bytes'] / 1e6:.1f} MB | {row['anonymous_bytes'] / 1e6:.1f} MB |"
+        for row in workers
+    ]
+    return "\n".join(lines)
 
 
 def render_instructions(report: Report) -> str:

@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.compiler.emulated import Emulator
@@ -22,6 +22,7 @@ from benchmarks.compiler.jobs import Jobs, Limits
 from benchmarks.compiler.litert import make_litert
 from benchmarks.compiler.making import REPETITION, TITLES
 from benchmarks.compiler.measuring import File, Line, measure_files
+from benchmarks.compiler.ncnn import make_ncnn
 from benchmarks.compiler.network import make_original
 from benchmarks.compiler.report import compare_bytes, format_table, make_report
 from benchmarks.compiler.rows import Row, find_row
@@ -45,6 +46,8 @@ _PACKAGES = (
     "nncf",
     "ai-edge-litert",
     "litert-torch",
+    "ncnn",
+    "pnnx",
 )
 
 
@@ -87,7 +90,8 @@ def _keep(setting: Setting, name: str, document: Mapping[str, object]) -> None:
 
 def _measure(rows: list[Row], setting: Setting, arguments: argparse.Namespace) -> list[Line]:
     make_original(setting)
-    files = _find_files(rows, setting, litert=arguments.litert)
+    convert = [make for wanted, make in ((arguments.litert, make_litert), (arguments.ncnn, make_ncnn)) if wanted]
+    files = _find_files(rows, setting, convert=convert)
     emulator = Emulator(setting.work / "emulator") if arguments.emulate else None
     if emulator:
         emulator.prepare()
@@ -113,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, help="give up the rows that are not done by then")
     parser.add_argument("--nncf-python", type=Path, default=Path(sys.executable), help="interpreter that has nncf")
     parser.add_argument("--litert", action="store_true", help="LiteRT variants too; needs the extra litert-convert")
+    parser.add_argument("--ncnn", action="store_true", help="ncnn variants too; needs the extra ncnn-convert")
     parser.add_argument("--emulate", action="store_true", help="count instructions on an emulated Cortex-A72 too")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     return parser
@@ -146,12 +151,14 @@ def _make(names: list[str], setting: Setting, arguments: argparse.Namespace, *, 
     return {**skipped, **Jobs(setting.work, [name for name in names if name != "a"], limits).run()}
 
 
-def _find_files(rows: list[Row], setting: Setting, *, litert: bool) -> list[File]:
+def _find_files(
+    rows: list[Row], setting: Setting, *, convert: Sequence[Callable[[str, Setting], dict[str, Path]]]
+) -> list[File]:
     """Return all files but the repetition's, which is there to be compared byte by byte."""
     shown = [row for row in rows if row.name != REPETITION]
     files = [File(row, variant, path) for row in shown for variant, path in row.model_paths(setting).items()]
-    if litert:
-        made = [(row, make_litert(row.name, setting)) for row in shown]
+    for make in convert:
+        made = [(row, make(row.name, setting)) for row in shown]
         files += [File(row, variant, path) for row, paths in made for variant, path in paths.items()]
     return files
 

@@ -21,6 +21,7 @@ from drupelet_host.evaluation.scoring import evaluate_session
 from drupelet_host.latency.engines import engine_of
 from drupelet_host.latency.workstation import TimingBudget, compare_latency
 from drupelet_shared.engines.base import Session
+from drupelet_shared.engines.files import model_size_bytes
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.files import write_atomically
 from drupelet_shared.timing import Timing
@@ -41,7 +42,7 @@ class Line:
         machine: What measured it.
         digest: The file's SHA-256.
         top1: On the test images.
-        size_bytes: Of the file.
+        size_bytes: Of the file, or of both.
         timings: By the number of threads.
         peak_memory_bytes: Of a process that loads and runs it, interpreter and engine included.
         wall_minutes: What making the row took.
@@ -120,7 +121,7 @@ def _measure(files: Sequence[File], test: Dataset, *, engine: str) -> list[Line]
             machine=name_machine(),
             digest=file.digest,
             top1=top1,
-            size_bytes=file.path.stat().st_size,
+            size_bytes=model_size_bytes(file.path),
             timings={threads: timings[threads][str(file.path)] for threads in THREADS},
             peak_memory_bytes=peak,
             wall_minutes=file.row.wall_minutes,

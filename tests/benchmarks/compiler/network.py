@@ -14,7 +14,7 @@ from torch.nn import functional
 from benchmarks.compiler.samples import read_training
 from benchmarks.compiler.setting import INPUT_SHAPE, OUTPUT_NAME, SEED, Setting
 from drupelet_host.export.onnx import export_onnx
-from drupelet_host.torch_models.device import choose_device, on_device
+from drupelet_host.torch_models.device import choose_device, on_device, use_bfloat16
 
 CLASSES = 10
 _BATCH = 128
@@ -86,11 +86,13 @@ def _train(setting: Setting) -> nn.Module:
     inputs, labels = torch.from_numpy(training.inputs).to(device), torch.from_numpy(training.labels).to(device)
     model = build()
     with on_device(model, device):
-        _fit(model, inputs, labels, epochs=setting.original_epochs)
+        # Processors without it emulate bfloat16, many times slower than float32.
+        bfloat16 = use_bfloat16(setting.precision, device)
+        _fit(model, inputs, labels, epochs=setting.original_epochs, bfloat16=bfloat16)
     return model
 
 
-def _fit(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, *, epochs: int) -> None:
+def _fit(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, *, epochs: int, bfloat16: bool) -> None:
     optimizer = torch.optim.SGD(
         model.parameters(), lr=_LEARNING_RATE, momentum=_MOMENTUM, nesterov=True, weight_decay=_WEIGHT_DECAY
     )
@@ -101,7 +103,7 @@ def _fit(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, *, epochs
     for epoch in range(epochs):
         model.train()
         for batch in torch.split(torch.randperm(len(inputs)).to(inputs.device), _BATCH):
-            with torch.autocast(inputs.device.type, dtype=torch.bfloat16):
+            with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=bfloat16):
                 scores = model(inputs[batch])
             loss = functional.cross_entropy(scores.float(), labels[batch])
             optimizer.zero_grad()

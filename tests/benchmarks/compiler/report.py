@@ -78,6 +78,7 @@ def judge(lines: Sequence[Line]) -> list[dict[str, Any]]:
             _at_least("f: published claim, latency", 1 - 1 / faster, _CLAIM["faster"]),
             _at_least("f: published claim, accuracy", lost, _CLAIM["lost"]),
         ]
+    targets += _judge_other_engines(lines)
     peers = [line for name, line in found.items() if name not in {_ORIGINAL, *PRODUCT, REPETITION}]
     if peers and "g" in found:
         best = max(peers, key=lambda line: line.top1)
@@ -85,6 +86,17 @@ def judge(lines: Sequence[Line]) -> list[dict[str, Any]]:
             _at_least(f"g: times faster than the best peer ({best.row})", best.p50_ms / found["g"].p50_ms, 2.0),
             _at_least(f"g: top-1 less the best peer's ({best.row})", found["g"].top1 - best.top1, 0.0),
         ]
+    return targets
+
+
+def _judge_other_engines(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    """The same module in each engine that it was converted for: its fastest file loses as little."""
+    targets = []
+    for engine in dict.fromkeys(line.engine for line in lines if line.engine != _ENGINE):
+        found = best_lines(lines, engine=engine)
+        if {_ORIGINAL, "f"} <= found.keys():
+            lost = found["f"].top1 - found[_ORIGINAL].top1
+            targets.append(_at_least(f"f in {engine}: top-1 less the original's", lost, -0.005))
     return targets
 
 

@@ -1,5 +1,7 @@
 """The same two networks in ONNX Runtime, LiteRT, ncnn and MNN: times on this machine, instructions on an emulated Pi 4.
 
+With the times come the size of the files, and what loading them takes the agent's worker in time and memory.
+
 What is done is kept in the work folder: a run that was ended goes on, and removing a file there does its part again.
 JSON on standard output. Times are this machine's and no device's.
 """
@@ -14,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.engines.agent_worker import measure_workers
 from benchmarks.engines.counting import count_model
 from benchmarks.engines.environments import ROOT, host_python, runtime_versions
 from benchmarks.engines.left_out import LEFT_OUT
@@ -23,7 +26,7 @@ from benchmarks.instructions.emulator import FOLDER, EmulatedPi
 from benchmarks.machine import read_emulator, read_machine
 from drupelet_shared.files import write_atomically
 
-_EFFORT, _QUICK = Effort(rounds=15, seconds=1.0), Effort(rounds=2, seconds=0.2)
+_QUICK = Effort(rounds=2, seconds=0.2)
 
 
 def main() -> None:
@@ -40,8 +43,9 @@ def main() -> None:
         "left_out": LEFT_OUT,
     }
     if options.part == "times":
-        effort = _QUICK if options.quick else _EFFORT
-        report |= {"effort": asdict(effort), "times": _time(cases, work, effort)}
+        effort = _QUICK if options.quick else Effort(rounds=options.rounds, seconds=options.seconds)
+        report |= {"effort": asdict(effort), "workers": _measure_workers(cases, work, effort)}
+        report |= {"times": _time(cases, work, effort)}
     else:
         report |= _count(cases, work, EmulatedPi(folder=options.emulator.resolve()))
     text = json.dumps(report, indent=2) + "\n"
@@ -55,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("part", choices=("times", "instructions"))
     parser.add_argument("--work", type=Path, default=Path(".bench/engines"), help="what is kept between runs")
     parser.add_argument("--output", type=Path, help="file for the JSON as well")
+    parser.add_argument("--rounds", type=int, default=15, help="turns that each model gets (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a turn (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="short rounds: shows that it works, and no number")
     parser.add_argument("--emulator", type=Path, default=FOLDER, help="default: %(default)s")
     parser.add_argument(
@@ -88,6 +94,19 @@ def _time(cases: list[Case], work: Path, effort: Effort) -> list[dict[str, Any]]
 
             kept = work / f"times-{case.network}-{threads}-{effort.rounds}.json"
             found += _keep(kept, measure)
+    return found
+
+
+def _measure_workers(cases: list[Case], work: Path, effort: Effort) -> list[dict[str, Any]]:
+    starts = max(2, effort.rounds // 3)
+    found: list[dict[str, Any]] = []
+    for case in cases:
+        _say(f"{case.network}: the agent's workers, {starts} for each model")
+
+        def measure(case: Case = case) -> list[dict[str, Any]]:
+            return [asdict(cost) for cost in measure_workers(case, starts=starts)]
+
+        found += _keep(work / f"times-workers-{case.network}-{starts}.json", measure)
     return found
 
 

@@ -16,18 +16,16 @@ from benchmarks.child import BenchmarkError
 
 ROOT = Path(__file__).resolve().parents[3]
 _FOLDERS = ("tests", "host", "shared")
-# Without their dependencies: numpy is all that running a model needs, and pnnx would bring PyTorch for its wrapper.
-PEERS: Mapping[str, tuple[str, ...]] = {
-    "ncnn": ("ncnn==1.0.20261020", "pnnx==20261020"),
-    "mnn": ("MNN==3.6.1",),
-}
+# Without their dependencies: numpy is all that running a model needs.
+PEERS: Mapping[str, tuple[str, ...]] = {"mnn": ("MNN==3.6.1",)}
 _GUEST_PYTHON, _GUEST_GLIBC, _OLDEST_GLIBC = "3.11", 36, 17
 
 
 def runtime_versions() -> dict[str, str]:
     """What runs the models, by the runtime's name."""
     peers = {runtime: pins[0].partition("==")[2] for runtime, pins in PEERS.items()}
-    return {"onnxruntime": version("onnxruntime"), "litert": version("ai-edge-litert"), **peers}
+    engines = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "ncnn": "ncnn"}
+    return {**{runtime: version(name) for runtime, name in engines.items()}, **peers}
 
 
 def host_python(runtime: str, folder: Path) -> Path:

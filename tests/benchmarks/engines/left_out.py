@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 LEFT_OUT = {
-    "ncnn, int8": "ncnn2table and ncnn2int8 come with ncnn's sources and not with its wheel",
     "MNN, static int8": (
         "the offline quantizer in MNN 3.6.1's wheel ends with a segmentation fault: method KL on both networks, EMA on "
         "ResNet18; the converter's int8 weights are measured instead, which a Cortex-A72 computes with in float32"

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from ai_edge_quantizer import quantizer, recipe
 
-from benchmarks.engines.models import CALIBRATION_IMAGES
-from benchmarks.engines.networks import INPUT_SHAPE, build, images
+from benchmarks.engines.networks import CALIBRATION_IMAGES, INPUT_SHAPE, build, images
 from drupelet_host.export.litert import export_litert, quantize_litert
 
 

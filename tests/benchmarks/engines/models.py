@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +12,19 @@ import torch
 
 from benchmarks.child import BenchmarkError
 from benchmarks.engines.environments import host_python, run_module, run_tool
-from benchmarks.engines.networks import INPUT_SHAPE, NETWORKS, build, count_parameters, images
+from benchmarks.engines.networks import CALIBRATION_IMAGES, INPUT_SHAPE, NETWORKS, build, count_parameters, images
+from drupelet_host.export.ncnn import export_ncnn
 from drupelet_host.export.onnx import export_onnx
+from drupelet_host.quantization.ncnn.bias import correct_biases
+from drupelet_host.quantization.ncnn.static import NcnnInt8Settings, calibrate_ncnn, write_ncnn_int8
 from drupelet_host.quantization.static import quantize_static
 from drupelet_host.recipe.schema import INPUT_NAME
 from drupelet_shared.files import write_atomically
 
 FLOAT, STATIC_INT8, DYNAMIC_INT8, INT8_WEIGHTS = "float32", "static int8", "dynamic int8", "int8 weights"
-CALIBRATION_IMAGES = 16
 _TEST_SEED = 100
-_ONNX, _IMAGE, _SCORES, _FACTS = "float32.onnx", "image.npy", "scores.npy", "network.json"
+_ONNX, _NCNN = "float32.onnx", "float32.param"
+_IMAGE, _SCORES, _FACTS = "image.npy", "scores.npy", "network.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class Model:
         network: Of `NETWORKS`.
         runtime: What runs it.
         precision: `FLOAT`, `STATIC_INT8`, `DYNAMIC_INT8` or `INT8_WEIGHTS`.
-        path: The file; some formats have a second one beside it.
+        path: The file; ncnn's weights are a second one beside it.
     """
 
     network: str
@@ -131,16 +132,13 @@ def _convert_litert(making: _Making) -> None:
 
 
 def _convert_ncnn(making: _Making) -> None:
-    python = host_python("ncnn", making.environments)
-    # The program inside the wheel; its Python wrapper imports PyTorch, which takes no part here.
-    (pnnx,) = python.parents[1].glob("lib/python*/site-packages/pnnx/pnnx")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        shape = ",".join(map(str, INPUT_SHAPE))
-        shutil.copy(making.onnx, folder / "model.onnx")
-        run_tool(pnnx, "model.onnx", f"inputshape=[{shape}]", "fp16=0", folder=folder)
-        shutil.move(folder / "model.ncnn.param", making.path.with_suffix(".param"))
-        shutil.move(folder / "model.ncnn.bin", making.path)
+    export_ncnn(build(making.network), INPUT_SHAPE, making.path)
+
+
+def _quantize_ncnn(making: _Making) -> None:
+    feeds = [{INPUT_NAME: image[None]} for image in images(CALIBRATION_IMAGES)]
+    calibrated = calibrate_ncnn(making.path.with_name(_NCNN), samples=feeds)
+    write_ncnn_int8(calibrated, making.path, settings=correct_biases(calibrated, NcnnInt8Settings("minmax")))
 
 
 def _convert_mnn(making: _Making, *options: str) -> None:
@@ -154,15 +152,16 @@ def _convert_mnn_int8(making: _Making) -> None:
     _convert_mnn(making, "--weightQuantBits", "8")
 
 
-# What each runtime's own tools make in minutes: ONNX Runtime's and ai-edge-quantizer's static int8 as the product calls
-# them, ai-edge-quantizer's recipe for CPUs, MNN's int8 weights. benchmarks.engines.left_out says what is missing.
+# The product's float and static int8 of its three engines, ai-edge-quantizer's recipe for CPUs, MNN's int8 weights.
+# benchmarks.engines.left_out says what is missing.
 _FORMATS: Mapping[tuple[str, str], tuple[str, Callable[[_Making], None]]] = {
     ("onnxruntime", FLOAT): (_ONNX, _keep_onnx),
     ("litert", FLOAT): ("float32.tflite", _convert_litert),
-    ("ncnn", FLOAT): ("float32.bin", _convert_ncnn),
+    ("ncnn", FLOAT): (_NCNN, _convert_ncnn),
     ("mnn", FLOAT): ("float32.mnn", _convert_mnn),
     ("onnxruntime", STATIC_INT8): ("static-int8.onnx", _quantize_onnx),
     ("litert", STATIC_INT8): ("static-int8.tflite", _convert_litert),
+    ("ncnn", STATIC_INT8): ("static-int8.param", _quantize_ncnn),
     ("litert", DYNAMIC_INT8): ("dynamic-int8.tflite", _convert_litert),
     ("mnn", INT8_WEIGHTS): ("int8-weights.mnn", _convert_mnn_int8),
 }

@@ -18,6 +18,7 @@ from benchmarks.compiler.network import load_example
 
 INPUT_SHAPE = (1, 3, 224, 224)
 CLASSES = 1000
+CALIBRATION_IMAGES = 16
 _SEED = 0
 _BATCHES, _BATCH = 4, 4
 # Patches of this many pixels, enlarged: an image has fewer edges than noise.

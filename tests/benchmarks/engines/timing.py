@@ -48,6 +48,9 @@ class EngineTimes:
         inferences: How many were timed.
         fastest_round_ms: The lowest of the rounds' medians; with the next, the spread.
         slowest_round_ms: The highest of them.
+        of_first: Of the time of the case's first model in the same round: the median over the rounds.
+        of_first_low: The lower quartile of that.
+        of_first_high: The upper quartile.
         difference: From PyTorch, of the largest score.
     """
 
@@ -60,6 +63,9 @@ class EngineTimes:
     inferences: int
     fastest_round_ms: float
     slowest_round_ms: float
+    of_first: float
+    of_first_low: float
+    of_first_high: float
     difference: float
 
 
@@ -83,7 +89,7 @@ def time_case(
             differences.append(check_answer(model, answer, case=case))
         rounds = _take_turns(workers, effort, say=say)
     return [
-        _summarize(model, rows, threads=threads, difference=difference)
+        _summarize(model, rows, first=rounds[0], threads=threads, difference=difference)
         for model, rows, difference in zip(case.models, rounds, differences, strict=True)
     ]
 
@@ -101,9 +107,13 @@ def _take_turns(
     return rounds
 
 
-def _summarize(model: Model, rounds: list[list[float]], *, threads: int, difference: float) -> EngineTimes:
+def _summarize(
+    model: Model, rounds: list[list[float]], *, first: list[list[float]], threads: int, difference: float
+) -> EngineTimes:
     timing = summarize([time_ms for row in rounds for time_ms in row])
     medians = [statistics.median(row) for row in rounds]
+    ratios = [own / statistics.median(row) for own, row in zip(medians, first, strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
     return EngineTimes(
         network=model.network,
         runtime=model.runtime,
@@ -114,6 +124,9 @@ def _summarize(model: Model, rounds: list[list[float]], *, threads: int, differe
         inferences=timing.runs,
         fastest_round_ms=round(min(medians), 3),
         slowest_round_ms=round(max(medians), 3),
+        of_first=round(middle, 3),
+        of_first_low=round(low, 3),
+        of_first_high=round(high, 3),
         difference=difference,
     )
 

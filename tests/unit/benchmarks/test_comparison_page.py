@@ -32,12 +32,28 @@ def times_report(*, load: float = 0.1) -> dict[str, Any]:
             "inferences": 100,
             "fastest_round_ms": 39.0 / threads,
             "slowest_round_ms": 41.0 / threads,
+            "of_first": 0.5,
+            "of_first_low": 0.4,
+            "of_first_high": 0.6,
             "difference": 1e-6,
         }
         for runtime in VERSIONS
         for threads in (1, 2)
     ]
+    worker = {
+        "network": "resnet18",
+        "runtime": "ncnn",
+        "precision": "static int8",
+        "threads": 2,
+        "size_bytes": 11_700_000,
+        "load_ms": 20.4,
+        "fastest_load_ms": 18.0,
+        "slowest_load_ms": 30.0,
+        "resident_bytes": 60_000_000,
+        "anonymous_bytes": 40_000_000,
+    }
     return {
+        "workers": [worker],
         "machine": {**MACHINE, "load_average_at_start": load},
         "versions": VERSIONS,
         "networks": NETWORKS,
@@ -128,8 +144,9 @@ def test_a_stage_without_a_result_is_said_to_be_unmeasured(tmp_path: Path) -> No
 
 def test_one_and_two_threads_stand_side_by_side_with_the_spread_of_the_rounds(tmp_path: Path) -> None:
     text = render(tmp_path, engines=times_report())
-    row = "| ncnn | float32 | 40.0 ms (39.0 to 41.0) | 50.0 ms | 20.0 ms (19.5 to 20.5) | 25.0 ms | 1e-06 |"
-    assert row in text
+    times = "40.0 ms (39.0 to 41.0) | 50.0 ms | 20.0 ms (19.5 to 20.5) | 25.0 ms"
+    assert f"| ncnn | float32 | {times} | 0.50 (0.40 to 0.60) | 1e-06 |" in text
+    assert "| ResNet18 | ncnn | static int8 | 11.7 MB | 20 ms (18 to 30) | 60.0 MB | 40.0 MB |" in text
     assert "Measured on 2026-01-02 on 2 cores of a processor (x86_64)" in text
     assert "- a runtime: a reason." in text
 

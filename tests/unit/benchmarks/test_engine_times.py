@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.child import BenchmarkError
+from benchmarks.engines.agent_worker import measure_workers
 from benchmarks.engines.agreement import check_answer
 from benchmarks.engines.models import FLOAT, STATIC_INT8, Case, Model
 from benchmarks.engines.timing import Effort, time_case
@@ -33,6 +34,8 @@ def measure(folder: Path, made: Case) -> list[int]:
     rows = time_case(made, threads=1, effort=QUICK, environments=folder, say=lambda _: None)
     assert all(0 < row.fastest_round_ms <= row.p50_ms <= row.p99_ms for row in rows)
     assert all(row.fastest_round_ms <= row.slowest_round_ms for row in rows)
+    assert all(0 < row.of_first_low <= row.of_first <= row.of_first_high for row in rows)
+    assert rows[0].of_first_low == rows[0].of_first_high == 1
     return [row.inferences for row in rows]
 
 
@@ -40,6 +43,15 @@ def test_every_model_is_timed_in_every_round(tmp_path: Path) -> None:
     inferences = measure(tmp_path, case(tmp_path, adds=(1.0, 1.0), expected=2.0))
     assert len(inferences) == 2
     assert all(count >= 5 * QUICK.rounds for count in inferences)
+
+
+def test_workers_of_the_agent_tell_what_a_model_costs(tmp_path: Path) -> None:
+    made = case(tmp_path, adds=(1.0, 1.0), expected=2.0)
+    costs = measure_workers(made, starts=2)
+    assert [cost.size_bytes for cost in costs] == [model.path.stat().st_size for model in made.models]
+    assert all(0 < cost.fastest_load_ms <= cost.load_ms <= cost.slowest_load_ms for cost in costs)
+    # An interpreter with ONNX Runtime, and no more.
+    assert all(20e6 < cost.anonymous_bytes <= cost.resident_bytes < 150e6 for cost in costs)
 
 
 def test_a_model_that_computes_something_else_is_not_timed(tmp_path: Path) -> None:

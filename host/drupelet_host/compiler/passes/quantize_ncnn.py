@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from drupelet_host.compiler.configuration import PassConfig, stated_or_default_drop
 from drupelet_host.compiler.judging import FileJudge
@@ -11,14 +11,12 @@ from drupelet_host.compiler.pass_protocol import PassResult, add_variant, attemp
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.progress.observer import Observer
 from drupelet_host.quantization.choice import describe_method
+from drupelet_host.quantization.ncnn.choice import NcnnChoice, choose_ncnn_method, keep_costly_layers
 from drupelet_host.quantization.ncnn.float16 import store_ncnn_float16
+from drupelet_host.quantization.ncnn.static import NcnnCalibrated, calibrate_ncnn, write_ncnn_int8
 from drupelet_host.quantization.ranges import METHODS, Method
 from drupelet_host.recipe.schema import Recipe
 from drupelet_host.selection.variants import NCNN_FLOAT, NCNN_FLOAT16, NCNN_MIXED, NCNN_STATIC
-
-if TYPE_CHECKING:
-    from drupelet_host.quantization.ncnn.choice import NcnnChoice
-    from drupelet_host.quantization.ncnn.static import NcnnCalibrated
 
 
 class QuantizeNcnnConfig(PassConfig):
@@ -82,8 +80,6 @@ class QuantizeNcnnPass:
         return attempt_variant(state, NCNN_FLOAT16, make, observer=observer)
 
     def _quantize(self, state: CompileState, observer: Observer) -> PassResult:
-        from drupelet_host.quantization.ncnn.choice import choose_ncnn_method  # noqa: PLC0415 - an optional engine
-        from drupelet_host.quantization.ncnn.static import calibrate_ncnn, write_ncnn_int8  # noqa: PLC0415
 
         calibrated = calibrate_ncnn(state.artifacts[NCNN_FLOAT], samples=state.calibration.feeds)
         methods = METHODS if self.config.method == "auto" else (self.config.method,)
@@ -110,8 +106,6 @@ class QuantizeNcnnPass:
         judge: FileJudge,
         observer: Observer,
     ) -> PassResult:
-        from drupelet_host.quantization.ncnn.choice import keep_costly_layers  # noqa: PLC0415 - an optional engine
-        from drupelet_host.quantization.ncnn.static import write_ncnn_int8  # noqa: PLC0415
 
         limit = state.metric_limit(self.config.max_metric_drop, baseline=judge(state.originals["ncnn"]))
         if limit.allows(choice.score):

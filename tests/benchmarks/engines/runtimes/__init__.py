@@ -18,7 +18,7 @@ Infer = Callable[[Images], Images]
 _MODULES = {
     "onnxruntime": "benchmarks.engines.runtimes.product",
     "litert": "benchmarks.engines.runtimes.product",
-    "ncnn": "benchmarks.engines.runtimes.with_ncnn",
+    "ncnn": "benchmarks.engines.runtimes.product",
     "mnn": "benchmarks.engines.runtimes.with_mnn",
 }
 RUNTIMES = tuple(_MODULES)

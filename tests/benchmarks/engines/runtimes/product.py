@@ -1,4 +1,4 @@
-"""ONNX Runtime and LiteRT as the agent runs them: through the product's own adapters."""
+"""ONNX Runtime, LiteRT and ncnn as the agent runs them: through the product's own adapters."""
 
 from __future__ import annotations
 
