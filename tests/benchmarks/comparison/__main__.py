@@ -53,6 +53,7 @@ def _stages(work: Path, options: argparse.Namespace) -> dict[str, Stage]:
     compiler = ("-m", "benchmarks.compiler", "--data", str(options.data), "--work", str(work / "compiler"), "--emulate")
     stages = [
         engines("instructions", "instructions", "--emulator", str(options.emulator)),
+        engines("modelled", "modelled", "--emulator", str(options.emulator)),
         engines("engines", "times", *quick),
         Stage("agent", (agent,), work / "agent/agent.json", ("agent/*.json",)),
         Stage(
@@ -68,7 +69,7 @@ def _stages(work: Path, options: argparse.Namespace) -> dict[str, Stage]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    names = ("instructions", "engines", "agent", "compiler")
+    names = ("instructions", "modelled", "engines", "agent", "compiler")
     parser.add_argument("--only", action="append", choices=names, help="this stage; may be repeated")
     parser.add_argument("--again", action="append", choices=names, default=[], help="repeat it from its beginning")
     parser.add_argument("--render", action="store_true", help="measure nothing, write the page")

@@ -15,6 +15,7 @@ from benchmarks.comparison.tables import (
     render_compiler,
     render_engine_times,
     render_instructions,
+    render_modelled,
 )
 
 RESULTS = ROOT / "tests/benchmarks/results"
@@ -25,6 +26,7 @@ _SECTIONS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "compiler": ("The compiler compared with other tools", render_compiler),
     "agent": ("The agent compared with other servers", render_agent),
     "engines": ("Engines: time on a workstation", render_engine_times),
+    "modelled": ("Engines: modelled time on the Pi's processor", render_modelled),
     "instructions": ("Engines: instructions on the Pi's processor", render_instructions),
 }
 _INTRODUCTION = Path(__file__).with_name("introduction.md")

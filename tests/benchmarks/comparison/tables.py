@@ -33,10 +33,15 @@ def render_engine_times(report: Report) -> str:
         for row in (row for row in rows if row["threads"] == threads[0]):
             same = [other for other in rows if _who(other) == _who(row)]
             times = " | ".join(_time(other) for other in sorted(same, key=lambda other: int(other["threads"])))
-            ratio = f"{row['of_first']:.2f} ({row['of_first_low']:.2f} to {row['of_first_high']:.2f})"
+            # Results before version 0.2 have neither ratios nor workers.
+            ratio = (
+                f"{row['of_first']:.2f} ({row['of_first_low']:.2f} to {row['of_first_high']:.2f})"
+                if "of_first" in row
+                else ""
+            )
             lines.append(f"| {_name(row)} | {row['precision']} | {times} | {ratio} | {row['difference']:.1g} |")
         parts.append("\n".join(lines))
-    parts += [_render_workers(report["workers"])]
+    parts += [_render_workers(report["workers"])] if "workers" in report else []
     return "\n\n".join([*parts, _left_out(report)])
 
 
@@ -79,6 +84,25 @@ def render_instructions(report: Report) -> str:
             dots += found["dot_products"]
         lines.append(f"| {_name(row)} | {row['precision']} | {' | '.join(cells)} | {dots:,} |")
     return "\n\n".join([*parts, "\n".join(lines), _left_out(report)])
+
+
+def render_modelled(report: Report) -> str:
+    """Estimated milliseconds with their errors, both networks side by side."""
+    emulator = report["emulator"]
+    wheels = f"One inference at one thread, from aarch64 wheels on an emulated {emulator['cpu']} ({emulator['qemu']}):"
+    meaning = (
+        "**These are estimates by the timing model in `deploy/emulator/cortex_a72`, not measurements.** The error was "
+        "measured for ncnn on networks with published times and is assumed for the others."
+    )
+    networks = list(report["networks"])
+    names = " | ".join(NETWORK_NAMES[network] for network in networks)
+    lines = [f"| | precision | {names} |", f"|---|---|{'---:|' * len(networks)}"]
+    rows = report["modelled"]
+    for row in (row for row in rows if row["network"] == networks[0]):
+        same = [next(o for o in rows if _who(o) == _who(row) and o["network"] == network) for network in networks]
+        cells = " | ".join(f"{other['milliseconds']:.0f} ms ± {100 * other['error']:.0f} %" for other in same)
+        lines.append(f"| {_name(row)} | {row['precision']} | {cells} |")
+    return "\n\n".join([f"{wheels}{_versions(report)} {meaning}", "\n".join(lines)])
 
 
 def render_compiler(report: Report) -> str:

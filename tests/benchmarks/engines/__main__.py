@@ -12,14 +12,15 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.engines.agent_worker import measure_workers
-from benchmarks.engines.counting import count_model
+from benchmarks.engines.counting import EngineInstructions, count_model
 from benchmarks.engines.environments import ROOT, host_python, runtime_versions
 from benchmarks.engines.left_out import LEFT_OUT
+from benchmarks.engines.modelling import MODELLED, EngineEstimate, model_time
 from benchmarks.engines.models import Case, Model, make_cases
 from benchmarks.engines.timing import THREADS, Effort, time_case
 from benchmarks.instructions.emulator import FOLDER, EmulatedPi
@@ -47,7 +48,9 @@ def main() -> None:
         report |= {"effort": asdict(effort), "workers": _measure_workers(cases, work, effort)}
         report |= {"times": _time(cases, work, effort)}
     else:
-        report |= _count(cases, work, EmulatedPi(folder=options.emulator.resolve()))
+        pi = EmulatedPi(folder=options.emulator.resolve())
+        pi.prepare()
+        report |= _count(cases, work, pi) if options.part == "instructions" else _model(cases, work, pi)
     text = json.dumps(report, indent=2) + "\n"
     print(text, end="")
     if options.output:
@@ -56,7 +59,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bench-engines", description=__doc__)
-    parser.add_argument("part", choices=("times", "instructions"))
+    parser.add_argument("part", choices=("times", "instructions", "modelled"))
     parser.add_argument("--work", type=Path, default=Path(".bench/engines"), help="what is kept between runs")
     parser.add_argument("--output", type=Path, help="file for the JSON as well")
     parser.add_argument("--rounds", type=int, default=15, help="turns that each model gets (default: %(default)s)")
@@ -111,19 +114,37 @@ def _measure_workers(cases: list[Case], work: Path, effort: Effort) -> list[dict
 
 
 def _count(cases: list[Case], work: Path, pi: EmulatedPi) -> dict[str, Any]:
-    pi.prepare()
+    def count(model: Model, case: Case) -> EngineInstructions:
+        return count_model(model, case, pi=pi, environments=work / "environments")
+
+    return {"emulator": read_emulator(), "instructions": _each_model(cases, work, "instructions", count)}
+
+
+def _model(cases: list[Case], work: Path, pi: EmulatedPi) -> dict[str, Any]:
+    def estimate(model: Model, case: Case) -> EngineEstimate:
+        return model_time(model, case, pi=pi)
+
+    modelled = [
+        replace(case, models=tuple(model for model in case.models if (model.runtime, model.precision) in MODELLED))
+        for case in cases
+    ]
+    return {"emulator": read_emulator(), "modelled": _each_model(modelled, work, "modelled", estimate)}
+
+
+def _each_model(
+    cases: list[Case], work: Path, part: str, measure: Callable[[Model, Case], EngineInstructions | EngineEstimate]
+) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for case in cases:
         for model in case.models:
             name = f"{case.network}-{model.runtime}-{model.precision}".replace(" ", "-")
-            _say(f"{name}: counting")
-            kept = work / f"instructions-{name}.json"
+            _say(f"{name}: {part}")
 
-            def measure(model: Model = model, case: Case = case) -> list[dict[str, Any]]:
-                return [asdict(count_model(model, case, pi=pi, environments=work / "environments"))]
+            def rows(model: Model = model, case: Case = case) -> list[dict[str, Any]]:
+                return [asdict(measure(model, case))]
 
-            found += _keep(kept, measure)
-    return {"emulator": read_emulator(), "instructions": found}
+            found += _keep(work / f"{part}-{name}.json", rows)
+    return found
 
 
 def _keep(path: Path, measure: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:

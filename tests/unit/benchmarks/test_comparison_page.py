@@ -78,6 +78,20 @@ def instructions_report() -> dict[str, Any]:
     }
 
 
+def modelled_report() -> dict[str, Any]:
+    rows = [
+        {"network": "resnet18", "runtime": "onnxruntime", "precision": "float32", "milliseconds": 616.4, "error": 0.35},
+        {"network": "resnet18", "runtime": "ncnn", "precision": "float32", "milliseconds": 189.0, "error": 0.2},
+    ]
+    return {
+        "machine": MACHINE,
+        "versions": VERSIONS,
+        "networks": NETWORKS,
+        "emulator": {"cpu": "cortex-a72", "qemu": "qemu 7"},
+        "modelled": rows,
+    }
+
+
 def compiler_report() -> dict[str, Any]:
     row = {
         "row": "c",
@@ -139,7 +153,7 @@ def test_every_result_says_what_it_was_measured_on() -> None:
 
 
 def test_a_stage_without_a_result_is_said_to_be_unmeasured(tmp_path: Path) -> None:
-    assert render(tmp_path).count("Not measured yet on an idle machine") == 4
+    assert render(tmp_path).count("Not measured yet on an idle machine") == 5
 
 
 def test_one_and_two_threads_stand_side_by_side_with_the_spread_of_the_rounds(tmp_path: Path) -> None:
@@ -159,6 +173,13 @@ def test_times_of_a_busy_machine_are_said_to_be_no_result(tmp_path: Path) -> Non
 def test_instructions_are_compared_with_float_onnx_runtime(tmp_path: Path) -> None:
     text = render(tmp_path, instructions=instructions_report())
     assert "| ncnn | float32 | 450.0 | 75 % | 0 |" in text
+
+
+def test_modelled_times_stand_with_their_error_and_are_no_measurements(tmp_path: Path) -> None:
+    text = render(tmp_path, modelled=modelled_report())
+    assert "| ONNX Runtime | float32 | 616 ms ± 35 % |" in text
+    assert "| ncnn | float32 | 189 ms ± 20 % |" in text
+    assert "**These are estimates by the timing model in `deploy/emulator/cortex_a72`, not measurements.**" in text
 
 
 def test_the_compilers_files_stand_with_the_machine_that_measured_them(tmp_path: Path) -> None:
