@@ -30,6 +30,7 @@ class Target:
         return sorted(path.relative_to(base) for path in (base / self.folder).rglob("*.py"))
 
 
+_AGENT = ("hypothesis", "numpy", "paho.mqtt.client", "pydantic")
 _COMPILER = ("torch", "torch_pruning", "onnx", "onnxruntime", "pydantic")
 
 TARGETS: dict[str, Target] = {
@@ -43,16 +44,21 @@ TARGETS: dict[str, Target] = {
             "tests/property/test_retune_properties.py",
             "tests/property/test_share_properties.py",
         ),
+        preload=_AGENT,
     ),
     "messaging": Target(
         "agent",
         "drupelet_agent/messaging",
         ("tests/unit/agent/messaging", "tests/property/test_acknowledgement_properties.py"),
+        preload=_AGENT,
     ),
     "mqtt": Target(
-        "agent", "drupelet_agent/mqtt", ("tests/unit/agent/mqtt", "tests/property/test_outgoing_properties.py")
+        "agent",
+        "drupelet_agent/mqtt",
+        ("tests/unit/agent/mqtt", "tests/property/test_outgoing_properties.py"),
+        preload=_AGENT,
     ),
-    "store": Target("agent", "drupelet_agent/store", ("tests/unit/agent/store",)),
+    "store": Target("agent", "drupelet_agent/store", ("tests/unit/agent/store",), preload=_AGENT),
     "selection": Target(
         "host",
         "drupelet_host/selection",

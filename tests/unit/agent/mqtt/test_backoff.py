@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from drupelet_agent.mqtt.link.backoff import Backoff
+from drupelet_agent.mqtt.link.backoff import LASTED_S, Backoff
 from drupelet_agent.mqtt.status import ConnectionProblem as Problem
 
 
@@ -119,3 +119,11 @@ def test_two_clients_with_one_identifier_connect_few_times_in_twenty_seconds() -
             connections[connected] += 1
         counts.append(max(connections))
     assert sum(count <= 6 for count in counts) >= 285
+
+
+@pytest.mark.parametrize("lasted_s", [LASTED_S, LASTED_S + 1])
+def test_a_connection_that_has_lasted_takes_back_every_failure(lasted_s: float) -> None:
+    backoff = Backoff()
+    backoff.failures = 1000
+    backoff.connection_ended(lasted_s)
+    assert backoff.failures == 0

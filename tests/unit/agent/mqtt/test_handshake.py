@@ -101,3 +101,9 @@ def test_both_features_of_a_will_can_be_given_up() -> None:
     for reason in (QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED):
         refused(handshake, reason)
     assert handshake.encode()[FLAGS_AT] == WILL_FLAG
+
+
+def test_a_will_has_a_delay_only_where_one_is_configured() -> None:
+    # Will Delay Interval: identifier 0x18 and four bytes of seconds, after the length of the will's properties.
+    assert b"\x05\x18\x00\x00\x00\x07\x00\x06status" in make(will=WILL, will_delay_s=7).encode()
+    assert b"\x00\x00\x06status" in make(will=WILL).encode()

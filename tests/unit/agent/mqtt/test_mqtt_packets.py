@@ -191,3 +191,13 @@ def test_of_very_many_properties_the_first_256_are_read(unit: bytes, count: int,
     message = decoding.decode_publish(0x30, memoryview(body))
     assert (message.payload, message.has_all_properties) == (b"payload", is_complete)
     assert len(message.user_properties) <= 256
+
+
+@pytest.mark.parametrize("remaining", [127, 128, 16_383, 16_384, 2_097_151, 2_097_152])
+@pytest.mark.parametrize("qos", [0, 1])
+def test_the_size_of_a_packet_is_known_before_it_is_encoded(remaining: int, qos: int) -> None:
+    """The length grows by a byte at each power of 128 (MQTT 5, section 1.5.5)."""
+    head_bytes = 2 + len("topic") + 2 * qos + 1
+    publication = Publication("topic", bytes(remaining - head_bytes), qos=qos)
+    encoded = packets.encode_publish_head(publication, packet_id=7)
+    assert packets.publish_bytes(publication) == len(encoded) + len(publication.payload)
