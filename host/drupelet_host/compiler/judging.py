@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,3 +70,8 @@ class FileJudge:
         """Return the metric of a file."""
         session = load_engine(engine_of(path)).load(path, threads=THREADS)
         return evaluate_session(session, self.samples, self.metric)
+
+    def noise(self, score: float) -> float:
+        """Return the standard error of a score: that of a share of the samples, which bounds that of other metrics."""
+        share = min(max(score, 0.0), 1.0)
+        return math.sqrt(share * (1 - share) / len(self.samples))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from drupelet_host.progress.pace import UNHURRIED, Pace
 from drupelet_host.quantization.ranges import METHODS, Method
 from drupelet_host.quantization.static import Calibrated, StaticSettings, write_static
 
 # Scores a model file; higher is better.
 Judge = Callable[[Path], float]
+# The standard error of a score.
+Noise = Callable[[float], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ def choose_method(
     methods: Sequence[Method] = METHODS,
     bias_corrections: Sequence[bool] = (False, True),
     keep_float: frozenset[str] = frozenset(),
+    noise: Noise | None = None,
+    pace: Pace = UNHURRIED,
 ) -> MethodChoice:
     """Quantize by each method, with and without bias correction, and keep the best.
 
@@ -64,6 +68,9 @@ def choose_method(
         methods: The calibration methods, at least one.
         bias_corrections: Whether to correct biases, at least one value; each is tried with all methods in turn.
         keep_float: Layers left in float, by name.
+        noise: The standard error of a score; of the methods that agree within it, one is tried on with the next bias
+            correction. None tries all.
+        pace: Receives the progress, and limits the time; at least one method is tried.
 
     Returns:
         The best settings with the score of each method.
@@ -72,14 +79,37 @@ def choose_method(
         DataError: The model fails on a calibration sample.
         ExportError: The model cannot be quantized.
     """
-    scores = []
+    scores: list[MethodScore] = []
+    carried = list(methods)
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         path = Path(folder) / "candidate.onnx"
-        for bias_correction, method in itertools.product(bias_corrections, methods):
-            write_static(calibrated, path, settings=StaticSettings(method, keep_float, bias_correction))
-            scores.append(MethodScore(method, bias_correction, judge(path)))
+        for bias_correction in bias_corrections:
+            for method in carried:
+                if scores and pace.is_over:
+                    break
+                write_static(calibrated, path, settings=StaticSettings(method, keep_float, bias_correction))
+                scores.append(MethodScore(method, bias_correction, judge(path)))
+                total = len(bias_corrections) * len(methods)
+                pace.progressed(f"calibration by {scores[-1].description}", done=len(scores), total=total)
+            carried = carry_on(scores, noise=noise)
     best = max(scores, key=lambda scored: scored.score)
     return MethodChoice(StaticSettings(best.method, keep_float, best.bias_correction), tuple(scores))
+
+
+def carry_on(scores: Sequence[MethodScore], *, noise: Noise | None) -> list[Method]:
+    """Return the methods worth trying with bias correction: of those that agree within the noise, the best.
+
+    Args:
+        scores: The scores without it.
+        noise: The standard error of a score; None carries all on.
+    """
+    if noise is None:
+        return [scored.method for scored in scores]
+    carried: list[MethodScore] = []
+    for scored in sorted(scores, key=lambda scored: -scored.score):
+        if all(other.score - scored.score > noise(other.score) for other in carried):
+            carried.append(scored)
+    return [scored.method for scored in carried]
 
 
 def describe_method(method: str, *, bias: bool) -> str:

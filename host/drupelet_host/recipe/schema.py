@@ -237,6 +237,8 @@ class QuantizeConfig(Section):
         keep_float: Layers that stay in float, by `fnmatch` pattern on the module's name or on the name of their first
             output in the ONNX file.
         trial_samples: The number of validation samples on which methods and layers are compared.
+        max_minutes: The time after which a pass that quantizes tries no further method and measures no further layer;
+            the best so far is taken. The result then depends on the speed of the machine.
     """
 
     samples: Annotated[int, Field(gt=0)] = 128
@@ -244,6 +246,7 @@ class QuantizeConfig(Section):
     variants: tuple[Literal["static", "mixed", "dynamic", "float16"], ...] = ("static", "mixed", "dynamic", "float16")
     keep_float: tuple[str, ...] = ()
     trial_samples: Annotated[int, Field(gt=0)] = 2048
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
 
 
 class ExportSection(Section):

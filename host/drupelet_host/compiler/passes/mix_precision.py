@@ -10,6 +10,7 @@ from drupelet_host.compiler.judging import FileJudge
 from drupelet_host.compiler.pass_protocol import PassResult, add_variant, attempt_variant, drop_variant
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.progress.observer import Observer
+from drupelet_host.progress.pace import Pace
 from drupelet_host.quantization.mixed.mix import MixedPrecision, mix_precision
 from drupelet_host.quantization.static import Calibrated, StaticSettings, calibrate, write_static
 from drupelet_host.recipe.schema import Recipe
@@ -25,12 +26,14 @@ class MixPrecisionConfig(PassConfig):
         trial_samples: Validation samples that judge a mixture.
         max_metric_drop: The largest drop of the metric that a mixture may leave.
         gains: How much less work each kind of layer is in int8 on the target.
+        max_minutes: The time after which no layer is measured any more.
     """
 
     samples: int
     trial_samples: int
     max_metric_drop: float
     gains: Int8Gains
+    max_minutes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class MixPrecisionPass:
             trial_samples=recipe.quantize.trial_samples,
             max_metric_drop=stated_or_default_drop(recipe),
             gains=find_target(recipe.target.device).int8_gains,
+            max_minutes=recipe.quantize.max_minutes,
         )
         return cls(config, recipe.seed)
 
@@ -62,7 +66,7 @@ class MixPrecisionPass:
     def _make(self, state: CompileState, static: StaticSettings, observer: Observer) -> PassResult:
         path = state.workspace / f"{MIXED}.onnx"
         calibrated = calibrate(state.artifacts[FLOAT], calibration=state.calibration.feeds)
-        found = self._mix(calibrated, state, static)
+        found = self._mix(calibrated, state, static, observer)
         state = replace(state, precisions=found.rows)
         for row in found.rows:
             if row.precision == "float":
@@ -75,8 +79,17 @@ class MixPrecisionPass:
         kept = float(sum(row.precision == "float" for row in found.rows))
         return PassResult(result.state, {**result.metrics, "score": found.score, "float_layers": kept})
 
-    def _mix(self, calibrated: Calibrated, state: CompileState, settings: StaticSettings) -> MixedPrecision:
+    def _mix(
+        self, calibrated: Calibrated, state: CompileState, settings: StaticSettings, observer: Observer
+    ) -> MixedPrecision:
+        pace = Pace.of_minutes(observer, self.config.max_minutes)
         judge = FileJudge.of_state(state, count=self.config.trial_samples, seed=self.seed)
         limit = state.metric_limit(self.config.max_metric_drop, baseline=judge(state.originals["onnxruntime"]))
-        gains = self.config.gains
-        return mix_precision(calibrated, judge=judge, lowest_score=limit.lowest, settings=settings, gains=gains)
+        return mix_precision(
+            calibrated,
+            judge=judge,
+            lowest_score=limit.lowest,
+            settings=settings,
+            gains=self.config.gains,
+            pace=pace,
+        )

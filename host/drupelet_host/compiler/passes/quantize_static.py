@@ -11,6 +11,7 @@ from drupelet_host.compiler.pass_protocol import PassResult, add_variant, attemp
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.errors import ExportError
 from drupelet_host.progress.observer import Observer
+from drupelet_host.progress.pace import Pace
 from drupelet_host.quantization.choice import MethodChoice, choose_method, describe_method
 from drupelet_host.quantization.layers import match_layers as find_matches
 from drupelet_host.quantization.ranges import METHODS, Method
@@ -27,12 +28,14 @@ class QuantizeStaticConfig(PassConfig):
         method: How a range follows from what calibration observed; "auto" tries all.
         keep_float: Patterns of the layers left in float.
         trial_samples: Validation samples that choose between methods.
+        max_minutes: The time after which no method is tried any more.
     """
 
     samples: int
     method: Literal["auto"] | Method
     keep_float: tuple[str, ...]
     trial_samples: int
+    max_minutes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class QuantizeStaticPass:
             method=quantize.method,
             keep_float=quantize.keep_float,
             trial_samples=quantize.trial_samples,
+            max_minutes=quantize.max_minutes,
         )
         return cls(config, recipe.seed)
 
@@ -64,7 +68,7 @@ class QuantizeStaticPass:
     def _make(self, state: CompileState, observer: Observer) -> PassResult:
         path = state.workspace / f"{STATIC}.onnx"
         calibrated = calibrate(state.artifacts[FLOAT], calibration=state.calibration.feeds)
-        choice = self._choose(calibrated, state)
+        choice = self._choose(calibrated, state, observer)
         write_static(calibrated, path, settings=choice.settings)
         for layer in calibrated.layers:
             if reason := calibrated.float_nodes.get(layer.name):
@@ -77,12 +81,13 @@ class QuantizeStaticPass:
         result = add_variant(replace(state, static=choice), STATIC, path)
         return PassResult(result.state, {**result.metrics, **metrics})
 
-    def _choose(self, calibrated: Calibrated, state: CompileState) -> MethodChoice:
+    def _choose(self, calibrated: Calibrated, state: CompileState, observer: Observer) -> MethodChoice:
         keep = match_layers(calibrated, self.config.keep_float)
         if self.config.method != "auto":
             return MethodChoice(StaticSettings(self.config.method, keep), ())
         judge = FileJudge.of_state(state, count=self.config.trial_samples, seed=self.seed)
-        return choose_method(calibrated, judge=judge, methods=METHODS, keep_float=keep)
+        pace = Pace.of_minutes(observer, self.config.max_minutes)
+        return choose_method(calibrated, judge=judge, methods=METHODS, keep_float=keep, noise=judge.noise, pace=pace)
 
 
 def match_layers(calibrated: Calibrated, patterns: tuple[str, ...]) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,10 +15,15 @@ from drupelet_host.errors import ExportError
 from drupelet_host.onnx_files.canonical import write_canonical
 from drupelet_host.onnx_files.graph import Array, copy_model
 from drupelet_host.onnx_files.running import run_samples
+from drupelet_host.progress.pace import UNHURRIED, Pace
 from drupelet_host.quantization.choice import Judge
+from drupelet_host.quantization.layers import Layer
+from drupelet_host.quantization.mixed.sensitivity import measure_errors
 from drupelet_host.quantization.static import Calibrated, StaticSettings, write_static
 
 _ERROR_SAMPLES = 8
+# Beyond this many layers, writing and scoring an int8 model for each would take minutes; of those, so many are scored.
+_MANY_LAYERS, _SCORED_OF_MANY = 48, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +47,93 @@ def write_float(calibrated: Calibrated, path: Path) -> None:
 
 
 def measure_losses(
-    calibrated: Calibrated, *, judge: Judge, settings: StaticSettings, float_score: float
+    calibrated: Calibrated,
+    *,
+    judge: Judge,
+    settings: StaticSettings,
+    float_score: float,
+    pace: Pace = UNHURRIED,
 ) -> dict[str, LayerLoss]:
     """Quantize one layer at a time, all others float, and score each model.
 
     Errors measured this way nearly add up. With all other layers in int8, their errors would hide that of the layer.
     Source: Nagel et al. 2021, "A White Paper on Neural Network Quantization", section 4.3.
 
+    Where there are many layers, only those with the largest errors are scored; the errors of all come from one session,
+    and the losses of the others follow from them: a loss grows with the square of the error. So do those of the layers
+    for which no time is left.
+
     Args:
         calibrated: The float model with its calibration histograms.
         judge: Scores a model file.
         settings: How layers are quantized; its `keep_float` is ignored.
         float_score: The float model's score by the same judge.
+        pace: Receives the progress, and limits the time.
 
     Returns:
         The loss of each layer by name.
     """
-    names = frozenset(layer.name for layer in calibrated.layers)
+    layers = calibrated.layers
     samples = list(calibrated.samples[:_ERROR_SAMPLES])
     # Bias correction uses the same few samples: with all of them, a large model would take hours.
-    calibrated = replace(calibrated, samples=samples)
+    bench = _LossBench(replace(calibrated, samples=samples), judge, settings, float_score)
+    errors: dict[str, float] = {}
+    scored = list(layers)
+    if len(layers) > _MANY_LAYERS:
+        errors = measure_errors(calibrated, method=settings.method, samples=samples)
+        scored = sorted(layers, key=lambda layer: -errors[layer.name])[:_SCORED_OF_MANY]
     losses: dict[str, LayerLoss] = {}
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
-        whole, path = Path(folder) / "float.onnx", Path(folder) / "layer.onnx"
-        write_float(calibrated, whole)
-        expected = _run(whole, samples)
-        for layer in calibrated.layers:
-            try:
-                write_static(calibrated, path, settings=replace(settings, keep_float=names - {layer.name}))
-            except ExportError:  # no int8 range contains its values
-                losses[layer.name] = LayerLoss(loss=0.0, error=0.0, int8=False)
-                continue
-            error = _relative_rms(_run(path, samples), expected)
-            losses[layer.name] = LayerLoss(loss=float_score - judge(path), error=error)
-    return losses
+        bench.start(Path(folder))
+        for done, layer in enumerate(scored, start=1):
+            if pace.is_over:
+                break
+            losses[layer.name] = bench.measure(layer)
+            pace.progressed(f"{layer.label} alone in int8", done=done, total=len(scored))
+    if len(losses) < len(layers):
+        errors = errors or measure_errors(calibrated, method=settings.method, samples=samples)
+        losses |= _estimate_losses(errors, losses)
+    return {layer.name: losses[layer.name] for layer in layers}
+
+
+def _estimate_losses(errors: Mapping[str, float], scored: Mapping[str, LayerLoss]) -> dict[str, LayerLoss]:
+    """Return the losses of the layers that were not scored, in proportion to the squares of their errors."""
+    power = sum(loss.error**2 for loss in scored.values())
+    scale = sum(max(loss.loss, 0.0) for loss in scored.values()) / power if power else 1.0
+    return {name: LayerLoss(loss=scale * error**2, error=error) for name, error in errors.items() if name not in scored}
+
+
+class _LossBench:
+    """Scores the model with one layer in int8."""
+
+    def __init__(self, calibrated: Calibrated, judge: Judge, settings: StaticSettings, float_score: float) -> None:
+        self._calibrated = calibrated
+        self._judge = judge
+        self._settings = settings
+        self._float_score = float_score
+        self._names = frozenset(layer.name for layer in calibrated.layers)
+        self._path = Path()
+        self._expected: list[dict[str, Array]] = []
+
+    def start(self, folder: Path) -> None:
+        """Run the float model.
+
+        Args:
+            folder: A folder for models.
+        """
+        whole, self._path = folder / "float.onnx", folder / "layer.onnx"
+        write_float(self._calibrated, whole)
+        self._expected = _run(whole, self._calibrated.samples)
+
+    def measure(self, layer: Layer) -> LayerLoss:
+        """Return what a layer alone in int8 costs."""
+        settings = replace(self._settings, keep_float=self._names - {layer.name})
+        try:
+            write_static(self._calibrated, self._path, settings=settings)
+        except ExportError:  # no int8 range contains its values
+            return LayerLoss(loss=0.0, error=0.0, int8=False)
+        error = _relative_rms(_run(self._path, self._calibrated.samples), self._expected)
+        return LayerLoss(loss=self._float_score - self._judge(self._path), error=error)
 
 
 def _run(path: Path, samples: Sequence[Tensors]) -> list[dict[str, Array]]:

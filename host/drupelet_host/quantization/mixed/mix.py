@@ -10,6 +10,7 @@ from typing import Literal
 
 import onnx
 
+from drupelet_host.progress.pace import UNHURRIED, Pace
 from drupelet_host.quantization.choice import Judge
 from drupelet_host.quantization.mixed.gains import find_gains, find_work
 from drupelet_host.quantization.mixed.losses import LayerLoss, measure_losses, write_float
@@ -89,6 +90,7 @@ def mix_precision(
     lowest_score: float,
     settings: StaticSettings,
     gains: Int8Gains,
+    pace: Pace = UNHURRIED,
 ) -> MixedPrecision:
     """Choose the layers that stay in float, until the score is at least `lowest_score`.
 
@@ -104,6 +106,7 @@ def mix_precision(
         lowest_score: The lowest score allowed.
         settings: How layers are quantized; the layers in its `keep_float` stay in float.
         gains: The target's table of gains of int8 by kind of layer.
+        pace: Receives the progress, and limits the time.
 
     Returns:
         The settings with the layers that stay in float, and the measurements behind the choice.
@@ -114,12 +117,13 @@ def mix_precision(
     """
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         bench = _Bench(calibrated, judge, settings, Path(folder))
-        evidence = _gather(bench, gains)
+        evidence = _gather(bench, gains, pace)
         search = LayerSearch(
             tuple(layer.name for layer in calibrated.layers),
             evidence.layers(),
             judge=bench.judge_without,
             lowest_score=lowest_score,
+            is_over=lambda: pace.is_over,
         )
         pinned = frozenset(name for name, loss in evidence.losses.items() if not loss.int8) | settings.keep_float
         slow = search.find_slow(pinned)
@@ -204,10 +208,12 @@ class _Bench:
             write_static(self.calibrated, self._path, settings=replace(self.settings, keep_float=keep))
 
 
-def _gather(bench: _Bench, gains: Int8Gains) -> _Evidence:
+def _gather(bench: _Bench, gains: Int8Gains, pace: Pace) -> _Evidence:
     times = bench.time(bench.settings.keep_float)
     float_score = bench.judge_without(bench.names)
-    losses = measure_losses(bench.calibrated, judge=bench.judge, settings=bench.settings, float_score=float_score)
+    losses = measure_losses(
+        bench.calibrated, judge=bench.judge, settings=bench.settings, float_score=float_score, pace=pace
+    )
     model, layers = bench.calibrated.model, bench.calibrated.layers
     layer_gains = find_gains(model, layers, gains)
     work = find_work(model, layers, bench.calibrated.histograms, samples=len(bench.calibrated.samples))

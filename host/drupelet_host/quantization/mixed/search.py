@@ -51,6 +51,7 @@ class LayerSearch:
         *,
         judge: ScoreWithout,
         lowest_score: float,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> None:
         """Prepare a search.
 
@@ -59,11 +60,13 @@ class LayerSearch:
             layers: The evidence on each layer, by name.
             judge: Scores the model with given layers in float.
             lowest_score: The score to reach.
+            is_over: Returns whether no time is left for what only makes a choice that reaches the score smaller.
         """
         self._order = tuple(order)
         self._layers = layers
         self._judge = judge
         self._lowest_score = lowest_score
+        self._is_over = is_over
 
     def find_slow(self, pinned: frozenset[str]) -> frozenset[str]:
         """Return the layers that int8 slows down on the target, if keeping them in float saves enough work."""
@@ -94,6 +97,8 @@ class LayerSearch:
         """Drop layers without which the score is still reached, those that save most work in int8 first."""
         chosen = frozenset(costly)
         for name in sorted(costly, key=lambda name: self._layers[name].saved, reverse=True)[:MAX_RETURNED]:
+            if self._is_over():
+                break
             if self._layers[name].saved >= 0 and self._meets(float_layers | (chosen - {name})):
                 chosen -= {name}
         return chosen
