@@ -79,6 +79,16 @@ bench-agent: $(VENV)/.dev  ## Measure the agent beside other servers, with a 30-
 bench-first-success: $(VENV)/.dev  ## Measure the time from a clone to the first answer; downloads an environment; JSON
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.first_success
 
+bench-latency-model: DATA = ../shared/data/pi4
+.PHONY: bench-latency-model latency-table
+bench-latency-model: $(VENV)/.dev  ## Compare the timing model with published Raspberry Pi 4 times; DATA= folder; resumable
+	PYTHON=$(BIN)/python deploy/emulator/prepare $(VENV)/emulator 3.11
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.latency_model published --data $(DATA) $(ARGS)
+
+latency-table: $(VENV)/.dev  ## Make the Raspberry Pi 4's latency table again with the timing model; an hour; resumable
+	PYTHON=$(BIN)/python deploy/emulator/prepare $(VENV)/emulator 3.11
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.latency_model table $(ARGS)
+
 fuzz: $(VENV)/.dev  ## Fuzz every parser of untrusted bytes with a million inputs each
 	PYTHONPATH=tests $(BIN)/python -m fuzz
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "init": "drupelet_host.cli.init:init",
     "check": "drupelet_host.cli.check:check",
     "compile": "drupelet_host.cli.compile:compile_command",
+    "estimate": "drupelet_host.cli.estimate:estimate",
     "keygen": "drupelet_host.cli.keys:keygen",
     "sign": "drupelet_host.cli.package:sign",
     "verify": "drupelet_host.cli.package:verify",

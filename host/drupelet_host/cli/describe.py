@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rich.table import Table
 from rich.text import Text
 
 from drupelet_host.cli.output import console
+from drupelet_host.estimation.model_files import estimate_variants
 from drupelet_host.fleet.printable import printable
+from drupelet_host.latency.modelled.estimate import Estimate
+from drupelet_host.latency.modelled.table import load_table
 from drupelet_shared.package.manifest import SIGNATURE_PATH, Manifest
 from drupelet_shared.package.reading import UnpackedPackage
 from drupelet_shared.package.signature import key_hint
@@ -28,12 +32,14 @@ class PackageView:
         digest: The package digest.
         signature: Whether there is a signature and whether a trusted key made it.
         key_id: The id of the key; unproven if the signature was not checked.
+        modelled: What variants would take on the target by a model of its processor, by the variant's id.
     """
 
     manifest: Manifest
     digest: str
     signature: SignatureState
     key_id: str | None
+    modelled: Mapping[str, Estimate] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the document for `--json`."""
@@ -41,6 +47,10 @@ class PackageView:
             "digest": self.digest,
             "signature": {"state": self.signature, "key_id": self.key_id},
             "manifest": self.manifest.model_dump(mode="json"),
+            "modelled": {
+                name: {key: value for key, value in one.to_json().items() if key != "layers"}
+                for name, one in self.modelled.items()
+            },
         }
 
 
@@ -51,16 +61,21 @@ def describe_package(package: UnpackedPackage) -> PackageView:
         SignatureInvalidError: The signature is malformed.
     """
     signature = package.folder / SIGNATURE_PATH
+    state: SignatureState = "not checked" if signature.exists() else "none"
+    key_id = None
     if package.signed_by is not None:
-        return PackageView(package.manifest, package.digest, "valid", package.signed_by)
-    if not signature.exists():
-        return PackageView(package.manifest, package.digest, "none", None)
-    return PackageView(package.manifest, package.digest, "not checked", key_hint(signature.read_bytes()))
+        state, key_id = "valid", package.signed_by
+    elif state == "not checked":
+        key_id = key_hint(signature.read_bytes())
+    table = load_table(package.manifest.target.device)
+    modelled = {} if table is None else estimate_variants(package.manifest, package.folder, table)
+    return PackageView(package.manifest, package.digest, state, key_id, modelled)
 
 
 def print_package(view: PackageView) -> None:
-    """Print three tables: the package, its variants and its files."""
-    for table in (_summary(view), _variants(view.manifest), _files(view.manifest)):
+    """Print tables: the package, its variants as measured and as modelled, and its files."""
+    tables = (_summary(view), _variants(view.manifest), *_modelled(view), _files(view.manifest))
+    for table in tables:
         console.print(table)
 
 
@@ -99,6 +114,19 @@ def _variants(manifest: Manifest) -> Table:
             _cell(metrics),
         )
     return table
+
+
+def _modelled(view: PackageView) -> list[Table]:
+    """The variants on the target, in a table of its own, which nobody can take for a measurement."""
+    if not view.modelled:
+        return []
+    title = f"variants on {view.manifest.target.device}, modelled, one thread; not measured"
+    table = Table(title=title, title_justify="left")
+    for heading in ("id", "p50", "range"):
+        table.add_column(heading)
+    for name, one in view.modelled.items():
+        table.add_row(name, f"{one.ms:.2f} ms", f"{one.low_ms:.2f} to {one.high_ms:.2f} ms")
+    return [table]
 
 
 def _files(manifest: Manifest) -> Table:

@@ -1,0 +1,84 @@
+"""`drupelet estimate`: what a model would take on a target, by a model of the target's processor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from drupelet_host.cli.output import console, print_json
+from drupelet_host.fleet.printable import printable
+from drupelet_host.latency.modelled.estimate import Estimate
+from drupelet_host.latency.modelled.layers import ENGINES, EngineName
+
+
+@click.command()
+@click.argument("model", type=click.Path(exists=True, path_type=Path))
+@click.option("--target", default="raspberry_pi_4", show_default=True, help="Kind of device; it needs a latency table.")
+@click.option(
+    "--engine", "engines", multiple=True, type=click.Choice(ENGINES), help="May be given several times; all by default."
+)
+@click.option("--top", type=click.IntRange(min=0), default=20, show_default=True, help="Layers to list.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with every layer.")
+@click.option(
+    "--exact",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="EMULATOR",
+    help="Run MODEL under the timing model in this folder of deploy/emulator/prepare; takes seconds to minutes.",
+)
+def estimate(
+    *, model: Path, target: str, engines: tuple[EngineName, ...], top: int, as_json: bool, exact: Path | None
+) -> None:
+    """Estimate the latency of MODEL on a target, layer by layer, in each engine and precision.
+
+    MODEL is an ONNX file, a torch.export program (.pt2), a LiteRT file or a package. Nothing is measured: the times
+    come from a model of the target's processor, and are printed with the range in which the real one is expected. With
+    --exact the file itself is run in a timing model of the processor instead of looking its layers up in a table.
+
+    Example: drupelet estimate resnet18.onnx --engine litert
+    """
+    from drupelet_host.estimation.model_files import estimate_file  # noqa: PLC0415 - takes onnx, which loads slowly
+
+    estimates = estimate_file(model, target=target, engines=engines or ENGINES, emulator=exact)
+    if as_json:
+        print_json({"model": model.name, "target": target, "estimates": [one.to_json() for one in estimates]})
+        return
+    console.print(_summary(estimates, title=f"{model.name}, modelled for {target}, one thread, not measured"))
+    if top and estimates[0].layers:
+        console.print(_layers(estimates, top=top))
+
+
+def _summary(estimates: list[Estimate], *, title: str) -> Table:
+    table = Table(title=Text(printable(title)), title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for heading in ("engine", "precision", "ms", "range", "4 threads", "compared with boards"):
+        table.add_column(heading, no_wrap=True)
+    for one in estimates:
+        low, high = one.threads_4_ms
+        table.add_row(
+            one.engine,
+            one.precision,
+            f"{one.ms:.2f}",
+            f"{one.low_ms:.2f} to {one.high_ms:.2f}",
+            f"{low:.2f} to {high:.2f}",
+            "yes" if one.validated else "no",
+        )
+    return table
+
+
+def _layers(estimates: list[Estimate], *, top: int) -> Table:
+    """One row a layer and one column an engine and precision, the most expensive layers first."""
+    columns = [one for one in estimates if len(one.layers) == len(estimates[0].layers)]
+    order = sorted(range(len(columns[0].layers)), key=lambda row: -sum(one.layers[row].ms for one in columns))
+    title = f"layers, ms, modelled; {min(top, len(order))} of {len(order)}"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column("layer", overflow="fold")
+    table.add_column("kind")
+    for one in columns:
+        table.add_column(f"{one.engine}\n{one.precision}", justify="right", no_wrap=True)
+    for row in order[:top]:
+        shape = columns[0].layers[row].shape
+        sizes = f"{shape.category} {shape.in_channels} to {shape.out_channels}"
+        table.add_row(Text(printable(shape.name)), sizes, *(f"{one.layers[row].ms:.3f}" for one in columns))
+    return table

@@ -1,0 +1,167 @@
+"""Estimates model files and packages: from the table, or exactly, by running them under the timing model."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from drupelet_host.errors import ModelError
+from drupelet_host.latency.modelled.estimate import VARIANT_PRECISIONS, Estimate, estimate, estimate_all
+from drupelet_host.latency.modelled.exact import run_exactly
+from drupelet_host.latency.modelled.layers import EngineName, LayerShape
+from drupelet_host.latency.modelled.table import LatencyTable, load_table
+from drupelet_shared.errors import InvalidValueError
+from drupelet_shared.package.manifest import Manifest, Variant
+from drupelet_shared.package.reading import UnpackedPackage, read_package_folder, unpack_package
+
+_SUFFIXES = (".onnx", ".pt2", ".tflite")
+_ENGINE_OF = {".onnx": "onnxruntime", ".tflite": "litert"}
+
+
+def estimate_file(
+    path: Path, *, target: str, engines: Sequence[EngineName], emulator: Path | None = None
+) -> list[Estimate]:
+    """Estimate a model file in every engine and precision, or each variant of a package in its own.
+
+    Args:
+        path: An ONNX, `.pt2` or LiteRT file, a package, or the folder of an unpacked one.
+        target: The target's name.
+        engines: The engines to consider.
+        emulator: A folder that `deploy/emulator/prepare` made, to run the files there instead of reading the table.
+
+    Returns:
+        The estimates, at least one.
+
+    Raises:
+        InvalidValueError: The target has no latency table, or no variant is for these engines.
+        ModelError: A file cannot be read or run.
+        PackageError: The package is invalid.
+    """
+    table = require_table(target)
+    if path.is_dir():
+        return _estimate_package(read_package_folder(path, trusted_keys=None), table, engines, emulator)
+    if path.suffix == ".drupe":
+        with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
+            package = unpack_package(path, Path(folder), trusted_keys=None)
+            return _estimate_package(package, table, engines, emulator)
+    shapes = read_layers(path)
+    if emulator is None:
+        return estimate_all(shapes, table, engines=engines)
+    return [_run_file(path, shapes, table, emulator)]
+
+
+def read_layers(path: Path) -> tuple[LayerShape, ...]:
+    """Return the layers of a model file by its suffix: .onnx, .pt2 or .tflite.
+
+    Raises:
+        ModelError: The suffix is another one, the file cannot be read, or it has no layer.
+        ExportError: A `torch.export` program cannot be converted.
+    """
+    layers = _read(path)
+    if not layers:
+        raise ModelError(f"{path.name}: no layer found")
+    return layers
+
+
+def _read(path: Path) -> tuple[LayerShape, ...]:
+    if path.suffix == ".onnx":
+        from drupelet_host.latency.modelled.onnx_layers import read_onnx_layers  # noqa: PLC0415 - onnx takes half a second
+
+        return read_onnx_layers(path)
+    if path.suffix == ".tflite":
+        from drupelet_host.latency.modelled.tflite_layers import read_tflite_layers  # noqa: PLC0415 - an optional engine
+
+        return read_tflite_layers(path)
+    if path.suffix == ".pt2":
+        from drupelet_host.export.program import convert_program  # noqa: PLC0415 - torch takes seconds
+        from drupelet_host.latency.modelled.onnx_layers import read_onnx_layers  # noqa: PLC0415 - as above
+
+        with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
+            return read_onnx_layers(convert_program(path, Path(folder) / "model.onnx"))
+    raise ModelError(f"{path.name}: expected a file that ends in {', '.join(_SUFFIXES)} or .drupe")
+
+
+def require_table(target: str) -> LatencyTable:
+    """Return a target's table.
+
+    Raises:
+        InvalidValueError: It has none.
+    """
+    table = load_table(target)
+    if table is None:
+        raise InvalidValueError(f"target {target!r} has no latency table; raspberry_pi_4 has one")
+    return table
+
+
+def estimate_variants(manifest: Manifest, folder: Path, table: LatencyTable) -> dict[str, Estimate]:
+    """Estimate the variants of a package that the table covers.
+
+    Args:
+        manifest: The package's manifest.
+        folder: Where its files are.
+        table: The target's table.
+
+    Returns:
+        The estimates by the variant's id.
+    """
+    shapes = _package_layers(manifest, folder)
+    if shapes is None:
+        return {}
+    return {
+        variant.id: estimate(shapes, table, variant.engine, VARIANT_PRECISIONS[variant.precision])
+        for variant in manifest.variants
+        if variant.precision in VARIANT_PRECISIONS
+    }
+
+
+def _package_layers(manifest: Manifest, folder: Path) -> tuple[LayerShape, ...] | None:
+    """The layers of the first variant whose file says them: all variants are the same network."""
+    for variant in manifest.variants:
+        if Path(variant.path).suffix in _ENGINE_OF:
+            try:
+                return read_layers(folder / variant.path)
+            except (ModelError, ImportError):
+                continue
+    return None
+
+
+def _estimate_package(
+    package: UnpackedPackage, table: LatencyTable, engines: Sequence[EngineName], emulator: Path | None
+) -> list[Estimate]:
+    manifest = package.manifest
+    by_id = estimate_variants(manifest, package.folder, table)
+    wanted = [variant for variant in manifest.variants if variant.engine in engines and variant.id in by_id]
+    if not wanted:
+        raise InvalidValueError(
+            f"{manifest.name}: no variant for {', '.join(engines)} can be estimated; it has "
+            + ", ".join(f"{variant.id} ({variant.precision})" for variant in manifest.variants)
+        )
+    if emulator is None:
+        return [by_id[variant.id] for variant in wanted]
+    return [_run_variant(variant, by_id[variant.id], package.folder, table, emulator) for variant in wanted]
+
+
+def _run_variant(variant: Variant, looked_up: Estimate, folder: Path, table: LatencyTable, emulator: Path) -> Estimate:
+    return _exact(looked_up, folder / variant.path, table, emulator)
+
+
+def _run_file(path: Path, shapes: tuple[LayerShape, ...], table: LatencyTable, emulator: Path) -> Estimate:
+    engine: EngineName = "litert" if path.suffix == ".tflite" else "onnxruntime"
+    if path.suffix not in _ENGINE_OF:
+        raise ModelError(f"{path.name}: --exact runs .onnx and .tflite files and packages; export it first")
+    from drupelet_host.latency.modelled.tflite_layers import has_int8_values  # noqa: PLC0415 - an optional engine
+
+    # The precision decides the range alone; which one it is stands in the file.
+    int8 = b"QuantizeLinear" in path.read_bytes() if engine == "onnxruntime" else has_int8_values(path)
+    return _exact(estimate(shapes, table, engine, "int8" if int8 else "float32"), path, table, emulator)
+
+
+def _exact(looked_up: Estimate, path: Path, table: LatencyTable, emulator: Path) -> Estimate:
+    """The whole file's time under the timing model in place of the table's sum, without the table's own error."""
+    ms = run_exactly(path, looked_up.engine, emulator=emulator) * table.scale
+    error = table.accuracies[looked_up.engine, looked_up.precision].model_error
+    low, high = table.threads_4
+    four = ms * (1 - error) * low, ms * (1 + error) * high
+    return replace(looked_up, ms=ms, error=error, layers=(), threads_4_ms=four)

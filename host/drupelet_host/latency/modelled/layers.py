@@ -1,0 +1,104 @@
+"""The layers of a network as the latency table knows them: a kind, and the sizes that decide what it costs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+LayerKind = Literal[
+    "convolution",
+    "linear",
+    "max_pool",
+    "average_pool",
+    "global_pool",
+    "add",
+    "multiply",
+    "concat",
+    "upsample",
+    "silu",
+    "hardswish",
+    "sigmoid",
+    "other",
+]
+EngineName = Literal["ncnn", "onnxruntime", "litert"]
+Precision = Literal["float32", "int8"]
+ENGINES: tuple[EngineName, ...] = ("onnxruntime", "litert", "ncnn")
+PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
+
+# The kernels of all three engines compute tiles of 4 input and 8 output channels.
+_TILE_IN, _TILE_OUT = 4, 8
+_WINDOW_3X3 = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerShape:
+    """What a layer computes and how large it is; a batch of one.
+
+    Attributes:
+        kind: What it computes.
+        in_channels: Of its first input; of a concatenation, of all inputs.
+        out_channels: Of its output.
+        in_pixels: Height times width of its first input.
+        out_pixels: Height times width of its output.
+        window: Values that a window covers in one channel.
+        stride: Of the window.
+        groups: Of a convolution.
+        follows_convolution: Whether one input is a convolution's sum: engines may add to it while it is computed.
+        name: What the network's file calls it.
+    """
+
+    kind: LayerKind
+    in_channels: int
+    out_channels: int
+    in_pixels: int = 1
+    out_pixels: int = 1
+    window: int = 1
+    stride: int = 1
+    groups: int = 1
+    follows_convolution: bool = False
+    name: str = ""
+
+    @property
+    def macs(self) -> int:
+        """The multiply-accumulates of a convolution or linear layer; 0 for others."""
+        if self.kind not in {"convolution", "linear"}:
+            return 0
+        return self.out_pixels * self.out_channels * self.in_channels // self.groups * self.window
+
+    @property
+    def category(self) -> str:
+        """The layers that one formula describes: those that run the same kernels."""
+        if self.kind == "add" and self.follows_convolution:
+            return "add_to_convolution"
+        if self.kind != "convolution":
+            return self.kind
+        if self.groups > 1:
+            return "depthwise" if self.groups == self.out_channels else "grouped"
+        if self.window == 1:
+            return "pointwise"
+        return "convolution_3x3" if self.window == _WINDOW_3X3 and self.stride == 1 else "convolution"
+
+    @property
+    def features(self) -> tuple[float, ...]:
+        """What a layer's time is a weighted sum of: a constant, work in tiles, values packed, read and written."""
+        read, written = self.in_channels * self.in_pixels, self.out_channels * self.out_pixels
+        if self.kind not in {"convolution", "linear"}:
+            return (1.0, float(read), float(written), float(written * self.window))
+        group_in, group_out = self.in_channels / self.groups, self.out_channels / self.groups
+        weights = self.groups * group_in * group_out * self.window
+        if self.groups > 1:
+            return (1.0, float(self.macs), float(read), float(written), weights)
+        tiles = _round_up(group_in, _TILE_IN) * _round_up(group_out, _TILE_OUT) * self.out_pixels * self.window
+        packed = self.out_pixels * self.window * self.in_channels
+        return (1.0, float(tiles), float(packed), float(read), float(written), weights)
+
+    @property
+    def position(self) -> tuple[float, ...]:
+        """Where the layer lies among others of its category: logarithms of the sizes, base 2."""
+        sizes = (self.in_channels, self.out_channels, self.out_pixels, self.window, self.stride, self.groups)
+        return tuple(math.log2(size) for size in sizes)
+
+
+def _round_up(count: float, multiple: int) -> float:
+    return math.ceil(count / multiple) * multiple

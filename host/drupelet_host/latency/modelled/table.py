@@ -1,0 +1,158 @@
+"""The table of layer latencies on a target: what the timing model gave for many layers, with a formula between them.
+
+A layer's time is a weighted sum of its sizes, fitted to each engine, precision and kind of layer, times what the
+nearest layers of the table took compared with that sum. `tests/benchmarks/latency_model` makes the table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+import numpy.typing as npt
+
+from drupelet_host.latency.modelled.layers import EngineName, LayerShape, Precision
+
+# How far a layer of the table reaches, in doublings of the sizes, and how much it takes to overrule the formula.
+_REACH = 0.7
+_CAUTION = 0.5
+# Layers that no formula was fitted to. Elementwise ones cost the time to read and write their values.
+_SUBSTITUTES = {"grouped": "depthwise", "convolution_3x3": "convolution", "linear": "pointwise"}
+_ELEMENTWISE = ("add", "multiply", "concat")
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """The time of one kind of layer in one engine and precision.
+
+    Attributes:
+        weights: Microseconds for each of `LayerShape.features`.
+        positions: The layers measured, each as in `LayerShape.position`.
+        deviations: What each took, divided by what the weights give, as natural logarithms.
+    """
+
+    weights: FloatArray
+    positions: FloatArray
+    deviations: FloatArray
+
+    def microseconds(self, shape: LayerShape) -> float:
+        """Return the time of a layer."""
+        base = float(np.dot(self.weights, shape.features))
+        if not len(self.positions):
+            return base
+        distances = np.square(self.positions - np.array(shape.position)).sum(axis=1)
+        influence = np.exp(-distances / (2 * _REACH**2))
+        return base * float(np.exp((influence @ self.deviations) / (influence.sum() + _CAUTION)))
+
+
+def find_formula(formulas: Mapping[str, Formula], shape: LayerShape) -> Formula:
+    """Return the formula of a layer's category, or of the one that is most like it."""
+    category = shape.category
+    alike = (category, *([_SUBSTITUTES[category]] if category in _SUBSTITUTES else _ELEMENTWISE))
+    return next(formulas[name] for name in alike if name in formulas)
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How far an estimate may be off, as fractions of it.
+
+    Attributes:
+        model_error: Of the timing model against boards.
+        table_error: Of the table against the timing model, whole networks.
+        validated: Whether boards were compared in this engine and precision; otherwise the error is a judgement.
+    """
+
+    model_error: float
+    table_error: float
+    validated: bool
+
+    @property
+    def error(self) -> float:
+        """Both errors together, which are independent."""
+        return float(np.hypot(self.model_error, self.table_error))
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyTable:
+    """What layers cost on one target.
+
+    Attributes:
+        target: Its name.
+        source: How the table was made.
+        versions: Of the engines that ran, by name.
+        formulas: By engine, precision and category.
+        accuracies: By engine and precision.
+        threads_4: The least and the greatest factor of four threads on the time of one.
+        scale: What the timing model's cycles were multiplied by, from comparison with boards.
+    """
+
+    target: str
+    source: str
+    versions: Mapping[str, str]
+    formulas: Mapping[tuple[EngineName, Precision], Mapping[str, Formula]]
+    accuracies: Mapping[tuple[EngineName, Precision], Accuracy]
+    threads_4: tuple[float, float]
+    scale: float
+
+    def layer_ms(self, shape: LayerShape, engine: EngineName, precision: Precision) -> float:
+        """Look up a layer.
+
+        Args:
+            shape: The layer.
+            engine: What runs it.
+            precision: In float32 or static int8.
+
+        Returns:
+            The milliseconds at one thread.
+        """
+        return find_formula(self.formulas[engine, precision], shape).microseconds(shape) / 1000
+
+    def network_ms(self, shapes: Sequence[LayerShape], engine: EngineName, precision: Precision) -> float:
+        """Add up a whole network: its layers and what belongs to none.
+
+        Args:
+            shapes: Its layers.
+            engine: What runs it.
+            precision: In float32 or static int8.
+
+        Returns:
+            The milliseconds at one thread.
+        """
+        layers = sum(self.layer_ms(shape, engine, precision) for shape in shapes)
+        return layers + float(self.formulas[engine, precision]["inference"].weights[0]) / 1000
+
+
+@cache
+def load_table(target: str) -> LatencyTable | None:
+    """Return the table of a target; None if there is none, and its latencies are measured."""
+    path = files("drupelet_host.latency.modelled").joinpath(f"{target}.json")
+    if not path.is_file():
+        return None
+    values = json.loads(path.read_text(encoding="utf-8"))
+    formulas: dict[tuple[EngineName, Precision], Mapping[str, Formula]] = {}
+    accuracies: dict[tuple[EngineName, Precision], Accuracy] = {}
+    for entry in values["engines"]:
+        key = entry["engine"], entry["precision"]
+        accuracies[key] = Accuracy(**entry["accuracy"])
+        formulas[key] = {category: _formula(formula) for category, formula in entry["formulas"].items()}
+    low, high = values["threads_4"]
+    return LatencyTable(
+        target=values["target"],
+        source=values["source"],
+        versions=values["versions"],
+        formulas=formulas,
+        accuracies=accuracies,
+        threads_4=(low, high),
+        scale=values["scale"],
+    )
+
+
+def _formula(values: Mapping[str, Sequence[float]]) -> Formula:
+    arrays = (np.array(values[name], np.float64) for name in ("weights", "positions", "deviations"))
+    return Formula(*arrays)

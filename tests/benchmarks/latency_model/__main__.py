@@ -1,0 +1,103 @@
+"""Checks the timing model of the Cortex-A72 against published times, and makes the latency table with it; resumable.
+
+    python -m benchmarks.latency_model published --data ../shared/data/pi4
+    python -m benchmarks.latency_model table
+
+`published` ends with 1 where the mean absolute error of the scaled estimates is above 8 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from benchmarks.instructions.emulator import FOLDER, ROOT, EmulatedPi
+from benchmarks.latency_model.collecting import collect, read_records
+from benchmarks.latency_model.fitting import make_table, read_accuracy, write_table
+from benchmarks.latency_model.published import (
+    Comparison,
+    best_scale,
+    compare,
+    int8_ratios,
+    pairs_in_order,
+    rank_correlation,
+)
+
+_TABLE = ROOT / "host/drupelet_host/latency/modelled/raspberry_pi_4.json"
+_WORK = ROOT / ".bench/latency-model"
+_DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "ncnn": "ncnn"}
+_PROBES = 96
+# Changing it changes every probe: records of another value must not be mixed in.
+_MACS = 15e6
+_HIGHEST_ERROR = 0.08
+
+
+def main() -> None:
+    """Run one of the two."""
+    parser = argparse.ArgumentParser(prog="latency_model", description=__doc__.partition("\n")[0])
+    parser.add_argument("--emulator", type=Path, default=FOLDER, metavar="FOLDER", help="default: %(default)s")
+    parser.add_argument("--work", type=Path, default=_WORK, metavar="FOLDER", help="results; default: %(default)s")
+    commands = parser.add_subparsers(dest="command", required=True)
+    published = commands.add_parser("published", help="compare with published times")
+    published.add_argument("--data", type=Path, required=True, help="published.csv and ncnn-params")
+    published.add_argument("--only", nargs="*", default=[], metavar="NETWORK", help="default: all")
+    published.add_argument("--parameter", nargs="*", default=[], metavar="NAME=VALUE", help="of the timing model")
+    table = commands.add_parser("table", help="make the latency table")
+    table.add_argument("--probes", type=int, default=_PROBES, help="networks to measure (default: %(default)s)")
+    table.add_argument("--jobs", type=int, default=2, help="at the same time (default: %(default)s)")
+    table.add_argument("--fit-only", action="store_true", help="fit what has been measured")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.WARNING)
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    pi = EmulatedPi(folder=arguments.emulator.resolve())
+    if arguments.command == "published":
+        comparisons = compare(
+            arguments.data, work=arguments.work, pi=pi, parameters=arguments.parameter, only=arguments.only
+        )
+        sys.exit(_report(comparisons))
+    records = arguments.work / "records.jsonl"
+    if not arguments.fit_only:
+        collect(range(arguments.probes), records, macs=_MACS, pi=pi, jobs=arguments.jobs)
+    _make_table(records)
+
+
+def _report(comparisons: list[Comparison]) -> int:
+    scale = read_accuracy()["scale"]
+    print(f"{'network':<24}{'estimate':>10}{'published':>11}{'error':>8}   ms; estimates times {scale}")
+    for one in comparisons:
+        estimate = one.modelled_ms * scale
+        print(f"{one.network:<24}{estimate:>10.1f}{one.published_ms:>11.1f}{one.error(scale):>8.1%}")
+    for network, (published, modelled) in int8_ratios(comparisons).items():
+        print(f"{network:<24} int8 / float32: published {published:.2f}, modelled {modelled:.2f}")
+    errors = [abs(one.error(scale)) for one in comparisons]
+    raw = [one.error(1) for one in comparisons]
+    in_order, pairs = pairs_in_order(comparisons)
+    print(f"unscaled: mean absolute error {statistics.mean(map(abs, raw)):.1%}, bias {statistics.mean(raw):+.1%}")
+    print(f"best single factor for these networks: {best_scale(comparisons):.3f}")
+    print(f"rank correlation {rank_correlation(comparisons):.3f}; {in_order} of {pairs} pairs in order")
+    mean = statistics.mean(errors)
+    print(
+        f"{len(errors)} networks: mean absolute error {mean:.1%}, worst {max(errors):.1%}; limit {_HIGHEST_ERROR:.0%}"
+    )
+    return int(mean > _HIGHEST_ERROR)
+
+
+def _make_table(path: Path) -> None:
+    versions = {engine: metadata.version(name) for engine, name in _DISTRIBUTIONS.items()}
+    table, errors = make_table(read_records(path), macs=_MACS, versions=versions)
+    write_table(table, _TABLE)
+    print(f"{_TABLE.relative_to(ROOT)}: {_TABLE.stat().st_size} bytes; on probes that it was not fitted to:")
+    for (engine, precision), held_out in errors.items():
+        worst = max(map(abs, held_out.network_errors))
+        print(
+            f"{engine:<12}{precision:<9}{len(held_out.network_errors):>4} networks: mean {held_out.network_error:.1%}, "
+            f"worst {worst:.1%}; a layer, median: {held_out.layer_error:.1%}"
+        )
+
+
+if __name__ == "__main__":
+    main()
