@@ -19,8 +19,8 @@ from drupelet_host.selection.continuation import SearchContinuation
 # The pass that goes on when the last measurement misses a latency that it took for met, and how often it does.
 _SEARCH = "prune"
 _MAX_CONTINUATIONS = 3
-# Stored once the compile has succeeded: a latency that missed its limit must not be found in the cache for ever.
-_DEFERRED = frozenset({"evaluate_variants"})
+# Stored once the judge has accepted it: a latency that missed its limit must not be found in the cache for ever.
+_DEFERRED, _JUDGE = frozenset({"evaluate_variants"}), "constraints"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +93,15 @@ class Pipeline:
                 self._deferred.clear()
             else:
                 position += 1
+                if step.name == _JUDGE:
+                    self._store_deferred()
+        self._store_deferred()
+        return reached.state
+
+    def _store_deferred(self) -> None:
         for store in self._deferred:
             store()
-        return reached.state
+        self._deferred.clear()
 
     def _take(self, step: Pass, reached: _Reached, *, position: int) -> _Reached:
         state, key = reached.state, reached.key

@@ -191,13 +191,22 @@ def test_a_changed_pruning_repeats_neither_the_evaluation_nor_the_sensitivity(
     assert again.digests() != first.digests()
 
 
-def test_a_changed_limit_on_size_or_time_repeats_nothing_where_the_ratio_is_given(
+def test_a_changed_limit_on_the_size_repeats_nothing_where_the_ratio_is_given(
     first: Compiled, project: Path, cache: Path, tmp_path: Path
 ) -> None:
     assert first.taken == []
-    changed = recipe(project, constraints={"max_size": "1MB", "max_latency": 50.0})
+    changed = recipe(project, constraints={"max_size": "1MB"})
     again = compile_and_verify(changed, tmp_path / "unpacked", cache=cache)
     assert again.repeated == AFTER
+
+
+def test_a_limit_on_the_time_asks_the_source_of_latencies_and_repeats_nothing_else(
+    first: Compiled, project: Path, cache: Path, tmp_path: Path
+) -> None:
+    assert first.taken == []
+    changed = recipe(project, constraints={"max_latency": 50.0})
+    again = compile_and_verify(changed, tmp_path / "unpacked", cache=cache)
+    assert again.repeated == ["evaluate_variants", *AFTER]
 
 
 def test_another_version_and_another_folder_repeat_nothing(
