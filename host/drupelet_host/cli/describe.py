@@ -117,7 +117,7 @@ def _variants(manifest: Manifest) -> Table:
 
 
 def _modelled(view: PackageView) -> list[Table]:
-    """The variants on the target, in a table of its own, which nobody can take for a measurement."""
+    """Print the estimated latencies of the variants on the target, in a table apart from measurements."""
     if not view.modelled:
         return []
     title = f"variants on {view.manifest.target.device}, modelled, one thread; not measured"

@@ -87,7 +87,7 @@ def require_table(target: str) -> LatencyTable:
     """Return a target's table.
 
     Raises:
-        InvalidValueError: It has none.
+        InvalidValueError: The target has no table.
     """
     table = load_table(target)
     if table is None:
