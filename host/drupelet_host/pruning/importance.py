@@ -13,7 +13,7 @@ from torch.nn import functional
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.errors import ModelError
 from drupelet_host.pruning.structure.groups import Importance, PrunableGroup, find_groups, remove_channels
-from drupelet_host.pruning.structure.widths import channels_to_keep
+from drupelet_host.pruning.widths import channels_to_keep
 from drupelet_host.torch_models.device import CPU, on_device
 from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_host.torch_models.weight_norm import bake_weights

@@ -208,7 +208,8 @@ class PruneConfig(Section):
         sparsity: The fraction of the remaining weights that is set to zero (L1, unstructured). It makes the package
             smaller, since archives compress zeros, but no variant faster.
         max_step_drop: The largest drop of the metric that a step may leave after recovery, and in a search after
-            quantization too; `constraints.max_metric_drop` by default.
+            quantization too; `constraints.max_metric_drop` by default. Where neither is stated, every step to a stated
+            `prune_ratio` is kept.
         recovery: The fine-tuning after each step.
     """
 

@@ -31,7 +31,7 @@ class RatioConfig(PassConfig):
         prune_ratio: The fraction of channels to remove from a layer of average robustness.
         iterations: The number of steps to that ratio.
         layers: Factors on the ratio by name pattern.
-        max_step_drop: The largest drop of the metric that a step may leave after recovery.
+        max_step_drop: The largest drop of the metric that a step may leave after recovery; None keeps every step.
         channel_multiple: Layer widths remain multiples of this number.
         recovery: The fine-tuning after each step.
     """
@@ -39,7 +39,7 @@ class RatioConfig(PassConfig):
     prune_ratio: float
     iterations: int
     layers: dict[str, float]
-    max_step_drop: float
+    max_step_drop: float | None
     channel_multiple: int
     recovery: RecoveryConfig
 
@@ -128,7 +128,7 @@ class PrunePass:
             ),
             sensitivity=state.curves,
             recovery=config.recovery,
-            max_metric_drop=state.narrow_drop(config.max_step_drop),
+            max_metric_drop=None if config.max_step_drop is None else state.narrow_drop(config.max_step_drop),
             seed=self.seed,
             observer=observer,
             device=self.device,
@@ -176,19 +176,20 @@ def _tighten(config: JudgeConfig, continuation: SearchContinuation[PruningResult
 def _configure(recipe: Recipe) -> RatioConfig | SearchConfig:
     prune, constraints = recipe.prune, recipe.constraints
     stated = [limit for limit in (prune.max_step_drop, constraints.max_metric_drop) if limit is not None]
-    max_step_drop, channel_multiple = [*stated, DEFAULT_DROP][0], find_target(recipe.target.device).channel_multiple
+    channel_multiple = find_target(recipe.target.device).channel_multiple
     if prune.prune_ratio is not None:
         return RatioConfig(
             prune_ratio=prune.prune_ratio,
             iterations=prune.iterations,
             layers=prune.layers,
-            max_step_drop=max_step_drop,
+            # A stated ratio is done; only a stated limit rolls its steps back.
+            max_step_drop=stated[0] if stated else None,
             channel_multiple=channel_multiple,
             recovery=prune.recovery,
         )
     return SearchConfig(
         judge=JudgeConfig.from_recipe(recipe),
-        max_step_drop=max_step_drop,
+        max_step_drop=stated[0] if stated else DEFAULT_DROP,
         drop_is_stated=bool(stated),
         max_trials=prune.max_trials,
         max_passes=prune.max_passes,

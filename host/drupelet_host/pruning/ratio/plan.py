@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drupelet_host.pruning.structure.groups import PrunableGroup
-from drupelet_host.pruning.structure.widths import channels_to_keep
+from drupelet_host.pruning.widths import channels_to_keep
 
 _SMALLEST_STRIDE = 1 / 64
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -107,7 +108,7 @@ def progressive_pruning(
     pruner: StructuredPruner | None = None,
     sensitivity: Mapping[str, SensitivityCurve] | None = None,
     recovery: RecoveryConfig | None = None,
-    max_metric_drop: float = 0.01,
+    max_metric_drop: float | None = 0.01,
     seed: int = 0,
     observer: Observer = SILENT,
     device: torch.device = CPU,
@@ -122,6 +123,7 @@ def progressive_pruning(
         sensitivity: The curves of `analyze_sensitivity`.
         recovery: The fine-tuning after each step.
         max_metric_drop: A step that stays further below the original is rolled back; a fraction: 0.01 is one point.
+            None keeps every step.
         seed: For the order of the training samples.
         observer: Is told how far it is and why a step was kept or rolled back.
         device: What trains; `evaluate` is given models that are there.
@@ -172,11 +174,11 @@ class _Run:
     seed: int
     observer: Observer
 
-    def prune(self, curves: Mapping[str, SensitivityCurve] | None, *, max_metric_drop: float) -> PruningResult:
+    def prune(self, curves: Mapping[str, SensitivityCurve] | None, *, max_metric_drop: float | None) -> PruningResult:
         plan = self.pruner.plan(find_groups(self.original, self.example_input), curves)
         before = plan.channels_at(0.0)
         baseline = self.evaluate(self.original)
-        lowest = MetricLimit(baseline, max_metric_drop).lowest
+        lowest = -math.inf if max_metric_drop is None else MetricLimit(baseline, max_metric_drop).lowest
         position = _Position(fraction=0.0, model=copy.deepcopy(self.original), metric=baseline, channels=before)
         stride = 1 / self.pruner.iterations
         failed: Mapping[str, int] = before
@@ -188,7 +190,7 @@ class _Run:
             attempt = self._attempt(position, target, enough=baseline, number=len(steps))
             kept = attempt.metric >= lowest
             steps.append(PruningStep(target.fraction, count_parameters(attempt.model), attempt.metric, kept))
-            self._report(steps, lowest=lowest)
+            self._report(steps, baseline=baseline, lowest=lowest)
             # After a step that was rolled back, the next one goes half as far from the same place.
             stride = target.stride if kept else target.stride / 2
             position, failed = (attempt, failed) if kept else (position, target.channels)
@@ -224,10 +226,13 @@ class _Run:
         )
         return _Position(fraction=target.fraction, model=model, metric=metric, channels=target.channels)
 
-    def _report(self, steps: list[PruningStep], *, lowest: float) -> None:
+    def _report(self, steps: list[PruningStep], *, baseline: float, lowest: float) -> None:
         last = steps[-1]
         what = f"step {len(steps)}: {last.fraction:.0%} of the plan, {last.parameters} parameters"
-        if last.kept:
+        if lowest == -math.inf:
+            lost = f"{baseline - last.metric:.4f} below the original"
+            self.observer.decided(f"{what}: metric {last.metric:.4f}, {lost}: kept, since no max_metric_drop is stated")
+        elif last.kept:
             self.observer.decided(f"{what}: metric {last.metric:.4f}, at least {lowest:.4f}: kept")
         else:
             self.observer.decided(f"{what}: metric {last.metric:.4f} after recovery, below {lowest:.4f}: rolled back")

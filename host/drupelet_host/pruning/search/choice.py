@@ -10,7 +10,7 @@ import numpy as np
 
 from drupelet_host.pruning.sensitivity import SensitivityCurve
 from drupelet_host.pruning.structure.groups import PrunableGroup
-from drupelet_host.pruning.structure.widths import next_width
+from drupelet_host.pruning.widths import next_width
 
 # Below the resolution of a curve on 512 samples: groups that seem to cost nothing are ranked by what they save.
 _LOSS_FLOOR = 1e-3

@@ -41,14 +41,14 @@ def channel_savings(
     trace = Trace(rewritten, example_input)
     parameters, macs = count_parameters(rewritten), count_macs(rewritten, example_input)
     savings = {}
-    for name, count in channels.items():
+    for name in channels:
         root = trace.root(name)
-        candidate = find_candidate(rewritten, trace, root, trace.coupling(root, range(count)))
+        candidate = find_candidate(rewritten, trace, root)
         if isinstance(candidate, Unprunable) or candidate.half == 0:
             continue
         removed = candidate.half
         trial = copy.deepcopy(rewritten)
-        cut_slices(trial, trace.coupling(root, candidate.choose(rewritten, removed, importance="l2")).slices)
+        cut_slices(trial, candidate.select(rewritten, removed, importance="l2"))
         saved_parameters = 1 - count_parameters(trial) / parameters
         saved_macs = 1 - count_macs(trial, example_input) / macs
         savings[name] = (weights.parameters * saved_parameters + weights.macs * saved_macs) / removed

@@ -23,7 +23,7 @@ from drupelet_host.pruning.search.settings import SearchSettings
 from drupelet_host.pruning.search.steps import plan_step
 from drupelet_host.pruning.sensitivity import SensitivityCurve, analyze_sensitivity
 from drupelet_host.pruning.structure.groups import PrunableGroup, find_groups
-from drupelet_host.pruning.structure.widths import next_width
+from drupelet_host.pruning.widths import next_width
 from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.selection.frontier import JudgedCandidate
 from drupelet_host.selection.judge import CandidateResult

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from drupelet_host.pruning.structure.blocks import Blocks, find_blocks
-from drupelet_host.pruning.structure.coupling_check import check_coupling, check_subset
+from drupelet_host.pruning.structure.coupling_check import check_against_flow, check_coupling, check_subset
+from drupelet_host.pruning.structure.flow_candidates import FlowCandidate, make_flow_candidate
 from drupelet_host.pruning.structure.slices import Importance, Slice, score_slices
 from drupelet_host.pruning.structure.tracing import Coupling, Trace
 from drupelet_host.pruning.structure.trial import UNSEEN, Trial
@@ -27,6 +28,7 @@ class GroupCandidate:
         channels: How many outputs it has.
         slices: What they are in each layer.
         blocks: How they are split.
+        trace: What says which slices go with some of the channels.
     """
 
     name: str
@@ -34,6 +36,17 @@ class GroupCandidate:
     channels: int
     slices: tuple[Slice, ...]
     blocks: Blocks
+    trace: Trace
+
+    @property
+    def multiple(self) -> int:
+        """How many channels go at once."""
+        return self.blocks.count
+
+    @property
+    def minimum(self) -> int:
+        """How many channels must stay."""
+        return self.blocks.minimum
 
     @property
     def half(self) -> int:
@@ -53,21 +66,96 @@ class GroupCandidate:
         scores = score_slices(model, self.slices, self.channels, importance=importance)
         return self.blocks.choose(-scores if largest else scores, count)
 
+    def select(
+        self, model: nn.Module, count: int, *, importance: Importance, largest: bool = False
+    ) -> tuple[Slice, ...]:
+        """Return the slices of the channels that `choose` returns.
 
-def find_candidate(
-    model: nn.Module, trace: Trace, root: str, coupling: Coupling | Unprunable
-) -> GroupCandidate | Unprunable:
-    """Find the candidate at a root, after a check of what the trace says against every layer.
+        Args:
+            model: The model.
+            count: The number of channels.
+            importance: The measure of importance.
+            largest: Whether to choose the most important channels instead.
+
+        Raises:
+            ModelError: Torch-Pruning cannot follow them.
+        """
+        chosen = self.choose(model, count, importance=importance, largest=largest)
+        return self.trace.coupling(self.root, chosen).slices
+
+
+Candidate = GroupCandidate | FlowCandidate
+
+
+def find_candidate(model: nn.Module, trace: Trace, root: str) -> Candidate | Unprunable:
+    """Find the candidate at a root, after a check of what Torch-Pruning says against every layer.
+
+    Where the model's code divides the channels, and where Torch-Pruning says something else than the operators do, it
+    is not asked.
 
     Args:
-        model: The model, its attention rewritten.
+        model: The model, its layers rewritten.
         trace: Its dependencies.
         root: The root layer's name in the trace.
-        coupling: What goes with the root's channels.
 
     Returns:
-        The candidate, or why its channels cannot go.
+        The candidate, or why its channels must stay.
     """
+    component = trace.component(root)
+    if component is not None and component.split and not component.reason and not trace.is_attention(root):
+        return make_flow_candidate(model, trace.public.get(root, root), component)
+    candidate = _ask_torch_pruning(model, trace, root)
+    if component is None or component.reason or trace.is_attention(root):
+        told = isinstance(candidate, Unprunable) and component is not None and component.reason
+        return Unprunable(component.reason) if told and component is not None else candidate
+    if isinstance(candidate, Unprunable) or not check_against_flow(model, candidate.slices, component):
+        return make_flow_candidate(model, trace.public.get(root, root), component)
+    return candidate
+
+
+def find_sound(
+    model: nn.Module, trace: Trace, samples: torch.Tensor
+) -> tuple[tuple[Candidate, ...], Mapping[str, str]]:
+    """Try every candidate.
+
+    Args:
+        model: The model, its layers rewritten.
+        trace: Its dependencies.
+        samples: Real samples, batch first.
+
+    Returns:
+        The candidates that passed their trial, and the faults of the others by the name of every layer in them.
+    """
+    candidates, faults = list[Candidate](), dict[str, str]()
+    trial = Trial(model, samples)
+    for root, candidate in _find_all(model, trace):
+        checked = _alone(model, trial, _checked(model, trace, candidate))
+        if isinstance(checked, Unprunable):
+            layers = [] if isinstance(candidate, Unprunable) else [piece.layer for piece in candidate.slices]
+            faults.update((layer, checked.reason) for layer in layers if layer not in faults)
+            # Its own reason tells more than that of a group whose channels it takes.
+            faults[root] = checked.reason
+        else:
+            candidates.append(checked)
+    sound = _sift(candidates, lambda some: trial.fault(_half_of(model, some)), faults)
+    return tuple(_visible(sound, trial, partial(_half_of, model), faults)), faults
+
+
+def _find_all(model: nn.Module, trace: Trace) -> Iterator[tuple[str, Candidate | Unprunable]]:
+    """Find a candidate at every root that no other candidate covers."""
+    covered: set[str] = set()
+    for root in trace.roots():
+        if root in covered:
+            continue
+        candidate = find_candidate(model, trace, root)
+        yield root, candidate
+        covered.add(root)
+        if not isinstance(candidate, Unprunable):
+            covered.update(piece.layer for piece in candidate.slices if piece.side == "out")
+
+
+def _ask_torch_pruning(model: nn.Module, trace: Trace, root: str) -> GroupCandidate | Unprunable:
+    coupling: Coupling | Unprunable = trace.whole(root)
     if isinstance(coupling, Unprunable):
         return coupling
     if coupling.reaches_output:
@@ -79,50 +167,39 @@ def find_candidate(
     blocks = find_blocks(model, coupling.slices, channels)
     if isinstance(blocks, Unprunable):
         return blocks
-    return GroupCandidate(trace.public[root], root, channels, coupling.slices, blocks)
+    return GroupCandidate(trace.public[root], root, channels, coupling.slices, blocks, trace)
 
 
-def find_sound(
-    model: nn.Module, trace: Trace, example_input: torch.Tensor
-) -> tuple[tuple[GroupCandidate, ...], Mapping[str, str]]:
-    """Try every candidate.
-
-    Args:
-        model: The model, its attention rewritten.
-        trace: Its dependencies.
-        example_input: An input it takes.
-
-    Returns:
-        The candidates that passed their trial, and the faults of the others by the name of every layer in them.
-    """
-    candidates, faults = list[GroupCandidate](), dict[str, str]()
-    for root, coupling in trace.roots():
-        candidate = _checked(model, trace, find_candidate(model, trace, root, coupling))
-        if isinstance(candidate, Unprunable):
-            layers = [root] if isinstance(coupling, Unprunable) else [piece.layer for piece in coupling.slices]
-            faults.update((layer, candidate.reason) for layer in layers if layer not in faults)
-        else:
-            candidates.append(candidate)
-    trial = Trial(model, example_input)
-    sound = _sift(candidates, lambda some: trial.fault(_half_of(model, trace, some)), faults)
-    return tuple(_visible(sound, trial, partial(_half_of, model, trace), faults)), faults
-
-
-def _checked(model: nn.Module, trace: Trace, candidate: GroupCandidate | Unprunable) -> GroupCandidate | Unprunable:
+def _checked(model: nn.Module, trace: Trace, candidate: Candidate | Unprunable) -> Candidate | Unprunable:
     if isinstance(candidate, Unprunable):
         return candidate
+    if candidate.multiple == candidate.channels:
+        return Unprunable(f"its {candidate.channels} channels can only go all together")
     if candidate.half == 0:
-        return Unprunable(f"it has {candidate.channels} channels: {candidate.blocks.minimum} must stay")
+        return Unprunable(f"it has {candidate.channels} channels: {candidate.minimum} must stay")
+    if isinstance(candidate, FlowCandidate):
+        return candidate
     chosen = candidate.choose(model, candidate.half, importance="l2")
     return check_subset(candidate.slices, trace.coupling(candidate.root, chosen).slices, chosen) or candidate
 
 
+def _alone(model: nn.Module, trial: Trial, candidate: Candidate | Unprunable) -> Candidate | Unprunable:
+    """Try a group that the model's code divides: that code may count on the width of another group.
+
+    Together with that group the sizes would fit by chance.
+    """
+    if not isinstance(candidate, FlowCandidate) or not candidate.component.split:
+        return candidate
+    fault = trial.fault(_half_of(model, [candidate]))
+    return Unprunable(fault) if fault else candidate
+
+
 def _visible(
-    candidates: Sequence[GroupCandidate],
+    candidates: Sequence[Candidate],
     trial: Trial,
     half_of: Callable[..., Sequence[Slice]],
     faults: dict[str, str],
-) -> list[GroupCandidate]:
+) -> list[Candidate]:
     """Keep the candidates whose removal was seen in an output; nothing was compared for the others.
 
     The half with the smallest weights may be dead where the other half is not, so that one is tried too.
@@ -138,8 +215,8 @@ def _visible(
 
 
 def _sift(
-    candidates: Sequence[GroupCandidate], fault: Callable[[Sequence[GroupCandidate]], str], faults: dict[str, str]
-) -> list[GroupCandidate]:
+    candidates: Sequence[Candidate], fault: Callable[[Sequence[Candidate]], str], faults: dict[str, str]
+) -> list[Candidate]:
     """Those that stand the trial together: all at once where they do, else by halves down to the ones that do not."""
     found = fault(candidates) if candidates else ""
     if not found:
@@ -159,11 +236,8 @@ def _sift(
     return first
 
 
-def _half_of(
-    model: nn.Module, trace: Trace, candidates: Sequence[GroupCandidate], *, largest: bool = False
-) -> list[Slice]:
+def _half_of(model: nn.Module, candidates: Sequence[Candidate], *, largest: bool = False) -> list[Slice]:
     slices: list[Slice] = []
     for candidate in candidates:
-        chosen = candidate.choose(model, candidate.half, importance="l2", largest=largest)
-        slices.extend(trace.coupling(candidate.root, chosen).slices)
+        slices.extend(candidate.select(model, candidate.half, importance="l2", largest=largest))
     return slices

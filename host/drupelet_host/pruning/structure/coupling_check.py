@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import nn
 
+from drupelet_host.pruning.flow.components import Component
 from drupelet_host.pruning.structure.recurrent import directions
 from drupelet_host.pruning.structure.slices import CONVOLUTION, Slice, find_target
 from drupelet_host.pruning.structure.unprunable import Unprunable
@@ -51,6 +52,35 @@ def check_subset(coupling: Sequence[Slice], subset: Sequence[Slice], chosen: Col
         if expected.get(key, set()) != traced.get(key, set()):
             return Unprunable(f"the channels of {key[0]} do not follow its channels one by one: the model splits them")
     return None
+
+
+def check_against_flow(model: nn.Module, slices: Sequence[Slice], component: Component) -> bool:
+    """Return whether a coupling names the same channels of the same layers as the operators do.
+
+    Args:
+        model: The traced model.
+        slices: The coupling of all the root's channels.
+        component: What following the operators found for the same root.
+    """
+    followed = {
+        (place.layer, place.side): {index for index, position in enumerate(positions) if position >= 0}
+        for place, positions in component.places.items()
+        if isinstance(find_target(model, place.layer), (CONVOLUTION, nn.Linear))
+    }
+    coupled = {
+        (layer, side): indices
+        for (layer, side), indices in _indices(slices, None).items()
+        if isinstance(find_target(model, layer), (CONVOLUTION, nn.Linear))
+    }
+    return all(_in_one_group(model, key, coupled.get(key, set())) == indices for key, indices in followed.items())
+
+
+def _in_one_group(model: nn.Module, key: tuple[str, str], indices: set[int]) -> set[int]:
+    target = find_target(model, key[0])
+    if isinstance(target, CONVOLUTION) and key[1] == "in" and target.groups > 1:
+        width = target.in_channels // target.groups
+        return {index % width for index in indices}
+    return indices
 
 
 def _indices(slices: Sequence[Slice], roots: set[int] | None) -> dict[tuple[str, str], set[int]]:

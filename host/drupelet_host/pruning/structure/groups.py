@@ -12,7 +12,7 @@ from torch import nn
 
 from drupelet_host.errors import ModelError
 from drupelet_host.pruning.rewriting.preparation import prepare_for_pruning
-from drupelet_host.pruning.structure.candidates import GroupCandidate, find_candidate, find_sound
+from drupelet_host.pruning.structure.candidates import Candidate, find_candidate, find_sound
 from drupelet_host.pruning.structure.slices import Importance, Slice, cut_slices
 from drupelet_host.pruning.structure.tracing import Trace, called_layers
 from drupelet_host.pruning.structure.unprunable import Unprunable
@@ -129,22 +129,20 @@ def choose_slices(model: nn.Module, trace: Trace, name: str, count: int, importa
         raise ModelError(f"group {name!r} has {channels} channels: {count} of them cannot be removed")
     if count == 0:
         return ()
-    candidate = find_candidate(model, trace, root, trace.coupling(root, range(channels)))
+    candidate = find_candidate(model, trace, root)
     if isinstance(candidate, Unprunable):
         raise ModelError(f"group {name!r} cannot be pruned: {candidate.reason}")
-    blocks = candidate.blocks
-    if count % blocks.count or channels - count < blocks.minimum:
-        limits = f"a multiple of {blocks.count}, and {blocks.minimum} must stay"
+    if count % candidate.multiple or channels - count < candidate.minimum:
+        limits = f"a multiple of {candidate.multiple}, and {candidate.minimum} must stay"
         raise ModelError(f"group {name!r} has {channels} channels: {count} of them cannot be removed, only {limits}")
-    return trace.coupling(root, candidate.choose(model, count, importance=importance)).slices
+    return candidate.select(model, count, importance=importance)
 
 
-def _describe(candidate: GroupCandidate, trace: Trace, *, first: str, last: str) -> PrunableGroup:
+def _describe(candidate: Candidate, trace: Trace, *, first: str, last: str) -> PrunableGroup:
     layers = [piece.layer for piece in candidate.slices if piece.layer in trace.layers]
     role: Role = "first" if first in layers else "last" if last in layers else "inner"
     members = tuple(dict.fromkeys(trace.public[layer] for layer in layers))
-    blocks = candidate.blocks
-    return PrunableGroup(candidate.name, candidate.channels, members, role, blocks.count, blocks.minimum)
+    return PrunableGroup(candidate.name, candidate.channels, members, role, candidate.multiple, candidate.minimum)
 
 
 def _explain(trace: Trace, *, groups: tuple[PrunableGroup, ...], faults: Mapping[str, str]) -> dict[str, str]:

@@ -11,12 +11,15 @@ import torch
 from torch import nn
 
 from drupelet_host.errors import ModelError
+from drupelet_host.pruning.flow.components import Component, find_components
+from drupelet_host.pruning.flow.tracing import follow_channels
 from drupelet_host.pruning.rewriting.attention import HeadedAttention
 from drupelet_host.pruning.structure.dependency_graph import CoupledChannels, DependencyGraph, UntraceableError
 from drupelet_host.pruning.structure.recurrent import RECURRENT, RecurrentPruner, opaque_recurrence
 from drupelet_host.pruning.structure.slices import CONVOLUTION, Slice
 from drupelet_host.pruning.structure.unprunable import Unprunable
 
+_UNSEEN = "its outputs do not lead to the model's, as far as Torch-Pruning can see"
 LAYERS = (CONVOLUTION, nn.Linear, *RECURRENT)
 
 
@@ -63,22 +66,30 @@ class Trace:
         self._names = {module: name for name, module in self._modules.items()}
         self.layers = tuple(name for name, module in self._modules.items() if isinstance(module, LAYERS))
         self.public = _public_names(twin)
+        layers = (self._names[module] for module in self._graph.modules() if isinstance(module, LAYERS))
+        self._traced = dict.fromkeys(layers)
+        self._components = _follow(twin, example_input)
 
-    def roots(self) -> Iterator[tuple[str, Coupling | Unprunable]]:
-        """Every set of coupled channels by its root layer, or why its channels cannot be followed."""
-        seen: set[nn.Module | nn.Parameter] = set()
-        for module in self._graph.modules():
-            if not isinstance(module, LAYERS) or module in seen:
-                continue
-            seen.add(module)
-            root: str = self._names[module]
-            try:
-                coupled = list(self._graph.coupled(module, range(self.channels(root))))
-            except UntraceableError as error:
-                yield root, Unprunable(f"Torch-Pruning cannot follow its channels: {error}")
-                continue
-            seen.update(part.target for part in coupled if part.is_out)
-            yield root, self._coupling(coupled)
+    def roots(self) -> Iterator[str]:
+        """Yield every layer that makes channels, in the order of the trace."""
+        yield from dict.fromkeys([*self._components, *self._traced])
+
+    def component(self, root: str) -> Component | None:
+        """Return the channels of a layer and of those that lose some with it; None where they were not followed."""
+        return self._components.get(root)
+
+    def is_attention(self, root: str) -> bool:
+        """Return whether a layer is part of attention that was rewritten: it has heads of its own."""
+        return isinstance(self._modules.get(root.rpartition(".")[0]), HeadedAttention)
+
+    def whole(self, root: str) -> Coupling | Unprunable:
+        """Return everything that goes with all outputs of a layer, as Torch-Pruning says, or why it cannot tell."""
+        if root not in self._traced:
+            return Unprunable(_UNSEEN)
+        try:
+            return self._coupling(list(self._graph.coupled(self._modules[root], range(self.channels(root)))))
+        except UntraceableError as error:
+            return Unprunable(f"Torch-Pruning cannot follow its channels: {error}")
 
     def root(self, name: str) -> str:
         """The layer that a group is called after.
@@ -86,14 +97,16 @@ class Trace:
         Raises:
             ModelError: The model has no such layer, or its outputs do not lead to the model's.
         """
-        traced = set(self._graph.modules())
-        for layer in self.layers:
-            if self.public[layer] == name and self._modules[layer] in traced:
-                return str(layer)
+        for layer in self.roots():
+            if self.public.get(layer, layer) == name:
+                return layer
         raise ModelError(f"group {name!r}: the model has no such layer")
 
     def channels(self, root: str) -> int:
         """How many outputs the layer has."""
+        component = self._components.get(root)
+        if component is not None and component.root.layer == root:
+            return component.width
         return self._graph.channels(self._modules[root])
 
     def coupling(self, root: str, indices: Sequence[int]) -> Coupling:
@@ -140,6 +153,16 @@ def called_layers(model: nn.Module, example_input: torch.Tensor) -> list[str]:
         for hook in hooks:
             hook.remove()
     return called
+
+
+def _follow(model: nn.Module, example_input: torch.Tensor) -> dict[str, Component]:
+    """Return the component of every layer and parameter that makes channels."""
+    return {
+        place.layer: component
+        for component in find_components(follow_channels(model, example_input))
+        for place in component.places
+        if place in component.producers
+    }
 
 
 def _public_names(model: nn.Module) -> dict[str, str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from types import MethodType
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
-from drupelet_host.pruning.structure.slices import Slice, blank_slices, cut_slices
+from drupelet_host.pruning.structure.slices import Slice, blank_slices, cut_slices, find_target
 from drupelet_host.pruning.structure.unprunable import IN_THE_OUTPUT
 from drupelet_host.torch_models.outputs import name_outputs
 
@@ -52,9 +54,11 @@ class Trial:
             blank_slices(blanked, slices)
             cut_slices(cut, slices)
             shapes = [_shapes(outputs) for outputs in self._run_all(cut)]
-            for model in (blanked, cut):
-                _skip_normalization(model, {piece.layer for piece in slices})
-            expected, actual = self._run_all(blanked), self._run_all(cut)
+            names = {piece.layer for piece in slices}
+            with _UnnormalizedLayers(blanked, names):
+                expected = self._run_all(blanked)
+            with _UnnormalizedLayers(cut, names):
+                actual = self._run_all(cut)
         except Exception as error:  # noqa: BLE001 - a person's model may raise anything, torch-pruning does
             return f"the model's code expects all its channels: {_first_line(error)}"
         if shapes != [_shapes(outputs) for outputs in expected]:
@@ -108,18 +112,35 @@ def _shapes(outputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in outputs.items()}
 
 
-def _skip_normalization(model: nn.Module, names: set[str]) -> None:
-    for name, module in model.named_modules():
-        if name in names and isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
-            module.forward = MethodType(_weights_alone, module)  # type: ignore[method-assign]
+class _UnnormalizedLayers(TorchFunctionMode):
+    """Layer norms and group norms that only scale and shift, wherever their code calls them from."""
+
+    def __init__(self, model: nn.Module, names: Collection[str]) -> None:
+        super().__init__()
+        targets = [find_target(model, name) for name in names]
+        self._own = {id(target.weight) for target in targets if isinstance(target, (nn.LayerNorm, nn.GroupNorm))}
+        self._own |= {id(target) for target in targets if isinstance(target, nn.Parameter)}
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> object:
+        named = dict(kwargs or {})
+        if func not in {functional.layer_norm, functional.group_norm}:
+            return func(*args, **named)
+        values = dict(zip(("input", "size", "weight", "bias"), args, strict=False)) | named
+        weight = values.get("weight")
+        if weight is not None and id(weight) not in self._own:
+            return func(*args, **named)
+        trailing = 0 if func is functional.layer_norm else values["input"].ndim - 2
+        return _weights_alone(values["input"], weight, values.get("bias"), trailing=trailing)
 
 
-def _weights_alone(norm: nn.LayerNorm | nn.GroupNorm, inputs: torch.Tensor) -> torch.Tensor:
-    trailing = 0 if isinstance(norm, nn.LayerNorm) else inputs.ndim - 2
+def _weights_alone(
+    inputs: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, *, trailing: int
+) -> torch.Tensor:
     scaled = inputs
-    for parameter, join in ((norm.weight, torch.mul), (norm.bias, torch.add)):
-        # Both may be absent, whatever torch's annotations say.
-        if isinstance(parameter, torch.Tensor):
+    for parameter, join in ((weight, torch.mul), (bias, torch.add)):
+        if parameter is not None:
             scaled = join(scaled, parameter[(..., *[None] * trailing)])
     return scaled
 

@@ -77,6 +77,24 @@ def test_a_step_that_cannot_be_recovered_is_taken_back() -> None:
     assert result.metric == result.baseline == 1.0
 
 
+def test_without_a_limit_every_step_to_the_ratio_is_kept_and_its_loss_is_told() -> None:
+    tiny, observer = trained(), RecordingObserver()
+    result = progressive_pruning(
+        tiny.model,
+        tiny.train,
+        tiny.evaluate,
+        pruner=StructuredPruner(prune_ratio=0.7, iterations=2, channel_multiple=4),
+        recovery=RecoveryConfig(epochs=0),
+        max_metric_drop=None,
+        observer=observer,
+    )
+    assert [step.kept for step in result.steps] == [True, True]
+    assert result.steps[-1].fraction == 1
+    assert result.metric < result.baseline - 0.01
+    lost = f"{result.baseline - result.metric:.4f} below the original"
+    assert observer.decisions[-1].endswith(f"{lost}: kept, since no max_metric_drop is stated")
+
+
 def test_after_a_step_that_was_taken_back_a_smaller_one_is_tried() -> None:
     failed, _ = prune_worthless(smallest=count_parameters(trained().model))
     limit = failed.steps[1].parameters

@@ -12,7 +12,7 @@ from drupelet_host.pruning.ratio.allocation import allocate_ratios
 from drupelet_host.pruning.ratio.policy import layer_factors
 from drupelet_host.pruning.sensitivity import SensitivityCurve
 from drupelet_host.pruning.structure.groups import PrunableGroup, find_groups, remove_channels
-from drupelet_host.pruning.structure.widths import channels_to_keep
+from drupelet_host.pruning.widths import channels_to_keep
 from support.model.tiny_project import INPUT_SHAPE, trained
 
 EXAMPLE = torch.zeros(INPUT_SHAPE)
@@ -76,7 +76,7 @@ def test_every_group_of_a_convolution_loses_as_many_channels() -> None:
     assert {name: (group.multiple, group.minimum) for name, group in groups.items()} == {
         "left": (1, 1),
         "right": (1, 1),
-        "depthwise": (4, 8),
+        "grouped": (4, 8),
         "stem": (4, 4),
     }
     remove_channels(model, EXAMPLE, {"left": 3, "right": 5, "depthwise": 8, "stem": 4}, importance="l2")

@@ -17,7 +17,7 @@ from drupelet_host.pruning.search.search import SearchSettings, search_pruning
 from drupelet_host.pruning.search.steps import plan_step
 from drupelet_host.pruning.sensitivity import SensitivityCurve
 from drupelet_host.pruning.structure.groups import PrunableGroup, find_groups, remove_channels
-from drupelet_host.pruning.structure.widths import next_width
+from drupelet_host.pruning.widths import next_width
 from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.selection.frontier import JudgedCandidate, best_points, describe_frontier
 from drupelet_host.selection.judge import CandidateResult

@@ -108,17 +108,25 @@ def test_every_group_that_is_found_can_lose_any_share_of_its_channels(name: str,
     assert smaller(inputs).shape == model(inputs).shape
 
 
-@pytest.mark.parametrize("name", ["chunk", "glu", "pixel-shuffle"])
-def test_a_layer_whose_outputs_are_split_keeps_its_channels(name: str) -> None:
+@pytest.mark.parametrize(("name", "multiple"), [("chunk", 2), ("pixel-shuffle", 4)])
+def test_a_layer_whose_outputs_are_split_in_equal_parts_loses_as_many_from_each(name: str, multiple: int) -> None:
+    torch.manual_seed(0)
+    structure = find_structure(splitting(name).eval(), torch.randn(IMAGE))
+    assert [(group.name, group.multiple) for group in structure.groups] == [("stem", 1), ("middle", multiple)]
+
+
+@pytest.mark.parametrize("name", ["glu", "unequal"])
+def test_a_layer_whose_outputs_are_split_in_another_way_keeps_its_channels(name: str) -> None:
     torch.manual_seed(0)
     structure = find_structure(splitting(name).eval(), torch.randn(IMAGE))
     assert [group.name for group in structure.groups] == ["stem"]
 
 
-def test_layers_around_a_shuffle_are_left_alone_with_a_reason() -> None:
+def test_layers_around_shuffles_lose_the_channels_that_meet() -> None:
     torch.manual_seed(0)
     structure = find_structure(shuffle_net().eval(), torch.randn(IMAGE))
-    assert structure.unpruned["0"].startswith("the trace names channel")
+    assert [group.name for group in structure.groups] == ["0", "1.branch.0", "2.branch.0"]
+    assert structure.unpruned == {}
 
 
 def piece(*, indices: tuple[int, ...], roots: tuple[int, ...]) -> Slice:
