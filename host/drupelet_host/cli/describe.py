@@ -117,7 +117,7 @@ def _variants(manifest: Manifest) -> Table:
 
 
 def _modelled(view: PackageView) -> list[Table]:
-    """Print the estimated latencies of the variants on the target, in a table apart from measurements."""
+    """Return the estimated latencies of the variants on the target, in tables apart from measurements."""
     if not view.modelled:
         return []
     title = f"variants on {view.manifest.target.device}, modelled, one thread; not measured"
