@@ -13,6 +13,9 @@ from drupelet_host.fleet.printable import printable
 from drupelet_host.latency.modelled.estimate import Estimate
 from drupelet_host.latency.modelled.layers import ENGINES, EngineName
 
+_SHORT_NAMES: dict[str, str] = {"onnxruntime": "ort"}
+_HUNDRED = 100
+
 
 @click.command()
 @click.argument("model", type=click.Path(exists=True, path_type=Path))
@@ -52,33 +55,37 @@ def estimate(
 
 def _summary(estimates: list[Estimate], *, title: str) -> Table:
     table = Table(title=Text(printable(title)), title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for heading in ("engine", "precision", "ms", "range", "4 threads", "compared with boards"):
+    for heading in ("engine", "precision", "ms", "range", "4 threads", "validated"):
         table.add_column(heading, no_wrap=True)
     for one in estimates:
         low, high = one.threads_4_ms
         table.add_row(
             one.engine,
             one.precision,
-            f"{one.ms:.2f}",
-            f"{one.low_ms:.2f} to {one.high_ms:.2f}",
-            f"{low:.2f} to {high:.2f}",
+            _digits(one.ms),
+            f"{_digits(one.low_ms)} to {_digits(one.high_ms)}",
+            f"{_digits(low)} to {_digits(high)}",
             "yes" if one.validated else "no",
         )
     return table
 
 
 def _layers(estimates: list[Estimate], *, top: int) -> Table:
-    """One row a layer and one column an engine and precision, the most expensive layers first."""
+    """One row a layer and one column an engine and precision, the most expensive layers first; fits 80 columns."""
     columns = [one for one in estimates if len(one.layers) == len(estimates[0].layers)]
     order = sorted(range(len(columns[0].layers)), key=lambda row: -sum(one.layers[row].ms for one in columns))
     title = f"layers, ms, modelled; {min(top, len(order))} of {len(order)}"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("layer", overflow="fold")
-    table.add_column("kind")
     for one in columns:
-        table.add_column(f"{one.engine}\n{one.precision}", justify="right", no_wrap=True)
+        table.add_column(f"{_SHORT_NAMES.get(one.engine, one.engine)}\n{one.precision}", justify="right", no_wrap=True)
     for row in order[:top]:
         shape = columns[0].layers[row].shape
-        sizes = f"{shape.category} {shape.in_channels} to {shape.out_channels}"
-        table.add_row(Text(printable(shape.name)), sizes, *(f"{one.layers[row].ms:.3f}" for one in columns))
+        about = f"{shape.category} {shape.in_channels}>{shape.out_channels} {printable(shape.name)}"
+        table.add_row(Text(about), *(_digits(one.layers[row].ms) for one in columns))
     return table
+
+
+def _digits(ms: float) -> str:
+    """Three digits, which is more than the error of an estimate allows."""
+    return f"{ms:.0f}" if ms >= _HUNDRED else f"{ms:.3g}"
