@@ -25,7 +25,7 @@ def undo_large_folds(folded: onnx.ModelProto, original: onnx.ModelProto, *, may_
         may_repeat: Whether a constant may be as large as what it comes from although that stays in the file, as for a
             quantizer, which stores both in a quarter of the bytes.
     """
-    known, present = read_constants(original.graph), read_constants(folded.graph)
+    known, present = _read_stored(original.graph), read_constants(folded.graph)
     makers = {name: node for node in original.graph.node for name in node.output if name}
     for name, tensor in present.items():
         if name in known or name not in makers or _count_bytes(tensor) <= _SMALL_BYTES:
@@ -37,6 +37,23 @@ def undo_large_folds(folded: onnx.ModelProto, original: onnx.ModelProto, *, may_
         if _count_bytes(tensor) > allowed + _SMALL_BYTES:
             _restore(folded.graph, name, nodes, [known[source] for source in sources])
     sort_nodes(folded.graph)
+
+
+def _read_stored(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """Return what the file stores by name: initializers, and the values of Constant nodes, as Paddle writes weights."""
+    values = {
+        node.output[0]: attribute.t
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }
+    stored = read_constants(graph)
+    for name, value in values.items():
+        stored[name] = onnx.TensorProto()
+        stored[name].CopyFrom(value)
+        stored[name].name = name
+    return stored
 
 
 def _trace(

@@ -45,7 +45,7 @@ def test_a_classifier_is_halved_quantized_and_packed(tmp_path: Path, name: str) 
 def test_a_detector_with_several_outputs_is_pruned_without_labels(tmp_path: Path, name: str) -> None:
     folder = write_architecture(tmp_path / "project", name)
     given = {"outputs": ["boxes", "scores", "image"]} if name == "detector" else {}
-    wanted = architecture_recipe(folder, name, max_metric_drop=0.9, task="detection", **given)
+    wanted = architecture_recipe(folder, name, max_metric_drop=1.0, task="detection", **given)
     compiled = compile_and_verify(wanted, tmp_path / "unpacked")
     state = compiled.state
     assert [spec.name for spec in compiled.manifest.outputs] == ["boxes", "scores", "image"]

@@ -57,10 +57,11 @@ def cls_validation():
     return turned(seeds), np.array([seed % 2 for seed in seeds])
 """
 
-# What each variant must keep. Detection: 1 less the relative error of the probability map. Reading: the share of
-# positions at which the same character is read. Orientation: right answers, which the original gives to all.
+# What each variant must keep. Detection: 1 less the relative error of the probability map, in its worst group of rows.
+# Reading: the share of positions at which the same character is read. Orientation: right answers, which the original
+# gives to all.
 READERS = {
-    "det": ("ch_PP-OCRv4_det_infer.onnx", "fidelity", {"fp32": 0.999, "wf16": 0.99, "static": 0.8}),
+    "det": ("ch_PP-OCRv4_det_infer.onnx", "fidelity", {"fp32": 0.999, "wf16": 0.98, "static": 0.7}),
     "rec": ("ch_PP-OCRv4_rec_infer.onnx", "agreement", {"fp32": 0.999, "wf16": 0.98, "dynamic": 0.95, "static": 0.85}),
     "cls": ("ch_ppocr_mobile_v2.0_cls_infer.onnx", "top1", {"fp32": 0.97, "wf16": 0.97, "static": 0.94}),
 }
@@ -157,6 +158,8 @@ def test_a_real_classifier_of_images_compiles_without_labels(tmp_path: Path, mon
         "model": {"name": "lite0", "version": "1.0.0", "release": 1, "factory": "model.py:build"},
         "data": {"train": "data.py:train", "validation": "data.py:validation"},
         "sensitivity": {"ratios": [0.25], "samples": 8},
+        # A tenth of the channels costs more than that with so little training: the step is rolled back.
+        "constraints": {"max_metric_drop": 0.2},
         "prune": {"prune_ratio": 0.1, "iterations": 1, "importance": "l2", "recovery": {"epochs": 1}},
         "quantize": {"method": "mse", "variants": ["static", "float16"], "samples": 16},
     }
