@@ -25,8 +25,7 @@ def pass_elements(record: FlowRecord, inputs: Sequence[torch.Tensor], outputs: S
         record.set(output, None)
         return
     if len(dims) > 1:
-        record.pin(inputs, "channels along different dimensions meet")
-        record.set(output, None)
+        record.end(inputs, output, reason="channels along different dimensions meet")
         return
     dim = dims.pop()
     result: torch.Tensor | None = None
@@ -43,8 +42,7 @@ def pass_elements(record: FlowRecord, inputs: Sequence[torch.Tensor], outputs: S
             record.labels.join(result, labels)
         result = labels
     if result is None or len(result) != output.shape[dim]:
-        record.pin(inputs, "a channel meets a whole dimension")
-        record.set(output, None)
+        record.end(inputs, output, reason="a channel meets a whole dimension")
         return
     if unlabelled:
         record.labels.pin(result, "a constant is as wide as the layer")

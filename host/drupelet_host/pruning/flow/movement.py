@@ -35,7 +35,7 @@ def move(
     spread = operator(*pytree.tree_map_only(torch.Tensor, lambda tensor: record.spread(tensor).contiguous(), args))
     results = [spread] if isinstance(spread, torch.Tensor) else list(spread)
     for labels, output in zip(results, outputs, strict=True):
-        keep = _kept_dimension(record, flows[0], sources, labels)
+        keep = _kept_dimension(flows[0], sources, labels)
         record.set(output, record.gather(labels, keep=keep, reason="the model's code picks one of its channels"))
 
 
@@ -91,10 +91,8 @@ def pixel_shuffle(record: FlowRecord, source: torch.Tensor, factor: int, output:
         factor: The factor of the picture's sides.
         output: Its output.
     """
-    flow = record.flow(source)
-    if flow is None or flow.dim != source.ndim - 3:
-        record.pin([source], "a pixel shuffle moves its channels")
-        record.set(output, None)
+    flow = _picture_channels(record, source, output)
+    if flow is None:
         return
     blocks = flow.labels.view(-1, factor**2)
     record.labels.mark_split(flow.labels)
@@ -111,10 +109,8 @@ def pixel_unshuffle(record: FlowRecord, source: torch.Tensor, factor: int, outpu
         factor: The factor of the picture's sides.
         output: Its output.
     """
-    flow = record.flow(source)
-    if flow is None or flow.dim != source.ndim - 3:
-        record.pin([source], "a pixel shuffle moves its channels")
-        record.set(output, None)
+    flow = _picture_channels(record, source, output)
+    if flow is None:
         return
     record.set(output, Flow(flow.dim, flow.labels.repeat_interleave(factor**2)))
 
@@ -130,13 +126,21 @@ def shuffle(record: FlowRecord, source: torch.Tensor, groups: int, output: torch
     """
     flow = record.flow(source)
     if flow is None or flow.dim != 1:
-        record.pin([source], "a channel shuffle moves its channels")
-        record.set(output, None)
+        record.end([source], output, reason="a channel shuffle moves its channels")
         return
     table = flow.labels.view(groups, -1)
     record.labels.mark_split(flow.labels)
     record.labels.join(table, table[:1].expand(table.shape))
     record.set(output, Flow(1, table.t().flatten()))
+
+
+def _picture_channels(record: FlowRecord, source: torch.Tensor, output: torch.Tensor) -> Flow | None:
+    """Return the flow of a picture whose channels lie before its sides; end it and return None for any other."""
+    flow = record.flow(source)
+    if flow is not None and flow.dim == source.ndim - 3:
+        return flow
+    record.end([source], output, reason="a pixel shuffle moves its channels")
+    return None
 
 
 def _divide(record: FlowRecord, parts: list[torch.Tensor]) -> None:
@@ -146,14 +150,12 @@ def _divide(record: FlowRecord, parts: list[torch.Tensor]) -> None:
     record.labels.pin(torch.cat(parts), _UNEVEN)
 
 
-def _kept_dimension(
-    record: FlowRecord, flow: Flow, sources: Sequence[torch.Tensor], labels: torch.Tensor
-) -> int | None:
+def _kept_dimension(flow: Flow, sources: Sequence[torch.Tensor], labels: torch.Tensor) -> int | None:
     """Return the dimension that keeps the channels where several have different labels."""
     varying = [dim for dim in range(labels.ndim) if bool((labels != labels.narrow(dim, 0, 1)).any())]
     if not varying:
         return None
     if len(sources) == 1:
-        return varying[-1] if record.shared_first else varying[0]
+        return varying[-1]
     # Joined tensors: along the dimension where they are joined, the channels are the same ones.
     return flow.dim + labels.ndim - sources[0].ndim if flow.dim + labels.ndim - sources[0].ndim in varying else flow.dim

@@ -17,20 +17,16 @@ class FlowRecord:
     Attributes:
         labels: The labels.
         places: The places.
-        shared_first: Whether code that divides a dimension keeps the size of the first part fixed, as a channel shuffle
-            does, or that of the last.
     """
 
-    def __init__(self, model: nn.Module, *, shared_first: bool = True) -> None:
+    def __init__(self, model: nn.Module) -> None:
         """Begin a record.
 
         Args:
             model: The model that runs.
-            shared_first: As above.
         """
         self.labels = ChannelLabels()
         self.places = Places(model, self.labels)
-        self.shared_first = shared_first
         self._flows: dict[int, Flow] = {}
         self._turned: dict[int, tuple[torch.Tensor, tuple[int, ...]]] = {}
         # An id is only good for as long as the tensor lives.
@@ -82,6 +78,17 @@ class FlowRecord:
             if weight is not None and flow is None:
                 for axis in range(weight[0].ndim):
                     self.labels.pin(self.places.use(weight[0], axis, "out"), reason)
+
+    def end(self, inputs: Sequence[torch.Tensor], output: torch.Tensor, *, reason: str) -> None:
+        """Record an operator that is not followed: the channels of its inputs stay, and its output has none.
+
+        Args:
+            inputs: The tensors that the operator reads.
+            output: The tensor that it makes.
+            reason: Why the channels stay, for people.
+        """
+        self.pin(inputs, reason)
+        self.set(output, None)
 
     def spread(self, tensor: torch.Tensor) -> torch.Tensor:
         """Return a tensor of labels of the same shape."""

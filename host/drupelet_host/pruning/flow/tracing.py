@@ -21,20 +21,19 @@ _RECURRENCE = "a recurrent layer takes its channels"
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
-def follow_channels(model: nn.Module, example_input: torch.Tensor, *, shared_first: bool = True) -> FlowRecord:
+def follow_channels(model: nn.Module, example_input: torch.Tensor) -> FlowRecord:
     """Run a model and record where its channels go.
 
     Args:
         model: The model; it is left as it is.
         example_input: An input it takes.
-        shared_first: What code that divides a dimension keeps fixed, see `FlowRecord`.
 
     Returns:
         The record, with the channels of the outputs pinned.
     """
     # Gradients and training switch fused and random operators; the copy has its own hooks.
     twin = copy.deepcopy(model).eval()
-    record = FlowRecord(twin, shared_first=shared_first)
+    record = FlowRecord(twin)
     with _recurrence_apart(twin, record), torch.inference_mode(mode=False), torch.no_grad(), _Following(record):
         returned = twin(example_input.clone())
     record.pin(list(name_outputs(returned).values()), "its channels are the model's output")

@@ -32,8 +32,7 @@ def convolve(record: FlowRecord, args: Sequence[Any], output: torch.Tensor) -> N
         or (flow and flow.dim != _CHANNEL_DIM)
         or not batched
     ):
-        record.pin([source, weight], "a convolution takes its channels in an unusual way")
-        record.set(output, None)
+        record.end([source, weight], output, reason="a convolution takes its channels in an unusual way")
         return
     inputs, outputs = source.shape[1], output.shape[1]
     if 1 < groups == inputs == outputs:
@@ -79,8 +78,7 @@ def multiply_by_weight(
     """
     parameter, flow = record.weight(weight), record.flow(source)
     if parameter is None or (flow is not None and flow.dim != source.ndim - 1):
-        record.pin([source, weight], "a product takes its channels in an unusual way")
-        record.set(output, None)
+        record.end([source, weight], output, reason="a product takes its channels in an unusual way")
         return
     stored, axes = parameter
     if flow is not None:
@@ -105,8 +103,7 @@ def multiply_batches(record: FlowRecord, first: torch.Tensor, second: torch.Tens
     inner = [flow for flow, kept in ((left, rows), (right, columns)) if flow is not None and kept is None]
     sound = (left is None or left.dim >= first.ndim - 2) and (right is None or right.dim >= second.ndim - 2)
     if not sound or (rows and columns) or len(inner) == 1:
-        record.pin([first, second], "a product of two tensors mixes its channels")
-        record.set(output, None)
+        record.end([first, second], output, reason="a product of two tensors mixes its channels")
         return
     if inner:
         record.labels.join(inner[0].labels, inner[1].labels)
