@@ -41,7 +41,7 @@ _STEP_S = 0.5
 
 
 def hostile_requests(folder: Path, *, seconds: float) -> int:
-    """Send requests whose Response Topic has 251 levels, for which mosquitto disconnects whoever publishes there."""
+    """Send requests whose Response Topic has 251 levels; mosquitto disconnects clients that publish on such topics."""
     with ExitStack() as stack:
         broker = stack.enter_context(mosquitto_broker(folder))
         agent = stack.enter_context(running_agent(write_config(folder, broker, device=_DEVICE)))

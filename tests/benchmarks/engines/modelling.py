@@ -10,17 +10,18 @@ from pathlib import Path
 from benchmarks.engines.agreement import check_answer
 from benchmarks.engines.models import FLOAT, STATIC_INT8, Case, Model
 from benchmarks.instructions.emulator import EmulatedPi
+from drupelet_host.latency.modelled.exact import CLOCK_HZ
+from drupelet_host.latency.modelled.layers import Precision
+from drupelet_host.latency.modelled.table import load_table
 
 _GUEST = "benchmarks.engines.guest"
 _TESTS = Path(__file__).resolve().parents[2]
-_CLOCK_HZ = 1.8e9
 # The guest marks inferences by their numbers. The timing model begins at odd marks and ends at even ones.
 _STOP = _MARKED_INFERENCES = 2
 _TIMEOUT_S = 3600.0
-# Fitted to the published times of 33 float networks in ncnn on this board; one factor for all.
-_SCALE = 1.085
-# The error to state, as a fraction: ncnn's was measured on published times, the others' is assumed to be larger.
-_NCNN_ERROR, _ERROR, _FLOAT_ONNXRUNTIME_ERROR = 0.20, 0.25, 0.35
+# The product's table states the factor between cycles and published times, and the error of each engine and precision.
+_TARGET = "raspberry_pi_4"
+_PRECISIONS: dict[str, Precision] = {FLOAT: "float32", STATIC_INT8: "int8"}
 # What the product makes; others' runtimes were never compared with published times.
 MODELLED = frozenset(
     (runtime, precision) for runtime in ("onnxruntime", "litert", "ncnn") for precision in (FLOAT, STATIC_INT8)
@@ -63,19 +64,15 @@ def model_time(model: Model, case: Case, *, pi: EmulatedPi) -> EngineEstimate:
         pi.run("-m", _GUEST, *words, times=times, timeout_s=_TIMEOUT_S, path=[_TESTS])
         difference = check_answer(model, answer, case=case)
         marks = [json.loads(line) for line in times.read_text(encoding="ascii").splitlines()]
+    table = load_table(_TARGET)
+    assert table is not None, "the product has a table of this target"
     (cycles,) = (mark["cycles"] for mark in marks if mark["tag"] == _STOP)
     return EngineEstimate(
         network=model.network,
         runtime=model.runtime,
         precision=model.precision,
         cycles=cycles,
-        milliseconds=round(_SCALE * cycles / _CLOCK_HZ * 1e3, 1),
-        error=_error_of(model),
+        milliseconds=round(table.scale * cycles / CLOCK_HZ * 1e3, 1),
+        error=table.accuracies[model.runtime, _PRECISIONS[model.precision]].model_error,
         difference=difference,
     )
-
-
-def _error_of(model: Model) -> float:
-    if model.runtime == "ncnn":
-        return _NCNN_ERROR
-    return _FLOAT_ONNXRUNTIME_ERROR if (model.runtime, model.precision) == ("onnxruntime", FLOAT) else _ERROR

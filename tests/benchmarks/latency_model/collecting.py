@@ -13,8 +13,9 @@ from pathlib import Path
 from threading import Lock
 
 from benchmarks.instructions.emulator import EmulatedPi
-from benchmarks.latency_model.measuring import ENGINES, EngineName, Measured, measure_layers
+from benchmarks.latency_model.measuring import ENGINES, Measured, measure_layers
 from benchmarks.latency_model.probes import probe
+from drupelet_host.latency.modelled.layers import EngineName
 
 log = logging.getLogger(__name__)
 

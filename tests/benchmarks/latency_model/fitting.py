@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.latency_model.collecting import Record
-from benchmarks.latency_model.measuring import CLOCK_HZ
 from benchmarks.latency_model.networks import INPUT, Network
 from benchmarks.latency_model.probes import probe
+from drupelet_host.latency.modelled.exact import CLOCK_HZ
 from drupelet_host.latency.modelled.layers import EngineName, LayerKind, LayerShape, Precision
 from drupelet_host.latency.modelled.table import Accuracy, Formula, LatencyTable, find_formula
 

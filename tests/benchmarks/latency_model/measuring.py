@@ -14,10 +14,9 @@ from benchmarks.latency_model.networks import Layer, Network
 from benchmarks.latency_model.write_ncnn import write_ncnn
 from benchmarks.latency_model.write_onnx import write_onnx
 from benchmarks.latency_model.write_tflite import write_tflite
+from drupelet_host.latency.modelled.layers import EngineName
 
-EngineName = Literal["ncnn", "onnxruntime", "litert"]
 ENGINES: tuple[EngineName, ...] = ("ncnn", "onnxruntime", "litert")
-CLOCK_HZ = 1.8e9
 
 _GUEST = "benchmarks.latency_model.guest"
 _TESTS = Path(__file__).resolve().parents[2]
