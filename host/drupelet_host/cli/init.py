@@ -16,8 +16,6 @@ from drupelet_shared.units import format_bytes
 if TYPE_CHECKING:
     from drupelet_host.project.inspection import InspectedModel
 
-_FILES = {".onnx", ".pt2", ".tflite"}
-
 
 @click.command()
 @click.argument("model")
@@ -52,8 +50,10 @@ def init(
 
     Example: drupelet init model.py:build --weights weights.pt --input-shape 1,3,224,224
     """
+    from drupelet_host.recipe.model import MODEL_SUFFIXES, parse_model_section  # noqa: PLC0415 - as the compiler below
+
     shape = None
-    if Path(model).suffix not in _FILES:
+    if Path(model).suffix not in MODEL_SUFFIXES:
         if ":" not in model:
             expected = "expected a file (.onnx, .pt2, .tflite) or a factory (model.py:build)"
             raise click.UsageError(f"MODEL {model!r}: {expected}")
@@ -65,7 +65,6 @@ def init(
     # Training frameworks take seconds to import.
     from drupelet_host.project.draft import Draft, write_project  # noqa: PLC0415
     from drupelet_host.project.inspection import inspect_model  # noqa: PLC0415
-    from drupelet_host.recipe.model import parse_model_section  # noqa: PLC0415
 
     chosen = name or _suggest_name(model)
     source = {"factory": model, "input_shape": shape} if shape else {"file": model}

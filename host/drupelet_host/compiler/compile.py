@@ -84,7 +84,7 @@ def make_latency_source(recipe: Recipe, *, observer: Observer, broker: BrokerAdd
 
     Args:
         recipe: The recipe.
-        observer: Is told of interruptions.
+        observer: Receives a message about each interruption of a measurement.
         broker: The broker of the boards, in place of the recipe's.
 
     Raises:

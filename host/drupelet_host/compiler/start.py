@@ -23,9 +23,8 @@ from drupelet_host.evaluation.metrics import TOP1, Agreement, CustomMetric, Fide
 from drupelet_host.evaluation.scoring import answer_module, answer_session
 from drupelet_host.evaluation.task_metrics.detection import OVERLAPS, MeanAveragePrecision
 from drupelet_host.evaluation.task_metrics.segmentation import MeanIntersectionOverUnion
+from drupelet_host.export.files import make_loadable
 from drupelet_host.export.onnx import export_onnx
-from drupelet_host.export.program import convert_program
-from drupelet_host.onnx_files.external_data import join_external_data
 from drupelet_host.onnx_files.preparation import prepare
 from drupelet_host.onnx_files.soundness import check_repeats, check_weights
 from drupelet_host.quantization.layers import Layer, find_layers, match_layers
@@ -84,13 +83,13 @@ def _start_from_module(recipe: Recipe, workspace: Path) -> CompileState:
     if recipe.model.task != CLASSIFICATION:
         # Training learns from class indices alone; every other task learns from the original's outputs.
         train = replace(train, labels=None)
+    _check_module_patterns(recipe, model, workspace)
+    parts: dict[str, Dataset] = {"train": train, "validation": validation} | ({"test": test} if test else {})
+    check_ranges(parts, image=recipe.image)
     if metric is not TOP1:
         names = list(outputs)
         validation = replace(validation, answers=answer_module(model, validation.inputs, names=names))
         test = replace(test, answers=answer_module(model, test.inputs, names=names)) if test else None
-    _check_module_patterns(recipe, model, workspace)
-    parts: dict[str, Dataset] = {"train": train, "validation": validation} | ({"test": test} if test else {})
-    check_ranges(parts, image=recipe.image)
     training = Training(original=model, model=model, train=train, validation=validation, output_names=tuple(outputs))
     calibration = train.subset(recipe.quantize.samples, seed=recipe.seed)
     return CompileState(
@@ -107,12 +106,10 @@ def _start_from_module(recipe: Recipe, workspace: Path) -> CompileState:
 def _start_from_file(recipe: Recipe, workspace: Path) -> CompileState:
     source = recipe.model.file
     assert source is not None, "the recipe checks it"
-    if source.suffix == ".pt2":
-        source = convert_program(source, workspace / f"{source.stem}.onnx")
+    source = make_loadable(source, workspace)
     if source.suffix == TFLITE_SUFFIX:
         session = load_engine("litert").load(source, threads=1)
     else:
-        source = join_external_data(source, workspace)
         check_weights(source)
         session = load_engine("onnxruntime").load(source, threads=0)
     outputs = {spec.name: spec.shape for spec in session.outputs}
@@ -127,13 +124,13 @@ def _start_from_file(recipe: Recipe, workspace: Path) -> CompileState:
         check_repeats(source, validation.feeds[0])
     check_answers(answer_session(session, validation.feeds[:_CHECKED_ANSWERS]), source=source.name)
     metric = _choose_metric(recipe, validation, test, outputs=outputs)
-    if metric is not TOP1:
-        validation = replace(validation, answers=answer_session(session, validation.feeds))
-        test = replace(test, answers=answer_session(session, test.feeds)) if test else None
     if source.suffix != TFLITE_SUFFIX and recipe.quantize.keep_float:
         _require_matches(recipe.quantize.keep_float, find_layers(prepare(source)))
     parts: dict[str, Samples] = {"train": train, "validation": validation} | ({"test": test} if test else {})
     check_ranges(parts, image=recipe.image)
+    if metric is not TOP1:
+        validation = replace(validation, answers=answer_session(session, validation.feeds))
+        test = replace(test, answers=answer_session(session, test.feeds)) if test else None
     return CompileState(
         workspace=workspace,
         samples=validation,

@@ -8,16 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from drupelet_host.errors import ModelError
+from drupelet_host.latency.engines import engine_of
 from drupelet_host.latency.modelled.estimate import VARIANT_PRECISIONS, Estimate, estimate, estimate_all
 from drupelet_host.latency.modelled.exact import run_exactly
 from drupelet_host.latency.modelled.layers import EngineName, LayerShape
 from drupelet_host.latency.modelled.table import LatencyTable, load_table
+from drupelet_host.recipe.model import MODEL_SUFFIXES, TFLITE_SUFFIX
 from drupelet_shared.errors import InvalidValueError
 from drupelet_shared.package.manifest import Manifest, Variant
 from drupelet_shared.package.reading import UnpackedPackage, read_package_folder, unpack_package
 
-_SUFFIXES = (".onnx", ".pt2", ".tflite")
-_ENGINE_OF = {".onnx": "onnxruntime", ".tflite": "litert"}
+# The files of variants whose layers can be read.
+_READABLE = (".onnx", TFLITE_SUFFIX)
 
 
 def estimate_file(
@@ -70,7 +72,7 @@ def _read(path: Path) -> tuple[LayerShape, ...]:
         from drupelet_host.latency.modelled.onnx_layers import read_onnx_layers  # noqa: PLC0415 - onnx takes half a second
 
         return read_onnx_layers(path)
-    if path.suffix == ".tflite":
+    if path.suffix == TFLITE_SUFFIX:
         from drupelet_host.latency.modelled.tflite_layers import read_tflite_layers  # noqa: PLC0415 - an optional engine
 
         return read_tflite_layers(path)
@@ -80,7 +82,7 @@ def _read(path: Path) -> tuple[LayerShape, ...]:
 
         with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
             return read_onnx_layers(convert_program(path, Path(folder) / "model.onnx"))
-    raise ModelError(f"{path.name}: expected a file that ends in {', '.join(_SUFFIXES)} or .drupe")
+    raise ModelError(f"{path.name}: expected a file that ends in {', '.join(MODEL_SUFFIXES)} or .drupe")
 
 
 def require_table(target: str) -> LatencyTable:
@@ -119,7 +121,7 @@ def estimate_variants(manifest: Manifest, folder: Path, table: LatencyTable) -> 
 def _package_layers(manifest: Manifest, folder: Path) -> tuple[LayerShape, ...] | None:
     """The layers of the first variant whose file says them: all variants are the same network."""
     for variant in manifest.variants:
-        if Path(variant.path).suffix in _ENGINE_OF:
+        if Path(variant.path).suffix in _READABLE:
             try:
                 return read_layers(folder / variant.path)
             except (ModelError, ImportError):
@@ -148,11 +150,11 @@ def _run_variant(variant: Variant, looked_up: Estimate, folder: Path, table: Lat
 
 
 def _run_file(path: Path, shapes: tuple[LayerShape, ...], table: LatencyTable, emulator: Path) -> Estimate:
-    engine: EngineName = "litert" if path.suffix == ".tflite" else "onnxruntime"
-    if path.suffix not in _ENGINE_OF:
+    if path.suffix not in _READABLE:
         raise ModelError(f"{path.name}: --exact runs .onnx and .tflite files and packages; export it first")
     from drupelet_host.latency.modelled.tflite_layers import has_int8_values  # noqa: PLC0415 - an optional engine
 
+    engine = engine_of(path)
     # The precision decides the range alone; which one it is stands in the file.
     int8 = b"QuantizeLinear" in path.read_bytes() if engine == "onnxruntime" else has_int8_values(path)
     return _exact(estimate(shapes, table, engine, "int8" if int8 else "float32"), path, table, emulator)

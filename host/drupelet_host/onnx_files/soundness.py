@@ -77,7 +77,7 @@ def check_repeats(path: Path, sample: Tensors) -> None:
         if relative_error(first, second) <= _SAME:
             return
         node = _find_random(model, sample)
-    except (DataError, ExportError):  # what cannot run is reported by whoever measures it
+    except (DataError, ExportError):  # a model that cannot run is reported when it is measured
         return
     raise ModelError(
         f"{path.name}: gives other answers to the same inputs each time: node {first_output(node)!r} "

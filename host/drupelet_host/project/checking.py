@@ -9,20 +9,21 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from drupelet_host.compiler.registry import make_pass, passes_of
 from drupelet_host.compiler.start import start_compile
 from drupelet_host.compiler.state import CompileState
+from drupelet_host.evaluation.scoring import answer_module
+from drupelet_host.latency.engines import THREADS, engine_of
 from drupelet_host.packaging.storage import require_writable
+from drupelet_host.recipe.model import TFLITE_SUFFIX
 from drupelet_host.recipe.schema import Recipe
+from drupelet_shared.engines.benchmark import measure_times
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.errors import EngineUnavailableError
 
 # What makes models for an engine besides the engine itself, and the extra that brings it.
 _CONVERTERS = {"litert": ("litert_torch", "litert-convert"), "ncnn": ("pnnx", "ncnn-convert")}
-_TIMED_RUNS = 5
+_TIMED_RUNS, _MAX_SECONDS = 5, 10.0
 # The rough cost of a compile in inferences: a training step is three, and a batch is about four times as fast as its
 # samples one by one; five variants are scored, and each way of calibrating is tried on some of the samples.
 _TRAINING_INFERENCES, _BATCH_SPEEDUP, _VARIANTS, _CALIBRATIONS = 3, 4, 5, 8
@@ -85,7 +86,7 @@ def check_recipe(recipe: Recipe) -> CheckedRecipe:
 
 
 def _require_converters(recipe: Recipe) -> None:
-    if recipe.model.file is not None and recipe.model.file.suffix == ".tflite":
+    if recipe.model.file is not None and recipe.model.file.suffix == TFLITE_SUFFIX:
         return
     for engine in recipe.export.engines:
         module, extra = _CONVERTERS.get(engine, ("", ""))
@@ -122,25 +123,16 @@ def _guess_seconds(recipe: Recipe, state: CompileState) -> tuple[float, float]:
 def _time_inference(state: CompileState) -> float:
     """Return the median time of one inference of the original, in seconds."""
     feed = state.samples.feeds[0]
-    if state.training is not None:
-        inputs = torch.from_numpy(np.asarray(next(iter(feed.values()))))
-        model = state.training.original
-
-        def run() -> None:
-            with torch.inference_mode():
-                model(inputs)
-    else:
+    if state.training is None:
         assert state.source is not None, "a model is a module or a file"
-        engine = "litert" if state.source.suffix == ".tflite" else "onnxruntime"
-        session = load_engine(engine).load(state.source, threads=1)
-        names = [spec.name for spec in session.outputs]
-
-        def run() -> None:
-            session.run(feed, names)
-
+        session = load_engine(engine_of(state.source)).load(state.source, threads=THREADS)
+        return (
+            statistics.median(measure_times(session, feed, warmup=1, runs=_TIMED_RUNS, max_seconds=_MAX_SECONDS)) / 1e3
+        )
+    (inputs,) = feed.values()
     times = []
     for _ in range(_TIMED_RUNS):
         start = time.perf_counter()
-        run()
+        answer_module(state.training.original, inputs)
         times.append(time.perf_counter() - start)
     return statistics.median(times)

@@ -11,8 +11,8 @@ import torch
 
 from drupelet_host.evaluation.cost import count_file_parameters, count_macs, count_parameters
 from drupelet_host.evaluation.tflite import count_tflite_parameters
-from drupelet_host.export.program import convert_program
-from drupelet_host.onnx_files.external_data import join_external_data
+from drupelet_host.export.files import make_loadable
+from drupelet_host.latency.engines import engine_of
 from drupelet_host.recipe.model import CLASSIFICATION, TFLITE_SUFFIX, ModelSection
 from drupelet_host.torch_models.loading import check_runs, load_model
 from drupelet_shared.engines.registry import load_engine
@@ -123,14 +123,11 @@ def sample_shape(spec: TensorSpec, *, image: ImageInput | None) -> Sequence[int]
 
 
 def _inspect_file(file: Path) -> InspectedModel:
-    if file.suffix == TFLITE_SUFFIX:
-        session = load_engine("litert").load(file, threads=1)
-        return InspectedModel(session.inputs, session.outputs, count_tflite_parameters(file), None)
     with tempfile.TemporaryDirectory(prefix="drupelet-init-") as folder:
-        source = convert_program(file, Path(folder) / "model.onnx") if file.suffix == ".pt2" else file
-        source = join_external_data(source, Path(folder))
-        session = load_engine("onnxruntime").load(source, threads=1)
-        return InspectedModel(session.inputs, session.outputs, count_file_parameters(source), None)
+        source = make_loadable(file, Path(folder))
+        session = load_engine(engine_of(source)).load(source, threads=1)
+        count = count_tflite_parameters if source.suffix == TFLITE_SUFFIX else count_file_parameters
+        return InspectedModel(session.inputs, session.outputs, count(source), None)
 
 
 def _fixed(size: int) -> int | None:

@@ -23,6 +23,7 @@ from drupelet_shared.names import Name
 
 CLASSIFICATION = "classification"
 TFLITE_SUFFIX = ".tflite"
+MODEL_SUFFIXES = (".onnx", ".pt2", TFLITE_SUFFIX)
 
 InputShape = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=2, max_length=8)]
 
@@ -78,7 +79,7 @@ class ModelSection(Section):
     @field_validator("file")
     @classmethod
     def _known_format(cls, value: Path | None) -> Path | None:
-        if value is not None and value.suffix not in {".onnx", ".pt2", TFLITE_SUFFIX}:
+        if value is not None and value.suffix not in MODEL_SUFFIXES:
             raise ValueError("expected a .onnx, .pt2 or .tflite file")
         return value
 

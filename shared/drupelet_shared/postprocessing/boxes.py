@@ -45,14 +45,16 @@ def suppress_overlaps(
         boxes: Shape (n, 4), as corners.
         scores: Shape (n,).
         classes: Shape (n,).
-        iou_threshold: A box that overlaps a better one by more is dropped.
+        iou_threshold: A box that overlaps a better one by more is dropped; 1 drops none.
         class_aware: Whether boxes of different classes never suppress each other.
         most: The number of boxes to keep.
 
     Returns:
         The positions of the boxes that stay, best first.
     """
-    order = np.argsort(-scores, kind="stable")
+    order: Array = np.argsort(-scores, kind="stable")
+    if iou_threshold >= 1:
+        return order[:most]
     boxes, classes = boxes[order], classes[order]
     hides = overlap_matrix(boxes, boxes) > iou_threshold
     if class_aware:

@@ -1,4 +1,4 @@
-"""Commands over MQTT: each runs once, and its progress and result reach whoever asked."""
+"""Commands over MQTT: each runs once, and its progress and result are sent to the client that requested it."""
 
 from __future__ import annotations
 
