@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -41,8 +39,8 @@ from support.screen.dashboards import running_dashboard
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="chromium is not installed: apt install chromium")
 
 COUNT = 40
-_PATIENCE_S = 30.0
 MODEL = "section[aria-label='Model digits']"
+ZONE = f"{MODEL} .drop"
 
 
 @dataclass(frozen=True)
@@ -86,18 +84,9 @@ def shown(stage: Stage) -> Stage:
     # The fragment alone would not load it again.
     stage.page.open("about:blank")
     stage.page.open(stage.url)
-    wait_for(stage.page, f"document.querySelector('#counts').textContent.includes(' of {COUNT + 1} devices')")
-    wait_for(stage.page, f"document.querySelectorAll('#devices tbody tr').length === {COUNT + COUNT // 2 + 1}")
+    stage.page.wait_for(f"document.querySelector('#counts').textContent.includes(' of {COUNT + 1} devices')")
+    stage.page.wait_for(f"document.querySelectorAll('#devices tbody tr').length === {COUNT + COUNT // 2 + 1}")
     return stage
-
-
-def wait_for(page: Page, condition: str) -> Any:  # noqa: ANN401 - whatever the condition gives
-    """Wait until an expression of the page is true."""
-    deadline = time.monotonic() + _PATIENCE_S
-    while not (found := page.evaluate(condition)):
-        assert time.monotonic() < deadline, f"never came true: {condition}: {page.evaluate('document.body.innerText')}"
-        time.sleep(0.05)
-    return found
 
 
 def first_devices(page: Page, count: int = 3) -> list[str]:
@@ -107,7 +96,7 @@ def first_devices(page: Page, count: int = 3) -> list[str]:
 
 def open_device(page: Page, device: str) -> None:
     page.evaluate(f"document.querySelector(`#devices a[href='#device={device}']`).click()")
-    wait_for(page, f"!document.querySelector('#device').hidden && document.activeElement.textContent === '{device}'")
+    page.wait_for(f"!document.querySelector('#device').hidden && document.activeElement.textContent === '{device}'")
 
 
 def png(value: int = 90) -> bytes:
@@ -123,19 +112,8 @@ def give_file(page: Page, path: Path) -> None:
     page.call("DOM.setFileInputFiles", nodeId=found, files=[str(path)])
 
 
-def drop_file(page: Page, payload: bytes, name: str) -> None:
-    """Let go of a file above the model's zone."""
-    page.evaluate(f"""(() => {{
-      const data = new DataTransfer();
-      data.items.add(new File([new Uint8Array({list(payload)})], "{name}"));
-      const zone = document.querySelector("{MODEL} .drop");
-      for (const type of ["dragenter", "dragover", "drop"])
-        zone.dispatchEvent(new DragEvent(type, {{dataTransfer: data, bubbles: true, cancelable: true}}));
-    }})()""")
-
-
 def answer(page: Page) -> str:
-    wait_for(page, f'!/is on its way|^$/.test(document.querySelector("{MODEL} .answer").textContent)')
+    page.wait_for(f'!/is on its way|^$/.test(document.querySelector("{MODEL} .answer").textContent)')
     return str(page.evaluate(f'document.querySelector("{MODEL} .answer").innerText'))
 
 
@@ -150,13 +128,13 @@ def test_the_page_shows_every_device_without_a_complaint_and_asks_nobody_else(sh
 def test_the_token_leaves_the_address_and_a_reload_finds_it(shown: Stage) -> None:
     assert "token" not in shown.page.evaluate("location.href")
     shown.page.call("Page.reload")
-    wait_for(shown.page, "document.querySelector('#connection')?.textContent.startsWith('Connected to 127.0.0.1:')")
+    shown.page.wait_for("document.querySelector('#connection')?.textContent.startsWith('Connected to 127.0.0.1:')")
 
 
 def test_the_address_of_another_run_says_what_to_do(stage: Stage) -> None:
     stage.page.open("about:blank")
     stage.page.open(stage.url[:-5] + "other")
-    notice = wait_for(stage.page, "!document.querySelector('#notice').hidden && document.body.innerText")
+    notice = stage.page.wait_for("!document.querySelector('#notice').hidden && document.body.innerText")
     assert "Open the address that drupelet dashboard printed" in notice
 
 
@@ -166,10 +144,10 @@ def test_headings_sort_and_the_filter_filters(shown: Stage) -> None:
     assert page.evaluate("document.querySelector('[aria-sort=descending]').textContent") == "temp."
     first = "new Set([...document.querySelectorAll('#devices tbody th')].slice(0, 3).map(cell => cell.textContent))"
     # Each device's first numbers come in their own time.
-    wait_for(page, f"[...{first}].sort().join() === 'pi-005,pi-022'")
+    page.wait_for(f"[...{first}].sort().join() === 'pi-005,pi-022'")
     page.evaluate("document.querySelector('#filter').focus()")
     page.call("Input.insertText", text="failed digits")
-    wait_for(page, "document.querySelectorAll('#devices tbody tr').length === 2")
+    page.wait_for("document.querySelectorAll('#devices tbody tr').length === 2")
     assert set(first_devices(page)) == {"pi-013", "pi-038"}
     assert page.evaluate("document.querySelector('#shown').textContent") == f"2 of {COUNT + COUNT // 2 + 1} rows"
 
@@ -177,9 +155,9 @@ def test_headings_sort_and_the_filter_filters(shown: Stage) -> None:
 def test_a_device_has_its_states_stages_and_latency_over_time(shown: Stage, tmp_path: Path) -> None:
     page = shown.page
     open_device(page, shown.device)
-    drop_file(page, png(), "gray.png")
+    page.drop_file(ZONE, png(), "gray.png")
     answer(page)
-    wait_for(page, f'document.querySelectorAll("{MODEL} svg .band").length === 2')
+    page.wait_for(f'document.querySelectorAll("{MODEL} svg .band").length === 2')
     text = page.evaluate(f'document.querySelector("{MODEL}").innerText')
     assert "ready" in text
     assert "ort-fp32" in text
@@ -188,7 +166,7 @@ def test_a_device_has_its_states_stages_and_latency_over_time(shown: Stage, tmp_
     assert {"queue", "decode", "inference", "encode", "total"} <= set(stages)
     assert "Latest: p50 " in page.evaluate(f'document.querySelector("{MODEL} svg title").textContent')
     page.evaluate(f'document.querySelector("{MODEL} summary").click()')
-    wait_for(page, f'document.querySelectorAll("{MODEL} details tbody tr").length > 0')
+    page.wait_for(f'document.querySelectorAll("{MODEL} details tbody tr").length > 0')
     (tmp_path / "device.png").write_bytes(page.screenshot())
     assert page.complaints == []
 
@@ -204,8 +182,8 @@ def test_an_image_that_is_chosen_or_dropped_is_answered_by_the_model(shown: Stag
     assert len(labels) == 3
     assert set(labels) <= set(LABELS)
     assert page.evaluate(f'document.querySelector("{MODEL} .answer img").naturalWidth') == 8
-    drop_file(page, png(200), "lighter.png")
-    wait_for(page, f"document.querySelector(\"{MODEL} .answer\").innerText.includes('lighter.png')")
+    page.drop_file(ZONE, png(200), "lighter.png")
+    page.wait_for(f"document.querySelector(\"{MODEL} .answer\").innerText.includes('lighter.png')")
     assert "answered lighter.png" in answer(page)
 
 
@@ -213,13 +191,13 @@ def test_a_json_request_is_answered_and_a_bad_one_refused_with_its_code(shown: S
     page = shown.page
     open_device(page, shown.device)
     tensor = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [0.5] * 64}
-    drop_file(page, json.dumps({"inputs": [tensor]}).encode(), "request.json")
+    page.drop_file(ZONE, json.dumps({"inputs": [tensor]}).encode(), "request.json")
     assert "scores FP32 [1,10]" in answer(page)
-    drop_file(page, json.dumps({"inputs": [{**tensor, "datatype": "FP64"}]}).encode(), "bad.json")
-    wait_for(page, f'document.querySelector("{MODEL} .answer .failed") !== null')
+    page.drop_file(ZONE, json.dumps({"inputs": [{**tensor, "datatype": "FP64"}]}).encode(), "bad.json")
+    page.wait_for(f'document.querySelector("{MODEL} .answer .failed") !== null')
     assert "[invalid_input_datatype]" in answer(page)
-    drop_file(page, b"GIF89a", "moving.gif")
-    wait_for(page, f"document.querySelector(\"{MODEL} .answer\").innerText.includes('moving.gif')")
+    page.drop_file(ZONE, b"GIF89a", "moving.gif")
+    page.wait_for(f"document.querySelector(\"{MODEL} .answer\").innerText.includes('moving.gif')")
     assert "moving.gif is not a PNG, a JPEG or a JSON request [unsupported_content_type]" in answer(page)
 
 
@@ -237,12 +215,12 @@ def test_everything_is_reached_by_keyboard(shown: Stage) -> None:
         reached.append(page.evaluate("document.activeElement.textContent"))
         assert len(reached) < 40
     press(page, "Enter", code=13, text="\r")
-    wait_for(page, "document.activeElement.id === 'device-heading'")
+    page.wait_for("document.activeElement.id === 'device-heading'")
     assert page.evaluate("document.title") == "pi-001 · drupelet dashboard"
     press(page, "Tab", code=9)
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") in {"auto", "solid"}
     page.evaluate("history.back()")
-    wait_for(page, "document.activeElement.id === 'fleet-heading'")
+    page.wait_for("document.activeElement.id === 'fleet-heading'")
 
 
 def test_the_focus_stays_where_it_is_while_rows_move(shown: Stage) -> None:
@@ -250,8 +228,7 @@ def test_the_focus_stays_where_it_is_while_rows_move(shown: Stage) -> None:
     page.evaluate("[...document.querySelectorAll('.sort')].find(b => b.textContent === 'p99').click()")
     page.evaluate("document.querySelector(`#devices a[href='#device=pi-007']`).focus()")
     before = first_devices(page, 60)
-    wait_for(
-        page,
+    page.wait_for(
         f"[...document.querySelectorAll('#devices tbody th')].map(c => c.textContent).join() !== '{','.join(before)}'",
     )
     assert page.evaluate("document.activeElement.textContent") == "pi-007"
@@ -309,12 +286,12 @@ def test_the_page_finds_its_broker_again(tmp_path: Path) -> None:
         open_browser(tmp_path, loopback=True) as page,
     ):
         page.open(served.url)
-        wait_for(page, "document.querySelector('#connection').textContent.startsWith('Connected')")
+        page.wait_for("document.querySelector('#connection').textContent.startsWith('Connected')")
         page.evaluate("""globalThis.told = []; new MutationObserver(() => told.push(
           document.querySelector('#connection').textContent)).observe(document.querySelector('#connection'),
           {childList: true, characterData: true, subtree: true})""")
         between.cut()
-        wait_for(page, "told.some(text => text.endsWith('trying again')) && told.at(-1).startsWith('Connected')")
+        page.wait_for("told.some(text => text.endsWith('trying again')) && told.at(-1).startsWith('Connected')")
 
 
 @pytest.mark.mosquitto
@@ -329,7 +306,7 @@ def test_the_page_speaks_to_the_brokers_own_listener_where_it_is_told(tmp_path: 
         open_browser(tmp_path, loopback=True) as page,
     ):
         page.open(served.url)
-        wait_for(page, "document.querySelector('#counts').textContent.includes('3 of 3 devices online')")
+        page.wait_for("document.querySelector('#counts').textContent.includes('3 of 3 devices online')")
         assert page.complaints == []
 
 

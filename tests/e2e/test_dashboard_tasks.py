@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from support.screen.dashboards import running_dashboard
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="chromium is not installed: apt install chromium")
 
 SCALE = 8
-_PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -35,17 +33,11 @@ class Shown:
     classes: np.ndarray
 
     def drop(self, model: str) -> np.ndarray:
-        """Let go of the picture above a model's form, and return what it then shows: (height, width, 4)."""
+        """Drop the picture on a model's form, and return the pixels that it then shows: (height, width, 4)."""
         section = f"section[aria-label='Model {model}']"
-        wait_for(self.page, f'document.querySelector("{section} .drop") !== null')
-        payload = list(self.picture.read_bytes())
-        self.page.evaluate(f"""(() => {{
-          const data = new DataTransfer();
-          data.items.add(new File([new Uint8Array({payload})], "picture.png"));
-          document.querySelector("{section} .drop").dispatchEvent(
-            new DragEvent("drop", {{dataTransfer: data, bubbles: true, cancelable: true}}));
-        }})()""")
-        wait_for(self.page, f'document.querySelector("{section} .answer canvas") !== null')
+        self.page.wait_for(f'document.querySelector("{section} .drop") !== null')
+        self.page.drop_file(f"{section} .drop", self.picture.read_bytes(), "picture.png")
+        self.page.wait_for(f'document.querySelector("{section} .answer canvas") !== null')
         pixels = self.page.evaluate(f"""(() => {{
           const canvas = document.querySelector("{section} .answer canvas");
           return [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data];
@@ -54,7 +46,7 @@ class Shown:
 
     def color_of(self, index: int) -> list[int]:
         self.page.evaluate("import('/annotate.js').then(module => { window.colorOf = module.colorOf; })")
-        wait_for(self.page, "window.colorOf !== undefined")
+        self.page.wait_for("window.colorOf !== undefined")
         return list(self.page.evaluate(f"window.colorOf({index})"))
 
 
@@ -76,16 +68,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
                 heard.wait_for(heard.topics.model_state(task), health="ready")
             page.open(served.url)
             device = site.topics.device
-            wait_for(page, f"document.querySelector(`#devices a[href='#device={device}']`) !== null")
+            page.wait_for(f"document.querySelector(`#devices a[href='#device={device}']`) !== null")
             page.evaluate(f"document.querySelector(`#devices a[href='#device={device}']`).click()")
             yield Shown(page, picture, objects["boxes"] * SCALE, objects["labels"], classes)
-
-
-def wait_for(page: Page, condition: str) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while not page.evaluate(condition):
-        assert time.monotonic() < deadline, f"never came true: {condition}: {page.evaluate('document.body.innerText')}"
-        time.sleep(0.05)
 
 
 def test_boxes_are_drawn_in_the_color_of_their_class(shown: Shown) -> None:

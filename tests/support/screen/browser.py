@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-_TIMEOUT_S = 60.0
+_TIMEOUT_S, _PATIENCE_S = 60.0, 30.0
+_TEXT = "document.body.innerText"
 _FLAGS = (
     "--headless=new",
     # The sandbox needs user namespaces, which containers seldom allow; the pages are our own.
@@ -83,6 +84,24 @@ class Page:
         reply = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in reply, reply["exceptionDetails"]
         return reply["result"].get("value")
+
+    def wait_for(self, condition: str) -> Any:  # noqa: ANN401 - whatever the condition gives
+        """Wait until an expression is true, and return its value."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while not (value := self.evaluate(condition)):
+            assert time.monotonic() < deadline, f"never came true: {condition}: {self.evaluate(_TEXT)}"
+            time.sleep(0.05)
+        return value
+
+    def drop_file(self, zone: str, payload: bytes, name: str) -> None:
+        """Drop a file on the element that a selector finds."""
+        self.evaluate(f"""(() => {{
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array({list(payload)})], "{name}"));
+          const zone = document.querySelector("{zone}");
+          for (const type of ["dragenter", "dragover", "drop"])
+            zone.dispatchEvent(new DragEvent(type, {{dataTransfer: data, bubbles: true, cancelable: true}}));
+        }})()""")
 
     def screenshot(self) -> bytes:
         """Return the whole page as PNG."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ from drupelet_agent.measuring.gate import ServingGate
 from drupelet_agent.store.store import Store
 from drupelet_shared.errors import BusyError, CommandFailedError
 from support.agent.fleet_bench import install, make_config
+from support.agent.scenarios import run_scenario
 from support.agent.values import make_activation
 from support.broker.mqtt_clients import eventually
 
@@ -53,13 +55,7 @@ Scenario = Callable[[Bench], Awaitable[None]]
 
 @pytest.fixture
 def play(tmp_path: Path) -> Callable[[Scenario], None]:
-    def run(scenario: Scenario) -> None:
-        async def main() -> None:
-            await scenario(Bench(tmp_path))
-
-        asyncio.run(main())
-
-    return run
+    return partial(run_scenario, lambda: Bench(tmp_path))
 
 
 def test_progress_and_result_of_a_command_are_passed_on(play: Callable[[Scenario], None]) -> None:

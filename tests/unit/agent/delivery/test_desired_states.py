@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from drupelet_agent.store.records import ModelRecord
 from drupelet_agent.store.store import Store
 from drupelet_shared.contract.topics import DeviceTopics
 from support.agent.fleet_bench import install
+from support.agent.scenarios import run_scenario
 from support.agent.values import make_activation
 
 TOPICS = DeviceTopics("pi-test")
@@ -84,14 +86,7 @@ class Bench:
 @pytest.fixture
 def play(tmp_path: Path) -> Callable[[Callable[[Bench], Awaitable[None]]], None]:
     """Run a scenario on an event loop."""
-
-    def run(scenario: Callable[[Bench], Awaitable[None]]) -> None:
-        async def main() -> None:
-            await scenario(Bench(tmp_path / "state"))
-
-        asyncio.run(main())
-
-    return run
+    return partial(run_scenario, lambda: Bench(tmp_path / "state"))
 
 
 Play = Callable[[Callable[[Bench], Awaitable[None]]], None]

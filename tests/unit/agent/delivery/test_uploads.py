@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.mqtt.outcome import OutcomeCallback
 from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.errors import UploadError
+from support.agent.scenarios import run_scenario
 from support.broker.mqtt_clients import eventually
 
 TOPICS = DeviceTopics("pi")
@@ -59,13 +61,7 @@ Scenario = Callable[[Bench], Awaitable[None]]
 
 @pytest.fixture
 def play(tmp_path: Path) -> Callable[[Scenario], None]:
-    def run(scenario: Scenario) -> None:
-        async def main() -> None:
-            await scenario(Bench(tmp_path))
-
-        asyncio.run(main())
-
-    return run
+    return partial(run_scenario, lambda: Bench(tmp_path))
 
 
 def test_chunks_are_written_and_each_is_answered_with_what_is_received(play: Callable[[Scenario], None]) -> None:

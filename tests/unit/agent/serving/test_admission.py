@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from drupelet_agent.store.records import Activation
 from fakes.workers import FakeWorker
 from support.agent.fleet_bench import MB, FleetBench, settle
+from support.agent.scenarios import run_scenario
 from support.agent.values import make_activation
 
 # 140 MB for models: two of 60 MB fit.
@@ -38,13 +40,7 @@ async def serve(bench: FleetBench, name: str) -> FakeWorker:
 
 @pytest.fixture
 def play(tmp_path: Path) -> Callable[[Scenario], None]:
-    def run(scenario: Scenario) -> None:
-        async def on_a_loop() -> None:
-            await scenario(FleetBench(tmp_path, sections={"limits": LIMITS}))
-
-        asyncio.run(on_a_loop())
-
-    return run
+    return partial(run_scenario, lambda: FleetBench(tmp_path, sections={"limits": LIMITS}))
 
 
 def health(bench: FleetBench, name: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 from drupelet_agent.store.records import Activation
 from drupelet_shared.errors import UnknownModelError
 from support.agent.fleet_bench import MB, FleetBench, settle
+from support.agent.scenarios import run_scenario
 from support.agent.values import make_activation
 
 FIRST, SECOND, THIRD = (make_activation(release=release) for release in (1, 2, 3))
@@ -23,10 +24,7 @@ def play(tmp_path: Path) -> Callable[..., None]:
     """Run a scenario on a fleet of its own."""
 
     def run(scenario: Scenario, **sections: object) -> None:
-        async def on_a_loop() -> None:
-            await scenario(FleetBench(tmp_path, sections=sections))
-
-        asyncio.run(on_a_loop())
+        run_scenario(lambda: FleetBench(tmp_path, sections=sections), scenario)
 
     return run
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from drupelet_agent.measuring.gate import ServingGate
 from drupelet_agent.serving.guard.guardian import Guardian
 from drupelet_agent.serving.job import Outcome
 from support.agent.fleet_bench import DEVICE, FleetBench, settle
+from support.agent.scenarios import run_scenario
 from support.agent.serving import answered
 from support.agent.values import make_activation
 
@@ -70,18 +72,15 @@ Scenario = Callable[[GuardBench], Coroutine[Any, Any, None]]
 
 @pytest.fixture
 def play(tmp_path: Path) -> Callable[[Scenario], None]:
-    def run(scenario: Scenario) -> None:
-        async def on_a_loop() -> None:
-            bench = GuardBench(tmp_path, sections=SECTIONS)
-            bench.serve(FIRST)
-            bench.serve(SECOND)
-            # The conditions of the plan are those of the first check.
-            bench.guardian.check(bench.fleet)
-            await scenario(bench)
+    def make_bench() -> GuardBench:
+        bench = GuardBench(tmp_path, sections=SECTIONS)
+        bench.serve(FIRST)
+        bench.serve(SECOND)
+        # The conditions of the plan are those of the first check.
+        bench.guardian.check(bench.fleet)
+        return bench
 
-        asyncio.run(on_a_loop())
-
-    return run
+    return partial(run_scenario, make_bench)
 
 
 class TestContract:
