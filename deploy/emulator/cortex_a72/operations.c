@@ -2,6 +2,8 @@
 
 #include "operations.h"
 
+#include "data_file.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,44 +65,28 @@ static int read_steps(struct cost *cost, const char *text) {
     }
 }
 
-static int read_line(const char *line, uint8_t *seen) {
+static const char *name_of(int index) {
+    return NAMES[index];
+}
+
+static int read_entry(const char *line) {
     char name[64], chain[8], pipes[64];
     unsigned latency, more, forward;
     if (sscanf(line, "%63s %u %u %7s %u %63s", name, &latency, &more, chain, &forward, pipes) != 6)
-        return 1;
+        return -1;
     int operation = find(NAMES, OPERATION_COUNT, name, strlen(name));
     int which = find(CHAIN_NAMES, sizeof CHAIN_NAMES / sizeof *CHAIN_NAMES, chain, strlen(chain));
-    if (operation < 0 || which < 0 || seen[operation]++)
-        return 1;
+    if (operation < 0 || which < 0)
+        return -1;
     struct cost *cost = &costs[operation];
     cost->latency = (uint8_t)latency;
     cost->latency_per_register = (uint8_t)more;
     cost->chain = (uint8_t)which;
     cost->chain_latency = (uint8_t)forward;
-    return read_steps(cost, pipes);
+    return read_steps(cost, pipes) ? -1 : operation;
 }
 
 int read_operations(const char *path) {
-    uint8_t seen[OPERATION_COUNT] = {0};
-    char line[512];
-    FILE *file = fopen(path, "r");
-    if (!file) {
-        perror(path);
-        return 1;
-    }
-    int wrong = 0;
-    for (int number = 1; !wrong && fgets(line, sizeof line, file); number++) {
-        if (line[0] == '#' || line[0] == '\n')
-            continue;
-        wrong = read_line(line, seen);
-        if (wrong)
-            fprintf(stderr, "%s:%d: not an operation, or a second time: %s", path, number, line);
-    }
-    fclose(file);
-    for (int i = 0; !wrong && i < OPERATION_COUNT; i++)
-        if (!seen[i]) {
-            fprintf(stderr, "%s: %s is missing\n", path, NAMES[i]);
-            wrong = 1;
-        }
-    return wrong;
+    static const struct data_file OPERATIONS_FILE = {"an operation", OPERATION_COUNT, name_of, read_entry};
+    return read_data_file(path, &OPERATIONS_FILE);
 }

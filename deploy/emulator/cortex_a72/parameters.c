@@ -2,6 +2,8 @@
 
 #include "parameters.h"
 
+#include "data_file.h"
+
 #include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -57,38 +59,22 @@ int check_parameters(void) {
            check("history_branches", parameters.history_branches, 0, 32);
 }
 
-static int read_line(const char *line, char *seen) {
+static const char *name_of(int index) {
+    return ENTRIES[index].name;
+}
+
+static int read_entry(const char *line) {
     char name[64];
-    int value, index;
+    int value;
     if (sscanf(line, "%63s %d", name, &value) != 2 || value < 0)
-        return 1;
-    index = find(name, strlen(name));
-    if (index < 0 || seen[index]++)
-        return 1;
-    *ENTRIES[index].value = value;
-    return 0;
+        return -1;
+    int index = find(name, strlen(name));
+    if (index >= 0)
+        *ENTRIES[index].value = value;
+    return index;
 }
 
 int read_parameters(const char *path) {
-    char line[512], seen[COUNT] = {0};
-    FILE *file = fopen(path, "r");
-    if (!file) {
-        perror(path);
-        return 1;
-    }
-    int wrong = 0;
-    for (int number = 1; !wrong && fgets(line, sizeof line, file); number++) {
-        if (line[0] == '#' || line[0] == '\n')
-            continue;
-        wrong = read_line(line, seen);
-        if (wrong)
-            fprintf(stderr, "%s:%d: not a parameter, or a second time: %s", path, number, line);
-    }
-    fclose(file);
-    for (int i = 0; !wrong && i < COUNT; i++)
-        if (!seen[i]) {
-            fprintf(stderr, "%s: %s is missing\n", path, ENTRIES[i].name);
-            wrong = 1;
-        }
-    return wrong;
+    static const struct data_file PARAMETERS_FILE = {"a parameter", COUNT, name_of, read_entry};
+    return read_data_file(path, &PARAMETERS_FILE);
 }
