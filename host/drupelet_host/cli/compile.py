@@ -161,8 +161,10 @@ def _print_result(state: CompileState) -> None:
 
 
 def _report_of(state: CompileState) -> Path:
+    from drupelet_host.packaging.builder import report_path  # noqa: PLC0415 - loaded with the compiler
+
     assert state.package is not None, "the package pass comes last"
-    return state.package.with_name(f"{state.package.stem}.report.html")
+    return report_path(state.package, ".html")
 
 
 def _print_next(state: CompileState, *, is_signed: bool) -> None:

@@ -124,6 +124,16 @@ def build_package(
     return BuiltPackage(path=path, manifest=manifest, digest=digest, signed_by=signed_by)
 
 
+def report_path(package: Path, suffix: str) -> Path:
+    """Return the path of the report beside a package, `NAME-VERSION.report.html` or `.json`.
+
+    Args:
+        package: The package.
+        suffix: ".html" or ".json".
+    """
+    return package.with_name(f"{package.stem}.report{suffix}")
+
+
 def _file_entries(files: Mapping[str, bytes | Path]) -> tuple[FileEntry, ...]:
     entries = tuple(_file_entry(path, files[path]) for path in sorted(files))
     check_count(len(entries) + len((MANIFEST_PATH, SIGNATURE_PATH)), DEFAULT_LIMITS)

@@ -17,7 +17,7 @@ from drupelet_host.compiler.state import CompileState
 from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.latency.engines import THREADS, engine_of
 from drupelet_host.latency.machine import describe_place
-from drupelet_host.packaging.builder import PackageDescription, build_package
+from drupelet_host.packaging.builder import PackageDescription, build_package, report_path
 from drupelet_host.packaging.creation_time import creation_time
 from drupelet_host.packaging.engine_versions import find_min_version
 from drupelet_host.packaging.golden_samples import record_samples
@@ -104,8 +104,8 @@ class PackagePass:
         )
         description = self._describe(state, next(iter(sessions.values())), variants, created)
         built = build_package(self.recipe.output.folder, description, files, signing_key=self.signing_key)
-        for suffix, content in ((".report.json", report_json), (".report.html", report_html)):
-            write_atomically(built.path.with_name(built.path.stem + suffix), content)
+        for suffix, content in ((".json", report_json), (".html", report_html)):
+            write_atomically(report_path(built.path, suffix), content)
         observer.decided("signed the package" if built.signed_by else "wrote the package without a signature: no key")
         return PassResult(replace(state, package=built.path), {"size_bytes": float(built.path.stat().st_size)})
 
