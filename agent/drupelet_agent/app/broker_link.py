@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from drupelet_agent.messaging.announcer import Announcer
@@ -56,6 +56,7 @@ class BrokerLink:
         budget: ByteBudget,
         run_id: str,
         outbox_length: int,
+        labels: Mapping[str, str] | None = None,
         discovery: Discovery | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -68,6 +69,7 @@ class BrokerLink:
             budget: Bounds the bytes of requests and replies in progress.
             run_id: Identifies this run of the agent in birth message and will.
             outbox_length: How many telemetry messages wait for the broker at most.
+            labels: The device's labels, which birth message and will carry.
             discovery: Describes the device to Home Assistant; None where it is not configured.
             clock: Time and timers; the event loop's if None.
         """
@@ -83,7 +85,7 @@ class BrokerLink:
         self.session: BrokerSession = open_session(on_connected=self._on_connected, on_message=self._on_message)
         self.dispatcher = Dispatcher(self.session)
         self.replies = ReplyPublisher(self.session.publish, on_undeliverable=self._report_undeliverable)
-        self.announcer = Announcer(topics, self.session, run_id=run_id, outbox_length=outbox_length)
+        self.announcer = Announcer(topics, self.session, run_id=run_id, outbox_length=outbox_length, labels=labels)
         self._requests = RequestHandler(
             topics,
             models.find,

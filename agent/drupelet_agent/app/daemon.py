@@ -205,7 +205,7 @@ class Daemon:
 
 def _make_link(config: AgentConfig, topics: DeviceTopics, fleet: Fleet) -> BrokerLink:
     run_id = uuid.uuid4().hex
-    will = offline_publication(topics, run_id=run_id)
+    will = offline_publication(topics, run_id=run_id, labels=config.labels)
     link = BrokerLink(
         topics,
         fleet,
@@ -213,6 +213,7 @@ def _make_link(config: AgentConfig, topics: DeviceTopics, fleet: Fleet) -> Broke
         budget=ByteBudget(message_budget_bytes(config)),
         run_id=run_id,
         outbox_length=config.telemetry.outbox_length,
+        labels=config.labels,
         discovery=_make_discovery(config, topics) if config.home_assistant else None,
     )
     if config.pools:

@@ -13,6 +13,7 @@ from drupelet_agent.config.packages import DeliveryConfig, TrustConfig
 from drupelet_agent.config.section import Section
 from drupelet_agent.config.telemetry import LogConfig, TelemetryConfig
 from drupelet_agent.config.tuning import ContractConfig, ModelConfig, RetuneConfig, TuningConfig
+from drupelet_shared.contract.labels import Labels
 from drupelet_shared.names import NAME_PATTERN, Name
 
 
@@ -22,6 +23,8 @@ class AgentConfig(Section):
     Attributes:
         device: The name of the device in its topics; the host name by default.
         pools: The pools of which the device is a member; the members share the requests to a pool.
+        labels: Names and values by which operators choose devices, such as `site = "berlin"`; 16 at most. They are
+            published with the device's status.
         state_dir: The folder of packages and measurements.
         home_assistant: Announce the device and its sensors to Home Assistant by MQTT discovery.
         broker: The connection to the broker.
@@ -38,6 +41,7 @@ class AgentConfig(Section):
 
     device: Name = Field(default_factory=socket.gethostname, pattern=NAME_PATTERN, validate_default=True)
     pools: tuple[Name, ...] = ()
+    labels: Labels = Field(default_factory=dict)
     state_dir: Path = Path("/var/lib/drupelet")
     home_assistant: bool = False
     broker: BrokerConfig = BrokerConfig()

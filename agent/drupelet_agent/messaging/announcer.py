@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from drupelet_agent import __version__
@@ -31,7 +31,15 @@ _SHORT_ERROR_CHARACTERS = 100
 class Announcer:
     """Publishes retained states at once, and telemetry through a bounded outbox while there is no connection."""
 
-    def __init__(self, topics: DeviceTopics, session: BrokerSession, *, run_id: str, outbox_length: int) -> None:
+    def __init__(
+        self,
+        topics: DeviceTopics,
+        session: BrokerSession,
+        *,
+        run_id: str,
+        outbox_length: int,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
         """Create an announcer.
 
         Args:
@@ -39,10 +47,12 @@ class Announcer:
             session: The MQTT session.
             run_id: Identifies this run of the agent in birth message and will.
             outbox_length: How many telemetry messages wait for the broker at most.
+            labels: The device's labels.
         """
         self._topics = topics
         self._session = session
         self._run_id = run_id
+        self._labels = labels
         self._store: StoreState | None = None
         self._store_error: str | None = None
         self._outbox = Outbox(telemetry_length=outbox_length, events_length=_EVENTS_LENGTH)
@@ -77,7 +87,7 @@ class Announcer:
         Args:
             on_done: Called when the broker has acknowledged the message or refused it.
         """
-        publication = offline_publication(self._topics, run_id=self._run_id)
+        publication = offline_publication(self._topics, run_id=self._run_id, labels=self._labels)
         self._session.publish(publication, on_outcome=lambda _outcome, _reason: on_done())
 
     def model_state(self, state: ModelState) -> None:
@@ -109,6 +119,7 @@ class Announcer:
             agent_version=__version__,
             store=self._store,
             store_error=self._store_error,
+            labels=_or_absent(self._labels),
         )
         self._session.publish(_status_publication(self._topics, status))
 
@@ -136,10 +147,29 @@ def shorten_state(state: ModelState) -> ModelState:
     return state.model_copy(update={**dict.fromkeys(removed), "error": error})
 
 
-def offline_publication(topics: DeviceTopics, *, run_id: str) -> Publication:
-    """Return the will; a reader ignores one whose `run_id` is not that of the latest birth message."""
-    status = DeviceStatus(state="offline", device=topics.device, session=run_id, agent_version=__version__)
+def offline_publication(topics: DeviceTopics, *, run_id: str, labels: Mapping[str, str] | None = None) -> Publication:
+    """Return the will; a reader ignores one whose `run_id` is not that of the latest birth message.
+
+    Args:
+        topics: The topics of this device.
+        run_id: Identifies this run of the agent.
+        labels: The device's labels.
+
+    Returns:
+        The will, retained.
+    """
+    status = DeviceStatus(
+        state="offline",
+        device=topics.device,
+        session=run_id,
+        agent_version=__version__,
+        labels=_or_absent(labels),
+    )
     return _status_publication(topics, status)
+
+
+def _or_absent(labels: Mapping[str, str] | None) -> dict[str, str] | None:
+    return dict(labels) if labels else None
 
 
 def _status_publication(topics: DeviceTopics, status: DeviceStatus) -> Publication:

@@ -17,7 +17,8 @@ from drupelet_host.cli import EXIT_FAILED
 from drupelet_host.cli.broker_options import broker_address, broker_options
 from drupelet_host.cli.command_group import GroupedCommand, GroupedOption
 from drupelet_host.cli.output import print_error, print_json
-from drupelet_shared.errors import DrupeletError
+from drupelet_shared.contract.labels import Label, parse_label
+from drupelet_shared.errors import DrupeletError, InvalidValueError
 
 if TYPE_CHECKING:
     from drupelet_host.client.connection.address import BrokerAddress
@@ -39,7 +40,8 @@ class ControlOptions:
     Attributes:
         address: The broker's address.
         prefix: The first levels of the topics.
-        devices: The names of the devices; empty stands for all.
+        devices: The names of the devices; empty stands for all that have the labels.
+        labels: The labels that devices must have.
         as_json: Whether the results are printed as JSON.
         timeout_s: The limit for connecting to the broker, and for a device to be online.
     """
@@ -47,6 +49,7 @@ class ControlOptions:
     address: BrokerAddress
     prefix: str
     devices: tuple[str, ...]
+    labels: tuple[Label, ...]
     as_json: bool
     timeout_s: float
 
@@ -58,20 +61,24 @@ class ControlCommand(GroupedCommand):
         """Combine the common options and run the function.
 
         Raises:
-            click.UsageError: Neither or both of --device and --all are given.
+            click.UsageError: Not exactly one of --device, --label and --all is given, or a label is malformed.
         """
         given = ctx.params
         is_all, devices = given.pop("all_devices"), given.pop("device")
-        if is_all and ctx.get_parameter_source("device") is not ParameterSource.COMMANDLINE:
-            # A device of the environment or of the settings file is a default, which --all overrides.
+        labels = read_labels(given.pop("label"))
+        if (is_all or labels) and ctx.get_parameter_source("device") is not ParameterSource.COMMANDLINE:
+            # A device of the environment or of the settings file is a default, which --all and --label override.
             devices = ()
-        if bool(devices) == is_all:
-            raise click.UsageError("name the devices: --device NAME, once or several times, or --all")
+        if sum(map(bool, (devices, labels, is_all))) != 1:
+            raise click.UsageError(
+                "name the devices: --device NAME, once or several times, or --label NAME=VALUE, or --all"
+            )
         files = {key: given.pop(key) for key in _BROKER_KEYS}
         control = ControlOptions(
             address=broker_address(given.pop("broker"), **files),
             prefix=given.pop("prefix"),
             devices=devices,
+            labels=labels,
             as_json=given.pop("as_json"),
             timeout_s=given.pop("timeout"),
         )
@@ -85,6 +92,7 @@ def control_options(command: Command) -> Command:
         _device_option(
             "--device", multiple=True, envvar="DRUPELET_DEVICE", help="Name of a device; may be given several times."
         ),
+        label_option(),
         _device_option(
             "--all",
             "all_devices",
@@ -103,6 +111,28 @@ def control_options(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return broker_options(command)
+
+
+def label_option() -> Callable[[Command], Command]:
+    """Return the option that chooses devices by their labels."""
+    return _device_option(
+        "--label",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="All devices with this label, as with --all; given several times, those that have all of them.",
+    )
+
+
+def read_labels(texts: Sequence[str]) -> tuple[Label, ...]:
+    """Return the labels of `--label`.
+
+    Raises:
+        click.UsageError: A label is malformed.
+    """
+    try:
+        return tuple(parse_label(text) for text in texts)
+    except InvalidValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def run_on_devices(
@@ -165,7 +195,11 @@ def _all_devices(control: ControlOptions, *, include_offline: bool) -> Sequence[
     from drupelet_host.fleet.discovery import find_devices  # noqa: PLC0415 - as above
 
     return find_devices(
-        control.address, prefix=control.prefix, connect_timeout_s=control.timeout_s, include_offline=include_offline
+        control.address,
+        prefix=control.prefix,
+        connect_timeout_s=control.timeout_s,
+        include_offline=include_offline,
+        labels=control.labels,
     )
 
 

@@ -103,6 +103,8 @@ def _read_desired(*, version: str | None, digest: str | None, source: str | None
 def _show_report(device: str, report: DeviceReport) -> None:
     announced = report.status
     click.echo(f"{device}: {f'{announced.state}, agent {announced.agent_version}' if announced else 'no status'}")
+    if announced is not None and announced.labels:
+        click.echo(f"  labels {' '.join(f'{name}={value}' for name, value in sorted(announced.labels.items()))}")
     if announced is not None and announced.store not in {None, "ok"}:
         click.echo(f"  store {announced.store.replace('_', ' ')}: {announced.store_error}")
     for model in report.models:

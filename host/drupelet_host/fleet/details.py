@@ -11,7 +11,7 @@ from rich.text import Text
 
 from drupelet_host.fleet.cells import UNKNOWN, format_ms, format_rate, format_share
 from drupelet_host.fleet.printable import printable
-from drupelet_host.fleet.rows import describe_plan
+from drupelet_host.fleet.rows import describe_labels, describe_plan
 from drupelet_host.fleet.sparkline import draw_sparkline
 from drupelet_host.fleet.state import Device, DeviceModel
 from drupelet_shared.contract.messages import DeviceTelemetry, ModelState, ModelTelemetry
@@ -40,6 +40,8 @@ def _facts(device: Device, telemetry: DeviceTelemetry | None) -> Table:
     table.add_column()
     status = device.status
     table.add_row("status", f"{status.state}, agent {printable(status.agent_version)}" if status else "unknown")
+    if status is not None and status.labels:
+        table.add_row("labels", " ".join(describe_labels(status)))
     if status is not None and status.store_error is not None:
         table.add_row("store", printable(status.store_error))
     for name, value in _numbers(telemetry) if telemetry else ():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from drupelet_host.client.connection.address import BrokerAddress
 from drupelet_host.errors import DeviceOfflineError
 from drupelet_host.fleet.feed import FleetFeed
+from drupelet_shared.contract.labels import Label, has_labels
 
 # The broker sends all retained messages together, so a pause of this length is their end.
 _QUIET_S = 1.0
@@ -14,7 +16,12 @@ _POLL_S = 0.05
 
 
 def find_devices(
-    broker: BrokerAddress, *, prefix: str, connect_timeout_s: float, include_offline: bool
+    broker: BrokerAddress,
+    *,
+    prefix: str,
+    connect_timeout_s: float,
+    include_offline: bool,
+    labels: Sequence[Label] = (),
 ) -> tuple[str, ...]:
     """Find the devices on a broker.
 
@@ -23,6 +30,7 @@ def find_devices(
         prefix: The first levels of the topics.
         connect_timeout_s: The limit for connecting to the broker.
         include_offline: Whether devices that have announced that they are offline are included.
+        labels: The labels that a device must have, all of them.
 
     Returns:
         The sorted names.
@@ -37,11 +45,15 @@ def find_devices(
             lambda fleet, _: sorted(
                 name
                 for name, device in fleet.devices.items()
-                if device.status and (include_offline or device.status.state == "online")
+                if device.status
+                and (include_offline or device.status.state == "online")
+                and has_labels(device.status.labels, labels)
             )
         )
     if not names:
-        raise DeviceOfflineError(f"broker {broker}: no device under {prefix!r} is online")
+        which = f" with the labels {', '.join(map(str, labels))}" if labels else ""
+        state = "has announced itself" if include_offline else "is online"
+        raise DeviceOfflineError(f"broker {broker}: no device under {prefix!r}{which} {state}")
     return tuple(names)
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from drupelet_host.fleet.state import Device, DeviceModel, Fleet
-from drupelet_shared.contract.messages import DeviceTelemetry, Plan
+from drupelet_shared.contract.messages import DeviceStatus, DeviceTelemetry, Plan
 from drupelet_shared.errors import InvalidValueError
 
 ConnectionState = Literal["online", "silent", "offline", "unknown"]
@@ -36,6 +36,7 @@ class Row:
         memory_used: The share of the device's memory that is not available, 0 to 1.
         alerts: The number of raised alerts of the device.
         error: The model's error.
+        labels: The device's labels, each as "name=value".
     """
 
     device: str
@@ -55,6 +56,7 @@ class Row:
     memory_used: float | None = None
     alerts: int = 0
     error: str | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -66,7 +68,7 @@ class Row:
         return asdict(self)
 
 
-SORT_KEYS = tuple(field.name for field in fields(Row) if field.name not in {"throttled_before", "error"})
+SORT_KEYS = tuple(field.name for field in fields(Row) if field.name not in {"throttled_before", "error", "labels"})
 # Keys that are sorted in descending order first, because their largest values matter most.
 _LARGEST_FIRST = frozenset(
     {
@@ -141,6 +143,12 @@ def describe_plan(plan: Plan | None) -> str | None:
     return f"{plan.instances} x {plan.threads} thread{'' if plan.threads == 1 else 's'}"
 
 
+def describe_labels(status: DeviceStatus | None) -> tuple[str, ...]:
+    """Describe a device's labels in the order of their names: "site=berlin"."""
+    labels = status.labels if status is not None else None
+    return tuple(f"{name}={value}" for name, value in sorted(labels.items())) if labels else ()
+
+
 def _device_rows(device: Device, telemetry: DeviceTelemetry | None, now_s: float) -> list[Row]:
     models: Sequence[DeviceModel | None] = [device.models[name] for name in sorted(device.models)] or [None]
     return [_make_row(device, model, telemetry, now_s) for model in models]
@@ -168,6 +176,7 @@ def _make_row(device: Device, model: DeviceModel | None, telemetry: DeviceTeleme
         memory_used=1 - telemetry.memory_available_bytes / max(1, telemetry.memory_total_bytes) if telemetry else None,
         alerts=len(device.alerts),
         error=state.error if state else None,
+        labels=describe_labels(device.status),
     )
 
 
@@ -188,4 +197,4 @@ def _comparable(value: Any) -> Any:  # noqa: ANN401 - a field of a row
 
 def _searched(row: Row) -> str:
     texts = (row.device, row.connection, row.model, row.version, row.health, row.variant, row.plan, row.error)
-    return " ".join([text for text in texts if text] + list(row.throttling or ())).lower()
+    return " ".join([text for text in texts if text] + list(row.throttling or ()) + list(row.labels)).lower()

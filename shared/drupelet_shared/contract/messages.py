@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from drupelet_shared.contract.labels import Labels
 from drupelet_shared.names import Name
 from drupelet_shared.tensors import TensorSpec
 
@@ -35,6 +36,8 @@ class DeviceStatus(_Message):
         store: Whether packages can be installed: "read_only" is the usual end of an SD card, "failed" another error of
             the store; what is active is served in either case. Absent in the last will.
         store_error: What is wrong with the store, in words; absent if nothing is.
+        labels: The labels of its configuration, by name; in birth and will, so that a device that is offline can be
+            chosen by them too. Absent if it has none.
     """
 
     state: Literal["online", "offline"]
@@ -43,6 +46,7 @@ class DeviceStatus(_Message):
     agent_version: str
     store: StoreState | None = None
     store_error: str | None = None
+    labels: Labels | None = None
 
 
 class ConfidenceInterval(_Message):

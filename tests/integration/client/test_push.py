@@ -68,6 +68,22 @@ def test_a_command_goes_to_several_devices_and_fails_where_one_does(tmp_path: Pa
     assert "name the devices: --device NAME" in drupelet("list", "--broker", embedded.url, status=2).stderr
 
 
+def test_devices_are_chosen_by_the_labels_of_their_configuration_also_when_they_are_offline(
+    site: Site, embedded: Broker
+) -> None:
+    where = ("--broker", embedded.url, "--json")
+    label = f"site={site.topics.device}"
+    with running_agent(site.configure(embedded, extra=f'labels = {{ site = "{site.topics.device}", board = "pi4" }}')):
+        (online,) = json.loads(drupelet("list", "--label", label, "--label", "board=pi4", *where).stdout)
+        assert (online["device"], online["ok"]) == (site.topics.device, True)
+        missed = drupelet("list", "--label", label, "--label", "board=pi5", *where, status=1).stderr
+        assert f"with the labels {label}, board=pi5 is online [device_offline]" in missed
+    (offline,) = json.loads(drupelet("status", "--label", label, *where).stdout)
+    assert offline["result"]["status"]["state"] == "offline"
+    assert "labels board=pi4 site=" in drupelet("status", "--label", label, "--broker", embedded.url).stdout
+    assert "label 'berlin': expected NAME=VALUE" in drupelet("list", "--label", "berlin", *where, status=2).stderr
+
+
 @pytest.mark.mosquitto
 @pytest.mark.usefixtures("mosquitto")
 @pytest.mark.parametrize("setting", ["message_size_limit 20000", "max_packet_size 20000"])

@@ -54,6 +54,19 @@ def test_every_fault_is_reported_at_once_with_its_key_and_value(tmp_path: Path) 
     assert "limits.queue: unknown key; allowed are memory, memory_share, cpu_cores" in message
 
 
+def test_labels_are_names_with_values_and_malformed_ones_are_named(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, '[labels]\nsite = "berlin"\nboard = "pi4"')).labels == {
+        "site": "berlin",
+        "board": "pi4",
+    }
+    for line in ('"a b" = "x"', 'site = "a b"', "site = 1", 'site = ""'):
+        with pytest.raises(ConfigError, match="labels"):
+            load_config(write(tmp_path, f"[labels]\n{line}"))
+    many = "\n".join(f'l{number} = "x"' for number in range(17))
+    with pytest.raises(ConfigError, match=r"labels: .*16"):
+        load_config(write(tmp_path, f"[labels]\n{many}"))
+
+
 def test_an_unknown_key_in_the_tls_section_names_the_keys_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"broker\.tls\.ca: unknown key; allowed are ca_file, cert_file, key_file"):
         load_config(write(tmp_path, '[broker.tls]\nca = "x"'))

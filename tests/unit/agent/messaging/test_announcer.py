@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from drupelet_agent.messaging.announcer import Announcer, shorten_state
+from drupelet_agent.messaging.announcer import Announcer, offline_publication, shorten_state
 from drupelet_shared.contract.messages import Event, ModelState, ModelTelemetry
 from drupelet_shared.contract.topics import DeviceTopics
 from fakes.broker_session import FakeSession
@@ -53,6 +53,16 @@ def test_birth_comes_before_the_states_and_what_waited_after_them(announcer: Ann
     birth = json.loads(session.published[0].payload)
     assert (birth["state"], birth["session"]) == ("online", "run")
     assert [json.loads(one.payload)["totals"]["ok"] for one in session.on_topic(model)] == [1, 2]
+
+
+def test_birth_and_will_carry_the_labels_of_the_device_and_nothing_without_any(session: FakeSession) -> None:
+    labelled = Announcer(TOPICS, session, run_id="run", outbox_length=2, labels={"site": "berlin"})
+    session.connect()
+    labelled.announce([])
+    will = offline_publication(TOPICS, run_id="run", labels={"site": "berlin"})
+    for publication in (session.published[0], will):
+        assert json.loads(publication.payload)["labels"] == {"site": "berlin"}
+    assert b"labels" not in offline_publication(TOPICS, run_id="run", labels={}).payload
 
 
 def test_states_and_statuses_are_retained_and_numbers_are_not(announcer: Announcer, session: FakeSession) -> None:
