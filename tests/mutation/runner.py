@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import NoReturn
 
@@ -56,7 +57,12 @@ def _run_tests(arguments: list[str], *, log: Path) -> NoReturn:
         os.dup2(descriptor, 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         status = int(pytest.main(arguments))
+    except BaseException:
+        # The log is all that is left of this process.
+        traceback.print_exc()
     finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(status)
 
 

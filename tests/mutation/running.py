@@ -99,6 +99,8 @@ class Workspace:
 
     def _start_runner(self, folder: Path) -> subprocess.Popen[str]:
         arguments = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-seed=0"]
+        # pytest warns of libraries that were loaded before it, and the project's settings make an error of a warning.
+        arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
         options = {
             "preload": self._target.preload,
             "arguments": [*arguments, "-m", "not mosquitto", *self._target.tests],
