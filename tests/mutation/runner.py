@@ -57,8 +57,7 @@ def _run_tests(arguments: list[str], *, log: Path) -> NoReturn:
         os.dup2(descriptor, 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         status = int(pytest.main(arguments))
-    except BaseException:
-        # The log is all that is left of this process.
+    except BaseException:  # noqa: BLE001 - the log is all that is left of this process
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -118,3 +118,13 @@ def test_a_repetition_of_what_was_acknowledged_is_recognised_by_its_identity(
     is_repetition = acknowledgements.register(7, duplicate=True, identity=identity) is None
     assert sent == acknowledged
     assert is_repetition == (len(acknowledged) == 2)
+
+
+def test_the_last_1024_acknowledged_messages_are_remembered_and_none_before(acknowledgements: Acknowledgements) -> None:
+    for packet_id in range(1, 1026):
+        first = acknowledgements.register(packet_id, duplicate=False, identity=packet_id)
+        assert first is not None
+        acknowledgements.complete(first)
+    acknowledgements.connection_lost()
+    assert acknowledgements.register(2, duplicate=True, identity=2) is None
+    assert acknowledgements.register(1, duplicate=True, identity=1) is not None

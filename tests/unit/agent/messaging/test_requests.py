@@ -15,6 +15,7 @@ from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.job import EXPIRED, Job, Outcome, refusal
 from drupelet_shared.contract.topics import DeviceTopics
+from drupelet_shared.contract.wire import HEADER_LENGTH_PROPERTY
 from drupelet_shared.errors import ModelUnavailableError, OverloadedError, UnknownModelError
 from fakes.broker_session import FakeSession
 from fakes.clock import FakeClock
@@ -351,3 +352,19 @@ class TestStop:
             assert device.requests.in_progress == 0
 
         asyncio.run(drain())
+
+
+@pytest.mark.parametrize("length", ["0", "12", "9999999999"])
+def test_the_length_of_a_binary_requests_header_is_read_among_other_user_properties(length: str) -> None:
+    device = Device(Jobs())
+    device.ask(user_properties=[("trace", "abc"), (HEADER_LENGTH_PROPERTY, length), ("other", "1")])
+    assert [job.header_length for job in device.server.jobs] == [int(length)]
+
+
+@pytest.mark.parametrize("length", ["", "-1", "1.5", "٣", "12345678901"])
+def test_a_header_length_that_is_no_number_of_bytes_is_refused(length: str) -> None:
+    device = Device(Jobs())
+    device.ask(user_properties=[(HEADER_LENGTH_PROPERTY, length)])
+    assert device.server.jobs == []
+    (reply,) = device.session.on_topic(REPLY)
+    assert json.loads(reply.payload)["code"] == "invalid_request"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from drupelet_agent.planning.contract import ContractLimits, ServedWindow, violation
+from drupelet_agent.planning.contract import ContractLimits, ServedWindow, is_at_risk, violation
 
 LIMITS = ContractLimits(p99_ms=50.0, error_rate=0.5, window_s=60.0, min_requests=20)
 
@@ -51,3 +51,43 @@ def test_too_little_is_not_judged(few: ServedWindow) -> None:
 def test_what_has_no_limit_cannot_be_broken() -> None:
     free = ContractLimits(p99_ms=None, error_rate=None, window_s=0.0, min_requests=1)
     assert violation(served(late=1000, failed=1000), free, throttled=False) is None
+
+
+class TestAtRisk:
+    """Half of what breaks the contract is a risk, however short the window is."""
+
+    @pytest.mark.parametrize(("answered", "late", "risky"), [(10, 1, False), (10, 2, True), (300, 2, True)])
+    def test_among_few_requests_half_of_the_fewest_late_ones_is_a_risk(
+        self,
+        answered: int,
+        late: int,
+        risky: bool,  # noqa: FBT001 - a parameter of the test
+    ) -> None:
+        assert is_at_risk(served(answered=answered, late=late, seconds=0.1), LIMITS) is risky
+
+    @pytest.mark.parametrize(("late", "risky"), [(5, False), (6, True), (11, True)])
+    def test_among_many_half_of_one_in_a_hundred_is(
+        self,
+        late: int,
+        risky: bool,  # noqa: FBT001
+    ) -> None:
+        assert is_at_risk(served(answered=1000, late=late), LIMITS) is risky
+
+    @pytest.mark.parametrize(
+        ("answered", "failed", "risky"), [(0, 0, False), (0, 1, False), (0, 2, True), (6, 2, False), (5, 2, True)]
+    )
+    def test_half_of_the_failures_that_break_the_contract_are_a_risk_unless_it_is_one(
+        self,
+        answered: int,
+        failed: int,
+        risky: bool,  # noqa: FBT001
+    ) -> None:
+        assert is_at_risk(served(answered=answered, failed=failed), LIMITS) is risky
+
+    def test_what_has_no_limit_is_never_at_risk(self) -> None:
+        free = ContractLimits(p99_ms=None, error_rate=None, window_s=0.0, min_requests=1)
+        assert not is_at_risk(served(late=1000, failed=1000), free)
+
+    def test_either_limit_is_enough(self) -> None:
+        assert is_at_risk(served(late=1000), ContractLimits(50.0, None, window_s=60.0, min_requests=20))
+        assert is_at_risk(served(failed=1000), ContractLimits(None, 0.5, window_s=60.0, min_requests=20))

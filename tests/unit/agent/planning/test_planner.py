@@ -127,7 +127,7 @@ class TestCandidates:
         assert "needs 800.0 MB" in rejected[0].reason
 
     def test_counts_that_are_too_many_together_are_tried_at_their_smallest(self) -> None:
-        tried, _ = candidates([INT8], threads=(2, 4), instances=(4,), cores=4, budget=ROOM)
+        tried, _ = candidates([INT8], threads=(2, 4), instances=(4, 8), cores=4, budget=ROOM)
         assert [(candidate.instances, candidate.threads) for candidate in tried] == [(4, 2)]
 
 

@@ -41,6 +41,7 @@ class TestConditions:
         [
             (77.9, False, False),
             (78.0, False, True),
+            (85.0, False, True),
             (70.0, True, True),
             (69.9, True, False),
             (70.0, False, False),

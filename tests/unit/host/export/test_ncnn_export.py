@@ -58,6 +58,7 @@ def test_an_architecture_computes_in_ncnn_what_it_computes_in_pytorch(tmp_path: 
         np.testing.assert_allclose(answers[output], tensor.numpy(), atol=1e-3 * float(tensor.abs().max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(UNSUPPORTED))
 def test_what_ncnn_cannot_do_is_named(tmp_path: Path, name: str) -> None:
     architecture = ARCHITECTURES[name]

@@ -22,6 +22,10 @@ from support.model.architectures import ARCHITECTURES
 from support.model.split_architectures import SPLIT_ARCHITECTURES
 
 EVERY = {**SPLIT_ARCHITECTURES, **{name: ARCHITECTURES[name] for name in ("resnet", "vit", "gru")}}
+# `make test-fast` takes one of them.
+EACH = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name != "resnet" else []) for name in EVERY]
+)
 # A norm over the channels that are left is another function: there the trial compares without it.
 NORMS_OVER_CHANNELS = {"convnext", "vit"}
 # Layers that must stay: they make the outputs.
@@ -46,7 +50,7 @@ def answers(model: nn.Module, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         return name_outputs(model(inputs))
 
 
-@pytest.mark.parametrize("name", EVERY)
+@EACH
 def test_the_pruned_network_computes_what_the_original_does_without_those_channels(name: str, tmp_path: Path) -> None:
     architecture = EVERY[name]
     model = architecture.build()
@@ -78,7 +82,7 @@ def test_the_pruned_network_computes_what_the_original_does_without_those_channe
         np.testing.assert_allclose(value, wanted.numpy(), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@EACH
 def test_only_the_layers_that_make_the_outputs_are_left_alone(name: str) -> None:
     architecture = EVERY[name]
     structure = find_structure(architecture.build(), torch.randn(architecture.input_shape))

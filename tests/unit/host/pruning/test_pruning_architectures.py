@@ -19,7 +19,10 @@ from drupelet_host.pruning.structure.groups import PrunableGroup, find_groups, f
 from drupelet_host.torch_models.outputs import name_outputs
 from support.model.architectures import ARCHITECTURES, Attention, VisionTransformer
 
-EVERY = pytest.mark.parametrize("name", list(ARCHITECTURES))
+# `make test-fast` takes one of them.
+EVERY = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name != "resnet" else []) for name in ARCHITECTURES]
+)
 
 # The groups of each network: how many channels, what they must be a multiple of.
 GROUPS = {
