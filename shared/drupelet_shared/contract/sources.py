@@ -64,6 +64,9 @@ def _check_authority(url: SplitResult) -> None:
             "put a token into the query, which is not"
         )
     host, port = _host_and_port(url.netloc)
+    if "%" in host:
+        # A zone (RFC 6874) names an interface of one device, and the resolver of another waits for it in vain.
+        raise SourceError("source: the host of the URL has an IPv6 zone or a %-escape: give a name or a global address")
     if len(host) > _MAX_HOST_LENGTH or not (_is_ipv6(host) or _HOST.fullmatch(host)):
         raise SourceError("source: the host of the URL is malformed")
     if not _PORT.fullmatch(port) or int(port[1:] or "443") not in range(1, 65_536):

@@ -37,6 +37,8 @@ def test_a_source_that_can_be_opened_is_accepted(source: str) -> None:
         "https://host:99999/x",
         "https://host:1x/x",
         "https://[::1]x/x",
+        "https://[fe80::1%25eth0]/x",
+        "https://[fe80::1%eth0]/x",
         "https://host\x00/x",
         "file:///%00x",
         "file:///\x01x",
