@@ -65,11 +65,19 @@ TARGETS: dict[str, Target] = {
         (
             *(
                 f"tests/unit/host/selection/test_{name}.py"
-                for name in ("pareto", "frontier", "metric_limit", "variants")
-            ),
-            *(
-                f"tests/unit/host/selection/test_{name}.py"
-                for name in ("variants", "constraints", "dominance", "judging")
+                for name in (
+                    "pareto",
+                    "frontier",
+                    "metric_limit",
+                    "metric_floor",
+                    "variants",
+                    "asked",
+                    "constraints",
+                    "continuation",
+                    "failure",
+                    "dominance",
+                    "judging",
+                )
             ),
             "tests/property/test_pareto_properties.py",
             "tests/unit/host/selection/test_candidate_judge.py",

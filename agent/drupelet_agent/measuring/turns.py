@@ -107,11 +107,11 @@ class TurnTaker:
             MeasuringPausedError: The device was never quiet for long enough.
         """
         candidates = [PlanCandidate(variant, threads=self._request.threads, instances=1) for variant in variants]
-        found: dict[str, CandidateTiming] = {}
+        timings: dict[str, CandidateTiming] = {}
         for batch in batches(candidates, budget=self._budget):
             for timing in self._measure_batch(batch):
-                found[timing.variant] = timing
-        return [found[variant.id] for variant in variants]
+                timings[timing.variant] = timing
+        return [timings[variant.id] for variant in variants]
 
     def spec(self, variant: str, *, memory_bytes: int) -> WorkerSpec:
         """Return how the worker of a variant is started.

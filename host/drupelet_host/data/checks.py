@@ -125,21 +125,21 @@ def _find_range(tensors: Iterable[np.ndarray]) -> ValueRange:
 
 
 def _are_unlike(first: ValueRange, second: ValueRange) -> bool:
-    small, large = sorted((first, second), key=lambda found: found.peak)
+    small, large = sorted((first, second), key=lambda values: values.peak)
     return small.peak > 0 and large.peak > _UNLIKE * small.peak and large.rms > _UNLIKE * small.rms
 
 
 def _check_image(ranges: Mapping[str, Mapping[str, ValueRange]], image: ImagePreprocessing) -> None:
     means, stds = np.broadcast_arrays(np.array(image.mean), np.array(image.std))
     given = ValueRange(float((-means / stds).min()), float(((1 - means) / stds).max()), 0.0)
-    for part, found in ranges.items():
-        seen = found.get(image.input) or (next(iter(found.values())) if len(found) == 1 else None)
-        if seen is None or seen.peak == 0:
+    for part, by_input in ranges.items():
+        values = by_input.get(image.input) or (next(iter(by_input.values())) if len(by_input) == 1 else None)
+        if values is None or values.peak == 0:
             continue
-        is_scaled = seen.peak > _UNLIKE * given.peak or given.peak > _UNLIKE * seen.peak
-        is_shifted = (given.low < _BELOW_ZERO) != (seen.low < _BELOW_ZERO)
+        is_scaled = values.peak > _UNLIKE * given.peak or given.peak > _UNLIKE * values.peak
+        is_shifted = (given.low < _BELOW_ZERO) != (values.low < _BELOW_ZERO)
         if is_scaled or is_shifted:
             raise DataError(
-                f"{part} data has values from {seen}: [image] gives the model {given} on the device; prepare the data "
-                "as (pixel / 255 - image.mean) / image.std, or state the mean and std of the data in [image]"
+                f"{part} data has values from {values}: [image] gives the model {given} on the device; prepare the "
+                "data as (pixel / 255 - image.mean) / image.std, or state the mean and std of the data in [image]"
             )

@@ -54,10 +54,10 @@ def load_samples(
     if isinstance(source, NpzSource):
         where = f"{where} {source.path.name}"
         arrays = _read_arrays(source, where=where)
-        found = arrays.pop(_LABELS, None)
+        label_array = arrays.pop(_LABELS, None)
         # The array's name in the files that a single-input module takes.
         inputs = arrays[_INPUTS] if list(arrays) == [_INPUTS] else _rows(arrays, where=where)
-        return make_samples((inputs, found), specs, where=where)
+        return make_samples((inputs, label_array), specs, where=where)
     return make_samples(read_source(source, image=image, labels=labels, what=what), specs, where=where)
 
 

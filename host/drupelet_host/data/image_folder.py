@@ -33,12 +33,12 @@ def read_image_folder(
     Raises:
         DataError: There are no images, a folder is not named after a label, or an image cannot be read.
     """
-    found = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    classes = labels or tuple(found)
-    unknown = sorted(set(found) - set(classes))
+    folders = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    classes = labels or tuple(folders)
+    unknown = sorted(set(folders) - set(classes))
     if unknown:
         raise DataError(f"{folder.name}: has folders {', '.join(unknown)}: the model's labels are {', '.join(classes)}")
-    files = [path for name in found for path in sorted((folder / name).iterdir()) if path.suffix.lower() in _SUFFIXES]
+    files = [path for name in folders for path in sorted((folder / name).iterdir()) if path.suffix.lower() in _SUFFIXES]
     if not files:
         raise DataError(f"{folder.name}: holds no {', '.join(sorted(_SUFFIXES))} file in a folder for each label")
     inputs = np.stack([read_image(path, preprocessing) for path in files])

@@ -134,15 +134,15 @@ def _estimate_package(
 ) -> list[Estimate]:
     manifest = package.manifest
     by_id = estimate_variants(manifest, package.folder, table)
-    wanted = [variant for variant in manifest.variants if variant.engine in engines and variant.id in by_id]
-    if not wanted:
+    chosen = [variant for variant in manifest.variants if variant.engine in engines and variant.id in by_id]
+    if not chosen:
         raise InvalidValueError(
             f"{manifest.name}: no variant for {', '.join(engines)} can be estimated; it has "
             + ", ".join(f"{variant.id} ({variant.precision})" for variant in manifest.variants)
         )
     if emulator is None:
-        return [by_id[variant.id] for variant in wanted]
-    return [_run_variant(variant, by_id[variant.id], package.folder, table, emulator) for variant in wanted]
+        return [by_id[variant.id] for variant in chosen]
+    return [_run_variant(variant, by_id[variant.id], package.folder, table, emulator) for variant in chosen]
 
 
 def _run_variant(variant: Variant, looked_up: Estimate, folder: Path, table: LatencyTable, emulator: Path) -> Estimate:

@@ -91,19 +91,19 @@ def _list_axes(tensors: Sequence[Array]) -> Iterator[int]:
 
 
 def _divide(tensors: Sequence[Array], axis: int) -> list[ChannelGroup]:
-    found = _measure(tensors, axis)
-    top = float(found.peaks.max(initial=0.0))
+    ranges = _measure(tensors, axis)
+    top = float(ranges.peaks.max(initial=0.0))
     if top == 0 or _is_distribution(tensors, axis):
         return []
-    order = [int(channel) for channel in np.argsort(-found.peaks, kind="stable")]
-    scores = _find_scores(found)
+    order = [int(channel) for channel in np.argsort(-ranges.peaks, kind="stable")]
+    scores = _find_scores(ranges)
     groups: list[list[int]] = [[order[0]]]
     for before, channel in pairwise(order):
-        peak = found.peaks[channel]
+        peak = ranges.peaks[channel]
         if (
             peak <= _NEGLIGIBLE * top
             or (scores[channel] and scores[before])
-            or peak * UNLIKE_RANGES >= found.peaks[before]
+            or peak * UNLIKE_RANGES >= ranges.peaks[before]
         ):
             groups[-1].append(channel)
         else:
@@ -111,10 +111,10 @@ def _divide(tensors: Sequence[Array], axis: int) -> list[ChannelGroup]:
     return [ChannelGroup(axis, tuple(sorted(group))) for group in groups] if len(groups) > 1 else []
 
 
-def _find_scores(found: _Ranges) -> npt.NDArray[np.bool_]:
+def _find_scores(ranges: _Ranges) -> npt.NDArray[np.bool_]:
     """Return which channels hold scores: from 0 to 1, and all of them together near zero almost everywhere."""
-    unit: npt.NDArray[np.bool_] = (found.lowest >= 0) & (found.peaks <= 1)
-    if not unit.any() or found.means[unit].mean() > _SPARSE * found.peaks[unit].max():
+    unit: npt.NDArray[np.bool_] = (ranges.lowest >= 0) & (ranges.peaks <= 1)
+    if not unit.any() or ranges.means[unit].mean() > _SPARSE * ranges.peaks[unit].max():
         unit[:] = False
     return unit
 

@@ -53,15 +53,15 @@ def measure_fidelity(answers: Sequence[Tensors], expected: Sequence[Tensors]) ->
         expected: The original's outputs of each sample.
     """
     return tuple(
-        GroupFidelity(name, group, _score([answer[name] for answer in answers], wanted, group))
-        for name, wanted in _by_output(expected).items()
-        for group in find_groups(wanted)
+        GroupFidelity(name, group, _score([answer[name] for answer in answers], reference, group))
+        for name, reference in _by_output(expected).items()
+        for group in find_groups(reference)
     )
 
 
 def find_worst(answers: Sequence[Tensors], expected: Sequence[Tensors]) -> GroupFidelity:
     """Return the group of channels that is furthest from the original's; see `measure_fidelity`."""
-    return min(measure_fidelity(answers, expected), key=lambda found: found.score)
+    return min(measure_fidelity(answers, expected), key=lambda fidelity: fidelity.score)
 
 
 def _by_output(samples: Sequence[Tensors]) -> dict[str, list[Array]]:
@@ -72,10 +72,10 @@ def _score(answers: Sequence[Array], expected: Sequence[Array], group: ChannelGr
     if expected[0].dtype in _EXACT or expected[0].dtype.kind not in "fiu":
         return math.fsum(map(_equal_fraction, answers, expected)) / len(expected)
     pairs = [
-        (group.select(answer) if answer.shape == wanted.shape else None, group.select(wanted))
-        for answer, wanted in zip(answers, expected, strict=True)
+        (group.select(answer) if answer.shape == reference.shape else None, group.select(reference))
+        for answer, reference in zip(answers, expected, strict=True)
     ]
-    sizes = [_norm(np.where(np.isfinite(wanted), wanted, 0)) for _, wanted in pairs]
+    sizes = [_norm(np.where(np.isfinite(reference), reference, 0)) for _, reference in pairs]
     usual = math.sqrt(math.fsum(size**2 for size in sizes) / len(sizes))
     scores = [_relative(*pair, size=max(size, _QUIET * usual)) for pair, size in zip(pairs, sizes, strict=True)]
     return math.fsum(scores) / len(scores)

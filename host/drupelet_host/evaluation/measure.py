@@ -123,7 +123,7 @@ def _score(path: Path, samples: Samples, metric: Metric) -> _Scored:
 
 
 def _time(scored: Mapping[str, _Scored], samples: Samples, *, budget: TimingBudget) -> dict[str, Timing]:
-    sessions = {name: found.session for name, found in scored.items()}
+    sessions = {name: candidate.session for name, candidate in scored.items()}
     return compare_latency(sessions, samples.feeds[0], budget=budget)
 
 

@@ -36,5 +36,5 @@ def add_latency(
         LatencyError: The source has no numbers for one of the models.
     """
     paths = {name: measurement.path for name, measurement in measured.items()}
-    found = source.measure(paths, feed=feed, references=references, percentile=percentile, precision=precision)
-    return {name: replace(measurement, latency=found[name]) for name, measurement in measured.items()}
+    latencies = source.measure(paths, feed=feed, references=references, percentile=percentile, precision=precision)
+    return {name: replace(measurement, latency=latencies[name]) for name, measurement in measured.items()}

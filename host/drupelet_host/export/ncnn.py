@@ -237,8 +237,8 @@ def _find_unsupported(graph: str) -> list[str]:
 
 
 def _read_batch_axes(script: str) -> dict[str, int | None]:
-    found = [*_BATCH_OF_INPUT.findall(script), *_BATCH_OF_OUTPUT.findall(script)]
-    return {name: int(axis) if axis and int(axis) != _NO_BATCH else None for name, axis in found}
+    axes = [*_BATCH_OF_INPUT.findall(script), *_BATCH_OF_OUTPUT.findall(script)]
+    return {name: int(axis) if axis and int(axis) != _NO_BATCH else None for name, axis in axes}
 
 
 def _write(

@@ -109,8 +109,8 @@ class DeviceSource:
         """
         with tempfile.TemporaryDirectory(prefix="drupelet-measure-") as folder:
             jobs = self._make_jobs(models, feed=feed, references=references, folder=Path(folder))
-            found = self._work(jobs, precision=precision, percentile=percentile)
-        return {name: found[name] for name in models}
+            estimates = self._work(jobs, precision=precision, percentile=percentile)
+        return {name: estimates[name] for name in models}
 
     def _make_jobs(
         self, models: Mapping[str, Path], *, feed: Tensors, references: Collection[str], folder: Path
@@ -168,13 +168,13 @@ class DeviceSource:
 
 
 def _merge(reports: Sequence[tuple[str, MeasureReport]]) -> dict[str, LatencyEstimate]:
-    found: dict[str, LatencyEstimate] = {}
+    estimates: dict[str, LatencyEstimate] = {}
     for device, report in reports:
         for timing in report.variants:
             if timing.error is not None:
                 raise LatencyError(f"model {timing.variant} does not run on {device}: {timing.error} [{timing.code}]")
-            found[timing.variant] = _to_estimate(timing, device)
-    return found
+            estimates[timing.variant] = _to_estimate(timing, device)
+    return estimates
 
 
 def _to_estimate(timing: CandidateTiming, device: str) -> LatencyEstimate:

@@ -62,9 +62,9 @@ def _trace(
     """Return the nodes and constants that a tensor is computed from; None for nodes that hold graphs."""
     nodes: dict[str, onnx.NodeProto] = {}
     sources: dict[str, None] = {}
-    wanted = [name]
-    while wanted:
-        tensor = wanted.pop()
+    pending = [name]
+    while pending:
+        tensor = pending.pop()
         if tensor in known:
             sources[tensor] = None
             continue
@@ -73,7 +73,7 @@ def _trace(
             return None, []
         if node.output[0] not in nodes:
             nodes[node.output[0]] = node
-            wanted.extend(read for read in node.input if read)
+            pending.extend(read for read in node.input if read)
     return list(nodes.values()), list(sources)
 
 

@@ -238,26 +238,26 @@ def quiet_tools() -> Iterator[None]:
         logging.disable(previous)
 
 
-def relative_error(found: Mapping[str, Array], expected: Mapping[str, Array]) -> float:
+def relative_error(actual: Mapping[str, Array], expected: Mapping[str, Array]) -> float:
     """Return the largest difference of any output, relative to its largest value; infinity if shapes differ.
 
     NaN equals NaN, and infinity equals infinity of the same sign.
     """
-    return max((_difference(found[name], wanted) for name, wanted in expected.items()), default=0.0)
+    return max((_difference(actual[name], value) for name, value in expected.items()), default=0.0)
 
 
-def _difference(found: Array, expected: Array) -> float:
-    if found.shape != expected.shape:
+def _difference(actual: Array, expected: Array) -> float:
+    if actual.shape != expected.shape:
         return float("inf")
-    if expected.size == 0 or np.array_equal(found, expected):
+    if expected.size == 0 or np.array_equal(actual, expected):
         return 0.0
     if not np.issubdtype(expected.dtype, np.number):
         return float("inf")
     finite = np.isfinite(expected)
-    if not np.array_equal(found[~finite], expected[~finite], equal_nan=expected.dtype.kind == "f"):
+    if not np.array_equal(actual[~finite], expected[~finite], equal_nan=expected.dtype.kind == "f"):
         return float("inf")
     scale = float(np.abs(expected[finite]).max(initial=0.0)) or 1.0
-    gap = np.abs(found[finite].astype(np.float64) - expected[finite].astype(np.float64)).max(initial=0.0)
+    gap = np.abs(actual[finite].astype(np.float64) - expected[finite].astype(np.float64)).max(initial=0.0)
     return float(np.nan_to_num(gap, nan=np.inf)) / scale
 
 
@@ -265,12 +265,12 @@ def _find_needed(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     """Return the nodes that outputs depend on, in graph order."""
     makers = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
     needed: set[int] = set()
-    wanted = [info.name for info in graph.output]
-    while wanted:
-        index = makers.get(wanted.pop())
+    pending = [info.name for info in graph.output]
+    while pending:
+        index = makers.get(pending.pop())
         if index is not None and index not in needed:
             needed.add(index)
-            wanted.extend(_reads(graph.node[index]))
+            pending.extend(_reads(graph.node[index]))
     return [graph.node[index] for index in sorted(needed)]
 
 

@@ -55,4 +55,4 @@ def _list_names(graph: onnx.GraphProto) -> Iterable[str]:
 
 def _pick_name(name: str, names: set[str]) -> str:
     stem = _DERIVED.sub("", name) or "tensor"
-    return next(found for number in itertools.count(1) if (found := f"{stem}.{number}") not in names)
+    return next(candidate for number in itertools.count(1) if (candidate := f"{stem}.{number}") not in names)

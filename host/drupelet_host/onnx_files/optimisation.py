@@ -93,5 +93,5 @@ def _compare(original: onnx.ModelProto, candidate: Path, *, samples: Sequence[Te
     """Compare the original without optimisation and the candidate with the optimisation that a device uses."""
     level = ort.GraphOptimizationLevel
     expected = run_samples(original, samples, optimisation=level.ORT_DISABLE_ALL)
-    found = run_samples(candidate, samples, optimisation=level.ORT_ENABLE_ALL)
-    return max(relative_error(*pair) for pair in zip(found, expected, strict=True))
+    answers = run_samples(candidate, samples, optimisation=level.ORT_ENABLE_ALL)
+    return max(relative_error(*pair) for pair in zip(answers, expected, strict=True))

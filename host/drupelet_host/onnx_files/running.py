@@ -35,7 +35,7 @@ def run_samples(
     names = [output.name for output in session.get_outputs()]
     for position, sample in enumerate(samples):
         try:
-            found = session.run(names, {name: np.asarray(values) for name, values in sample.items()})
+            answers = session.run(names, {name: np.asarray(values) for name, values in sample.items()})
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
             raise DataError(f"calibration sample {position} does not run: {first_line(error)}") from error
-        yield dict(zip(names, found, strict=True))
+        yield dict(zip(names, answers, strict=True))

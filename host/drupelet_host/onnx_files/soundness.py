@@ -120,5 +120,5 @@ def _run_all(model: onnx.ModelProto, sample: Tensors) -> dict[str, Array]:
     observed = copy_model(model)
     observed.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names if name not in given)
     session = open_session(observed, optimisation=ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
-    found = [output.name for output in session.get_outputs()]
-    return dict(zip(found, session.run(found, dict(sample)), strict=True))
+    outputs = [output.name for output in session.get_outputs()]
+    return dict(zip(outputs, session.run(outputs, dict(sample)), strict=True))

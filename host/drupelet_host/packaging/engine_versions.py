@@ -48,12 +48,12 @@ def _list_needs(model: onnx.ModelProto) -> Iterator[str]:
             yield CONTRIB_SINCE[node.op_type]
 
 
-def _look_up(table: dict[int, str], wanted: int) -> str:
+def _look_up(table: dict[int, str], needed: int) -> str:
     """Return the first release that reaches a number; the installed one, which loaded the file, beyond the table."""
     import onnxruntime as ort  # noqa: PLC0415 - only a number beyond the table needs it
 
     installed = ".".join(str(ort.__version__).split(".")[:2])
-    return next((version for number, version in sorted(table.items()) if number >= wanted), installed)
+    return next((version for number, version in sorted(table.items()) if number >= needed), installed)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -33,5 +33,5 @@ def record_samples(session: Session, feeds: Sequence[Tensors]) -> GoldenVectors:
     return record_golden(session, [dict(feed) for feed in alike])
 
 
-def _same_shapes(found: Tensors, wanted: Tensors) -> bool:
-    return all(np.shape(found[name]) == np.shape(array) for name, array in wanted.items())
+def _same_shapes(answers: Tensors, reference: Tensors) -> bool:
+    return all(np.shape(answers[name]) == np.shape(array) for name, array in reference.items())

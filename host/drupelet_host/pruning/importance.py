@@ -101,14 +101,14 @@ def compare_importances(
     example_input = torch.from_numpy(train.inputs[:1])
     removals = _removals(find_groups(model, example_input), ratio=ratio, multiple=channel_multiple)
     samples = label_samples(model, train)
-    found = {}
+    metrics = {}
     for importance in candidates:
         trial = copy.deepcopy(model).requires_grad_(requires_grad=True)
         prune_least_important(trial, example_input, removals, importance=importance, samples=samples, device=device)
         with on_device(trial, device):
             reestimate_statistics(trial, train.inputs)
-        found[importance] = evaluate(trial)
-    return found
+        metrics[importance] = evaluate(trial)
+    return metrics
 
 
 def _removals(groups: tuple[PrunableGroup, ...], *, ratio: float, multiple: int) -> dict[str, int]:

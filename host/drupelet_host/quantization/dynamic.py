@@ -65,10 +65,10 @@ def quantize_dynamic(source: Path, path: Path, *, convolutions: bool = False) ->
     _store_recurrent_weights(quantized)
     store_inner_weights(quantized)
     if _count_float_values(quantized) >= float_size:
-        found = ", ".join(sorted({node.op_type for node in model.graph.node}))
+        present = ", ".join(sorted({node.op_type for node in model.graph.node}))
         expected = ", ".join(sorted({*operators, "Gemm", *_WEIGHT_ONLY}))
         raise ExportError(
-            f"{source.name}: dynamic int8 has nothing to quantize: found {found}: expected one of {expected}, "
+            f"{source.name}: dynamic int8 has nothing to quantize: found {present}: expected one of {expected}, "
             "with constant weights"
         )
     strip_unused(quantized)

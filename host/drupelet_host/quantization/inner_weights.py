@@ -71,11 +71,11 @@ def _find_weights(model: onnx.ModelProto, constants: Mapping[str, onnx.TensorPro
 
     A weight that is reshaped before a layer reads it, as exporters of recurrent layers do, has its channels first.
     """
-    found: dict[str, int] = {}
+    axes: dict[str, int] = {}
     for graph in [inner for node in walk_nodes(model.graph.node) for inner in subgraphs(node)]:
         for node in graph.node:
             for index, name in enumerate(node.input):
                 tensor = constants.get(name)
                 if tensor is not None and tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1:
-                    found[name] = _WEIGHTS.get(node.op_type, {}).get(index, 0) % len(tensor.dims)
-    return found
+                    axes[name] = _WEIGHTS.get(node.op_type, {}).get(index, 0) % len(tensor.dims)
+    return axes

@@ -65,13 +65,13 @@ class Histogram:
     def _grow(self, magnitude: float) -> None:
         if magnitude <= self.limit:
             return
-        wanted = 2.0 ** math.ceil(math.log2(magnitude))
+        needed = 2.0 ** math.ceil(math.log2(magnitude))
         quarter = BINS // 4
-        doublings = round(math.log2(wanted / self.limit)) if self.limit else 0
+        doublings = round(math.log2(needed / self.limit)) if self.limit else 0
         for _ in range(min(doublings, BINS.bit_length())):
             merged = self.counts.reshape(-1, 2).sum(axis=1)
             self.counts = np.pad(merged, quarter)
-        self.limit = wanted
+        self.limit = needed
 
 
 def observe(model: onnx.ModelProto, tensors: Sequence[str], *, samples: Sequence[Tensors]) -> dict[str, Histogram]:
@@ -132,9 +132,9 @@ def _measure_sizes(model: onnx.ModelProto, tensors: Sequence[str], *, samples: S
         sized.graph.node.append(helper.make_node("Size", [name], [size]))
         sized.graph.output.append(helper.make_tensor_value_info(size, onnx.TensorProto.INT64, ()))
     sizes = dict.fromkeys(tensors, 0)
-    for found in run_samples(sized, samples):
+    for answers in run_samples(sized, samples):
         for position, name in enumerate(tensors):
-            sizes[name] = max(sizes[name], int(found[f"drupelet_size_{position}"]))
+            sizes[name] = max(sizes[name], int(answers[f"drupelet_size_{position}"]))
     return sizes
 
 

@@ -68,9 +68,9 @@ def _entropy(histogram: Histogram) -> Range:
 def _divergence(magnitudes: npt.NDArray[np.int64], count: int, *, levels: int) -> float:
     """Return the divergence of the first `count` bins, outliers in the last, from the same bins in `levels` levels."""
     kept = magnitudes[:count].astype(np.float64)
-    wanted = kept.copy()
-    wanted[-1] += magnitudes[count:].sum()
-    total = wanted.sum()
+    clipped = kept.copy()
+    clipped[-1] += magnitudes[count:].sum()
+    total = clipped.sum()
     if total == 0:
         return 0.0
     step = np.arange(count) * levels // count
@@ -79,10 +79,10 @@ def _divergence(magnitudes: npt.NDArray[np.int64], count: int, *, levels: int) -
     sums = np.bincount(step, weights=kept, minlength=levels)
     coarse = np.where(filled, (sums / np.maximum(shares, 1))[step], 0.0)
     coarse_total = coarse.sum() or 1.0
-    present = wanted > 0
+    present = clipped > 0
     # A bin with only outliers has an empty counterpart; a small value there keeps the logarithm finite.
-    ratio = (wanted[present] / total) / np.maximum(coarse[present] / coarse_total, 1e-9)
-    return float((wanted[present] / total * np.log(ratio)).sum())
+    ratio = (clipped[present] / total) / np.maximum(coarse[present] / coarse_total, 1e-9)
+    return float((clipped[present] / total * np.log(ratio)).sum())
 
 
 def _mse(histogram: Histogram) -> Range:

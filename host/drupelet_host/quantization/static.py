@@ -211,7 +211,7 @@ def _is_mask(tensor: onnx.TensorProto) -> bool:
 
 
 def _quantize(model: onnx.ModelProto, ranges: Mapping[str, Range], *, excluded: set[str], name: str) -> onnx.ModelProto:
-    found = {
+    tensors = {
         tensor: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
         for tensor, (low, high) in ranges.items()
     }
@@ -226,7 +226,7 @@ def _quantize(model: onnx.ModelProto, ranges: Mapping[str, Range], *, excluded: 
                 # 14.0 M signed, 14.8 M unsigned; a narrow one 1.44 M and 1.41 M), and on x86-64, where variants are
                 # compared, signed ones take two to four times as long.
                 QuantType.QUInt8,
-                TensorsData(CalibrationMethod.MinMax, found),
+                TensorsData(CalibrationMethod.MinMax, tensors),
                 [],
                 sorted(excluded),
                 list(_OPS),
@@ -253,6 +253,6 @@ def _require_int8_layer(calibrated: Calibrated, quantized: onnx.ModelProto, *, e
         reasons = "; ".join(reason for reason in known if reason)
         reason = f"every layer is kept in float{': ' if reasons else ''}{reasons}"
     else:
-        found = ", ".join(sorted({node.op_type for node in calibrated.model.graph.node}))
-        reason = f"found {found}: expected one of {', '.join(sorted(LAYER_OPS))}; dynamic int8 takes LSTM and GRU"
+        present = ", ".join(sorted({node.op_type for node in calibrated.model.graph.node}))
+        reason = f"found {present}: expected one of {', '.join(sorted(LAYER_OPS))}; dynamic int8 takes LSTM and GRU"
     raise ExportError(f"{calibrated.name}: static int8 has nothing to quantize: {reason}")

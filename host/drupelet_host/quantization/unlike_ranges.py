@@ -39,20 +39,20 @@ def find_heads(model: onnx.ModelProto, samples: Sequence[Tensors]) -> dict[str, 
     """
     makers = {name: node for node in model.graph.node for name in node.output if name}
     floats = find_float_tensors(model.graph)
-    wanted = [info.name for info in model.graph.output if info.name in floats]
-    seen = _observe(model, _list_head_tensors(wanted, makers, floats), samples)
-    found: dict[str, str] = {}
+    pending = [info.name for info in model.graph.output if info.name in floats]
+    seen = _observe(model, _list_head_tensors(pending, makers, floats), samples)
+    reasons: dict[str, str] = {}
     done: set[str] = set()
-    while wanted:
-        name = wanted.pop()
+    while pending:
+        name = pending.pop()
         node = makers.get(name)
         if node is None or name in done or name not in seen or find_groups(seen[name]) == (WHOLE,):
             continue
         done.add(name)
-        found[node.name] = _HEAD
+        reasons[node.name] = _HEAD
         if node.op_type not in LAYER_OPS:
-            wanted.extend(read for read in node.input if read in seen)
-    return found
+            pending.extend(read for read in node.input if read in seen)
+    return reasons
 
 
 def find_merges(
@@ -70,15 +70,15 @@ def find_merges(
         for name in node.input:
             readers.setdefault(name, []).append(node)
     peaks = _find_peaks(model, histograms)
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     for node in model.graph.node:
         ends = [peak for name in node.input if (peak := peaks.get(name, 0.0)) > 0]
         if node.op_type != "Concat" or len(ends) <= 1 or max(ends) <= _LOST_RANGES * min(ends):
             continue
-        found[node.name] = _MERGE
+        reasons[node.name] = _MERGE
         for reader in _follow(node, readers, movable=movable):
-            found.setdefault(reader, f"it reads {node.name}, which merges tensors of unlike ranges")
-    return found
+            reasons.setdefault(reader, f"it reads {node.name}, which merges tensors of unlike ranges")
+    return reasons
 
 
 def _find_peaks(model: onnx.ModelProto, histograms: Mapping[str, Histogram]) -> dict[str, float]:
@@ -93,29 +93,29 @@ def _follow(
     node: onnx.NodeProto, readers: Mapping[str, Sequence[onnx.NodeProto]], *, movable: frozenset[str]
 ) -> list[str]:
     """Return what reads a node's output in int8, and its readers in turn, up to and with the first layers."""
-    found: dict[str, None] = {}
-    wanted = list(node.output)
-    while wanted:
-        for reader in readers.get(wanted.pop(), ()):
-            if reader.name in found or reader.op_type not in movable | LAYER_OPS:
+    names: dict[str, None] = {}
+    pending = list(node.output)
+    while pending:
+        for reader in readers.get(pending.pop(), ()):
+            if reader.name in names or reader.op_type not in movable | LAYER_OPS:
                 continue
-            found[reader.name] = None
+            names[reader.name] = None
             if reader.op_type not in LAYER_OPS:
-                wanted.extend(reader.output)
-    return list(found)
+                pending.extend(reader.output)
+    return list(names)
 
 
 def _list_head_tensors(outputs: Sequence[str], makers: Mapping[str, onnx.NodeProto], floats: set[str]) -> list[str]:
-    found: dict[str, None] = {}
-    wanted = list(outputs)
-    while wanted:
-        name = wanted.pop()
-        if name in found or name not in makers or name not in floats:
+    names: dict[str, None] = {}
+    pending = list(outputs)
+    while pending:
+        name = pending.pop()
+        if name in names or name not in makers or name not in floats:
             continue
-        found[name] = None
+        names[name] = None
         if makers[name].op_type not in LAYER_OPS:
-            wanted.extend(makers[name].input)
-    return list(found)
+            pending.extend(makers[name].input)
+    return list(names)
 
 
 def _observe(model: onnx.ModelProto, tensors: Sequence[str], samples: Sequence[Tensors]) -> dict[str, list[Array]]:

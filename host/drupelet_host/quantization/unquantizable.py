@@ -25,7 +25,7 @@ Try = Callable[[frozenset[str]], str | None]
 
 def find_known(model: onnx.ModelProto) -> dict[str, str]:
     """Return the nodes that are known to stay in float, with the reason."""
-    found = {}
+    reasons = {}
     captured = {
         name
         for node in model.graph.node
@@ -37,12 +37,12 @@ def find_known(model: onnx.ModelProto) -> dict[str, str]:
     for node in model.graph.node:
         group = next((entry.i for entry in node.attribute if entry.name == "group"), 1)
         if node.op_type not in _QUANTIZERS and written.intersection((*node.input, *node.output)):
-            found[node.name] = "the file has it quantized already"
+            reasons[node.name] = "the file has it quantized already"
         elif node.op_type in _DROPPED and captured.intersection(node.output):
-            found[node.name] = "a branch or a loop reads it, and ONNX Runtime's quantizer would take it away"
+            reasons[node.name] = "a branch or a loop reads it, and ONNX Runtime's quantizer would take it away"
         elif node.op_type == "ConvTranspose" and group > 1:
-            found[node.name] = "ONNX Runtime cannot quantize a grouped transposed convolution"
-    return found
+            reasons[node.name] = "ONNX Runtime cannot quantize a grouped transposed convolution"
+    return reasons
 
 
 def find_idle(model: onnx.ModelProto, *, movable: frozenset[str]) -> set[str]:
@@ -62,17 +62,17 @@ def find_idle(model: onnx.ModelProto, *, movable: frozenset[str]) -> set[str]:
             readers.setdefault(tensor, []).append(node.name)
     constants = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
     useful: set[str] = set()
-    wanted = [
+    pending = [
         node.name
         for node in members.values()
         if node.op_type in LAYER_OPS or any(constants.get(name, 0) >= _MANY_VALUES for name in node.input)
     ]
-    while wanted:
-        name = wanted.pop()
+    while pending:
+        name = pending.pop()
         if name not in useful:
             useful.add(name)
             tensors = {*members[name].input, *members[name].output} - constants.keys()
-            wanted.extend(reader for tensor in tensors for reader in readers[tensor])
+            pending.extend(reader for tensor in tensors for reader in readers[tensor])
     return members.keys() - useful
 
 
@@ -92,15 +92,15 @@ def find_by_trying(nodes: Sequence[str], attempt: Try) -> dict[str, str]:
     if len(nodes) == 1:
         return {nodes[0]: fault}
     middle = len(nodes) // 2
-    found = find_by_trying(nodes[:middle], attempt) | find_by_trying(nodes[middle:], attempt)
-    rest = [name for name in nodes if name not in found]
+    reasons = find_by_trying(nodes[:middle], attempt) | find_by_trying(nodes[middle:], attempt)
+    rest = [name for name in nodes if name not in reasons]
     if not rest:
-        return found
+        return reasons
     # Each half works alone and both do not together: the first node goes with which those before it break.
     while (fault := attempt(frozenset(rest))) is not None:
         culprit = _find_breaking(rest, attempt)
-        found[rest.pop(culprit)] = fault
-    return found
+        reasons[rest.pop(culprit)] = fault
+    return reasons
 
 
 def _find_breaking(nodes: Sequence[str], attempt: Try) -> int:

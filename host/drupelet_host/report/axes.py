@@ -44,10 +44,10 @@ class Axis:
 
     def place(self, value: float) -> float:
         """Return the position of a value, to a tenth of a pixel; a value beyond the axis is placed at its end."""
-        low, high, found = self.low, self.high, min(max(value, self.low), self.high)
+        low, high, position = self.low, self.high, min(max(value, self.low), self.high)
         if self.is_logarithmic:
-            low, high, found = math.log(low), math.log(high), math.log(found)
-        return round(self.start + (found - low) / (high - low) * (self.end - self.start), 1)
+            low, high, position = math.log(low), math.log(high), math.log(position)
+        return round(self.start + (position - low) / (high - low) * (self.end - self.start), 1)
 
 
 def linear_axis(low: float, high: float, *, start: float, end: float, tick: Format, most_ticks: int = 6) -> Axis:

@@ -79,11 +79,11 @@ def draw_sensitivity(report: Report) -> SensitivityCharts | None:
     if not report.sensitivity:
         return None
     metric = MetricStyle.of(report.metric)
-    found = [value for row in report.sensitivity for _, value in row.points]
-    margin = (max(found) - min(found)) * 0.05
+    values = [value for row in report.sensitivity for _, value in row.points]
+    margin = (max(values) - min(values)) * 0.05
     x = linear_axis(0.0, 1.0, start=_LEFT, end=_WIDTH - _RIGHT, tick=tick_percent, most_ticks=2)
     y = linear_axis(
-        min(found) - margin, max(found) + margin, start=_HEIGHT - _BOTTOM, end=_TOP, tick=metric.tick, most_ticks=4
+        min(values) - margin, max(values) + margin, start=_HEIGHT - _BOTTOM, end=_TOP, tick=metric.tick, most_ticks=4
     )
     ratios = {row.group: row.ratio for row in report.groups}
     rows = sorted(report.sensitivity, key=lambda row: (row.robustness, row.group))

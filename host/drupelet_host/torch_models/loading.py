@@ -80,14 +80,14 @@ def _advise(state: object, model: nn.Module) -> str | None:
     if not isinstance(state, Mapping):
         what = type(state).__name__
         return f"the file holds a {what}: expected a state_dict, as torch.save(model.state_dict(), PATH) writes it"
-    wanted = set(model.state_dict())
+    expected = set(model.state_dict())
     inner = next((str(key) for key, value in state.items() if isinstance(value, Mapping) and len(value)), None)
-    if inner is not None and not wanted & set(state):
+    if inner is not None and not expected & set(state):
         save = f"torch.save(checkpoint[{inner!r}], PATH)"
         return f"the file is a checkpoint with the state_dict under {inner!r}; save that alone: {save}"
     names = [str(name) for name in state]
     prefix = next((prefix for prefix in _PREFIXES if names and all(name.startswith(prefix) for name in names)), None)
-    if prefix is None or not wanted >= {name.removeprefix(prefix) for name in names}:
+    if prefix is None or not expected >= {name.removeprefix(prefix) for name in names}:
         return None
     save = f"torch.save({{name.removeprefix({prefix!r}): value for name, value in state.items()}}, PATH)"
     return f"every name starts with {prefix!r}, which {_PREFIXES[prefix]} adds; save them without: {save}"

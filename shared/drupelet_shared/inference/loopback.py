@@ -39,8 +39,8 @@ class LoopbackSession:
         Raises:
             RequestError: The device would refuse the request, or its engine fails.
         """
-        wanted = tuple(RequestedOutput(name=name, binary=True) for name in outputs)
-        sent = encode_request(InferenceRequest(inputs=dict(inputs), outputs=wanted), binary=True)
+        requested = tuple(RequestedOutput(name=name, binary=True) for name in outputs)
+        sent = encode_request(InferenceRequest(inputs=dict(inputs), outputs=requested), binary=True)
         request = decode_request(
             memoryview(sent.payload), content_type=sent.content_type, header_length=sent.header_length
         )

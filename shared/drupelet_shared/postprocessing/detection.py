@@ -34,13 +34,13 @@ def detect(outputs: Tensors, detection: Detection, *, size: tuple[int, int], pri
         InferenceFailedError: An output has another shape than its form, or holds NaN or infinity.
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        found = read_candidates(outputs, detection, size=size, priors=priors)
-    if np.isnan(found.scores).any():
+        candidates = read_candidates(outputs, detection, size=size, priors=priors)
+    if np.isnan(candidates.scores).any():
         raise InferenceFailedError(f"outputs {', '.join(map(repr, detection.outputs))}: a score is NaN")
-    best = np.flatnonzero(found.scores >= detection.score_threshold)
+    best = np.flatnonzero(candidates.scores >= detection.score_threshold)
     if len(best) > _MOST_CANDIDATES:
-        best = best[np.argsort(-found.scores[best], kind="stable")[:_MOST_CANDIDATES]]
-    boxes, scores, classes = found.boxes[best], found.scores[best], found.classes[best]
+        best = best[np.argsort(-candidates.scores[best], kind="stable")[:_MOST_CANDIDATES]]
+    boxes, scores, classes = candidates.boxes[best], candidates.scores[best], candidates.classes[best]
     if not np.isfinite(boxes).all():
         raise InferenceFailedError(f"outputs {', '.join(map(repr, detection.outputs))}: a box is NaN or infinite")
     kept = suppress_overlaps(

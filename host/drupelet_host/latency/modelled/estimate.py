@@ -121,5 +121,5 @@ def estimate_all(
     Returns:
         One estimate for each engine and precision.
     """
-    wanted = tuple(precisions)
-    return [estimate(shapes, table, engine, precision) for engine in engines for precision in wanted]
+    chosen = tuple(precisions)
+    return [estimate(shapes, table, engine, precision) for engine in engines for precision in chosen]

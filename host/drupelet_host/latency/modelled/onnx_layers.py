@@ -95,12 +95,12 @@ class _Reader:
 
     def layers(self) -> tuple[LayerShape, ...]:
         gates = self._find_gates()
-        found = (self._layer(node, gates) for node in self._graph.node if node.op_type not in _FREE)
-        return tuple(layer for layer in found if layer is not None)
+        layers = (self._layer(node, gates) for node in self._graph.node if node.op_type not in _FREE)
+        return tuple(layer for layer in layers if layer is not None)
 
     def _find_gates(self) -> dict[str, LayerKind | None]:
         """The kind of each product of a value with its own gate by the product's output, and None for the gate."""
-        found: dict[str, LayerKind | None] = {}
+        gates: dict[str, LayerKind | None] = {}
         for node in self._graph.node:
             if node.op_type != "Mul":
                 continue
@@ -111,9 +111,9 @@ class _Reader:
                     and maker.op_type in _GATED
                     and self._source(maker.input[0]) == self._source(value)
                 ):
-                    found[node.output[0]] = _GATED[maker.op_type]
-                    found[maker.output[0]] = None
-        return found
+                    gates[node.output[0]] = _GATED[maker.op_type]
+                    gates[maker.output[0]] = None
+        return gates
 
     def _source(self, name: str) -> str:
         """The tensor that quantization nodes pass on as this one."""

@@ -100,10 +100,10 @@ def _kinds(
     counts: dict[int, list[int]] = {index: [] for index in position.values()}
     blocks = [block for balance in labels.balances for block in balance]
     for members in (places[root], *([position.get(labels.find(label), -1) for label in block] for block in blocks)):
-        found = Counter(members)
-        if any(index >= 0 for index in found):
+        occurrences = Counter(members)
+        if any(index >= 0 for index in occurrences):
             for index, signature in counts.items():
-                signature.append(found[index])
+                signature.append(occurrences[index])
     kinds: dict[tuple[int, ...], list[int]] = {}
     for index, own in counts.items():
         kinds.setdefault(tuple(own), []).append(index)

@@ -73,8 +73,8 @@ class ChannelLabels:
 
     def reason(self, labels: Iterable[int]) -> str:
         """Return why one of these channels must stay, or ""."""
-        found = {self.find(label): reason for label, reason in self._reasons.items()}
-        return next((found[label] for label in map(self.find, labels) if label in found), "")
+        reasons = {self.find(label): reason for label, reason in self._reasons.items()}
+        return next((reasons[label] for label in map(self.find, labels) if label in reasons), "")
 
     def is_split(self, labels: Iterable[int]) -> bool:
         """Return whether the model's code divides any of these channels."""

@@ -106,10 +106,10 @@ class MultiheadAttention(HeadedAttention):
         mask = _joined_mask(attn_mask, key_padding_mask, batch=len(query), heads=self.num_heads)
         weights = self.scores(query, key, mask)
         mixed = self.mix(weights, value)
-        found = mixed if self.batch_first else mixed.transpose(0, 1)
+        answer = mixed if self.batch_first else mixed.transpose(0, 1)
         if not need_weights:
-            return found, None
-        return found, weights.mean(dim=1) if average_attn_weights else weights
+            return answer, None
+        return answer, weights.mean(dim=1) if average_attn_weights else weights
 
 
 def rows_of(

@@ -55,10 +55,10 @@ def _looks_like_attention(module: nn.Module) -> bool:
 
 
 def _linears(module: nn.Module) -> list[nn.Linear]:
-    found = [child for child in module.children() if isinstance(child, nn.Linear)]
+    layers = [child for child in module.children() if isinstance(child, nn.Linear)]
     weights = sum(parameter.numel() for parameter in module.parameters())
-    own = sum(parameter.numel() for layer in found for parameter in layer.parameters())
-    return found if weights == own else []
+    own = sum(parameter.numel() for layer in layers for parameter in layer.parameters())
+    return layers if weights == own else []
 
 
 def _loosened(module: nn.Module, inputs: tuple[Any, ...]) -> HeadedAttention | None:
@@ -107,12 +107,12 @@ def _computes_the_same(module: nn.Module, guess: SelfAttention, inputs: torch.Te
     tokens = 4 * torch.randn(inputs.shape, generator=generator, dtype=torch.float64)
     try:
         with torch.no_grad():
-            expected, found = first(tokens), second(tokens)
+            expected, actual = first(tokens), second(tokens)
     except (RuntimeError, TypeError, ValueError):
         return False
-    if not isinstance(expected, torch.Tensor) or expected.shape != found.shape:
+    if not isinstance(expected, torch.Tensor) or expected.shape != actual.shape:
         return False
-    return bool((expected - found).abs().max() <= _AGREEMENT * expected.abs().max())
+    return bool((expected - actual).abs().max() <= _AGREEMENT * expected.abs().max())
 
 
 def _in_double(module: nn.Module) -> nn.Module:

@@ -81,17 +81,17 @@ def _cut(layer: nn.modules.conv._ConvNd, axes: list[_Axis]) -> int:
 
 def _input_sizes(model: nn.Module, example_input: torch.Tensor) -> dict[nn.modules.conv._ConvNd, set[tuple[int, ...]]]:
     """Return the spatial sizes that each convolution sees; a shared one may see several."""
-    found: dict[nn.modules.conv._ConvNd, set[tuple[int, ...]]] = {}
-    with _watched(model, found), torch.no_grad():
+    sizes: dict[nn.modules.conv._ConvNd, set[tuple[int, ...]]] = {}
+    with _watched(model, sizes), torch.no_grad():
         model(example_input)
-    return found
+    return sizes
 
 
 @contextmanager
-def _watched(model: nn.Module, found: dict[nn.modules.conv._ConvNd, set[tuple[int, ...]]]) -> Iterator[None]:
+def _watched(model: nn.Module, sizes: dict[nn.modules.conv._ConvNd, set[tuple[int, ...]]]) -> Iterator[None]:
     def note(layer: nn.Module, inputs: tuple[torch.Tensor, ...], _output: object) -> None:
         assert isinstance(layer, nn.modules.conv._ConvNd)  # noqa: SLF001 - the hooks are on these alone
-        found.setdefault(layer, set()).add(tuple(inputs[0].shape[-len(layer.kernel_size) :]))
+        sizes.setdefault(layer, set()).add(tuple(inputs[0].shape[-len(layer.kernel_size) :]))
 
     layers = [module for module in model.modules() if isinstance(module, nn.modules.conv._ConvNd)]  # noqa: SLF001 - torch has no public base
     hooks = [layer.register_forward_hook(note) for layer in layers]

@@ -218,11 +218,11 @@ def _sift(
     candidates: Sequence[Candidate], fault: Callable[[Sequence[Candidate]], str], faults: dict[str, str]
 ) -> list[Candidate]:
     """Those that stand the trial together: all at once where they do, else by halves down to the ones that do not."""
-    found = fault(candidates) if candidates else ""
-    if not found:
+    reason = fault(candidates) if candidates else ""
+    if not reason:
         return list(candidates)
     if len(candidates) == 1:
-        faults.update((piece.layer, found) for piece in candidates[0].slices if piece.layer not in faults)
+        faults.update((piece.layer, reason) for piece in candidates[0].slices if piece.layer not in faults)
         return []
     middle = len(candidates) // 2
     first, second = (_sift(some, fault, faults) for some in (candidates[:middle], candidates[middle:]))

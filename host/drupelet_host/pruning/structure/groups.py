@@ -43,9 +43,9 @@ class PrunableGroup:
     multiple: int = 1
     minimum: int = 1
 
-    def removable(self, wanted: int) -> int:
-        """The largest number of channels that can go, of `wanted` at most."""
-        return max(0, min(wanted, self.channels - self.minimum)) // self.multiple * self.multiple
+    def removable(self, count: int) -> int:
+        """The largest number of channels that can go, of `count` at most."""
+        return max(0, min(count, self.channels - self.minimum)) // self.multiple * self.multiple
 
 
 @dataclass(frozen=True, slots=True)

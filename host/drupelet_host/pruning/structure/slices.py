@@ -47,10 +47,10 @@ def cut_slices(model: nn.Module, slices: Iterable[Slice]) -> None:
     for piece, indices in merged.values():
         piece.cut.__self__.pruning_dim = piece.axis  # type: ignore[attr-defined]  # how torch-pruning passes it
         target = find_target(model, piece.layer)
-        found = piece.cut(target, sorted(indices))
+        replacement = piece.cut(target, sorted(indices))
         if isinstance(target, nn.Parameter):
             parent, _, name = piece.layer.rpartition(".")
-            setattr(model.get_submodule(parent), name, found)
+            setattr(model.get_submodule(parent), name, replacement)
 
 
 def blank_slices(model: nn.Module, slices: Iterable[Slice]) -> None:
@@ -90,9 +90,9 @@ def score_slices(model: nn.Module, slices: Iterable[Slice], channels: int, *, im
 def find_target(model: nn.Module, name: str) -> nn.Module | nn.Parameter:
     """Return the layer or the parameter of this name."""
     parent, _, child = name.rpartition(".")
-    found = getattr(model.get_submodule(parent), child) if name else model
-    assert isinstance(found, (nn.Module, nn.Parameter)), "the trace names nothing else"
-    return found
+    member = getattr(model.get_submodule(parent), child) if name else model
+    assert isinstance(member, (nn.Module, nn.Parameter)), "the trace names nothing else"
+    return member
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,8 @@ def test_a_variant_that_another_beats_in_everything_is_left_out() -> None:
 
 @pytest.mark.parametrize(
     "float16",
-    [(50, 0.9, 2.2), (50, 0.89, 1.0), (101, 0.95, 1.0)],
-    ids=["slower", "less right", "larger"],
+    [(50, 0.9, 2.2), (50, 0.9, 2.07), (50, 0.89, 1.0), (101, 0.95, 1.0)],
+    ids=["slower", "slower than noise", "less right", "larger"],
 )
 def test_a_variant_with_one_advantage_stays(float16: tuple[int, float, float]) -> None:
     ranking, decisions = kept({FLOAT: (100, 0.9, 2.0), FLOAT16: float16})
@@ -45,6 +45,7 @@ def test_a_variant_with_one_advantage_stays(float16: tuple[int, float, float]) -
 
 def test_a_difference_that_is_noise_does_not_save_a_variant() -> None:
     assert kept({FLOAT: (100, 0.9, 2.0), FLOAT16: (50, 0.9, 2.05)})[0] == (FLOAT16,)
+    assert kept({FLOAT: (100, 0.9, 2.0), FLOAT16: (50, 0.9, 2.06)})[0] == (FLOAT16,)
 
 
 def test_float_and_int8_are_not_compared_for_the_device_knows_which_is_faster() -> None:
