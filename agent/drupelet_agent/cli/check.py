@@ -5,15 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from drupelet_agent.cli.command import (
-    EXIT_FAILED,
-    EXIT_OK,
-    Subparsers,
-    add_command,
-    add_json_option,
-    add_model_argument,
-    load_config,
-)
+from drupelet_agent.cli.command import Subparsers, add_command, add_json_option, add_model_argument, load_config
+from drupelet_shared.exit_codes import EXIT_FAILED, EXIT_OK
 
 
 def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
@@ -23,7 +16,7 @@ def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
         "check",
         _check,
         summary="compare the active release of a model with its golden vectors and its latency contract",
-        example="check digits",
+        examples=("check digits", "check digits --json"),
     )
     add_model_argument(parser)
     add_json_option(parser)

@@ -1,10 +1,11 @@
-"""What the commands share: their exit codes, their entry in the command line and the line that describes a release."""
+"""What the commands share: their entry in the command line and the line that describes a release."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,15 +13,7 @@ if TYPE_CHECKING:
     from drupelet_agent.install.activation import Progress
     from drupelet_agent.store.records import Activation
 
-EXIT_OK = 0
-EXIT_FAILED = 1
-EXIT_INTERRUPTED = 130
-EXIT_CODES = {
-    EXIT_OK: "done",
-    EXIT_FAILED: "refused or failed, or `check` or `doctor` found something wrong; an error ends with a stable code",
-    2: "wrong usage",
-    EXIT_INTERRUPTED: "interrupted",
-}
+DEFAULT_CONFIG = Path("/etc/drupelet/agent.toml")
 
 # Each command reads the configuration itself if it needs it, and returns an exit code.
 Command = Callable[[argparse.Namespace], int]
@@ -34,7 +27,7 @@ def add_command(
     *,
     summary: str,
     details: str = "",
-    example: str,
+    examples: tuple[str, ...],
 ) -> argparse.ArgumentParser:
     """Add a command to the command line.
 
@@ -44,16 +37,24 @@ def add_command(
         command: The function that runs it.
         summary: What it does, as the list of commands shows it.
         details: The rest of the first sentence of its own help.
-        example: A command line that uses it.
+        examples: Command lines that use it, without the name of the program.
 
     Returns:
         The parser of the command, to which its arguments are added.
     """
-    parser = commands.add_parser(
-        name, help=summary, description=f"{summary}{details}.", epilog=f"Example: drupelet-agent {example}"
-    )
-    parser.set_defaults(command=command)
+    epilog = "\n".join(f"Example: drupelet-agent {example}" for example in examples)
+    parser = commands.add_parser(name, help=summary, description=f"{summary}{details}.", epilog=epilog)
+    # Without a default of its own, which would replace the value given before the command.
+    add_config_option(parser, default=argparse.SUPPRESS)
+    parser.set_defaults(command=command, parser=parser)
     return parser
+
+
+def add_config_option(parser: argparse.ArgumentParser, *, default: Path | str) -> None:
+    """Add the option that names the configuration, which stands before or after the command."""
+    parser.add_argument(
+        "--config", type=Path, default=default, metavar="FILE", help=f"configuration (default: {DEFAULT_CONFIG})"
+    )
 
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:

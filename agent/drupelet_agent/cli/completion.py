@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from drupelet_agent.cli.command import EXIT_OK, Subparsers, add_command
+from drupelet_agent.cli.command import Subparsers, add_command
+from drupelet_shared.exit_codes import EXIT_OK
 
-_SHELLS = ("bash", "zsh")
+_SHELLS = ("bash", "zsh", "fish")
 
 
 def add(commands: Subparsers[argparse.ArgumentParser], whole: argparse.ArgumentParser) -> None:
@@ -25,8 +26,12 @@ def add(commands: Subparsers[argparse.ArgumentParser], whole: argparse.ArgumentP
         "completion",
         partial(_print_script, whole),
         summary="print a completion script for a shell",
-        details=" on standard output",
-        example="completion bash > /usr/share/bash-completion/completions/drupelet-agent",
+        details=" on standard output; the examples put it where a new shell finds it",
+        examples=(
+            "completion bash > /usr/share/bash-completion/completions/drupelet-agent",
+            "completion zsh > /usr/local/share/zsh/site-functions/_drupelet-agent",
+            "completion fish > /etc/fish/completions/drupelet-agent.fish",
+        ),
     )
     parser.add_argument("shell", choices=_SHELLS, help="the shell")
 
@@ -37,6 +42,9 @@ def _print_script(whole: argparse.ArgumentParser, arguments: argparse.Namespace)
     for action in _actions(whole):
         if action.type is Path:
             action.complete = shtab.FILE  # type: ignore[attr-defined] # where shtab looks for it
+        elif not action.option_strings and action.choices is None:
+            # Where there is nothing to offer for an argument, zsh would not offer the options either.
+            action.complete = {"zsh": "( )"}  # type: ignore[attr-defined] # as above
     sys.stdout.write(str(shtab.complete(whole, arguments.shell)))
     return EXIT_OK
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from drupelet_agent.cli.command import EXIT_FAILED, EXIT_OK, Subparsers, add_command, add_json_option, load_config
+from drupelet_agent.cli.command import Subparsers, add_command, add_json_option, load_config
+from drupelet_shared.exit_codes import EXIT_FAILED, EXIT_OK
 
 
 def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
@@ -15,7 +16,7 @@ def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
         "doctor",
         _examine,
         summary="check this device and explain how to repair what is wrong",
-        example="doctor",
+        examples=("doctor", "doctor --config /etc/drupelet/agent.toml --json"),
     )
     add_json_option(parser)
 

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from drupelet_agent.cli.command import (
-    EXIT_OK,
     Subparsers,
     add_command,
     add_json_option,
@@ -14,6 +13,7 @@ from drupelet_agent.cli.command import (
     load_config,
     print_progress,
 )
+from drupelet_shared.exit_codes import EXIT_OK
 
 
 def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
@@ -23,7 +23,7 @@ def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
         "install",
         _install,
         summary="verify a package, measure its variants here and make it the active release",
-        example="install digits-1.0.0.drupe",
+        examples=("install digits-1.0.0.drupe",),
     )
     parser.add_argument("package", type=Path, help="the .drupe file")
     add_json_option(parser)

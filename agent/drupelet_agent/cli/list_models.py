@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 
-from drupelet_agent.cli.command import EXIT_OK, Subparsers, add_command, add_json_option, describe_release, load_config
+from drupelet_agent.cli.command import Subparsers, add_command, add_json_option, describe_release, load_config
+from drupelet_shared.exit_codes import EXIT_OK
 
 
 def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = add_command(commands, "list", _list, summary="show the installed models", example="list --json")
+    parser = add_command(commands, "list", _list, summary="show the installed models", examples=("list", "list --json"))
     add_json_option(parser)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
 
 from drupelet_agent import __version__
 from drupelet_agent.app.slim_imports import lean_imports
@@ -24,11 +25,13 @@ from drupelet_agent.cli import (
     schema,
     tune,
 )
-from drupelet_agent.cli.command import EXIT_FAILED, EXIT_INTERRUPTED, Command
+from drupelet_agent.cli.command import DEFAULT_CONFIG, Command, add_config_option
 from drupelet_shared.errors import DrupeletError
+from drupelet_shared.exit_codes import EXIT_CODES, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, USAGE_CODE
 
-_DEFAULT_CONFIG = Path("/etc/drupelet/agent.toml")
 _COMMANDS = (run, install, list_models, plan, tune, check, rollback, doctor, schema)
+# Commands of the other program, which runs where models are compiled.
+_HOST_COMMANDS = ("compile", "push", "deploy", "status", "activate", "remove", "infer", "top", "inspect", "keygen")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     with lean_imports():
         # argparse loads the compressions of archives, through `shutil`.
-        arguments = make_parser().parse_args(argv)
+        arguments = make_parser().parse_args(sys.argv[1:] if argv is None else argv)
     command: Command = arguments.command
     try:
         return command(arguments)
@@ -52,19 +55,82 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
+class _HelpFormatter(argparse.HelpFormatter):
+    """Wraps all text except examples, which are to be copied, and the list of exit codes."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "Example: " in text else super()._fill_text(text, width, indent)
+
+
+class CommandLineParser(argparse.ArgumentParser):
+    """A parser whose errors have the form of all others, and name the nearest command or option."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - handed on to argparse
+        """Make a parser.
+
+        Args:
+            settings: Keyword arguments of `argparse.ArgumentParser`.
+        """
+        # An abbreviation would become ambiguous with the next version's options.
+        super().__init__(allow_abbrev=False, formatter_class=_HelpFormatter, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Print how the command is used and what is wrong, and exit."""
+        usage = self.format_usage().removeprefix("usage: ").strip()
+        print(f"usage: {usage}\n       {self.prog} --help explains it", file=sys.stderr)
+        self.exit(EXIT_USAGE, f"error: {message} [{USAGE_CODE}]\n")
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override] # noqa: ANN401 - argparse's
+        """Parse a command line; what no parser knows is an error of the command that was given."""
+        words = list(args or ())
+        if not words:
+            self.print_help(sys.stderr)
+            self.exit(EXIT_USAGE)
+        if words[0] == "help":
+            # As git, docker and cargo understand it.
+            words = [*words[1:2], "--help"]
+        arguments, unknown = self.parse_known_args(words, namespace)
+        if unknown:
+            parser: CommandLineParser = arguments.parser
+            parser.error(f"no such option {unknown[0]!r}{_suggest(unknown[0], parser.options)}")
+        return arguments
+
+    @property
+    def options(self) -> list[str]:
+        """The names of the parser's options."""
+        return list(self._option_string_actions)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:  # noqa: ANN401 - argparse's
+        if action.choices is None or value in action.choices:
+            return
+        choices = [str(choice) for choice in action.choices]
+        if not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - argparse has no public name for it
+            raise argparse.ArgumentError(action, f"{value!r} is none of {', '.join(choices)}{_suggest(value, choices)}")
+        hint = f"; on the workstation: drupelet {value}" if value in _HOST_COMMANDS else _suggest(value, choices)
+        self.error(f"no such command {value!r}{hint or '; commands: ' + ', '.join(choices)}")
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    codes = "\n".join(f"  {code:<3}  {meaning}" for code, meaning in EXIT_CODES.items())
+    parser: argparse.ArgumentParser = CommandLineParser(
         prog="drupelet-agent",
         description="Serve compiled models on this device over MQTT.",
-        epilog="Example: drupelet-agent --config /etc/drupelet/agent.toml run",
+        epilog=f"exit codes:\n{codes}\n\nExample: drupelet-agent --config /etc/drupelet/agent.toml run",
     )
-    parser.add_argument("--version", action="version", version=f"drupelet-agent {__version__}")
     parser.add_argument(
-        "--config", type=Path, default=_DEFAULT_CONFIG, metavar="FILE", help="configuration (default: %(default)s)"
+        "--version", action="version", version=f"drupelet-agent {__version__}", help="print the version and exit"
     )
+    add_config_option(parser, default=DEFAULT_CONFIG)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in _COMMANDS:
         command.add(commands)
     completion.add(commands, parser)
     return parser
+
+
+def _suggest(typed: str, names: Iterable[str]) -> str:
+    import difflib  # noqa: PLC0415 - only a mistake needs it
+
+    nearest = difflib.get_close_matches(typed.lower(), list(names), n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""

@@ -7,7 +7,6 @@ import json
 from typing import TYPE_CHECKING
 
 from drupelet_agent.cli.command import (
-    EXIT_OK,
     Subparsers,
     add_command,
     add_json_option,
@@ -15,6 +14,7 @@ from drupelet_agent.cli.command import (
     describe_release,
     load_config,
 )
+from drupelet_shared.exit_codes import EXIT_OK
 
 if TYPE_CHECKING:
     from drupelet_shared.contract.messages import Plan
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    parser = add_command(commands, "plan", _plan, summary="show how a model runs here, and why", example="plan digits")
+    parser = add_command(
+        commands, "plan", _plan, summary="show how a model runs here, and why", examples=("plan digits",)
+    )
     add_model_argument(parser)
     add_json_option(parser)
 

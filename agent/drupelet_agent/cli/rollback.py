@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 
 from drupelet_agent.cli.command import (
-    EXIT_OK,
     Subparsers,
     add_command,
+    add_json_option,
     add_model_argument,
     describe_release,
     load_config,
 )
+from drupelet_shared.exit_codes import EXIT_OK
 
 
 def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
@@ -21,9 +22,10 @@ def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
         "rollback",
         _roll_back,
         summary="make the release before the active one active again",
-        example="rollback digits",
+        examples=("rollback digits",),
     )
     add_model_argument(parser)
+    add_json_option(parser)
 
 
 def _roll_back(arguments: argparse.Namespace) -> int:
@@ -31,5 +33,8 @@ def _roll_back(arguments: argparse.Namespace) -> int:
 
     with Store(load_config(arguments).state_dir).writer() as writer:
         activation = writer.roll_back(arguments.model)
-    print(f"{describe_release(activation)} is active again")
+    if arguments.json:
+        print(activation.model_dump_json(indent=2))
+    else:
+        print(f"{describe_release(activation)} is active again")
     return EXIT_OK

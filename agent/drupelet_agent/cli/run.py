@@ -5,12 +5,19 @@ from __future__ import annotations
 import argparse
 
 from drupelet_agent.app.slim_imports import lean_imports
-from drupelet_agent.cli.command import EXIT_OK, Subparsers, add_command, load_config
+from drupelet_agent.cli.command import Subparsers, add_command, load_config
+from drupelet_shared.exit_codes import EXIT_OK
 
 
 def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    add_command(commands, "run", _run, summary="serve the active models until SIGTERM", example="run")
+    add_command(
+        commands,
+        "run",
+        _run,
+        summary="serve the active models until SIGTERM",
+        examples=("run", "run --config agent.toml"),
+    )
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-from drupelet_agent.cli.command import EXIT_OK, Subparsers, add_command
+from drupelet_agent.cli.command import Subparsers, add_command
+from drupelet_shared.exit_codes import EXIT_OK
 
 
 def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
@@ -17,7 +18,7 @@ def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
         _print_schema,
         summary="print the JSON Schema of the configuration",
         details=", with which editors complete and check it",
-        example="schema > agent.schema.json",
+        examples=("schema > agent.schema.json",),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from drupelet_agent.cli.command import (
-    EXIT_OK,
     Subparsers,
     add_command,
     add_json_option,
@@ -14,6 +13,7 @@ from drupelet_agent.cli.command import (
     load_config,
     print_progress,
 )
+from drupelet_shared.exit_codes import EXIT_OK
 
 
 def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
@@ -23,7 +23,7 @@ def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
         "tune",
         _tune,
         summary="measure the active release of a model again and give it the plan that follows",
-        example="tune digits",
+        examples=("tune digits",),
     )
     add_model_argument(parser)
     add_json_option(parser)

@@ -24,8 +24,15 @@ def load_config(path: Path) -> AgentConfig:
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"configuration {path}: {error}") from error
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"configuration {path}: no such file. Name another with --config FILE, or write one: it needs device and "
+            "[broker] (`drupelet-agent schema` describes every key)"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"configuration {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"configuration {path}: not TOML: {error}") from error
     try:
         # Strict, so that `true` is no number; from JSON, so that a text is still a path and an array a tuple.
         config = AgentConfig.model_validate_json(json.dumps(document, default=str), strict=True)

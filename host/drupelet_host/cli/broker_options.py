@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from drupelet_host.cli.command_group import GroupedOption
+from drupelet_host.cli.command_group import GroupedCommand, GroupedOption
 from drupelet_shared.contract.topics import DEFAULT_PREFIX
 
 if TYPE_CHECKING:
@@ -22,8 +22,33 @@ _EXISTING_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 _broker_option = partial(click.option, cls=GroupedOption, group="Broker options")
 
 
+class BrokerCommand(GroupedCommand):
+    """A command with `broker_options`, whose defaults stand in the settings file."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the settings file that --config names, before or after the command, then parse the options.
+
+        Raises:
+            SettingsError: The settings file cannot be read or has faults.
+        """
+        if ctx.resilient_parsing:
+            # A shell that completes the command line needs no defaults.
+            return super().parse_args(ctx, args)
+        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        before = ctx.find_root().params.get("config")
+        ctx.default_map = self._defaults(Path(given["config"]) if "config" in given else before)
+        return super().parse_args(ctx, args)
+
+    def _defaults(self, config: Path | None) -> dict[str, Any]:
+        from drupelet_host.cli.settings import load_settings  # noqa: PLC0415 - only commands that talk to devices
+
+        # A command for several devices takes them from the command line alone.
+        single = {option.name for option in self.params if not option.multiple}
+        return {key: value for key, value in load_settings(config).items() if key in single}
+
+
 def broker_options(command: Command) -> Command:
-    """Add the options that hold the broker's address, the account and the prefix of the topics."""
+    """Add the options that hold the broker's address, the account and the topics' prefix; for a `BrokerCommand`."""
     options = (
         _broker_option(
             "--broker",
@@ -31,6 +56,7 @@ def broker_options(command: Command) -> Command:
             envvar="DRUPELET_BROKER",
             default="mqtt://localhost:1883",
             show_default=True,
+            show_envvar=True,
             help="Broker: mqtt://[user@]host[:port] or mqtts://... The password comes from --password-file or from "
             "DRUPELET_PASSWORD.",
         ),
@@ -38,7 +64,15 @@ def broker_options(command: Command) -> Command:
         _broker_option("--ca-file", type=_EXISTING_FILE, help="Certificate authority of an mqtts:// broker."),
         _broker_option("--cert-file", type=_EXISTING_FILE, help="Client certificate."),
         _broker_option("--key-file", type=_EXISTING_FILE, help="Key of the client certificate."),
-        _broker_option("--prefix", default=DEFAULT_PREFIX, show_default=True, help="First levels of the topics."),
+        _broker_option(
+            "--prefix", metavar="TOPIC", default=DEFAULT_PREFIX, show_default=True, help="First levels of the topics."
+        ),
+        _broker_option(
+            "--config",
+            type=_EXISTING_FILE,
+            expose_value=False,
+            help="File with defaults for these options; by default $XDG_CONFIG_HOME/drupelet/config.toml.",
+        ),
     )
     for option in reversed(options):
         command = option(command)

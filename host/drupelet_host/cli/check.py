@@ -8,13 +8,15 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from drupelet_host.cli.command_group import GroupedCommand
 from drupelet_host.cli.output import console, print_json
+from drupelet_host.cli.paths import InputPath
 
 _MINUTE_S = 60
 
 
-@click.command()
-@click.argument("recipe", type=click.Path(path_type=Path, dir_okay=False))
+@click.command(cls=GroupedCommand)
+@click.argument("recipe", type=InputPath(dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def check(recipe: Path, *, as_json: bool) -> None:
     """Check RECIPE and everything it names, and print the passes that a compile would run.

@@ -10,10 +10,11 @@ from click.core import ParameterSource
 from pydantic import ValidationError
 from rich.table import Table
 
-from drupelet_host.cli.broker_options import broker_address, broker_options
-from drupelet_host.cli.command_group import GroupedCommand, GroupedOption
+from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
+from drupelet_host.cli.command_group import GroupedOption
 from drupelet_host.cli.folders import default_cache
 from drupelet_host.cli.output import console, print_json
+from drupelet_host.cli.paths import InputPath
 from drupelet_shared.contract.faults import describe_faults
 from drupelet_shared.units import format_bytes
 
@@ -24,21 +25,24 @@ if TYPE_CHECKING:
     from drupelet_host.recipe.schema import Recipe
 
 
-@click.command(cls=GroupedCommand)
-@click.argument("recipe", type=click.Path(path_type=Path, dir_okay=False))
+@click.command(cls=BrokerCommand)
+@click.argument("recipe", type=InputPath(dir_okay=False))
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the package; the recipe's by default.",
+    help="Folder for the package; by default that of output.folder in the recipe.",
 )
 @click.option(
-    "--cache", type=click.Path(path_type=Path, file_okay=False), help="Folder for the results of finished passes."
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the results of finished passes; by default $XDG_CACHE_HOME/drupelet/compile.",
 )
 @click.option("--no-cache", is_flag=True, help="Run all passes anew and cache nothing.")
 @click.option(
     "--device",
     "devices",
     multiple=True,
+    metavar="NAME",
     cls=GroupedOption,
     group="Device options",
     help="Board to time candidates on, which must allow it (trust.measure); several share the work: NAME,NAME.",

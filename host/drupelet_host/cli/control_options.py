@@ -13,12 +13,12 @@ import click
 from click.core import ParameterSource
 from pydantic import BaseModel
 
-from drupelet_host.cli import EXIT_FAILED
-from drupelet_host.cli.broker_options import broker_address, broker_options
-from drupelet_host.cli.command_group import GroupedCommand, GroupedOption
+from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
+from drupelet_host.cli.command_group import GroupedOption
 from drupelet_host.cli.output import print_error, print_json
 from drupelet_shared.contract.labels import Label, parse_label
 from drupelet_shared.errors import DrupeletError, InvalidValueError
+from drupelet_shared.exit_codes import EXIT_FAILED
 
 if TYPE_CHECKING:
     from drupelet_host.client.connection.address import BrokerAddress
@@ -54,14 +54,17 @@ class ControlOptions:
     timeout_s: float
 
 
-class ControlCommand(GroupedCommand):
+class ControlCommand(BrokerCommand):
     """A command with `control_options`; its function takes one `control: ControlOptions` in their place."""
+
+    acts_on_all_by_default = False
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - the signature is click's
         """Combine the common options and run the function.
 
         Raises:
-            click.UsageError: Not exactly one of --device, --label and --all is given, or a label is malformed.
+            click.UsageError: More than one of --device, --label and --all is given, or none to a command that changes
+                something, or a label is malformed.
         """
         given = ctx.params
         is_all, devices = given.pop("all_devices"), given.pop("device")
@@ -69,7 +72,10 @@ class ControlCommand(GroupedCommand):
         if (is_all or labels) and ctx.get_parameter_source("device") is not ParameterSource.COMMANDLINE:
             # A device of the environment or of the settings file is a default, which --all and --label override.
             devices = ()
-        if sum(map(bool, (devices, labels, is_all))) != 1:
+        ways = sum(map(bool, (devices, labels, is_all)))
+        if ways > 1:
+            raise click.UsageError("--device, --label and --all exclude each other: give one of them")
+        if ways == 0 and not self.acts_on_all_by_default:
             raise click.UsageError(
                 "name the devices: --device NAME, once or several times, or --label NAME=VALUE, or --all"
             )
@@ -86,31 +92,45 @@ class ControlCommand(GroupedCommand):
         return super().invoke(ctx)
 
 
+class ReadingCommand(ControlCommand):
+    """A command that changes nothing, and is therefore about all devices unless it is told otherwise."""
+
+    acts_on_all_by_default = True
+
+
 def control_options(command: Command) -> Command:
     """Add the options that name devices and the broker and choose the output; for a `ControlCommand`."""
     options = (
         _device_option(
-            "--device", multiple=True, envvar="DRUPELET_DEVICE", help="Name of a device; may be given several times."
+            "--device",
+            multiple=True,
+            metavar="NAME",
+            envvar="DRUPELET_DEVICE",
+            show_envvar=True,
+            help="Name of a device; may be given several times.",
         ),
         label_option(),
         _device_option(
             "--all",
             "all_devices",
             is_flag=True,
-            help="All devices that are online; with deploy and status also those that are offline.",
+            help="All devices that are online, with deploy and status also those that are offline. Commands that only "
+            "read, status and list, take all by default.",
         ),
         _device_option(
             "--timeout",
             type=click.FloatRange(min=0.1),
+            metavar="SECONDS",
             default=10.0,
             show_default=True,
-            help="Seconds to wait for the broker, and for a device to be online.",
+            help="Longest wait for the broker, and for a device to be online.",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON document: a list with each device."),
     )
+    command = broker_options(command)
     for option in reversed(options):
         command = option(command)
-    return broker_options(command)
+    return command
 
 
 def label_option() -> Callable[[Command], Command]:

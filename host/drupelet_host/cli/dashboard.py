@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from drupelet_host.cli.broker_options import broker_address, broker_options
-from drupelet_host.cli.command_group import GroupedCommand
+from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
 
 if TYPE_CHECKING:
     from drupelet_host.dashboard.server import DashboardOptions
@@ -20,10 +19,15 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT_S = 10.0
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=BrokerCommand)
 @broker_options
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port on 127.0.0.1; 0 takes a free one."
+    "--port",
+    metavar="NUMBER",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="Port on 127.0.0.1; 0 takes a free one.",
 )
 @click.option(
     "--websocket",

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import click
 from pydantic import ValidationError
 
-from drupelet_host.cli.control_options import ControlCommand, ControlOptions, control_options, run_on_devices
+from drupelet_host.cli.control_options import (
+    ControlCommand,
+    ControlOptions,
+    ReadingCommand,
+    control_options,
+    run_on_devices,
+)
 from drupelet_shared.contract.delivery import DeliveryState, DesiredState
 from drupelet_shared.contract.faults import describe_faults
 
@@ -19,8 +25,10 @@ if TYPE_CHECKING:
 @click.command(cls=ControlCommand)
 @click.argument("model")
 @control_options
-@click.option("--version", help="Version that devices are to run.")
-@click.option("--digest", help="Package digest that devices are to run, as `drupelet inspect` shows it.")
+@click.option("--version", metavar="VERSION", help="Version that devices are to run.")
+@click.option(
+    "--digest", metavar="DIGEST", help="Package digest that devices are to run, as `drupelet inspect` shows it."
+)
 @click.option("--source", metavar="URL", help="https://..., file:///... on the device, or upload:<SHA-256>.")
 @click.option("--clear", is_flag=True, help="Delete the desired state of MODEL; devices keep running what they run.")
 @click.option(
@@ -69,14 +77,16 @@ def deploy(
     run_on_devices(control, work, show=show, include_offline=True)
 
 
-@click.command(cls=ControlCommand)
+@click.command(cls=ReadingCommand)
 @control_options
 def status(*, control: ControlOptions) -> None:
     """Show whether devices are online, what they run, and how far they are with their desired states.
 
     A device that has never announced itself is an error, with the most similar name on the broker.
 
-    Example: drupelet status --device pi-7 --broker mqtt://broker.local
+    Example: drupelet status --broker mqtt://broker.local
+
+    Example: drupelet status --device pi-7 --json
     """
 
     def work(_: ControlClient, device: str) -> DeviceReport:

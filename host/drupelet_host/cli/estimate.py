@@ -8,7 +8,9 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from drupelet_host.cli.command_group import GroupedCommand
 from drupelet_host.cli.output import console, print_json
+from drupelet_host.cli.paths import InputPath
 from drupelet_host.fleet.printable import printable
 from drupelet_host.latency.modelled.estimate import Estimate
 from drupelet_host.latency.modelled.layers import ENGINES, EngineName
@@ -17,13 +19,21 @@ _SHORT_NAMES: dict[str, str] = {"onnxruntime": "ort"}
 _HUNDRED = 100
 
 
-@click.command()
-@click.argument("model", type=click.Path(exists=True, path_type=Path))
-@click.option("--target", default="raspberry_pi_4", show_default=True, help="Kind of device; it needs a latency table.")
+@click.command(cls=GroupedCommand)
+@click.argument("model", type=InputPath())
+@click.option(
+    "--target",
+    metavar="DEVICE",
+    default="raspberry_pi_4",
+    show_default=True,
+    help="Kind of device; it needs a latency table.",
+)
 @click.option(
     "--engine", "engines", multiple=True, type=click.Choice(ENGINES), help="May be given several times; all by default."
 )
-@click.option("--top", type=click.IntRange(min=0), default=20, show_default=True, help="Layers to list.")
+@click.option(
+    "--top", metavar="COUNT", type=click.IntRange(min=0), default=20, show_default=True, help="Layers to list."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with every layer.")
 @click.option(
     "--exact",

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
-from drupelet_host.cli.broker_options import broker_address, broker_options
-from drupelet_host.cli.command_group import GroupedCommand
+from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
+from drupelet_host.cli.paths import InputPath
 
 if TYPE_CHECKING:
     from drupelet_host.client import BrokerAddress
@@ -22,14 +23,16 @@ if TYPE_CHECKING:
 _DELAYED_MS = (38.0, 200.0)
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=BrokerCommand)
 @click.argument("model")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--device", envvar="DRUPELET_DEVICE", help="Name of the device.")
-@click.option("--pool", help="Name of a pool; whichever of its devices is free answers.")
+@click.argument("file", type=InputPath(dir_okay=False))
+@click.option("--device", metavar="NAME", envvar="DRUPELET_DEVICE", show_envvar=True, help="Name of the device.")
+@click.option("--pool", metavar="NAME", help="Name of a pool; whichever of its devices is free answers.")
 @broker_options
 @click.option("--input", "input_name", metavar="NAME", help="Input that an .npy file is for; the only one by default.")
-@click.option("--top", type=click.IntRange(min=1), help="Show only this many of the labelled classes or objects.")
+@click.option(
+    "--top", metavar="COUNT", type=click.IntRange(min=1), help="Show only this many of the labelled classes or objects."
+)
 @click.option(
     "--annotate",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -40,9 +43,10 @@ _DELAYED_MS = (38.0, 200.0)
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
     default=30.0,
     show_default=True,
-    help="Seconds to wait for the broker and for the answer.",
+    help="Longest wait for the broker and for the answer.",
 )
 def infer(
     *,
@@ -74,8 +78,7 @@ def infer(
 
     Example: drupelet infer yolo street.jpg --device pi-1 --annotate boxes.png
     """
-    if pool is None and device is None:
-        raise click.UsageError("name the target: --device NAME or --pool NAME")
+    _check_target(device=device, pool=pool)
     # Imported here because they import numpy, which `drupelet --help` does without.
     from drupelet_host.cli.annotation import annotate as draw_answer  # noqa: PLC0415
     from drupelet_host.cli.tensors import print_reply, print_reply_json, read_body, write_tensors  # noqa: PLC0415
@@ -98,6 +101,15 @@ def infer(
         print_reply(reply, top=top)
         click.echo(f"{pool or device} answered in {elapsed_ms:.1f} ms", err=True)
         _advise_on_delay(address, prefix=prefix, elapsed_ms=elapsed_ms)
+
+
+def _check_target(*, device: str | None, pool: str | None) -> None:
+    if pool is None and device is None:
+        raise click.UsageError("name the target: --device NAME or --pool NAME; `drupelet status` lists the devices")
+    # A device of the environment or of the settings file is a default, which --pool overrides.
+    source = click.get_current_context().get_parameter_source("device")
+    if pool is not None and source is ParameterSource.COMMANDLINE:
+        raise click.UsageError(f"--device {device} and --pool {pool} exclude each other: give one of them")
 
 
 def _advise_on_delay(broker: BrokerAddress, *, prefix: str, elapsed_ms: float) -> None:

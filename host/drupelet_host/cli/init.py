@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
+from drupelet_host.cli.command_group import GroupedCommand
 from drupelet_host.cli.output import console
 from drupelet_shared.units import format_bytes
 
@@ -17,17 +18,20 @@ if TYPE_CHECKING:
     from drupelet_host.project.inspection import InspectedModel
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("model")
-@click.option("--name", help="What devices and clients call the model; the file's or factory's name by default.")
-@click.option("--input-shape", help="Shape of a factory's input, batch first: 1,3,224,224.")
+@click.option(
+    "--name", metavar="NAME", help="What devices and clients call the model; the file's or factory's name by default."
+)
+@click.option("--input-shape", metavar="SHAPE", help="Shape of a factory's input, batch first: 1,3,224,224.")
 @click.option("--weights", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A factory's state_dict.")
 @click.option("--labels", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="One label on each line.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(),
-    help="Folder for recipe.toml and data.py; this one by default.",
+    show_default=True,
+    help="Folder for recipe.toml and data.py.",
 )
 @click.option("--force", is_flag=True, help="Replace a recipe.toml and data.py that are there.")
 def init(

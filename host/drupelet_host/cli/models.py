@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import click
 
-from drupelet_host.cli.control_options import ControlCommand, ControlOptions, control_options, run_on_devices
+from drupelet_host.cli.control_options import (
+    ControlCommand,
+    ControlOptions,
+    ReadingCommand,
+    control_options,
+    run_on_devices,
+)
 from drupelet_shared.contract.commands import (
     ActivateRequest,
     InstalledModel,
@@ -18,12 +24,12 @@ from drupelet_shared.contract.commands import (
 from drupelet_shared.units import format_bytes
 
 
-@click.command("list", cls=ControlCommand)
+@click.command("list", cls=ReadingCommand)
 @control_options
 def list_models(*, control: ControlOptions) -> None:
     """List the models and releases that devices have installed.
 
-    Example: drupelet list --all --broker mqtt://broker.local
+    Example: drupelet list --broker mqtt://broker.local
     """
     run_on_devices(
         control,
@@ -35,7 +41,12 @@ def list_models(*, control: ControlOptions) -> None:
 @click.command(cls=ControlCommand)
 @click.argument("model")
 @control_options
-@click.option("--release", type=click.IntRange(min=1), help="Release to activate; the newest installed one by default.")
+@click.option(
+    "--release",
+    metavar="NUMBER",
+    type=click.IntRange(min=1),
+    help="Release to activate; the newest installed one by default.",
+)
 def activate(*, model: str, control: ControlOptions, release: int | None) -> None:
     """Activate an installed release of MODEL that is newer than the active one.
 
@@ -54,7 +65,9 @@ def activate(*, model: str, control: ControlOptions, release: int | None) -> Non
 @click.command(cls=ControlCommand)
 @click.argument("model")
 @control_options
-@click.option("--from-release", type=click.IntRange(min=1), help="Roll back only if this release is active.")
+@click.option(
+    "--from-release", metavar="NUMBER", type=click.IntRange(min=1), help="Roll back only if this release is active."
+)
 def rollback(*, model: str, control: ControlOptions, from_release: int | None) -> None:
     """Roll MODEL back to the release before the active one.
 

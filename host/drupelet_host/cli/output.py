@@ -3,22 +3,57 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 from rich.console import Console
 
 from drupelet_shared.errors import DrupeletError
+from drupelet_shared.exit_codes import USAGE_CODE
 
 # Rich honours NO_COLOR and detects whether it writes to a terminal. Results go to standard output, all else to
 # standard error.
 console = Console(highlight=False)
 progress_console = Console(stderr=True, highlight=False)
 
+_LEADING_CAPITAL = re.compile(r"^[A-Z](?=[a-z])")
+
 
 def print_error(error: DrupeletError) -> None:
     """Print an error on standard error: one line with the message and the stable code."""
     click.echo(f"error: {error} [{error.code}]", err=True)
+
+
+def print_usage_error(error: click.ClickException) -> None:
+    """Print wrong usage on standard error: how the command is used, then the error in the form of every other."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        click.echo(f"usage: {context.get_usage().removeprefix('Usage: ')}", err=True)
+        click.echo(f"       {context.command_path} --help explains it", err=True)
+    message = error.format_message().rstrip(".")
+    # click's own messages begin with a capital letter.
+    click.echo(f"error: {_LEADING_CAPITAL.sub(_to_lower, message)} [{USAGE_CODE}]", err=True)
+
+
+def _to_lower(found: re.Match[str]) -> str:
+    return found.group().lower()
+
+
+@contextmanager
+def explain_interruption(describe: Callable[[], str]) -> Iterator[None]:
+    """Print on standard error, after Ctrl-C, what is kept and how to go on.
+
+    Args:
+        describe: Returns the text.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"\ninterrupted: {describe()}", err=True)
+        raise
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - any JSON value

@@ -7,44 +7,54 @@ from pathlib import Path
 
 import click
 
-from drupelet_host.cli import EXIT_FAILED
+from drupelet_host.cli.command_group import GroupedCommand
 from drupelet_host.cli.describe import describe_package, print_package
 from drupelet_host.cli.output import print_json
+from drupelet_host.cli.paths import InputPath
 from drupelet_host.packaging.keys import load_private_key
 from drupelet_host.packaging.signing import open_package, sign_package
 from drupelet_shared.errors import PackageError
-from drupelet_shared.package.signature import PublicKey
+from drupelet_shared.exit_codes import EXIT_FAILED
+from drupelet_shared.package.signature import PublicKey, identify_key
 from drupelet_shared.package.trust import load_public_key, load_trust_folder
 
-_package = click.argument("package", type=click.Path(exists=True, path_type=Path))
+_package = click.argument("package", type=InputPath())
 _key = click.option(
     "--key",
     "keys",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, dir_okay=False),
     help="Trusted public key; may be given several times.",
 )
-_trust = click.option("--trust", type=click.Path(path_type=Path), help="Folder of trusted public keys, *.pub.")
+_trust = click.option(
+    "--trust", type=click.Path(path_type=Path, file_okay=False), help="Folder of trusted public keys, *.pub."
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @_package
-@click.option("--key", required=True, type=click.Path(path_type=Path), help="Private key to sign with.")
+@click.option("--key", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Private key to sign with.")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, dir_okay=False),
     help="Write the signed archive to this path instead of replacing PACKAGE.",
 )
-def sign(package: Path, key: Path, output: Path | None) -> None:
+@_json
+def sign(package: Path, key: Path, output: Path | None, *, as_json: bool) -> None:
     """Sign PACKAGE, a .drupe file or the folder of an unpacked one, and replace any signature it has.
 
     Example: drupelet sign mnist-1.0.0.drupe --key drupelet.key
     """
-    click.echo(f"signed {sign_package(package, load_private_key(key), output=output)}")
+    private_key = load_private_key(key)
+    signed = sign_package(package, private_key, output=output)
+    if as_json:
+        print_json({"package": str(signed), "key_id": identify_key(private_key.public_key()).id})
+    else:
+        click.echo(f"signed {signed}")
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @_package
 @_key
 @_trust
@@ -74,7 +84,7 @@ def verify(package: Path, keys: tuple[Path, ...], trust: Path | None, *, as_json
     click.echo(f"{manifest.name} {manifest.version} (release {manifest.release}) is valid, signed by key {signed_by}")
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @_package
 @_key
 @_trust

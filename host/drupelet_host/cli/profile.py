@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 @click.command(cls=ControlCommand)
 @click.argument("model")
 @control_options
-@click.option("--variant", help="Variant of the active release; the one being served by default.")
-@click.option("--runs", type=click.IntRange(1, 1000), default=30, show_default=True, help="Inferences to record.")
-@click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, help="Operators to list.")
+@click.option("--variant", metavar="NAME", help="Variant of the active release; the one being served by default.")
+@click.option(
+    "--runs", metavar="COUNT", type=click.IntRange(1, 1000), default=30, show_default=True, help="Inferences to record."
+)
+@click.option(
+    "--top", metavar="COUNT", type=click.IntRange(min=1), default=20, show_default=True, help="Operators to list."
+)
 @click.option(
     "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with a flame graph; for one device."
 )

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from drupelet_host.cli.control_options import ControlCommand, ControlOptions, control_options, run_on_devices
 from drupelet_host.cli.output import progress_console
+from drupelet_host.cli.paths import InputPath
 
 if TYPE_CHECKING:
     from drupelet_host.client.control.control import ControlClient
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=ControlCommand)
-@click.argument("package", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("package", type=InputPath(dir_okay=False))
 @control_options
 @click.option("--stage", "staged", is_flag=True, help="Install without activating; activate it later with `activate`.")
 def push(*, package: Path, control: ControlOptions, staged: bool) -> None:

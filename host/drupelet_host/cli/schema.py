@@ -6,11 +6,13 @@ from typing import Any
 
 import click
 
+from drupelet_host.cli.command_group import GroupedCommand
+
 # `drupelet-agent schema` prints that of the agent's configuration.
 SCHEMAS = ("recipe", "manifest", "messages", "config")
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("document", type=click.Choice(SCHEMAS))
 def schema(*, document: str) -> None:
     """Print the JSON Schema of DOCUMENT on standard output.

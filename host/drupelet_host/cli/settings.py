@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from drupelet_host.cli.folders import settings_file
 from drupelet_host.errors import SettingsError
 from drupelet_shared.contract.faults import list_faults
 
@@ -36,17 +37,25 @@ class Settings(BaseModel):
     key_file: Path | None = None
 
 
-def load_settings(path: Path) -> dict[str, Any]:
-    """Return the defaults in a settings file by option name; empty if there is no file.
+def load_settings(path: Path | None) -> dict[str, Any]:
+    """Return the defaults in a settings file by option name; empty if there is none and none was named.
+
+    Args:
+        path: The file that the command line names; None for the one in the folder for settings, which need not exist.
+
+    Returns:
+        The values of the options.
 
     Raises:
         SettingsError: The file cannot be read or has faults; the message lists all of them.
     """
+    if path is None:
+        path = settings_file()
+        if not path.exists():
+            return {}
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
         settings = Settings.model_validate(document)
-    except FileNotFoundError:
-        return {}
     except OSError as error:
         raise SettingsError(f"settings {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from drupelet_host.cli.broker_options import broker_address, broker_options
-from drupelet_host.cli.command_group import GroupedCommand
+from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
 from drupelet_host.cli.output import print_json, print_json_line, progress_console
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ _POLL_S = 0.1
 _WIDTH = 400
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=BrokerCommand)
 @broker_options
 @click.option("--once", is_flag=True, help="Print the table once and exit.")
 @click.option(
@@ -38,14 +37,20 @@ _WIDTH = 400
 @click.option("--reverse", is_flag=True, help="Reverse the order.")
 @click.option("--filter", "text", default="", metavar="WORDS", help="Show only the rows that contain all these words.")
 @click.option(
-    "--interval", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Seconds between updates."
+    "--interval",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0.1),
+    default=1.0,
+    show_default=True,
+    help="Time between updates.",
 )
 @click.option(
     "--wait",
     type=click.FloatRange(min=0),
+    metavar="SECONDS",
     default=12.0,
     show_default=True,
-    help="With --once: longest time in seconds to wait for telemetry, which devices send every 10 s by default.",
+    help="With --once: longest wait for telemetry, which devices send every 10 s by default.",
 )
 def top(
     *,

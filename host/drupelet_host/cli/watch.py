@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drupelet_host.cli.broker_options import broker_address, broker_options
-from drupelet_host.cli.command_group import GroupedCommand
+from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
 from drupelet_host.cli.output import console, print_json_line
 from drupelet_host.fleet.printable import printable
 from drupelet_shared.contract.messages import ModelTelemetry
@@ -24,11 +23,17 @@ _SPARKLINE_WIDTH = 20
 _POLL_S = 0.5
 
 
-@click.command(cls=GroupedCommand)
+@click.command(cls=BrokerCommand)
 @click.argument("model")
-@click.option("--device", envvar="DRUPELET_DEVICE", help="Show only this device; all that have the model by default.")
+@click.option(
+    "--device",
+    metavar="NAME",
+    envvar="DRUPELET_DEVICE",
+    show_envvar=True,
+    help="Show only this device; all that have the model by default.",
+)
 @broker_options
-@click.option("--count", type=click.IntRange(min=1), help="Exit after this many windows.")
+@click.option("--count", metavar="COUNT", type=click.IntRange(min=1), help="Exit after this many windows.")
 @click.option("--json", "as_json", is_flag=True, help="Print each window as a line of JSON.")
 def watch(
     *,

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import click
 
-from drupelet_agent.cli.command import EXIT_CODES as AGENT_EXIT_CODES
 from drupelet_agent.cli.parser import make_parser
-from drupelet_host.cli import EXIT_CODES as HOST_EXIT_CODES
 from drupelet_host.cli import cli
+from drupelet_host.cli.command_group import EXIT_CODES as HOST_EXIT_CODES
+from drupelet_shared.exit_codes import EXIT_CODES as AGENT_EXIT_CODES
 
 _EXAMPLE = "Example: "
 
@@ -114,7 +114,9 @@ def _argparse_command(parser: argparse.ArgumentParser) -> Command:
         paragraphs=(),
         arguments=tuple(made for made in arguments if not made.names[0].startswith("-")),
         options=tuple(made for made in arguments if made.names[0].startswith("-")),
-        examples=tuple(line.removeprefix(_EXAMPLE) for line in (parser.epilog or "").splitlines()),
+        examples=tuple(
+            line.removeprefix(_EXAMPLE) for line in (parser.epilog or "").splitlines() if line.startswith(_EXAMPLE)
+        ),
     )
 
 

@@ -7,7 +7,6 @@ import os
 import pty
 import queue
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from paho.mqtt.client import MQTTMessage
 
 from docs_generator.commands import Program, agent_program, host_program
 from drupelet_agent import __version__
+from drupelet_shared.exit_codes import EXIT_CODES
 from fakes.device import NAME, fake_device
 from support.agent.agents import agent_command, run_agent_command, write_config
 from support.agent.processes import killed_at_the_end
@@ -47,7 +47,15 @@ def run(
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_program_says_its_version(program: str) -> None:
     done = run(program, "--version")
-    assert (done.returncode, done.stdout.split()[-1], done.stderr) == (0, __version__, "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{program} {__version__}\n", "")
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_without_a_command_shows_how_it_is_used_and_what_its_exit_codes_mean(program: str) -> None:
+    done = run(program)
+    assert (done.returncode, done.stdout) == (2, "")
+    for code, meaning in EXIT_CODES.items():
+        assert re.search(rf"^  {code} +{re.escape(meaning)}$", done.stderr, re.MULTILINE), code
 
 
 @pytest.mark.parametrize("program", [host_program(), agent_program()], ids=lambda program: program.name)
@@ -65,7 +73,9 @@ def test_wrong_usage_is_exit_status_2(program: str) -> None:
     for words in (["completion", "bash", "--no-such-option"], ["no-such-command"]):
         done = run(program, *words)
         assert (done.returncode, done.stdout) == (2, "")
-        assert "no-such" in done.stderr
+        *usage, error = done.stderr.splitlines()
+        assert usage[0].startswith(f"usage: {program} ")
+        assert re.fullmatch(r"error: no such .*no-such.* \[wrong_usage\]", error)
 
 
 def test_a_refusal_is_exit_status_1_with_a_code_at_the_end_of_the_line(tmp_path: Path) -> None:
@@ -177,45 +187,21 @@ def test_a_settings_file_with_faults_is_refused_with_all_of_them(tmp_path: Path)
     assert done.stderr.endswith("[settings_invalid]\n")
 
 
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_the_settings_file_is_named_before_or_after_the_command(tmp_path: Path, place: str) -> None:
+    (tmp_path / "x.json").write_text('{"inputs": []}')
+    file = tmp_path / "mine.toml"
+    file.write_text('broker = "mqtt://named.invalid"\ndevice = "pi-7"\n')
+    environment = settings(tmp_path, "nonsense, which is not read")
+    before, after = (("--config", file), ()) if place == "before" else ((), ("--config", file))
+    done = run("drupelet", *before, "infer", "digits", tmp_path / "x.json", *after, environment=environment)
+    assert "broker named.invalid:1883" in done.stderr
+    helped = run("drupelet", *before, "infer", *after, "--help", environment=environment)
+    assert "mqtt://named.invalid" in helped.stdout
+
+
 def test_a_command_that_talks_to_no_device_does_not_read_the_settings(tmp_path: Path) -> None:
     assert run("drupelet", "keygen", tmp_path / "maker", environment=settings(tmp_path, "nonsense")).returncode == 0
-
-
-def complete(program: str, *words: str) -> list[str]:
-    """What bash offers for the last word, with the script that the program prints."""
-    binary = Path(sys.executable).with_name(program)
-    line = f"""
-        source <({binary} completion bash)
-        shopt -s expand_aliases
-        COMP_WORDS=({" ".join([program, *words])}) COMP_CWORD={len(words)}
-        COMP_LINE="${{COMP_WORDS[*]}}" COMP_POINT=${{#COMP_LINE}}
-        function_name=$(complete -p {program} | sed 's/.*-F \\([^ ]*\\).*/\\1/')
-        $function_name {binary} "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD-1]}}"
-        printf '%s\\n' "${{COMPREPLY[@]}}"
-    """
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=90, check=True)
-    return done.stdout.split()
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
-@pytest.mark.parametrize(
-    ("program", "words", "offered"),
-    [
-        ("drupelet", ["comp"], {"compile", "completion"}),
-        ("drupelet", ["infer", "--pass"], {"--password-file"}),
-        ("drupelet-agent", ["ins"], {"install"}),
-        ("drupelet-agent", ["plan", "--js"], {"--json"}),
-    ],
-)
-def test_bash_completes_commands_and_options(program: str, words: list[str], offered: set[str]) -> None:
-    assert offered <= set(complete(program, *words))
-
-
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_a_completion_script_for_zsh_is_printed(program: str) -> None:
-    done = run(program, "completion", "zsh")
-    assert done.returncode == 0
-    assert f"#compdef {program}" in done.stdout
 
 
 @pytest.mark.parametrize(("program", "words"), [("drupelet", ["schema", "recipe"]), ("drupelet-agent", ["schema"])])

@@ -65,7 +65,9 @@ def test_a_command_goes_to_several_devices_and_fails_where_one_does(tmp_path: Pa
         assert outcomes[1]["code"] == "signature_untrusted"
         everyone = json.loads(drupelet("list", "--all", "--broker", embedded.url, "--json").stdout)
         assert {site.topics.device for site in sites} <= {outcome["device"] for outcome in everyone}
-    assert "name the devices: --device NAME" in drupelet("list", "--broker", embedded.url, status=2).stderr
+        assert json.loads(drupelet("list", "--broker", embedded.url, "--json").stdout) == everyone
+    changing = drupelet("rollback", "digits", "--broker", embedded.url, status=2)
+    assert "name the devices: --device NAME" in changing.stderr
 
 
 def test_devices_are_chosen_by_the_labels_of_their_configuration_also_when_they_are_offline(

@@ -115,4 +115,4 @@ def test_inspect_prints_no_control_characters_of_a_package(tmp_path: Path) -> No
 def test_every_command_explains_itself_with_an_example(command: str) -> None:
     helped = drupelet(command, "--help")
     assert helped.returncode == 0
-    assert f"Example: drupelet {command}" in helped.stdout
+    assert f"\nExamples:\n  drupelet {command} " in helped.stdout

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from drupelet_agent.cli import check, completion, doctor, install, list_models, plan, rollback, schema, tune
-from drupelet_agent.cli.command import EXIT_FAILED, EXIT_OK
 from drupelet_agent.errors import ConfigError, NoPreviousError, NotInstalledError
 from drupelet_agent.store.store import Store
 from drupelet_shared.errors import ArchiveError
+from drupelet_shared.exit_codes import EXIT_FAILED, EXIT_OK
 from support.agent.command_lines import run_command, write_agent_config
 from support.agent.fleet_bench import install as put
 from support.agent.values import make_activation
@@ -96,6 +96,11 @@ class TestRollback:
         assert run_command(rollback, config, "rollback", "digits") == EXIT_OK
         assert capsys.readouterr().out == "digits 1.0.0 release 1: ort-fp32, 1 thread, p99 2.00 ms is active again\n"
         assert store.active()["digits"].release == 1
+
+    @pytest.mark.usefixtures("store")
+    def test_json_has_the_release_that_is_active_now(self, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run_command(rollback, config, "rollback", "digits", "--json") == EXIT_OK
+        assert json.loads(capsys.readouterr().out)["release"] == 1
 
     def test_a_first_release_stays(self, store: Store, config: Path) -> None:
         put(store, make_activation("faces"))
@@ -185,7 +190,7 @@ class TestTools:
         assert document["title"] == "drupelet-agent configuration"
         assert {"device", "broker", "limits"} <= document["properties"].keys()
 
-    @pytest.mark.parametrize("shell", ["bash", "zsh"])
+    @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
     def test_a_completion_script_knows_commands_and_options(
         self, shell: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -197,4 +202,5 @@ class TestTools:
         script = capsys.readouterr().out
         assert "drupelet-agent" in script
         assert "completion" in script
-        assert "--config" in script
+        # fish names an option without its dashes.
+        assert "config" in script

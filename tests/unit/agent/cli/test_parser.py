@@ -12,18 +12,11 @@ import pytest
 
 from drupelet_agent import __version__
 from drupelet_agent.cli import run
-from drupelet_agent.cli.command import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    add_command,
-    describe_release,
-    load_config,
-    print_progress,
-)
+from drupelet_agent.cli.command import add_command, describe_release, load_config, print_progress
 from drupelet_agent.cli.parser import main, make_parser
 from drupelet_agent.install.activation import Progress
 from drupelet_shared.errors import BusyError
+from drupelet_shared.exit_codes import EXIT_CODES, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE
 from support.agent.command_lines import write_agent_config
 from support.agent.root_logger import restored_root_logger
 from support.agent.values import make_activation
@@ -59,12 +52,71 @@ def test_an_error_is_one_line_with_its_code_and_an_exit_code(
     assert printed.err.endswith("[config_invalid]\n")
 
 
-def test_wrong_usage_and_the_version_are_those_of_argparse(capsys: pytest.CaptureFixture[str]) -> None:
-    for words, status in [([], 2), (["explode"], 2), (["completion", "tcsh"], 2), (["--version"], 0)]:
-        with pytest.raises(SystemExit) as raised:
-            main(words)
-        assert raised.value.code == status
+def exit_code(*words: str) -> object:
+    with pytest.raises(SystemExit) as raised:
+        main(list(words))
+    return raised.value.code
+
+
+def test_the_version_is_one_line_with_the_program_and_the_number(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code("--version") == EXIT_OK
     assert capsys.readouterr().out == f"drupelet-agent {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["lst"], "no such command 'lst'; did you mean 'list'?"),
+        (["xyzzy"], "no such command 'xyzzy'; commands: run, install, list, "),
+        (["push", "x.drupe"], "no such command 'push'; on the workstation: drupelet push"),
+        (["list", "--jsn"], "no such option '--jsn'; did you mean '--json'?"),
+        (["list", "--con", "x"], "no such option '--con'; did you mean '--config'?"),
+        (["check"], "the following arguments are required: model"),
+        (["completion", "tcsh"], "argument shell: 'tcsh' is none of bash, zsh, fish"),
+        (["completion", "zhs"], "'zhs' is none of bash, zsh, fish; did you mean 'zsh'?"),
+    ],
+)
+def test_wrong_usage_ends_with_a_line_that_says_what_was_meant(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(*words) == EXIT_USAGE
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.splitlines()
+    assert lines[0].startswith("usage: drupelet-agent ")
+    assert lines[-1].startswith("error: ")
+    assert message in lines[-1]
+    assert lines[-1].endswith(" [wrong_usage]")
+
+
+def test_without_a_command_the_help_text_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code() == EXIT_USAGE
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "commands:" in printed.err
+    for code, meaning in EXIT_CODES.items():
+        assert f"  {code:<3}  {meaning}" in printed.err
+
+
+@pytest.mark.parametrize("words", [["help", "check"], ["check", "--help"]])
+def test_help_is_a_word_and_an_option(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(*words) == EXIT_OK
+    assert capsys.readouterr().out.startswith("usage: drupelet-agent check ")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_line_of_a_help_text_is_wider_than_the_terminal(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert exit_code(name, "--help") == EXIT_OK
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 80 and not line.startswith("Example: ")] == []
+
+
+@pytest.mark.parametrize("words", [["--config", "a.toml", "list"], ["list", "--config", "a.toml"]])
+def test_the_configuration_is_named_before_or_after_the_command(words: list[str]) -> None:
+    assert make_parser().parse_args(words).config == Path("a.toml")
 
 
 @pytest.mark.parametrize(
@@ -79,14 +131,19 @@ def test_the_end_of_a_command_is_the_exit_code(
         return EXIT_OK
 
     parser = argparse.ArgumentParser()
-    add_command(parser.add_subparsers(), "act", command, summary="act", example="act")
+    add_command(parser.add_subparsers(), "act", command, summary="act", examples=("act",))
     monkeypatch.setattr("drupelet_agent.cli.parser.make_parser", lambda: parser)
     assert main(["act"]) == status
 
 
 def test_a_command_is_described_with_its_summary_and_details() -> None:
     parser = add_command(
-        argparse.ArgumentParser().add_subparsers(), "act", lambda _: 0, summary="act", details=", twice", example="act"
+        argparse.ArgumentParser().add_subparsers(),
+        "act",
+        lambda _: 0,
+        summary="act",
+        details=", twice",
+        examples=("act",),
     )
     assert (parser.description, parser.epilog) == ("act, twice.", "Example: drupelet-agent act")
 

@@ -1,0 +1,47 @@
+"""Paths of files that must be there; a path that is not there is answered with the nearest name in its folder."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class InputPath(click.Path):
+    """The path of a file or folder that exists."""
+
+    def __init__(self, *, dir_okay: bool = True) -> None:
+        """Make the type.
+
+        Args:
+            dir_okay: Whether a folder is accepted.
+        """
+        super().__init__(exists=True, dir_okay=dir_okay, path_type=Path)
+
+    def convert(self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - the signature is click's
+        """Return the path.
+
+        Args:
+            value: What was typed.
+            param: The parameter, for the message.
+            ctx: The context, for the message.
+
+        Raises:
+            click.BadParameter: Nothing is there, or it is not readable, or it is a folder where a file is needed.
+        """
+        path = Path(value)
+        if not path.exists() and (nearest := _nearest(path)):
+            self.fail(f"{str(path)!r} does not exist. Did you mean {str(nearest)!r}?", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def _nearest(path: Path) -> Path | None:
+    try:
+        names = [one.name for one in path.parent.iterdir()]
+    except OSError:
+        return None
+    found = difflib.get_close_matches(path.name, names, n=1)
+    return path.parent / found[0] if found else None
