@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from drupelet_host.cli.output import console
 from drupelet_host.estimation.model_files import estimate_variants
+from drupelet_host.fleet.fitting import ALWAYS, ColumnWidth, fit_columns
 from drupelet_host.fleet.printable import printable
 from drupelet_host.latency.modelled.estimate import Estimate
 from drupelet_host.latency.modelled.table import load_table
-from drupelet_shared.package.manifest import SIGNATURE_PATH, Manifest
+from drupelet_shared.package.manifest import SIGNATURE_PATH, Manifest, Variant
 from drupelet_shared.package.reading import UnpackedPackage
 from drupelet_shared.package.signature import key_hint
 from drupelet_shared.tensors import TensorSpec
 from drupelet_shared.units import format_bytes
+
+# Heading, priority (see `ColumnWidth`), and the text of a variant.
+_VARIANT_COLUMNS: Mapping[str, tuple[int, Callable[[Variant], str]]] = {
+    "id": (ALWAYS, lambda variant: variant.id),
+    "engine": (4, lambda variant: f"{variant.engine} >= {variant.engine_min_version}"),
+    "precision": (3, lambda variant: variant.precision),
+    "size": (1, lambda variant: format_bytes(variant.size_bytes)),
+    "peak memory": (2, lambda variant: format_bytes(variant.peak_memory_bytes)),
+    "p50": (ALWAYS, lambda variant: f"{variant.latency.p50_ms:.2f} ms"),
+    "p99": (ALWAYS, lambda variant: f"{variant.latency.p99_ms:.2f} ms"),
+    "metrics": (
+        ALWAYS,
+        lambda variant: ", ".join(f"{name} {value:.4g}" for name, value in sorted(variant.metrics.items())),
+    ),
+}
+_NUMBERS = frozenset({"size", "peak memory", "p50", "p99"})
+_BORDER_AND_PADDING = 3
+_PIPE_WIDTH = 400
+# Several metrics take several lines.
+_MIN_METRICS = 12
 
 SignatureState = Literal["none", "not checked", "valid"]
 
@@ -75,8 +97,10 @@ def describe_package(package: UnpackedPackage) -> PackageView:
 def print_package(view: PackageView) -> None:
     """Print tables: the package, its variants as measured and as modelled, and its files."""
     tables = (_summary(view), _variants(view.manifest), *_modelled(view), _files(view.manifest))
+    # A file or a pipe gets every column uncut, whatever the width of a window.
+    output = console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
     for table in tables:
-        console.print(table)
+        output.print(table)
 
 
 def _summary(view: PackageView) -> Table:
@@ -98,21 +122,24 @@ def _summary(view: PackageView) -> Table:
 
 
 def _variants(manifest: Manifest) -> Table:
-    table = Table(title="variants, best first; measured on the host", title_justify="left")
-    for heading in ("id", "engine", "precision", "size", "peak memory", "p50", "p99", "metrics"):
-        table.add_column(heading)
-    for variant in manifest.variants:
-        metrics = ", ".join(f"{name} {value:.4g}" for name, value in sorted(variant.metrics.items()))
-        table.add_row(
-            variant.id,
-            f"{variant.engine} >= {variant.engine_min_version}",
-            variant.precision,
-            format_bytes(variant.size_bytes),
-            format_bytes(variant.peak_memory_bytes),
-            f"{variant.latency.p50_ms:.2f} ms",
-            f"{variant.latency.p99_ms:.2f} ms",
-            _cell(metrics),
-        )
+    columns = {
+        heading: [text(variant) for variant in manifest.variants] for heading, (_, text) in _VARIANT_COLUMNS.items()
+    }
+    widths = {heading: max(len(heading), *map(len, texts)) for heading, texts in columns.items()}
+    needs = [
+        ColumnWidth(widths[heading], priority, _MIN_METRICS if heading == "metrics" else None)
+        for heading, (priority, _) in _VARIANT_COLUMNS.items()
+    ]
+    available = console.width - 1 if console.is_terminal else None
+    fitted = dict(zip(columns, fit_columns(needs, available, gap=_BORDER_AND_PADDING), strict=True))
+    missing = [heading for heading, width in fitted.items() if width is None]
+    table = Table(title="variants, best first; measured on the host", title_justify="left", caption_justify="left")
+    table.caption = f"In a wider window: {', '.join(missing)}." if missing else None
+    shown = [heading for heading in columns if heading not in missing]
+    for heading in shown:
+        table.add_column(heading, no_wrap=heading != "metrics", justify="right" if heading in _NUMBERS else "left")
+    for number in range(len(manifest.variants)):
+        table.add_row(*(_cell(columns[heading][number]) for heading in shown))
     return table
 
 

@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+<<<<<<< HEAD
 from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
 from drupelet_host.cli.output import print_json, print_json_line, progress_console
+=======
+from drupelet_host.cli.broker_options import broker_address, broker_options
+from drupelet_host.cli.command_group import GroupedCommand
+from drupelet_host.cli.output import console, print_json, print_json_line, progress_console
+>>>>>>> 3899245 (Drop columns of top, watch and inspect by priority, so that rate, percentiles and errors are always there)
 
 if TYPE_CHECKING:
     from drupelet_host.fleet.feed import FleetFeed
@@ -70,6 +76,9 @@ def top(
 ) -> None:
     """Show all devices on the broker: their models, plans, latency, errors, temperature and memory.
 
+    A narrow window drops columns; requests/s, p50, p99 and errors are always there, and the column to sort by. The
+    trend is the p99 of the latest windows, relative to the largest of them.
+
     Keys: Enter opens a device, / filters, s and S choose the column to sort by, r reverses the order, p pauses, q
     quits.
 
@@ -121,8 +130,11 @@ def _print_once(overview: Overview, *, as_json: bool) -> None:
         return
     from drupelet_host.fleet.table import make_table  # noqa: PLC0415 - as above
 
-    # Lines are never cut, because what they say matters more than the width of a window.
-    Console(highlight=False, width=_WIDTH).print(make_table(overview.rows))
+    # A file or a pipe gets every column, whatever the width of a window.
+    if console.is_terminal:
+        console.print(make_table(overview.rows, width=console.width))
+    else:
+        Console(highlight=False, width=_WIDTH).print(make_table(overview.rows))
     counts = overview.summary
     progress_console.print(
         f"{counts.online} of {counts.devices} devices online, {counts.ready} of {counts.models} models ready, "

@@ -11,14 +11,12 @@ import click
 
 from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
 from drupelet_host.cli.output import console, print_json_line
-from drupelet_host.fleet.printable import printable
 from drupelet_shared.contract.messages import ModelTelemetry
 
 if TYPE_CHECKING:
     from drupelet_host.fleet.state import Fleet, TelemetryWindow
     from drupelet_shared.contract.topics import Announcement
 
-_SPARKLINE_WIDTH = 20
 # Ctrl-C does not interrupt a wait without a limit.
 _POLL_S = 0.5
 
@@ -50,12 +48,14 @@ def watch(
 ) -> None:
     """Show MODEL's request rate, latency and errors: one line per telemetry window, until Ctrl-C.
 
-    The bars show the p99 of the latest windows, relative to the largest of them.
+    The bars show the p99 of the latest windows, relative to the largest of them. A narrow window drops the model, p90
+    and max; requests/s, p50, p99 and errors are always there.
 
     Example: drupelet watch digits --device pi-7
     """
-    # Imported here because it imports numpy, which `drupelet --help` does without.
+    # Imported here because they import numpy, which `drupelet --help` does without.
     from drupelet_host.fleet.feed import FleetFeed  # noqa: PLC0415
+    from drupelet_host.fleet.window_line import format_window  # noqa: PLC0415
 
     address = broker_address(
         broker, password_file=password_file, ca_file=ca_file, cert_file=cert_file, key_file=key_file
@@ -82,7 +82,8 @@ def watch(
             if as_json:
                 print_json_line({"at": _now(), "device": name, **telemetry.model_dump(exclude_none=True)})
             else:
-                console.print(_line(name, telemetry, windows), soft_wrap=True, markup=False)
+                at, width = datetime.now().astimezone(), console.width if console.is_terminal else None
+                console.print(format_window(name, telemetry, windows, at=at, width=width), soft_wrap=True, markup=False)
 
 
 def _latest(fleet: Fleet, announcement: Announcement) -> tuple[ModelTelemetry, list[TelemetryWindow]]:
@@ -90,27 +91,6 @@ def _latest(fleet: Fleet, announcement: Announcement) -> tuple[ModelTelemetry, l
     model = fleet.devices[announcement.device].models[announcement.model]
     assert model.telemetry is not None, "the announcement has just set it"
     return model.telemetry, list(model.windows)
-
-
-def _line(device: str, telemetry: ModelTelemetry, windows: list[TelemetryWindow]) -> str:
-    from drupelet_host.fleet.cells import format_ms, format_rate, format_share  # noqa: PLC0415 - as above
-    from drupelet_host.fleet.sparkline import draw_sparkline  # noqa: PLC0415 - as above
-
-    latest = windows[-1]
-    largest_ms = telemetry.total.max_ms if telemetry.total else None
-    parts = (
-        f"{datetime.now().astimezone():%H:%M:%S}",
-        device,
-        printable(f"{telemetry.model} {telemetry.version}"),
-        f"{format_rate(latest.requests_per_s):>7} req/s",
-        f"p50 {format_ms(latest.p50_ms):>8}",
-        f"p90 {format_ms(latest.p90_ms):>8}",
-        f"p99 {format_ms(latest.p99_ms):>8}",
-        f"max {format_ms(largest_ms):>8}",
-        f"errors {format_share(latest.error_rate):>6}",
-        draw_sparkline([window.p99_ms for window in windows], width=_SPARKLINE_WIDTH),
-    )
-    return "  ".join(parts)
 
 
 def _now() -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
 
+from drupelet_host.fleet.fitting import ALWAYS, ColumnWidth, fit_columns
 from drupelet_host.fleet.printable import printable
 from drupelet_host.fleet.rows import Row
+from drupelet_host.fleet.sparkline import draw_sparkline
 
 UNKNOWN = "–"  # noqa: RUF001 - the typographic dash
 _STYLES = {
@@ -28,6 +30,7 @@ _SHORT_FLAGS = {
 }
 # Above the soft limit of a Raspberry Pi, where its firmware lowers the clock.
 _HOT_CELSIUS = 80.0
+_TREND_WIDTH, _MAX_TREND_WIDTH = 7, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +38,21 @@ class Column:
     """A column of the fleet table.
 
     Attributes:
-        key: The sort key, one of `SORT_KEYS`.
+        key: The name of the row's field; the sort key, if it is one of `SORT_KEYS`.
         heading: The heading.
         show: Returns the cell of a row.
+        priority: The lower, the later the column is dropped on a narrow screen; `ALWAYS` is never dropped.
         width: The fixed width in characters; None fits the contents.
+        min_width: What the contents may be cut to; None forbids it.
         is_number: Whether the cells are aligned to the right.
     """
 
     key: str
     heading: str
     show: Callable[[Row], Text]
+    priority: int
     width: int | None = None
+    min_width: int | None = None
     is_number: bool = False
 
 
@@ -109,19 +116,82 @@ def _errors(row: Row) -> Text:
     return _number(format_share(row.error_rate), is_bad=bool(row.error_rate))
 
 
+def cut_cell(cell: Text, column: Column, width: int) -> Text:
+    """Cut a cell to a width: a trend to its latest values, any other cell to its beginning and an ellipsis."""
+    if column.show is _trend:
+        return Text(cell.plain[-width:], style=cell.style)
+    cell.truncate(width, overflow="ellipsis")
+    return cell
+
+
+def _trend(row: Row) -> Text:
+    return Text(draw_sparkline(row.p99_trend_ms, width=_MAX_TREND_WIDTH), style="cyan")
+
+
+# The numbers that say whether a model works are always there; the narrowest screen, 80 columns, has room for the health
+# and the trend too.
 COLUMNS = (
-    Column("device", "device", lambda row: Text(row.device, style="bold" if row.connection == "online" else "dim")),
-    Column("connection", "status", lambda row: _state(row.connection), width=9),
-    Column("model", "model", lambda row: _words(row.model)),
-    Column("health", "health", lambda row: _state(row.health), width=8),
-    Column("variant", "variant", lambda row: _words(row.variant)),
-    Column("plan", "plan", lambda row: _words(row.plan), width=13),
-    Column("requests_per_s", "req/s", lambda row: _number(format_rate(row.requests_per_s)), width=8, is_number=True),
-    Column("p50_ms", "p50", lambda row: _number(format_ms(row.p50_ms)), width=9, is_number=True),
-    Column("p99_ms", "p99", lambda row: _number(format_ms(row.p99_ms)), width=9, is_number=True),
-    Column("error_rate", "errors", _errors, width=8, is_number=True),
-    Column("temperature_celsius", "temp", _temperature, width=8, is_number=True),
-    Column("memory_used", "memory", lambda row: _number(format_share(row.memory_used)), width=8, is_number=True),
-    Column("throttling", "throttled", _throttling, width=11),
-    Column("alerts", "alerts", _count, width=8, is_number=True),
+    Column(
+        "device",
+        "device",
+        lambda row: Text(row.device, style="bold" if row.connection == "online" else "dim"),
+        ALWAYS,
+        min_width=8,
+    ),
+    Column("connection", "status", lambda row: _state(row.connection), 4, width=8),
+    Column("model", "model", lambda row: _words(row.model), ALWAYS, min_width=7),
+    Column("health", "health", lambda row: _state(row.health), 2, width=8),
+    Column("variant", "variant", lambda row: _words(row.variant), 8),
+    Column("plan", "plan", lambda row: _words(row.plan), 10, width=13),
+    Column(
+        "requests_per_s", "req/s", lambda row: _number(format_rate(row.requests_per_s)), ALWAYS, width=7, is_number=True
+    ),
+    Column("p50_ms", "p50", lambda row: _number(format_ms(row.p50_ms)), ALWAYS, width=8, is_number=True),
+    Column("p99_ms", "p99", lambda row: _number(format_ms(row.p99_ms)), ALWAYS, width=8, is_number=True),
+    Column("p99_trend_ms", "trend", _trend, 3, width=_TREND_WIDTH),
+    Column("error_rate", "errors", _errors, ALWAYS, width=8, is_number=True),
+    Column("temperature_celsius", "temp", _temperature, 5, width=8, is_number=True),
+    Column("memory_used", "memory", lambda row: _number(format_share(row.memory_used)), 9, width=8, is_number=True),
+    Column("throttling", "throttled", _throttling, 7, width=11),
+    Column("alerts", "alerts", _count, 6, width=8, is_number=True),
 )
+_SORTED_PRIORITY = 1
+
+
+def choose_columns(
+    rows: Sequence[Row], available: int | None, *, gap: int, sorted_by: str | None = None
+) -> list[tuple[Column, int]]:
+    """Choose the columns that fit on a line, in their order.
+
+    Args:
+        rows: The rows that will be shown.
+        available: The characters of the line; None is any number.
+        gap: The characters that each column takes beyond its contents.
+        sorted_by: The key of a column that is dropped after all others.
+
+    Returns:
+        The columns and the width of each.
+    """
+    needs = [
+        ColumnWidth(
+            width=_needed_width(column, rows),
+            priority=min(column.priority, _SORTED_PRIORITY) if column.key == sorted_by else column.priority,
+            min_width=column.min_width,
+        )
+        for column in COLUMNS
+    ]
+    widths = fit_columns(needs, available, gap=gap)
+    chosen = [(column, width) for column, width in zip(COLUMNS, widths, strict=True) if width is not None]
+    unused = None if available is None else available - sum(width + gap for _, width in chosen)
+    return [(column, _widen_trend(width, unused) if column.show is _trend else width) for column, width in chosen]
+
+
+def _widen_trend(width: int, unused: int | None) -> int:
+    return _MAX_TREND_WIDTH if unused is None else min(_MAX_TREND_WIDTH, width + max(0, unused))
+
+
+def _needed_width(column: Column, rows: Sequence[Row]) -> int:
+    if column.width is not None:
+        return column.width
+    # Room for the arrow of the sort order beside the heading.
+    return max(len(column.heading) + 2, *(column.show(row).cell_len for row in rows), 0)

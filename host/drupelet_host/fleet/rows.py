@@ -12,6 +12,7 @@ from drupelet_shared.errors import InvalidValueError
 
 ConnectionState = Literal["online", "silent", "offline", "unknown"]
 _OCCURRED = "_occurred"
+_TREND_WINDOWS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Row:
         alerts: The number of raised alerts of the device.
         error: The model's error.
         labels: The device's labels, each as "name=value".
+        p99_trend_ms: The 99th percentile in the latest windows, the oldest first; None is a window without requests.
     """
 
     device: str
@@ -57,6 +59,7 @@ class Row:
     alerts: int = 0
     error: str | None = None
     labels: tuple[str, ...] = ()
+    p99_trend_ms: tuple[float | None, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -68,7 +71,8 @@ class Row:
         return asdict(self)
 
 
-SORT_KEYS = tuple(field.name for field in fields(Row) if field.name not in {"throttled_before", "error", "labels"})
+_NOT_SORTED = frozenset({"throttled_before", "error", "labels", "p99_trend_ms"})
+SORT_KEYS = tuple(field.name for field in fields(Row) if field.name not in _NOT_SORTED)
 # Keys that are sorted in descending order first, because their largest values matter most.
 _LARGEST_FIRST = frozenset(
     {
@@ -177,6 +181,7 @@ def _make_row(device: Device, model: DeviceModel | None, telemetry: DeviceTeleme
         alerts=len(device.alerts),
         error=state.error if state else None,
         labels=describe_labels(device.status),
+        p99_trend_ms=tuple(each.p99_ms for each in list(model.windows)[-_TREND_WINDOWS:]) if model and window else (),
     )
 
 

@@ -11,13 +11,14 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Footer, Input, Static
 
 from drupelet_host.fleet.cells import COLUMNS
-from drupelet_host.fleet.rows import SortOrder, filter_rows, sort_rows
+from drupelet_host.fleet.rows import SORT_KEYS, SortOrder, filter_rows, sort_rows
 from drupelet_host.fleet.summary import Overview
 from drupelet_host.top.device_screen import DeviceScreen
 from drupelet_host.top.source import FleetSource
 from drupelet_host.top.table import FleetTable
 
-_KEYS = [column.key for column in COLUMNS]
+# The order of the columns on the screen.
+_KEYS = [column.key for column in COLUMNS if column.key in SORT_KEYS]
 
 
 class FleetScreen(Screen[None]):
@@ -75,6 +76,11 @@ class FleetScreen(Screen[None]):
         self._leave_filter()
         self.draw_fleet()
         self.set_interval(self._interval_s, self._tick)
+
+    def on_resize(self) -> None:
+        """Choose the columns for the new width."""
+        if self.is_mounted:
+            self.draw_fleet()
 
     def draw_fleet(self) -> None:
         """Draw the fleet's current state."""
@@ -136,6 +142,8 @@ class FleetScreen(Screen[None]):
     def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
         """Sort by a column whose heading is clicked; another click reverses the order."""
         key = str(event.column_key.value)
+        if key not in _KEYS:
+            return
         self._order = self._order.reversed() if key == self._order.key else SortOrder.by(key)
         self.draw_fleet()
 
@@ -150,8 +158,9 @@ class FleetScreen(Screen[None]):
 
     def _summary(self, overview: Overview, *, shown: int) -> Text:
         counts = overview.summary
-        parts = [
-            f"broker {self._broker}" + ("" if self._source.is_connected else " NOT CONNECTED, reconnecting"),
+        # What matters most comes first: a narrow screen cuts the end.
+        parts = [] if self._source.is_connected else [f"NOT CONNECTED to {self._broker}, reconnecting"]
+        parts += [
             f"{counts.online} of {counts.devices} devices online",
             f"{counts.ready} of {counts.models} models ready",
             f"{counts.requests_per_s:.1f} requests/s",
@@ -166,4 +175,6 @@ class FleetScreen(Screen[None]):
             parts.append("PAUSED")
         if self._source.notice is not None:
             parts.append(self._source.notice)
+        if self._source.is_connected:
+            parts.append(f"broker {self._broker}")
         return Text(" · ".join(parts), no_wrap=True, overflow="ellipsis")

@@ -10,12 +10,12 @@ from textual.binding import Binding, BindingType
 from textual.widgets import DataTable
 from textual.widgets.data_table import ColumnKey
 
-from drupelet_host.fleet.cells import COLUMNS, Column
+from drupelet_host.fleet.cells import Column, choose_columns, cut_cell
 from drupelet_host.fleet.rows import Row, SortOrder
 
 _ARROWS = {False: "▲", True: "▼"}
 # Light enough for the dark screen, also as the shades of grey that NO_COLOR makes of them.
-_ON_DARK = {"red": "#ff7b72", "green": "#7ee787", "yellow": "#e3b341"}
+_ON_DARK = {"red": "#ff7b72", "green": "#7ee787", "yellow": "#e3b341", "cyan": "#79c0ff"}
 
 
 class FleetTable(DataTable[Text]):
@@ -32,12 +32,7 @@ class FleetTable(DataTable[Text]):
         super().__init__(cursor_type="row", zebra_stripes=True, fixed_columns=1)
         self._shown: dict[tuple[str, str], Row] = {}
         self._order: SortOrder | None = None
-
-    def on_mount(self) -> None:
-        """Add the columns; their keys are the sort keys."""
-        for column in COLUMNS:
-            # Room for the arrow beside the heading.
-            self.add_column(f"{column.heading}  ", key=column.key, width=column.width)
+        self._columns: list[tuple[Column, int]] = []
 
     @property
     def selected(self) -> Row | None:
@@ -46,46 +41,62 @@ class FleetTable(DataTable[Text]):
         return rows[self.cursor_row] if 0 <= self.cursor_row < len(rows) else None
 
     def show_rows(self, rows: Sequence[Row], order: SortOrder) -> None:
-        """Show sorted rows; while no row moves, only changed cells are redrawn.
+        """Show sorted rows in the columns that fit; while no row moves, only changed cells are redrawn.
 
         Args:
             rows: All rows, in their order.
             order: The order that they are in.
         """
         rows_by_key = {row.key: row for row in rows}
-        if order != self._order:
-            # A new order is shown from its first row.
+        columns = choose_columns(rows, self._available, gap=2 * self.cell_padding, sorted_by=order.key)
+        # A new order is shown from its first row.
+        selected = self.selected if order == self._order else None
+        if columns != self._columns:
+            self._replace_columns(columns)
+            self._mark_order(order)
+            self._replace_rows(rows_by_key, selected=selected)
+        elif order != self._order:
             self._mark_order(order)
             self._replace_rows(rows_by_key, selected=None)
         elif list(rows_by_key) != list(self._shown):
-            self._replace_rows(rows_by_key, selected=self.selected)
+            self._replace_rows(rows_by_key, selected=selected)
         else:
             self._update_cells(rows_by_key)
         self._shown = rows_by_key
 
+    @property
+    def _available(self) -> int:
+        """The characters of a line beside the vertical scroll bar, which comes and goes with the number of rows."""
+        return max(0, self.screen.size.width - self.styles.scrollbar_size_vertical)
+
+    def _replace_columns(self, columns: list[tuple[Column, int]]) -> None:
+        self.clear(columns=True)
+        self._columns = columns
+        for column, width in columns:
+            self.add_column(column.heading, key=column.key, width=width)
+
     def _mark_order(self, order: SortOrder) -> None:
         self._order = order
-        for column in COLUMNS:
+        for column, width in self._columns:
             arrow = _ARROWS[order.reverse] if column.key == order.key else " "
-            label = Text(f"{column.heading} {arrow}", justify="right" if column.is_number else "left")
-            self.columns[ColumnKey(column.key)].label = label
+            heading = column.heading if len(column.heading) == width else f"{column.heading} {arrow}"
+            self.columns[ColumnKey(column.key)].label = Text(heading, justify="right" if column.is_number else "left")
 
     def _update_cells(self, rows_by_key: dict[tuple[str, str], Row]) -> None:
         for key, row in rows_by_key.items():
             before = self._shown[key]
             if row == before:
                 continue
-            for column in COLUMNS:
-                cell, old = _cell(column, row), _cell(column, before)
+            for column, width in self._columns:
+                cell, old = _cell(column, row, width), _cell(column, before, width)
                 if (cell.plain, cell.style) != (old.plain, old.style):
-                    # Measuring a column again costs time for each of its rows.
-                    self.update_cell("/".join(key), column.key, cell, update_width=column.width is None)
+                    self.update_cell("/".join(key), column.key, cell)
 
     def _replace_rows(self, rows_by_key: dict[tuple[str, str], Row], *, selected: Row | None) -> None:
         index, left, top = self.cursor_row, self.scroll_x, self.scroll_y
         self.clear()
         for key, row in rows_by_key.items():
-            self.add_row(*(_cell(column, row) for column in COLUMNS), key="/".join(key))
+            self.add_row(*(_cell(column, row, width) for column, width in self._columns), key="/".join(key))
         if selected is None:
             self.scroll_to(left, 0, animate=False, force=True)
             return
@@ -95,7 +106,7 @@ class FleetTable(DataTable[Text]):
         self.scroll_to(left, top, animate=False, force=True)
 
 
-def _cell(column: Column, row: Row) -> Text:
-    cell = column.show(row)
+def _cell(column: Column, row: Row, width: int) -> Text:
+    cell = cut_cell(column.show(row), column, width)
     cell.style = " ".join(_ON_DARK.get(word, word) for word in str(cell.style).split())
     return cell

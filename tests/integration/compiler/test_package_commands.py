@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +102,21 @@ def test_inspect_with_a_key_checks_the_signature(tmp_path: Path, key: Path) -> N
     document = json.loads(drupelet("inspect", path, "--key", f"{key}.pub", "--json").stdout)
     assert document["signature"] == {"state": "valid", "key_id": load_public_key(tmp_path / "k.pub").id}
     assert document["manifest"]["name"] == "digits"
+
+
+def test_inspect_keeps_whole_variants_and_their_latency_in_80_columns_and_everything_in_a_pipe(tmp_path: Path) -> None:
+    path = build(tmp_path).path
+    terminal = {**os.environ, "COLUMNS": "80", "TTY_COMPATIBLE": "1", "NO_COLOR": "1", "TERM": "xterm"}
+    command = [sys.executable, "-m", "drupelet_host", "inspect", str(path)]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=terminal).stdout
+    heading = next(line for line in shown.splitlines() if "p50" in line)
+    assert max(map(len, re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines())) <= 80
+    assert "p99" in heading
+    assert re.search(r"ort-fp32.* ms .* ms ", shown)
+    assert "In a wider window: " in shown
+    piped = drupelet("inspect", path).stdout
+    assert "peak memory" in piped
+    assert "In a wider window" not in piped
 
 
 def test_inspect_prints_no_control_characters_of_a_package(tmp_path: Path) -> None:

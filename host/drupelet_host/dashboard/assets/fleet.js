@@ -5,6 +5,7 @@ const WINDOWS_UNTIL_STALE = 4;
 const LEAST_INTERVAL_S = 10;
 const WINDOWS_KEPT = 360;
 const EVENTS_KEPT = 50;
+const TREND_WINDOWS = 20;
 const NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}";
 const LEVELS = {
   status: "{device}/status",
@@ -186,6 +187,7 @@ function makeRow(device, model, nowS) {
       ? 1 - telemetry.memory_available_bytes / Math.max(1, telemetry.memory_total_bytes) : null,
     alerts: device.alerts.size,
     error: state?.error ?? null,
+    p99_trend_ms: window ? model.windows.slice(-TREND_WINDOWS).map(each => each.p99_ms) : [],
   };
 }
 

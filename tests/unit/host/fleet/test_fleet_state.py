@@ -68,6 +68,7 @@ def test_a_row_says_what_the_device_said() -> None:
         throttling=("throttled",),
         throttled_before=True,
         memory_used=0.25,
+        p99_trend_ms=(8.0,),
     )
 
 
@@ -228,6 +229,14 @@ def test_the_printed_table_has_the_words_of_each_row() -> None:
     assert "throttled" in hot
     assert "°C" in hot
     assert next(line for line in lines if line.startswith("pi-019")).split()[1] == "offline"
+
+
+def test_a_narrow_table_names_the_columns_that_it_has_no_room_for() -> None:
+    lines = printed(make_table(simulated_rows(), width=80)).splitlines()
+    assert lines[0].split() == ["device", "model", "health", "req/s", "p50", "p99", "trend", "errors"]
+    assert max(len(line) for line in lines[:-2]) <= 80
+    told = " ".join(" ".join(lines[-2:]).split())
+    assert told.endswith("In a wider window: status, variant, plan, temp, memory, throttled, alerts.")
 
 
 def test_the_details_say_why_a_model_failed_and_what_happened() -> None:

@@ -7,6 +7,7 @@ import html
 import re
 from collections.abc import Awaitable, Callable
 
+import pytest
 from textual.pilot import Pilot
 
 from drupelet_host.top.app import TopApp
@@ -61,7 +62,7 @@ def test_the_screen_shows_counts_and_a_row_for_each_model() -> None:
         lines = screen(pilot)
         text = "\n".join(lines)
         assert (
-            "broker broker.local:1883 · 2 of 3 devices online · 2 of 3 models ready · 4.7 requests/s · 1 alert" in text
+            "2 of 3 devices online · 2 of 3 models ready · 4.7 requests/s · 1 alert · broker broker.local:1883" in text
         )
         assert devices(pilot) == ["pi-a", "pi-b", "pi-c"]
         row = next(line for line in lines if "pi-b" in line)
@@ -71,6 +72,59 @@ def test_the_screen_shows_counts_and_a_row_for_each_model() -> None:
         assert "offline" in next(line for line in lines if "pi-c" in line)
 
     play(small_fleet(), script)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_requests_percentiles_and_errors_are_on_every_screen(width: int) -> None:
+    async def script(pilot: Pilot[None], _: FakeSource) -> None:
+        lines = screen(pilot)
+        assert all(len(line.rstrip()) <= width for line in lines)
+        heading = next(line for line in lines if "req/s" in line).split()
+        assert [word for word in heading if word in {"req/s", "p50", "p99", "errors"}] == [
+            "req/s",
+            "p50",
+            "p99",
+            "errors",
+        ]
+        assert {"health", "trend"} <= set(heading)
+        row = next(line for line in lines if line.lstrip().startswith("pi-b"))
+        assert re.search(r"0\.7\s+30\.0 ms\s+60\.0 ms\s+\S+\s+0 %", row), row
+        assert ("51.6 °C" in row) == (width > 80)
+
+    play(small_fleet(), script, size=(width, 24))
+
+
+def test_long_names_are_cut_before_numbers_are_dropped() -> None:
+    device, model = "greenhouse-north-entrance-left-7", "garment-classifier-large"
+
+    async def script(pilot: Pilot[None], _: FakeSource) -> None:
+        row = next(line for line in screen(pilot) if "greenhouse" in line)
+        assert "…" in row
+        assert "8.00 ms" in row
+        assert "0 %" in row
+
+    messages = [birth(device), model_state(device, model), device_window(device), model_window(device, model)]
+    play(FakeSource(messages), script, size=(80, 24))
+
+
+def test_the_column_to_sort_by_is_shown_on_a_narrow_screen() -> None:
+    async def script(pilot: Pilot[None], _: FakeSource) -> None:
+        assert "temp" not in "\n".join(screen(pilot))
+        await pilot.press(*"ssssssssss")
+        assert "temp ▼" in "\n".join(screen(pilot))
+        assert "errors" in "\n".join(screen(pilot))
+
+    play(small_fleet(), script, size=(80, 24))
+
+
+def test_a_wider_window_has_more_columns() -> None:
+    async def script(pilot: Pilot[None], _: FakeSource) -> None:
+        assert "throttled" not in "\n".join(screen(pilot))
+        await pilot.resize_terminal(170, 24)
+        await pilot.pause()
+        assert "throttled" in "\n".join(screen(pilot))
+
+    play(small_fleet(), script, size=(80, 24))
 
 
 def test_s_and_r_sort_and_a_click_on_a_heading_does() -> None:
@@ -179,7 +233,7 @@ def test_a_lost_broker_is_said() -> None:
         source.is_connected = False
         pilot.app.screen.draw_fleet()
         await pilot.pause()
-        assert "NOT CONNECTED, reconnecting" in "\n".join(screen(pilot))
+        assert "NOT CONNECTED to broker.local:1883, reconnecting" in "\n".join(screen(pilot))
 
     play(small_fleet(), script)
 
