@@ -319,7 +319,7 @@ MESSAGES = (
     model_window("pi-a", ok=0),
     birth("pi-b", session="2"),
     birth("pi-b", state="offline", session="1"),
-    birth("pi-c"),
+    birth("pi-c", labels={"site": "berlin", "room": "2"}),
     birth("pi-c", state="offline"),
     model_state("pi-d", health="starting"),
     birth("pi-e"),

@@ -12,14 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-<<<<<<< HEAD
 from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
-from drupelet_host.cli.output import print_json, print_json_line, progress_console
-=======
-from drupelet_host.cli.broker_options import broker_address, broker_options
-from drupelet_host.cli.command_group import GroupedCommand
 from drupelet_host.cli.output import console, print_json, print_json_line, progress_console
->>>>>>> 3899245 (Drop columns of top, watch and inspect by priority, so that rate, percentiles and errors are always there)
 
 if TYPE_CHECKING:
     from drupelet_host.fleet.feed import FleetFeed

@@ -35,8 +35,8 @@ class Announced:
     retain: bool = False
 
 
-def birth(device: str, *, state: str = "online", session: str = "1") -> Announced:
-    status = DeviceStatus(state=state, device=device, session=session, agent_version="0.1.0")
+def birth(device: str, *, state: str = "online", session: str = "1", labels: dict[str, str] | None = None) -> Announced:
+    status = DeviceStatus(state=state, device=device, session=session, agent_version="0.1.0", labels=labels)
     return Announced(DeviceTopics(device).status, status.to_bytes(), retain=True)
 
 

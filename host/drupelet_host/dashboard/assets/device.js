@@ -1,5 +1,5 @@
 // One device: its numbers, its models, its events.
-import { currentTelemetry, isOnline } from "./fleet.js";
+import { currentTelemetry, describeLabels, isOnline } from "./fleet.js";
 import { showBytes, showCelsius, showUptime } from "./format.js";
 import { chip, facts, make } from "./elements.js";
 import { ModelView } from "./model.js";
@@ -60,6 +60,7 @@ function deviceFacts(device, telemetry) {
   return facts([
     ["Status", chip(state)],
     ["Agent", device.status?.agent_version],
+    ["Labels", describeLabels(device.status).join(" ")],
     ["Store", device.status?.store_error],
     ["Booted", telemetry && `${showUptime(telemetry.uptime_s)} ago`],
     ["Processor", telemetry && `${telemetry.cpu_percent.toFixed(0)} %` +

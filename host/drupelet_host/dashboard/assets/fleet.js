@@ -137,7 +137,7 @@ export function sortRows(rows, key, isReversed) {
 export function filterRows(rows, text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   const searched = row => [row.device, row.connection, row.model, row.version, row.health, row.variant, row.plan,
-    row.error, ...row.throttling ?? []].filter(Boolean).join(" ").toLowerCase();
+    row.error, ...row.throttling ?? [], ...row.labels].filter(Boolean).join(" ").toLowerCase();
   return rows.filter(row => words.every(word => searched(row).includes(word)));
 }
 
@@ -187,6 +187,7 @@ function makeRow(device, model, nowS) {
       ? 1 - telemetry.memory_available_bytes / Math.max(1, telemetry.memory_total_bytes) : null,
     alerts: device.alerts.size,
     error: state?.error ?? null,
+    labels: describeLabels(device.status),
     p99_trend_ms: window ? model.windows.slice(-TREND_WINDOWS).map(each => each.p99_ms) : [],
   };
 }
@@ -195,6 +196,11 @@ function connectionOf(device, telemetry) {
   if (!device.status) return "unknown";
   if (!isOnline(device)) return "offline";
   return telemetry || !device.telemetry ? "online" : "silent";
+}
+
+/** Return a device's labels in the order of their names: "site=berlin". */
+export function describeLabels(status) {
+  return Object.entries(status?.labels ?? {}).sort(([a], [b]) => a < b ? -1 : 1).map(([name, value]) => `${name}=${value}`);
 }
 
 export function describePlan(plan) {
@@ -250,7 +256,7 @@ const maybe = check => value => value === undefined || value === null || check(v
 const SHAPES = {
   status: {
     state: isOneOf("online", "offline"), device: isText, session: isText, agent_version: isText,
-    store_error: maybe(isText),
+    store_error: maybe(isText), labels: maybe(value => isMap(value) && Object.values(value).every(isText)),
   },
   state: {
     model: isText, version: isText, release: Number.isInteger, digest: isText,
