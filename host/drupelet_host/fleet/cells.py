@@ -117,7 +117,16 @@ def _errors(row: Row) -> Text:
 
 
 def cut_cell(cell: Text, column: Column, width: int) -> Text:
-    """Cut a cell to a width: a trend to its latest values, any other cell to its beginning and an ellipsis."""
+    """Cut a cell to a width.
+
+    Args:
+        cell: The cell; it is changed in place where it is not a trend.
+        column: The cell's column.
+        width: The width in characters.
+
+    Returns:
+        The latest values of a trend; the beginning of any other cell, with an ellipsis if it was cut.
+    """
     if column.show is _trend:
         return Text(cell.plain[-width:], style=cell.style)
     cell.truncate(width, overflow="ellipsis")
