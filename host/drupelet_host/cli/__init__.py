@@ -29,6 +29,7 @@ _SECTIONS = {
         "sign": "drupelet_host.cli.package:sign",
         "verify": "drupelet_host.cli.package:verify",
         "inspect": "drupelet_host.cli.package:inspect",
+        "diff": "drupelet_host.cli.diff:diff",
     },
     "Change what devices run": {
         "push": "drupelet_host.cli.push:push",

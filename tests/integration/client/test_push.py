@@ -38,6 +38,10 @@ def test_a_package_is_pushed_listed_rolled_back_and_removed_from_the_workstation
         listed = drupelet("list", *where).stdout
         assert "digits 2.0.0 release 2 active: ort-fp32" in listed
         assert "digits 1.0.0 release 1 previous: ort-fp32" in listed
+        differences = drupelet("diff", "digits", *where, status=1).stdout
+        assert f"before  digits 1.0.0 (release 1), {site.topics.device}, previous" in differences
+        assert f"after   digits 2.0.0 (release 2), {site.topics.device}, active" in differences
+        assert "[invalid_value]" in drupelet("diff", "faces", *where, status=2).stderr
         assert "digits 1.0.0 release 1 is active again" in drupelet("rollback", "digits", *where).stdout
         assert "digits 2.0.0 release 2 is active" in drupelet("activate", "digits", *where).stdout
         assert "digits is removed from" in drupelet("remove", "digits", *where).stdout
