@@ -112,6 +112,9 @@ def make_comparison(
         before: The first side and its facts.
         after: The second side and its facts.
         notes: What a reader should know about the numbers.
+
+    Returns:
+        The comparison.
     """
     differences = compare_facts(before[1], after[1])
     return Comparison(before=before[0], after=after[0], same=not differences, differences=differences, notes=notes)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from drupelet_host.comparison.facts import Comparison, Fact, Facts, Side, make_comparison
 from drupelet_shared.contract.commands import InstalledModel, InstalledModels, InstalledRelease
 from drupelet_shared.errors import InvalidValueError
 
 Role = Literal["previous", "active", "staged"]
-ROLES: tuple[Role, ...] = get_args(Role)
 
 
 def compare_releases(device: str, installed: InstalledModels, model: str) -> Comparison:
@@ -19,6 +18,9 @@ def compare_releases(device: str, installed: InstalledModels, model: str) -> Com
         device: The device's name.
         installed: What the device has.
         model: The model's name.
+
+    Returns:
+        The comparison.
 
     Raises:
         InvalidValueError: The device does not have the model, or has one release of it.
