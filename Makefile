@@ -53,6 +53,10 @@ reference: $(VENV)/.dev  ## Generate reference pages, JSON Schemas and man pages
 docs: $(VENV)/.dev  ## Build the documentation as a site: site/index.html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --nitpicky shared/docs site
 
+.PHONY: pictures
+pictures: $(VENV)/.dev  ## Draw the documentation's pictures from the results; ARGS=--record runs the demo again and records it
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.pictures $(ARGS)
+
 wheel-check: $(VENV)/.dev  ## Build sdist and wheel; run the agent from the wheel in a fresh environment
 	$(BIN)/python .ci/check_wheel.py
 

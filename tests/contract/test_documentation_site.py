@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+import drupelet
 from support.screen.documentation import ROOT
 
 pytestmark = pytest.mark.slow
@@ -72,6 +73,14 @@ def test_every_link_leads_to_a_page_and_a_place_on_it(pages: dict[Path, Links]) 
             if not to.exists() or (url.fragment and to in pages and unquote(url.fragment) not in pages[to].anchors):
                 broken.append(f"{path.name}: {target}")
     assert broken == []
+
+
+def test_every_public_python_name_has_an_entry(site: Path, pages: dict[Path, Links]) -> None:
+    names = {f"drupelet.{name}" for name in drupelet.__all__} | {
+        f"drupelet.errors.{name}" for name in drupelet.errors.__all__
+    }
+    names = names - {"drupelet.errors"} | {"module-drupelet.errors"}
+    assert names - pages[site / "api/index.html"].anchors == set()
 
 
 def test_the_site_loads_nothing_from_elsewhere(pages: dict[Path, Links]) -> None:

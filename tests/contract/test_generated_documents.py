@@ -92,6 +92,7 @@ def test_the_schema_takes_the_recipes_of_the_examples(path: Path) -> None:
         ("release = 5", "release = 'five'"),
         ("[data]", "[constraints]\nmax_size = '12 parsecs'\n[data]"),
         ("[data]", "[constraints]\nmax_metric_drop = 1.5\n[data]"),
+        ("[data]", "[constraints]\nmax_metric_drop = -1.5\n[data]"),
         ("[data]", "[export]\nengines = []\n[data]"),
         ("[data]", "[target]\ndevice = 'toaster'\n[data]"),
     ],
@@ -107,6 +108,15 @@ def test_the_schema_refuses_what_the_compiler_refuses(tmp_path: Path, line: str,
     with pytest.raises(DrupeletError):
         parse_recipe(broken, folder=tmp_path)
     assert faults("recipe", broken) != []
+
+
+def test_the_schema_takes_a_drop_below_zero_as_the_compiler_does(tmp_path: Path) -> None:
+    for name in ("model.py", "data.py", "weights.pt"):
+        (tmp_path / name).touch()
+    document = tomllib.loads(RECIPE_SOURCE)
+    document["constraints"] = {"max_metric_drop": -0.01}
+    assert parse_recipe(document, folder=tmp_path).constraints.max_metric_drop == -0.01
+    assert faults("recipe", document) == []
 
 
 def test_the_schema_takes_every_form_of_data_and_of_labels() -> None:

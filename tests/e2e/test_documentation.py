@@ -63,7 +63,7 @@ def check_words(line: str) -> list[str]:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     missing += [
         extra
-        for found in re.findall(r"drupelet\[([\w,-]+)\]", line)
+        for found in re.findall(r"(?:drupelet|'\.)\[([\w,-]+)\]", line)
         for extra in found.split(",")
         if extra not in extras
     ]
@@ -93,4 +93,5 @@ def test_a_name_that_is_not_there_is_found() -> None:
     assert check_words("drupelet kompile recipe.toml") != []
     assert check_words("make dmeo") == ["dmeo"]
     assert check_words("pip install 'drupelet[hots]'") == ["hots"]
+    assert check_words("pip install '.[host,dmeo]'") == ["dmeo"]
     assert check_words("sudo sh wheelhouse/install.sh --dry-rum") == ["--dry-rum"]

@@ -59,7 +59,7 @@ def _draw_boxes(picture: Image.Image, reply: InferenceReply) -> None:
     for (left, top, right, bottom), label, score, index in reversed(list(zip(*columns, strict=True))):
         color = _color(index)
         draw.rectangle((left, top, right, bottom), outline=color, width=width)
-        text = f"{label.decode(errors='replace')} {score:.2f}"
+        text = f"{label} {score:.2f}"
         text_left, text_top, text_right, text_bottom = draw.textbbox((left, top), text, font=font, anchor="lb")
         if text_top < 0:
             text_left, text_top, text_right, text_bottom = draw.textbbox((left, top), text, font=font, anchor="lt")

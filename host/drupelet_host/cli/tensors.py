@@ -100,7 +100,7 @@ def write_tensors(path: Path, reply: InferenceReply) -> None:
     Raises:
         DataError: The file cannot be written, or its format cannot hold the tensors.
     """
-    arrays = {name: array.astype("S") if array.dtype == object else array for name, array in reply.outputs.items()}
+    arrays = {name: _without_objects(array) for name, array in reply.outputs.items()}
     try:
         if path.suffix == ".npz":
             np.savez(path, **arrays)  # type: ignore[arg-type] # numpy's stub reads the names as its own options
@@ -110,6 +110,13 @@ def write_tensors(path: Path, reply: InferenceReply) -> None:
             raise DataError(f"{path}: expected .npz for {len(arrays)} tensors, or .npy for one")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
+
+
+def _without_objects(array: Array) -> Array:
+    """Return text or bytes in a form that NumPy's files hold without pickling."""
+    if array.dtype != object:
+        return array
+    return array.astype("U" if all(isinstance(element, str) for element in array.ravel()) else "S")
 
 
 def _load(file: Path) -> dict[str, Array]:
@@ -155,7 +162,7 @@ def _classes_table(reply: InferenceReply, *, top: int | None) -> Table:
     table = Table("rank", "label", "score", "index")
     columns = (reply.outputs[name].tolist() for name in _LABELLED)
     for rank, (label, score, index) in enumerate(list(zip(*columns, strict=True))[:top], start=1):
-        table.add_row(str(rank), Text(label.decode(errors="replace")), f"{score:.4f}", str(index))
+        table.add_row(str(rank), Text(str(label)), f"{score:.4f}", str(index))
     return table
 
 
@@ -163,14 +170,14 @@ def _boxes_table(reply: InferenceReply, *, top: int | None) -> Table:
     table = Table(*_BOX_HEADINGS)
     labels, scores, boxes = (reply.outputs[name].tolist() for name in ("labels", "scores", _BOXES))
     for label, score, box in list(zip(labels, scores, boxes, strict=True))[:top]:
-        table.add_row(Text(label.decode(errors="replace")), f"{score:.4f}", *(f"{side:.0f}" for side in box))
+        table.add_row(Text(str(label)), f"{score:.4f}", *(f"{side:.0f}" for side in box))
     return table
 
 
 def _segments_table(reply: InferenceReply) -> Table:
     table = Table("label", "share of the image", "index")
     for label, fraction, index in zip(*(reply.outputs[name].tolist() for name in _SEGMENTS), strict=True):
-        table.add_row(Text(label.decode(errors="replace")), f"{fraction:.1%}", str(index))
+        table.add_row(Text(str(label)), f"{fraction:.1%}", str(index))
     return table
 
 

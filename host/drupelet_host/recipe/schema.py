@@ -97,8 +97,8 @@ class Constraints(Section):
     """[constraints]: what the result must reach; any subset.
 
     Attributes:
-        max_metric_drop: A fraction, not a percentage: 0.01 is one point; below 0 the result must be better than the
-            original.
+        max_metric_drop: A fraction from -1 to 1, not a percentage: 0.01 is one point; below 0 the result must be better
+            than the original.
         metric_floor: The fraction of the original's metric below which a variant is not packed, whatever else it
             reaches. Without it 0.95 where `max_metric_drop` is not stated; 0 packs every variant. After a stated
             `prune_ratio` the pruned model's metric counts.
@@ -109,7 +109,7 @@ class Constraints(Section):
         memory_limit: Peak resident memory of a process that loads and runs the model.
     """
 
-    max_metric_drop: Annotated[float, Field(json_schema_extra={"minimum": 0, "maximum": 1})] | None = None
+    max_metric_drop: Annotated[float, Field(json_schema_extra={"minimum": -1, "maximum": 1})] | None = None
     max_size: ByteSize | None = None
     max_latency: StatedLatency | None = None
     memory_limit: ByteSize | None = None

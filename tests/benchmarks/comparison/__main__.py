@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark beside others, one stage after the other, and the page of their results.
+"""`make bench`: every benchmark beside others, one stage after the other, and the page and pictures of their results.
 
 What is done is kept in the work folder: a run that was ended goes on. Times count on a quiet machine alone; each result
 says the load. Results go to tests/benchmarks/results, the page to shared/docs/comparison.md.
@@ -14,6 +14,7 @@ from benchmarks.child import BenchmarkError
 from benchmarks.comparison.page import PAGE, RESULTS, render_page
 from benchmarks.comparison.stages import Stage, forget_stage, run_stage
 from benchmarks.instructions.emulator import FOLDER
+from benchmarks.pictures.outputs import write_outputs
 from drupelet_shared.files import write_atomically
 
 _ROOT = PAGE.parents[2]
@@ -36,6 +37,7 @@ def main() -> int:
                 failed = True
                 _say(f"error: {error}")
     write_atomically(PAGE, render_page().encode())
+    write_outputs()
     _say(f"{PAGE.relative_to(_ROOT)} is written")
     return int(failed)
 

@@ -29,6 +29,15 @@ _SECTIONS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "modelled": ("Engines: modelled time on the Pi's processor", render_modelled),
     "instructions": ("Engines: instructions on the Pi's processor", render_instructions),
 }
+# The charts that `make pictures` draws from the same results, with what each shows.
+_CHARTS: Mapping[str, Mapping[str, str]] = {
+    "compiler": {"latency-accuracy": "latency against accuracy of each method", "sizes": "size of each method's file"},
+    "agent": {"round-trips": "round trip of each server", "memory": "memory of each server"},
+    "engines": {f"engines-{name}": f"time of {title} in each engine" for name, title in NETWORK_NAMES.items()},
+    "instructions": {
+        f"instructions-{name}": f"instructions of {title} in each engine" for name, title in NETWORK_NAMES.items()
+    },
+}
 _INTRODUCTION = Path(__file__).with_name("introduction.md")
 _NOT_YET = "Not measured yet on an idle machine: run `make bench`."
 
@@ -39,7 +48,8 @@ def render_page(results: Path = RESULTS) -> str:
     for name, (title, render) in _SECTIONS.items():
         path = results / f"{name}.json"
         body = render(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else _NOT_YET
-        parts.append(f"## {title}\n\n{body}")
+        charts = [f"![{what}](pictures/{file}.svg)" for file, what in _CHARTS.get(name, {}).items() if path.is_file()]
+        parts.append("\n\n".join([f"## {title}", *charts, body]))
     parts.append(f"## Published times on a Raspberry Pi 4\n\n{_render_published()}")
     parts.append(f"## Features\n\n{render_features(read_features())}")
     return "\n\n".join(parts) + "\n"

@@ -35,6 +35,12 @@ def json_answer(text: bytes, *, code: str = "ok", delay_s: float = 0.0) -> Answe
     return Answer(Encoded(text, "application/json", None), code=code, delay_s=delay_s)
 
 
+def labelled_answer(*labels: bytes) -> Answer:
+    outputs = {"labels": np.array(labels, dtype=object)}
+    request = InferenceRequest(inputs={}, binary_output=True)
+    return Answer(encode_reply(InferenceReply(model_name="m", outputs=outputs), request))
+
+
 @pytest.mark.parametrize("binary", [True, False])
 def test_tensors_go_out_and_come_back(broker: Broker, *, binary: bool) -> None:
     with fake_device(broker) as device, client_of(broker) as client:
@@ -64,12 +70,20 @@ def test_only_the_outputs_asked_for_are_requested(broker: Broker) -> None:
 
 
 def test_an_image_is_sent_as_it_is(broker: Broker) -> None:
-    labels = np.array([b"cat"], dtype=object)
-    reply = encode_reply(InferenceReply(model_name="m", outputs={"labels": labels}), InferenceRequest(inputs={}))
-    with fake_device(broker, lambda _: Answer(reply)) as device, client_of(broker) as client:
-        assert client.infer_image("m", PNG, timeout_s=10).outputs["labels"].tolist() == [b"cat"]
+    with fake_device(broker, lambda _: labelled_answer(b"cat")) as device, client_of(broker) as client:
+        client.infer_image("m", PNG, timeout_s=10)
     assert device.requests[0].payload == PNG
     assert device.requests[0].properties.ContentType == "image/png"
+
+
+@pytest.mark.parametrize(
+    ("sent", "received"), [([b"cat", "Käfer".encode()], ["cat", "Käfer"]), ([b"cat", b"\xff"], [b"cat", b"\xff"])]
+)
+def test_labels_are_text_unless_they_are_none(
+    embedded: Broker, sent: list[bytes], received: list[str] | list[bytes]
+) -> None:
+    with fake_device(embedded, lambda _: labelled_answer(*sent)), client_of(embedded) as client:
+        assert client.infer_image("m", PNG, timeout_s=10).outputs["labels"].tolist() == received
 
 
 def test_a_file_that_is_no_image_is_not_sent(embedded: Broker) -> None:

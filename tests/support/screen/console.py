@@ -29,6 +29,7 @@ _COPIED = ("host/examples", "deploy", "systemd", "shared/docs/schemas")
 _IGNORED = shutil.ignore_patterns("__pycache__", "build", "*.pt", "*.onnx", "*.drupe")
 _HOST_KEY = re.compile(r'^(?P<key>(?:broker\.)?)host = "(?:localhost|broker\.local)"', re.MULTILINE)
 _URL = re.compile(r"mqtt://((?:\w+@)?)(?:localhost|broker\.local)\b(?!:)")
+_ADDRESS = re.compile(r'BrokerAddress\("(?:localhost|broker\.local)"\)')
 _INSTALLS = re.compile(r"make-ca authority install")
 
 
@@ -80,7 +81,11 @@ def place_for(page: Page, checkout: Path) -> Iterator[Place]:
     with ExitStack() as stack:
         if page.broker == "embedded":
             broker = stack.enter_context(embedded_broker())
-            rules = ((_URL, rf"mqtt://\g<1>{broker.host}:{broker.port}"), (_HOST_KEY, _host_key(broker)))
+            rules = (
+                (_URL, rf"mqtt://\g<1>{broker.host}:{broker.port}"),
+                (_HOST_KEY, _host_key(broker)),
+                (_ADDRESS, f'BrokerAddress("{broker.host}", {broker.port})'),
+            )
             yield Place(rules=rules, url=broker.url)
         elif page.broker == "secured":
             secured = SecuredBroker(checkout / page.folder / "authority", work=checkout)

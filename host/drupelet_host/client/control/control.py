@@ -40,7 +40,8 @@ def ignore_progress(_: CommandProgress) -> None:
 class ControlClient:
     """Sends commands to any device on a broker, as a context manager; safe to use from several threads.
 
-    Example:
+    For example::
+
         with ControlClient(broker=BrokerAddress("broker.local")) as control:
             control.command("pi-7", "rollback", RollBackRequest(model="digits"), InstalledRelease)
     """

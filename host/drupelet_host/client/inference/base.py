@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import secrets
@@ -50,7 +51,8 @@ class RetryPolicy:
 class InferenceClient:
     """Sends inference requests to one target and returns the replies; safe to use from several threads.
 
-    It is a context manager that connects on entry. Subclasses choose the target; they override nothing.
+    It is a context manager that connects on entry; `async with` connects without blocking the event loop. Subclasses
+    choose the target; they override nothing.
     """
 
     def __init__(
@@ -104,6 +106,28 @@ class InferenceClient:
         self._transport.close()
         self._pending.close(RemoteError(f"{self._target}: the client was closed before the answer"))
 
+    async def __aenter__(self) -> Self:
+        """Connect without blocking the event loop.
+
+        Raises:
+            BrokerError: The broker cannot be reached or refuses the client.
+        """
+        opening = asyncio.ensure_future(asyncio.to_thread(self.__enter__))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # The thread cannot be cancelled; it ends within the limit for connecting.
+            await asyncio.wait({opening})
+            if opening.exception() is None:
+                await asyncio.to_thread(self.__exit__, None, None, None)
+            raise
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Disconnect and fail the requests that are still in flight."""
+        await asyncio.to_thread(self.__exit__, exc_type, exc, traceback)
+
     def infer(
         self,
         model: str,
@@ -134,15 +158,41 @@ class InferenceClient:
             RequestError: The tensors cannot be encoded, or are larger than the broker accepts.
             InvalidValueError: The name of the model or of the version is malformed.
         """
-        requested = None if outputs is None else tuple(RequestedOutput(name, binary) for name in outputs)
-        request = InferenceRequest(inputs=dict(inputs), outputs=requested, binary_output=binary)
-        encoded = encode_request(request, binary=binary)
+        encoded = _encode_tensors(inputs, outputs=outputs, binary=binary)
         return self.submit(model, encoded, version=version, timeout_s=timeout_s).result()
+
+    async def infer_async(
+        self,
+        model: str,
+        inputs: Mapping[str, Array],
+        *,
+        version: str | None = None,
+        outputs: Iterable[str] | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        binary: bool = True,
+    ) -> InferenceReply:
+        """Send tensors as `infer` does, and await the model's outputs; many requests may be in flight.
+
+        Args:
+            model: The model's name.
+            inputs: Arrays by input name, with the model's datatypes and shapes.
+            version: The version that must answer; the active one by default.
+            outputs: The names of the outputs to return; all by default.
+            timeout_s: The time to wait for the reply; the device drops the request after it.
+            binary: Whether tensors travel as raw bytes in both directions; as JSON otherwise.
+
+        Returns:
+            The model's outputs by name.
+        """
+        encoded = _encode_tensors(inputs, outputs=outputs, binary=binary)
+        return await asyncio.wrap_future(self.submit(model, encoded, version=version, timeout_s=timeout_s))
 
     def infer_image(
         self, model: str, payload: bytes, *, version: str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> InferenceReply:
         """Send an image file and wait for the model's outputs: `labels`, `scores` and `indices` of a classifier.
+
+        Labels are text, the best first.
 
         Args:
             model: The model's name.
@@ -162,6 +212,23 @@ class InferenceClient:
         """
         encoded = Encoded(payload=payload, content_type=sniff_content_type(payload), header_length=None)
         return self.submit(model, encoded, version=version, timeout_s=timeout_s).result()
+
+    async def infer_image_async(
+        self, model: str, payload: bytes, *, version: str | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> InferenceReply:
+        """Send an image file as `infer_image` does, and await the model's outputs; many requests may be in flight.
+
+        Args:
+            model: The model's name.
+            payload: The bytes of a JPEG or PNG file.
+            version: The version that must answer; the active one by default.
+            timeout_s: The time to wait for the reply; the device drops the request after it.
+
+        Returns:
+            The model's outputs by name.
+        """
+        encoded = Encoded(payload=payload, content_type=sniff_content_type(payload), header_length=None)
+        return await asyncio.wrap_future(self.submit(model, encoded, version=version, timeout_s=timeout_s))
 
     def submit(
         self,
@@ -246,3 +313,9 @@ class InferenceClient:
             future.set_exception(reply)
         else:
             future.set_result(reply)
+
+
+def _encode_tensors(inputs: Mapping[str, Array], *, outputs: Iterable[str] | None, binary: bool) -> Encoded:
+    requested = None if outputs is None else tuple(RequestedOutput(name, binary) for name in outputs)
+    request = InferenceRequest(inputs=dict(inputs), outputs=requested, binary_output=binary)
+    return encode_request(request, binary=binary)

@@ -18,7 +18,8 @@ from drupelet_shared.contract.topics import DEFAULT_PREFIX, DeviceTopics
 class DeviceClient(InferenceClient):
     """Inference on the models of one device, as a context manager; safe to use from several threads.
 
-    Example:
+    For example::
+
         with DeviceClient("pi-1", broker=BrokerAddress("broker.local")) as client:
             reply = client.infer("resnet18", {"input": array}, timeout_s=5)
     """

@@ -18,7 +18,8 @@ class PoolClient(InferenceClient):
     A request that no member has answered is sent again, as is one that met a full queue: the member that had it may be
     gone, or another may be free. Two members may then answer; the first reply counts.
 
-    Example:
+    For example::
+
         with PoolClient("door", broker=BrokerAddress("broker.local")) as client:
             reply = client.infer("resnet18", {"input": array}, timeout_s=10)
     """

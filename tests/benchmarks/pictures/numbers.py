@@ -1,0 +1,82 @@
+"""The README's table of results, written from the result files between two marks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+BEGIN, END = "<!-- numbers: written by `make pictures` -->", "<!-- end of numbers -->"
+_ROWS = {
+    "a": "original, float32",
+    "c": "static int8 by ONNX Runtime's tools, the best peer",
+    "e": "Torch-Pruning 50 %, static int8",
+    "g": "drupelet, at the best peer's top-1",
+    "f": "drupelet, at most half a point lost",
+}
+_ENGINE = "onnxruntime"
+
+
+def replace_numbers(readme: str, *, compiler: Mapping[str, Any], agent: Mapping[str, Any]) -> str:
+    """Return the README with the tables as the results give them.
+
+    Args:
+        readme: The README with both marks.
+        compiler: The result of `make bench-compiler`.
+        agent: The result of `make bench-agent`.
+    """
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    parts = [BEGIN, _compiler_table(compiler), _agent_table(agent), END]
+    return before + "\n\n".join(parts) + after
+
+
+def _compiler_table(report: Mapping[str, Any]) -> str:
+    fastest = {name: _fastest(report["measured"], name) for name in _ROWS}
+    base = fastest["a"]["timings"]["1"]["p50_ms"]
+    lines = [
+        "| ResNet18 on Fashion-MNIST, ONNX Runtime, one thread | size | top-1 | p50 | times as fast |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, title in _ROWS.items():
+        row, p50_ms = fastest[name], fastest[name]["timings"]["1"]["p50_ms"]
+        cells = (_size(row["size_bytes"]), f"{row['top1']:.2%}", f"{p50_ms:.3f} ms", f"{base / p50_ms:.1f}")
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return f"{_measured(report['machines'][report['measured_on'][_ENGINE]])}\n\n" + "\n".join(lines)
+
+
+def _agent_table(report: Mapping[str, Any]) -> str:
+    memory = {row["name"]: row["resident_bytes"] / 1e6 for row in report["footprints"]}
+    trip = {(row["name"], row["size"]): row["of_echo_p50"] for row in report["comparison"]}
+    soak = report["soak"]
+    faults = sum(soak["faults"].values())
+    rows = [
+        ("round trip of 1 KB, as a multiple of a bare MQTT echo", f"{trip['drupelet, binary', '1 KB']:.2f}"),
+        ("the same, 600 KB", f"{trip['drupelet, binary', '1x3x224x224']:.2f}"),
+        ("memory with an int8 ResNet18", f"{memory['agent, parent and worker']:.0f} MB"),
+        ("the same for MLServer, LitServe", f"{memory['mlserver']:.0f} MB, {memory['litserve']:.0f} MB"),
+        ("process start to first answer, slowest of 10", f"{report['start_s']['maximum']:.2f} s"),
+        ("worker killed to next answer, slowest of 20", f"{report['recovery_s']['maximum']:.2f} s"),
+        (
+            f"{soak['minutes']:.0f} minutes, {faults} faults, {soak['sent']:,} requests: unanswered",
+            f"{soak['unanswered']}",
+        ),
+    ]
+    lines = ["| the agent | measured |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows)]
+    return f"{_measured(report['machine'])}\n\n" + "\n".join(lines)
+
+
+def _fastest(measured: Sequence[Mapping[str, Any]], row: str) -> Mapping[str, Any]:
+    own = [found for found in measured if found["row"] == row and found["engine"] == _ENGINE]
+    return min(own, key=lambda found: found["timings"]["1"]["p50_ms"])
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 1e6 else f"{size_bytes / 1e3:.0f} KB"
+
+
+def _measured(machine: Mapping[str, Any]) -> str:
+    processor = machine["cpu"].replace("(R)", "")
+    return (
+        f"Measured on {machine['date'][:10]} on {machine['cores']} cores of an {processor}, "
+        "a virtual machine; not on a Raspberry Pi:"
+    )
