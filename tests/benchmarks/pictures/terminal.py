@@ -1,14 +1,14 @@
-"""Draws the recording of a command as an animated SVG: the lines scroll up as they were printed, then it starts again.
+"""Draws the recording of a command as an animated SVG: its lines appear and scroll up, and then it starts again.
 
-The only animation is the scrolling, in CSS. Readers who prefer reduced motion, and programs that do not animate, see
-the last screen.
+All lines are always there: one animation moves them up, the other moves the cover of those that were not printed yet.
+Readers who prefer reduced motion, and programs that do not animate, see the last screen.
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -37,9 +37,14 @@ text { font-family: ui-monospace, 'SF Mono', Menlo, Consolas, 'DejaVu Sans Mono'
 .dim { fill: #929daa }
 .red { fill: #ff7b86 } .green { fill: #6bd08a } .yellow { fill: #e6c35c }
 .blue { fill: #7fb5ff } .magenta { fill: #ff8fb0 } .cyan { fill: #66d3dd }
-.scroll { transform: translateY(%gpx) }
-@media (prefers-reduced-motion: no-preference) { .scroll { animation: scroll %.2fs step-end infinite } }
-@keyframes scroll { %s }"""
+.lines { transform: translateY(%gpx) }
+.cover { transform: translateY(%gpx); fill: #14181d }
+@media (prefers-reduced-motion: no-preference) {
+  .lines { animation: scroll %.2fs step-end infinite }
+  .cover { animation: print %.2fs step-end infinite }
+}
+@keyframes scroll { %s }
+@keyframes print { %s }"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,9 @@ def draw_recording(recording: Mapping[str, Any]) -> str:
     name = f"{recording['command']}, recorded on {machine['date'][:10]}{busy}; pauses are shortened"
     height = _BAR + 2 * _PADDING + _ROWS * _LINE
     width = WIDTH - 2 * _PADDING
-    style = _STYLE % (_SIZE, _offset(len(shown)), times[-1] + _LAST_S, _keyframes(times))
+    whole_s = times[-1] + _LAST_S
+    moves = (_keyframes(times, whole_s=whole_s, place=place) for place in (_scroll, _cover))
+    style = _STYLE % (_SIZE, _scroll(len(shown)), _cover(len(shown)), whole_s, whole_s, *moves)
     lines = [
         *opening(height=height, title=name, summary=_plain(shown[-_ROWS:])),
         f"<style>\n{style}\n</style>",
@@ -73,9 +80,10 @@ def draw_recording(recording: Mapping[str, Any]) -> str:
         *(f'<circle cx="{22 + 18 * dot}" cy="18" r="5.5" fill="#4a535e"/>' for dot in range(3)),
         f'<text x="{WIDTH / 2:g}" y="22" class="name">{escape(name)}</text>',
         f'<svg x="{_PADDING:g}" y="{_BAR + _PADDING:g}" width="{width:g}" height="{_ROWS * _LINE:g}">',
-        '<g class="scroll">',
+        '<g class="lines">',
         *(_draw_line(number, spans, columns=columns, width=width) for number, (_, spans) in enumerate(shown)),
         "</g>",
+        f'<rect class="cover" width="{width:g}" height="{_ROWS * _LINE:g}"/>',
         "</svg>",
         "</svg>",
     ]
@@ -143,20 +151,24 @@ def _draw_line(number: int, spans: Sequence[Span], *, columns: int, width: float
     return f'<text x="0" y="{(number + 0.75) * _LINE:.1f}" xml:space="preserve" {length}>{inner}</text>'
 
 
-def _offset(count: int) -> float:
-    """Return how far the lines are moved when this many have been printed: the newest is in the lowest row."""
-    return (_ROWS - count) * _LINE
+def _scroll(count: int) -> float:
+    """Return how far the lines are moved when this many have been printed: the newest is in the lowest row at most."""
+    return min(0, _ROWS - count) * _LINE
 
 
-def _keyframes(times: Sequence[float]) -> str:
-    whole = times[-1] + _LAST_S
-    frames = [f"0% {{ transform: translateY({_offset(0):g}px) }}"]
-    frames += [
-        f"{100 * at_s / whole:.2f}% {{ transform: translateY({_offset(number):g}px) }}"
-        for number, at_s in enumerate(times, start=1)
-    ]
-    frames.append(f"100% {{ transform: translateY({_offset(len(times)):g}px) }}")
-    return " ".join(frames)
+def _cover(count: int) -> float:
+    """Return the top of the cover when this many lines have been printed."""
+    return min(count, _ROWS) * _LINE
+
+
+def _keyframes(times: Sequence[float], *, whole_s: float, place: Callable[[int], float]) -> str:
+    """Return the places at the times at which lines are printed, those alone where something moves."""
+    frames = [(0.0, place(0))]
+    frames += [(100 * at_s / whole_s, place(number)) for number, at_s in enumerate(times, start=1)]
+    moved = [frames[0], *(later for earlier, later in itertools.pairwise(frames) if later[1] != earlier[1])]
+    return " ".join(
+        f"{share:.2f}% {{ transform: translateY({y:g}px) }}" for share, y in [*moved, (100.0, moved[-1][1])]
+    )
 
 
 def _plain(shown: Sequence[tuple[float, Sequence[Span]]]) -> str:
