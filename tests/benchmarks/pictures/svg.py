@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from benchmarks.comparison.machine_facts import is_quiet
+
 WIDTH = 760
 # Text is at least 4.5:1 against its background in both schemes, marks at least 3:1.
 _LIGHT = {
@@ -106,4 +108,5 @@ def text_width(content: str, *, size: float = 13.0) -> float:
 def where_measured(machine: Mapping[str, Any]) -> str:
     """Return the machine and the day of a result, in the few words that a picture has room for."""
     processor = machine["cpu"].replace("(R)", "")
-    return f"{machine['cores']} cores of {processor}, {machine['date'][:10]}; not a Raspberry Pi"
+    busy = "" if is_quiet(machine) else " while it was busy"
+    return f"{machine['cores']} cores of {processor}{busy}, {machine['date'][:10]}; not a Raspberry Pi"
