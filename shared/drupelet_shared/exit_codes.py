@@ -6,6 +6,7 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_CONSTRAINT = 3
+EXIT_STOPPED = 4
 EXIT_INTERRUPTED = 130
 
 # What a line on standard error ends with where no `DrupeletError` gives it a code.

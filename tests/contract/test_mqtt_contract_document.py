@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from drupelet_agent import errors
 from drupelet_agent.commands.table import COMMANDS
-from drupelet_shared.contract import commands, delivery, measuring, messages
+from drupelet_shared.contract import commands, delivery, measuring, messages, rollouts
 from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.errors import CommandError, DrupeletError, RequestError, SourceError
 from drupelet_shared.inference import decode_reply, decode_request
@@ -55,7 +55,9 @@ def test_the_example_replies_are_understood(text: str) -> None:
 
 @pytest.mark.parametrize(("kind", "text"), [example for example in EXAMPLES if example[0] not in {"request", "reply"}])
 def test_the_example_messages_are_those_of_the_code(kind: str, text: str) -> None:
-    models = {**vars(messages), **vars(commands), **vars(measuring), **vars(delivery), "error": messages.ErrorReply}
+    modules = (messages, commands, measuring, delivery, rollouts)
+    models = {name: model for module in modules for name, model in vars(module).items()}
+    models["error"] = messages.ErrorReply
     model = models[kind]
     strict(model).model_validate_json(text)
 
@@ -74,6 +76,7 @@ def test_every_kind_of_message_has_an_example() -> None:
         "UploadState",
         "DesiredState",
         "DeliveryState",
+        "SignedRecord",
         *(message.__name__ for exchange in commands.EXCHANGES.values() for message in astuple(exchange)),
     }
 

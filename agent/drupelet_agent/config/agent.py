@@ -13,7 +13,7 @@ from drupelet_agent.config.packages import DeliveryConfig, TrustConfig
 from drupelet_agent.config.section import Section
 from drupelet_agent.config.telemetry import LogConfig, TelemetryConfig
 from drupelet_agent.config.tuning import ContractConfig, ModelConfig, RetuneConfig, TuningConfig
-from drupelet_shared.contract.labels import Labels
+from drupelet_shared.labels import Labels
 from drupelet_shared.names import NAME_PATTERN, Name
 
 

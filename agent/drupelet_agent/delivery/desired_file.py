@@ -24,7 +24,8 @@ def read_desired(model: str, payload: bytes) -> DesiredState:
     if len(payload) > MAX_DESIRED_BYTES:
         raise DesiredStateError(f"desired state of {model}: {len(payload)} bytes, the limit is {MAX_DESIRED_BYTES}")
     try:
-        return DesiredState.model_validate_json(payload)
+        # Who wrote it changes nothing on the device, so it must not make two desired states differ either.
+        return DesiredState.model_validate_json(payload).model_copy(update={"rollout": None})
     except ValidationError as error:
         raise DesiredStateError(f"desired state of {model}: {describe_faults(error)}") from error
 

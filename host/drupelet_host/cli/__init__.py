@@ -34,6 +34,7 @@ _SECTIONS = {
     "Change what devices run": {
         "push": "drupelet_host.cli.push:push",
         "deploy": "drupelet_host.cli.deploy:deploy",
+        "rollout": "drupelet_host.cli.rollout:rollout",
         "activate": "drupelet_host.cli.models:activate",
         "rollback": "drupelet_host.cli.models:rollback",
         "remove": "drupelet_host.cli.models:remove",

@@ -10,11 +10,15 @@ import click
 from drupelet_host.cli.help_text import examples_of, prose_of, write_examples, write_exit_codes
 from drupelet_shared.contract.references import load_reference
 from drupelet_shared.exit_codes import EXIT_CODES as COMMON_EXIT_CODES
-from drupelet_shared.exit_codes import EXIT_CONSTRAINT, EXIT_USAGE
+from drupelet_shared.exit_codes import EXIT_CONSTRAINT, EXIT_STOPPED, EXIT_USAGE
 
 EXIT_CODES = dict(
     sorted(
-        {**COMMON_EXIT_CODES, EXIT_CONSTRAINT: "a constraint of the recipe was not met; nothing was written"}.items()
+        {
+            **COMMON_EXIT_CODES,
+            EXIT_CONSTRAINT: "a constraint of the recipe was not met; nothing was written",
+            EXIT_STOPPED: "the gate stopped a roll-out, or holds it for lack of telemetry to judge by",
+        }.items()
     )
 )
 

@@ -16,9 +16,9 @@ from pydantic import BaseModel
 from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
 from drupelet_host.cli.command_group import GroupedOption
 from drupelet_host.cli.output import print_error, print_json
-from drupelet_shared.contract.labels import Label, parse_label
 from drupelet_shared.errors import DrupeletError, InvalidValueError
 from drupelet_shared.exit_codes import EXIT_FAILED
+from drupelet_shared.labels import Label, parse_label
 
 if TYPE_CHECKING:
     from drupelet_host.client.connection.address import BrokerAddress

@@ -16,6 +16,11 @@ def settings_file() -> Path:
     return _base("XDG_CONFIG_HOME", ".config") / "config.toml"
 
 
+def rollout_folder() -> Path:
+    """Return the folder for the states of roll-outs."""
+    return _base("XDG_STATE_HOME", ".local/state") / "rollouts"
+
+
 def _base(variable: str, default: str) -> Path:
     # By the specification a relative path is invalid and counts as unset.
     configured = Path(os.environ.get(variable, ""))

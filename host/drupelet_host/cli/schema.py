@@ -32,7 +32,7 @@ def make_schema(document: str) -> dict[str, Any]:
     # Imported here because they import pydantic, which `drupelet --help` does without.
     from drupelet_host.cli.settings import Settings  # noqa: PLC0415
     from drupelet_host.recipe.schema import Recipe  # noqa: PLC0415
-    from drupelet_shared.contract import commands, delivery, measuring, messages  # noqa: PLC0415
+    from drupelet_shared.contract import commands, delivery, measuring, messages, rollouts  # noqa: PLC0415
     from drupelet_shared.contract.schemas import json_schema, json_schemas, models_of, toml_schema  # noqa: PLC0415
     from drupelet_shared.package.manifest import Manifest  # noqa: PLC0415
 
@@ -42,6 +42,7 @@ def make_schema(document: str) -> dict[str, Any]:
         case "manifest":
             return json_schema(Manifest, title="drupelet package manifest")
         case "messages":
-            return json_schemas(models_of(messages, commands, measuring, delivery), title="drupelet messages over MQTT")
+            modules = (messages, commands, measuring, delivery, rollouts)
+            return json_schemas(models_of(*modules), title="drupelet messages over MQTT")
         case _:
             return toml_schema(Settings, title="drupelet settings")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from drupelet_host.client.connection.address import BrokerAddress
 from drupelet_host.errors import DeviceOfflineError
 from drupelet_host.fleet.feed import FleetFeed
-from drupelet_shared.contract.labels import Label, has_labels
+from drupelet_shared.labels import Label, has_labels
 
 # The broker sends all retained messages together, so a pause of this length is their end.
 _QUIET_S = 1.0

@@ -53,8 +53,8 @@ class UploadState(_Message):
         return self.chunk_offset is not None and self.chunk_offset > self.received_bytes
 
 
-class DesiredState(_Message):
-    """`models/<model>/desired`, retained: which package of the model a device must run, and where to fetch it.
+class DesiredPackage(_Message):
+    """A package that a device must run, and where to fetch it.
 
     Attributes:
         version: The version it must have.
@@ -71,6 +71,38 @@ class DesiredState(_Message):
         if self.version is None and self.digest is None:
             raise ValueError("expected a version, a digest or both")
         return self
+
+
+class RolloutMark(_Message):
+    """The roll-out that wrote a desired state; devices ignore it.
+
+    Attributes:
+        id: The roll-out's identifier.
+        wave: The number of the wave, from 1.
+        previous: The desired state that it replaced, for the way back; absent if there was none.
+    """
+
+    id: Name
+    wave: Annotated[int, Field(ge=1)]
+    previous: DesiredPackage | None = None
+
+
+class DesiredState(DesiredPackage):
+    """`models/<model>/desired`, retained: which package of the model a device must run, and where to fetch it.
+
+    Attributes:
+        version: The version it must have.
+        digest: The package digest it must have; one of the two, or both.
+        source: `upload:<SHA-256 of the file>`, an `https://` or a `file:///` URL.
+        rollout: The roll-out that wrote it; absent where none did.
+    """
+
+    rollout: RolloutMark | None = None
+
+    @property
+    def package(self) -> DesiredPackage:
+        """What is desired, without who wrote it."""
+        return DesiredPackage(version=self.version, digest=self.digest, source=self.source)
 
 
 class DeliveryState(_Message):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from drupelet_shared.contract.labels import Labels
+from drupelet_shared.labels import Labels
 from drupelet_shared.names import Name
 from drupelet_shared.tensors import TensorSpec
 

@@ -12,7 +12,7 @@ from drupelet_shared.names import NAME_PATTERN, check_name, is_name, is_sha256
 
 DEFAULT_PREFIX = "drupelet/v1"
 # Topic levels at the position of a device name that mean something else.
-_RESERVED = {"pool", "clients"}
+_RESERVED = {"pool", "clients", "rollouts"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class DeviceTopics:
             prefix: The levels before it.
 
         Raises:
-            InvalidValueError: The name has another form, or is reserved for pools or clients.
+            InvalidValueError: The name has another form, or is reserved for pools, clients or roll-outs.
         """
         self.device = check_name(device, what="device")
         if device in _RESERVED:
@@ -217,6 +217,27 @@ def _parse_infer(topic: str, base: str) -> InferenceTopic | None:
         case [model, version]:
             return InferenceTopic(model=model, version=version)
     return None
+
+
+class RolloutTopics:
+    """The topics of the records of roll-outs under `<prefix>/rollouts`."""
+
+    def __init__(self, *, prefix: str = DEFAULT_PREFIX) -> None:
+        """Build the topics of a prefix.
+
+        Args:
+            prefix: The levels before the names of devices.
+        """
+        self._base = f"{prefix.strip('/')}/rollouts"
+
+    @property
+    def filter(self) -> str:
+        """The subscription that receives every record."""
+        return f"{self._base}/+"
+
+    def record(self, rollout: str) -> str:
+        """Return the retained topic of a roll-out's record."""
+        return f"{self._base}/{check_name(rollout, what='roll-out')}"
 
 
 AnnouncementKind = Literal["status", "state", "model_telemetry", "device_telemetry", "event"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from drupelet_shared.contract.labels import Label, has_labels, parse_label
 from drupelet_shared.errors import InvalidValueError
+from drupelet_shared.labels import Label, has_labels, parse_label
 
 
 def test_a_label_is_read_as_it_is_written() -> None:
