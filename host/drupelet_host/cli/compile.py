@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from drupelet_host.recipe.schema import Recipe
 
 
+_CONNECT_TIMEOUT_S = 10.0
+
+
 @click.command(cls=BrokerCommand)
 @click.argument("recipe", type=InputPath(dir_okay=False))
 @click.option(
@@ -85,11 +88,15 @@ def compile_command(
         loaded = loaded.model_copy(update={"output": section})
     loaded, broker = _with_boards(loaded, devices, connection)
     from drupelet_host.cli.compile_progress import show_progress  # noqa: PLC0415 - as above
+    from drupelet_host.client.connection.connection import check_broker  # noqa: PLC0415 - as above
     from drupelet_host.compiler.compile import compile_recipe, make_latency_source  # noqa: PLC0415 - as above
 
-    with show_progress(quiet=quiet) as observer:
+    if broker is not None:
+        # The first board is asked after minutes of work.
+        check_broker(broker, timeout_s=_CONNECT_TIMEOUT_S)
+    kept = None if no_cache else cache or default_cache()
+    with show_progress(quiet=quiet, cache=kept) as observer:
         source = make_latency_source(loaded, observer=observer, broker=broker)
-        kept = None if no_cache else cache or default_cache()
         state = compile_recipe(loaded, observer=observer, cache=kept, latency_source=source)
     if as_json:
         print_json(_as_json(state))

@@ -2,26 +2,85 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from drupelet_host.cli.output import progress_console
-from drupelet_host.progress.observer import SILENT, Observer
+from drupelet_host.cli.output import explain_interruption, progress_console
+from drupelet_host.progress.observer import SILENT, NotingObserver, Observer
 
 
 @contextmanager
-def show_progress(*, quiet: bool) -> Iterator[Observer]:
-    """Provide an observer that draws on standard error; with `quiet` one that does nothing."""
-    if quiet:
-        yield SILENT
-        return
+def show_progress(*, quiet: bool, cache: Path | None) -> Iterator[Observer]:
+    """Provide an observer that draws on standard error; after Ctrl-C say what is kept.
+
+    Args:
+        quiet: Whether nothing is drawn.
+        cache: The folder for finished passes; None if nothing is kept.
+    """
+    with ExitStack() as stack:
+        observer = PassTracker(SILENT)
+        stack.enter_context(explain_interruption(lambda: observer.describe_kept(cache)))
+        if not quiet:
+            observer = PassTracker(stack.enter_context(_draw_bars()))
+        yield observer
+
+
+@contextmanager
+def _draw_bars() -> Iterator[Observer]:
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[what]}"))
     with Progress(*columns, TimeElapsedColumn(), _TimeLeftColumn(), console=progress_console) as progress:
         yield _ProgressBars(progress)
+
+
+class PassTracker(NotingObserver):
+    """Passes everything on to another observer, and knows how far the compile is.
+
+    Attributes:
+        running: The pass that runs, with its position; empty before the first.
+        finished: The number of finished passes.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        """Start before the first pass.
+
+        Args:
+            observer: Gets everything.
+        """
+        super().__init__(observer)
+        self.running = ""
+        self.finished = 0
+
+    def pass_started(self, name: str, *, position: int, count: int) -> None:
+        """Note the pass and pass it on."""
+        self.running = f"{name} (pass {position} of {count})"
+        super().pass_started(name, position=position, count=count)
+
+    def pass_finished(self, name: str, *, seconds: float, metrics: Mapping[str, float]) -> None:
+        """Count the pass and pass it on."""
+        self.finished += 1
+        super().pass_finished(name, seconds=seconds, metrics=metrics)
+
+    def describe_kept(self, cache: Path | None) -> str:
+        """Return what of the compile is kept if it ends now, and how it goes on.
+
+        Args:
+            cache: The folder for finished passes; None if nothing is kept.
+        """
+        again = shlex.join(["drupelet", *sys.argv[1:]])
+        where = f"in {self.running}" if self.running else "before the first pass"
+        if cache is None:
+            return f"{where}. With --no-cache nothing is kept, and the same command starts anew:\n  {again}"
+        kept = f"{self.finished} finished {'pass' if self.finished == 1 else 'passes'}"
+        if self.running.startswith("prune "):
+            kept += ", and the finished candidates of prune"
+        return f"{where}. Kept for two weeks in {cache}: {kept}. The same command goes on from there:\n  {again}"
 
 
 class _TimeLeftColumn(ProgressColumn):

@@ -14,12 +14,19 @@ from drupelet_host.cli.control_options import (
     control_options,
     run_on_devices,
 )
+from drupelet_host.cli.output import explain_interruption
 from drupelet_shared.contract.delivery import DeliveryState, DesiredState
 from drupelet_shared.contract.faults import describe_faults
 
 if TYPE_CHECKING:
     from drupelet_host.client.control.control import ControlClient
     from drupelet_host.client.control.watching import DeviceReport
+
+
+_KEPT = (
+    "the desired state that was set stays on the broker, and devices go on fetching the package. `drupelet status` "
+    "shows how far they are; --clear deletes the desired state."
+)
 
 
 @click.command(cls=ControlCommand)
@@ -74,7 +81,8 @@ def deploy(
         else:
             click.echo(f"{model} {version or digest} on {device}: {_describe(delivery)}")
 
-    run_on_devices(control, work, show=show, include_offline=True)
+    with explain_interruption(lambda: _KEPT):
+        run_on_devices(control, work, show=show, include_offline=True)
 
 
 @click.command(cls=ReadingCommand)

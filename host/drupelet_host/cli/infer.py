@@ -81,11 +81,12 @@ def infer(
     _check_target(device=device, pool=pool)
     # Imported here because they import numpy, which `drupelet --help` does without.
     from drupelet_host.cli.annotation import annotate as draw_answer  # noqa: PLC0415
-    from drupelet_host.cli.tensors import print_reply, print_reply_json, read_body, write_tensors  # noqa: PLC0415
+    from drupelet_host.cli.tensors import check_file, print_reply, print_reply_json, read_body, write_tensors  # noqa: PLC0415
 
     address = broker_address(
         broker, password_file=password_file, ca_file=ca_file, cert_file=cert_file, key_file=key_file
     )
+    check_file(file)
     with _connect(device=device, pool=pool, broker=address, prefix=prefix, timeout_s=timeout) as (client, describe):
         body = read_body(file, input_name=input_name, describe=lambda: describe(model))
         start = time.perf_counter()

@@ -11,12 +11,18 @@ from rich.progress import BarColumn, DownloadColumn, Progress, Task, TextColumn,
 from rich.text import Text
 
 from drupelet_host.cli.control_options import ControlCommand, ControlOptions, control_options, run_on_devices
-from drupelet_host.cli.output import progress_console
+from drupelet_host.cli.output import explain_interruption, progress_console
 from drupelet_host.cli.paths import InputPath
 
 if TYPE_CHECKING:
     from drupelet_host.client.control.control import ControlClient
     from drupelet_shared.contract.commands import CommandProgress, InstalledRelease
+
+
+_KEPT = (
+    "devices keep what they have received, and go on running what they ran. Repeat the same command: it sends what is "
+    "missing."
+)
 
 
 @click.command(cls=ControlCommand)
@@ -35,6 +41,7 @@ def push(*, package: Path, control: ControlOptions, staged: bool) -> None:
     from drupelet_host.packaging.signing import open_package  # noqa: PLC0415
 
     with ExitStack() as stack:
+        stack.enter_context(explain_interruption(lambda: _KEPT))
         opened = stack.enter_context(open_package(package, trusted_keys=None))
         progress = None if control.as_json else stack.enter_context(_make_progress())
 

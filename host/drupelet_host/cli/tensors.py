@@ -60,6 +60,21 @@ def read_body(file: Path, *, input_name: str | None, describe: Callable[[], Mode
     return Encoded(payload=payload, content_type=content_type, header_length=None)
 
 
+def check_file(file: Path) -> None:
+    """Check that a file has one of the formats of a request, without its device.
+
+    Raises:
+        DataError: The file cannot be read.
+        ContentTypeError: The file has none of these formats.
+    """
+    # The input's name is all that the device would tell.
+    read_body(file, input_name="input", describe=_describe_nothing)
+
+
+def _describe_nothing() -> ModelState:
+    raise AssertionError("the input has a name")
+
+
 def print_reply(reply: InferenceReply, *, top: int | None) -> None:
     """Print a table of the labelled classes, the detected objects, the segments or the tensors.
 

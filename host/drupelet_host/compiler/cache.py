@@ -26,7 +26,18 @@ log = logging.getLogger(__name__)
 _ENTRY = "state.pickle"
 # Never part of an entry: the data and the original are loaded anew, the lineage is the pipeline's.
 _NOT_KEPT = frozenset(
-    {"workspace", "samples", "test", "calibration", "metric", "latency_source", "continuation", "source", "lineage"}
+    {
+        "workspace",
+        "unfinished",
+        "samples",
+        "test",
+        "calibration",
+        "metric",
+        "latency_source",
+        "continuation",
+        "source",
+        "lineage",
+    }
 )
 _DIGEST_BYTES = 32
 _DAY_S = 86_400.0
@@ -81,6 +92,10 @@ class PassCache:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         return folder
+
+    def unfinished(self, key: str) -> Path:
+        """Return the folder for what a pass finishes before it ends as a whole; it need not exist."""
+        return self._folder / f"{key}.unfinished"
 
     def load(self, key: str, state: CompileState) -> FinishedPass | None:
         """Return what a finished pass left; None where it has not finished or is damaged."""
@@ -137,6 +152,7 @@ class PassCache:
             sync_folder(self._folder)
         except OSError as error:
             return f"cache {self._folder}: {error.strerror or error}"
+        shutil.rmtree(self.unfinished(key), ignore_errors=True)
         return None
 
     def collect(self, *, max_age_s: float = 14 * _DAY_S) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from torch import nn
 
 from drupelet_host.compiler.configuration import JudgeConfig
 from drupelet_host.compiler.state import CompileState
@@ -13,7 +16,9 @@ from drupelet_host.evaluation.metrics import Metric
 from drupelet_host.evaluation.scoring import evaluate_session
 from drupelet_host.latency.engines import THREADS, engine_of
 from drupelet_host.recipe.schema import Constraints
-from drupelet_host.selection.judge import CandidateJudge
+from drupelet_host.selection.judge import CandidateJudge, CandidateResult
+from drupelet_host.torch_models.digest import digest_module
+from drupelet_host.training.finished_parts import FinishedParts
 from drupelet_shared.engines.registry import load_engine
 
 
@@ -36,6 +41,27 @@ def make_judge(state: CompileState, config: JudgeConfig) -> CandidateJudge:
         input_shape=config.input_shape,
         output_names=state.require_training().output_names,
     )
+
+
+def remember_results(
+    judge: Callable[[nn.Module], CandidateResult], finished: FinishedParts
+) -> Callable[[nn.Module], CandidateResult]:
+    """Return a judge that does not measure again what an interrupted run of the pass has measured.
+
+    Args:
+        judge: The judge that measures.
+        finished: Where the results are kept.
+    """
+
+    def judge_once(model: nn.Module) -> CandidateResult:
+        name = f"result of {digest_module(model)}"
+        result: CandidateResult | None = finished.load(name)
+        if result is None:
+            result = judge(model)
+            finished.store(name, result)
+        return result
+
+    return judge_once
 
 
 def _narrow(constraints: Constraints, state: CompileState) -> Constraints:

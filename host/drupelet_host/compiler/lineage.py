@@ -5,23 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
+from drupelet_host.torch_models.digest import digest_module
 from drupelet_shared.package.manifest import LineageRecord
 
-if TYPE_CHECKING:
-    from torch import nn
-
-
-def digest_module(module: nn.Module) -> str:
-    """Return the SHA-256 over a module's state: names, datatypes, shapes and values."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+__all__ = ["digest_file", "digest_module", "record_pass"]
 
 
 def digest_file(path: Path) -> str:

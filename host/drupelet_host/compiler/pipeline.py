@@ -132,7 +132,8 @@ class Pipeline:
                 self._observer.decided(decision)
             return found.result, found.seconds
         noting = NotingObserver(self._observer)
-        result, seconds = self._run(step, replace(state, workspace=cache.workspace(key)), observer=noting)
+        started = replace(state, workspace=cache.workspace(key), unfinished=cache.unfinished(key))
+        result, seconds = self._run(step, started, observer=noting)
         finished = FinishedPass(result, seconds, tuple(noting.decisions))
         if step.name in _DEFERRED:
             self._deferred.append(partial(self._store, step, key, state, finished))

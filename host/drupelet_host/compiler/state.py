@@ -84,6 +84,8 @@ class CompileState:
 
     Attributes:
         workspace: A folder for the model files of the next pass.
+        unfinished: A folder for what the next pass finishes before it ends as a whole, for a run after an interruption;
+            it need not exist. None where nothing is cached.
         samples: What measures model files while there is something to choose.
         test: What measures the result; None where the samples that chose do that too.
         calibration: What shows a quantizer the activations' ranges.
@@ -137,6 +139,7 @@ class CompileState:
     lineage: tuple[LineageRecord, ...] = ()
     package: Path | None = None
     notes: tuple[str, ...] = ()
+    unfinished: Path | None = None
 
     @property
     def proof(self) -> Samples:

@@ -14,7 +14,9 @@ from torch import nn
 from drupelet_host.evaluation.cost import count_macs
 from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.torch_models.device import on_device
+from drupelet_host.torch_models.digest import digest_module
 from drupelet_host.training.batch_norm import reestimate_statistics
+from drupelet_host.training.finished_parts import FinishedRecovery
 from drupelet_host.training.step import Step, make_step
 from drupelet_host.training.training_data import TrainingData, prepare_training_data
 
@@ -58,6 +60,8 @@ def recover(
 ) -> float:
     """Fine-tune a model in place and keep the state with the best metric; reproducible with the same seed.
 
+    A recovery that an interrupted run of the pass has finished is not repeated: `on_epoch` is called as it was then.
+
     Args:
         model: The pruned model.
         training_data: The training data with the original's outputs.
@@ -74,14 +78,29 @@ def recover(
     Raises:
         ModelError: The model has no floating-point output.
     """
-    with on_device(model, training_data.device):
-        best, best_state = _train(
-            model, training_data, evaluate, config=config, seed=seed, enough=enough, passes=passes, on_epoch=on_epoch
-        )
-        model.load_state_dict(best_state)
+    name = f"recovery of {digest_module(model)} {config.model_dump_json()} {seed=} {enough=} {passes=}"
+    finished: FinishedRecovery | None = training_data.finished.load(name)
+    if finished is not None:
+        model.load_state_dict(finished.state)
+        for epoch, metric in enumerate(finished.metrics, start=1):
+            on_epoch(epoch, metric)
+    else:
+        metrics: list[float] = []
+
+        def note(epoch: int, metric: float) -> None:
+            metrics.append(metric)
+            on_epoch(epoch, metric)
+
+        with on_device(model, training_data.device):
+            best, best_state = _train(
+                model, training_data, evaluate, config=config, seed=seed, enough=enough, passes=passes, on_epoch=note
+            )
+            model.load_state_dict(best_state)
+        finished = FinishedRecovery(model.state_dict(), best, tuple(metrics))
+        training_data.finished.store(name, finished)
     _lay_out(model, torch.contiguous_format)
     model.eval()
-    return best
+    return finished.best
 
 
 def _train(

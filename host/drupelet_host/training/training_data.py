@@ -15,6 +15,7 @@ from drupelet_host.recipe.schema import AugmentConfig
 from drupelet_host.torch_models.device import CPU, fits, on_device
 from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_host.training.augmentation import Views, choose_views
+from drupelet_host.training.finished_parts import NOTHING_FINISHED, FinishedParts
 
 _BATCH = 256
 Change = Callable[[torch.Tensor], torch.Tensor]
@@ -73,12 +74,14 @@ class TrainingData:
         macs: The original model's multiply-accumulates.
         device: The device that trains.
         views: The augmented views of the samples, if any; answers then have shape (samples, views, ...).
+        finished: The recoveries on this data that an interrupted run of the pass has finished.
     """
 
     samples: Batch
     macs: int
     device: torch.device = CPU
     views: Views | None = None
+    finished: FinishedParts = NOTHING_FINISHED
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -111,6 +114,7 @@ def prepare_training_data(
     device: torch.device = CPU,
     augment: AugmentConfig | None = None,
     seed: int = 0,
+    finished: FinishedParts = NOTHING_FINISHED,
 ) -> TrainingData:
     """Compute the original model's outputs for the training data once for each view, for reuse in all epochs.
 
@@ -120,6 +124,7 @@ def prepare_training_data(
         device: The device that trains.
         augment: The augmentation of the images; None for no augmentation.
         seed: The seed of the choice of views.
+        finished: Where finished recoveries are kept.
 
     Returns:
         The training data with the original's outputs for each view.
@@ -141,7 +146,7 @@ def prepare_training_data(
         {name: values.clone() for name, values in answers.items()},
     )
     held = samples.to(device) if fits(sum(tensor.nbytes for tensor in samples.tensors), device) else samples
-    return TrainingData(held, count_macs(original, inputs[:1]), device, views)
+    return TrainingData(held, count_macs(original, inputs[:1]), device, views, finished)
 
 
 def _answer(original: nn.Module, inputs: torch.Tensor, views: Views | None) -> dict[str, torch.Tensor]:

@@ -14,6 +14,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from drupelet_host.client.connection.address import BrokerAddress
 from drupelet_host.client.connection.confirmations import Confirmations
+from drupelet_host.client.connection.failures import explain_closing, explain_error, explain_refusal
 from drupelet_host.client.connection.paho_client import TolerantClient, describe_puback
 from drupelet_host.client.connection.paho_properties import publish_properties, read_message, session_expiry
 from drupelet_host.client.connection.tls import make_client_tls
@@ -106,13 +107,8 @@ class Connection:
         try:
             self._client.connect_timeout = timeout_s
             self._client.connect(self._broker.host, self._broker.port, keepalive=_KEEPALIVE_S, properties=properties)
-        except ConnectionRefusedError as error:
-            raise BrokerError(
-                f"broker {self._broker}: {error}: no MQTT broker listens there. Start one (on Debian: "
-                "`sudo systemctl start mosquitto`) or give the address of another"
-            ) from error
         except (OSError, ValueError) as error:
-            raise BrokerError(f"broker {self._broker}: {error}") from error
+            raise BrokerError(f"broker {self._broker}: {explain_error(error, timeout_s=timeout_s)}") from error
         self._client.loop_start()
         refusal = self._refusal if self._ready.wait(timeout_s) else f"no answer within {timeout_s:g} s"
         if refusal is not None:
@@ -183,7 +179,7 @@ class Connection:
         self, client: Client, _: object, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         if reason.is_failure:
-            self._refusal = str(reason)
+            self._refusal = explain_refusal(reason)
             self._ready.set()
             return
         self._max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
@@ -197,7 +193,7 @@ class Connection:
     ) -> None:
         log.debug("disconnected broker=%s reason=%s", self._broker, reason)
         if not self._ready.is_set():
-            self._refusal = f"connection closed before it was accepted: {reason}"
+            self._refusal = explain_closing(reason)
             self._ready.set()
 
     def _handle_subscribe(

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import torch
 
 from drupelet_host.compiler.configuration import DEFAULT_DROP, JudgeConfig, PassConfig
-from drupelet_host.compiler.judging import make_judge
+from drupelet_host.compiler.judging import make_judge, remember_results
 from drupelet_host.compiler.pass_protocol import PassResult
 from drupelet_host.compiler.state import CompileState, CostCount
 from drupelet_host.evaluation.cost import count_macs, count_parameters
@@ -22,6 +22,7 @@ from drupelet_host.recipe.target import find_target
 from drupelet_host.selection.continuation import SearchContinuation
 from drupelet_host.selection.variants import JUDGED
 from drupelet_host.torch_models.device import CPU, choose_device, describe_device
+from drupelet_host.training.finished_parts import FinishedParts
 
 
 class RatioConfig(PassConfig):
@@ -97,10 +98,13 @@ class PrunePass:
         for layer, reason in unpruned.items():
             observer.decided(f"{layer} is not pruned: {reason}")
         observer.decided(f"recovery trains on: {describe_device(self.device)}")
+        finished = FinishedParts(state.unfinished)
+        if len(finished):
+            observer.decided("going on after an interruption: candidates that were finished then are not made again")
         if isinstance(self.config, RatioConfig):
-            result = self._prune_to_ratio(self.config, state, observer)
+            result = self._prune_to_ratio(self.config, state, observer, finished)
         else:
-            result = self._search(self.config, state, observer)
+            result = self._search(self.config, state, observer, finished)
         kept = [step.kept for step in result.steps] + [candidate.kept for candidate in result.candidates[1:]]
         cost = CostCount(count_parameters(result.model), count_macs(result.model, training.example_input))
         metrics = {
@@ -113,7 +117,9 @@ class PrunePass:
         training = replace(training, model=result.model)
         return PassResult(replace(state, training=training, pruning=result, unpruned=unpruned, cost=cost), metrics)
 
-    def _prune_to_ratio(self, config: RatioConfig, state: CompileState, observer: Observer) -> PruningResult:
+    def _prune_to_ratio(
+        self, config: RatioConfig, state: CompileState, observer: Observer, finished: FinishedParts
+    ) -> PruningResult:
         training = state.require_training()
         return progressive_pruning(
             training.model,
@@ -132,9 +138,12 @@ class PrunePass:
             seed=self.seed,
             observer=observer,
             device=self.device,
+            finished=finished,
         )
 
-    def _search(self, config: SearchConfig, state: CompileState, observer: Observer) -> PruningResult:
+    def _search(
+        self, config: SearchConfig, state: CompileState, observer: Observer, finished: FinishedParts
+    ) -> PruningResult:
         training = state.require_training()
         settings = SearchSettings(
             variants=tuple(JUDGED[engine] for engine in state.originals),
@@ -150,12 +159,13 @@ class PrunePass:
             recovery=config.recovery,
             seed=self.seed,
             device=self.device,
+            finished=finished,
         )
         return search_pruning(
             training.model,
             training.train,
             training.evaluator(state.metric, device=self.device),
-            make_judge(state, _tighten(config.judge, state.continuation)),
+            remember_results(make_judge(state, _tighten(config.judge, state.continuation)), finished),
             baseline=state.reference.metric,
             curves=state.curves,
             settings=settings,

@@ -24,6 +24,7 @@ from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.selection.frontier import JudgedCandidate
 from drupelet_host.selection.metric_limit import MetricLimit
 from drupelet_host.torch_models.device import CPU
+from drupelet_host.training.finished_parts import NOTHING_FINISHED, FinishedParts
 from drupelet_host.training.recovery import Evaluate, TrainingData, count_passes, prepare_training_data, recover
 
 
@@ -112,6 +113,7 @@ def progressive_pruning(
     seed: int = 0,
     observer: Observer = SILENT,
     device: torch.device = CPU,
+    finished: FinishedParts = NOTHING_FINISHED,
 ) -> PruningResult:
     """Prune a copy of the model step by step; the same seed gives the same weights.
 
@@ -127,6 +129,7 @@ def progressive_pruning(
         seed: For the order of the training samples.
         observer: Is told how far it is and why a step was kept or rolled back.
         device: What trains; `evaluate` is given models that are there.
+        finished: The recoveries that an interrupted run has finished.
 
     Returns:
         The pruned model with its metric and steps.
@@ -142,7 +145,9 @@ def progressive_pruning(
         original=copy.deepcopy(model).eval(),
         example_input=torch.from_numpy(dataset.inputs[:1]),
         evaluate=evaluate,
-        training_data=prepare_training_data(model, dataset, device=device, augment=recovery.augment, seed=seed),
+        training_data=prepare_training_data(
+            model, dataset, device=device, augment=recovery.augment, seed=seed, finished=finished
+        ),
         samples=label_samples(model, dataset),
         pruner=pruner or StructuredPruner(),
         recovery=recovery,

@@ -98,6 +98,7 @@ def search_pruning(
             device=settings.device,
             augment=settings.recovery.augment,
             seed=settings.seed,
+            finished=settings.finished,
         ),
         samples=label_samples(model, train),
         evaluate=evaluate,

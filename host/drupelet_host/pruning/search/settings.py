@@ -11,6 +11,7 @@ from drupelet_host.pruning.search.savings import CostWeights
 from drupelet_host.pruning.structure.groups import Importance
 from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.torch_models.device import CPU
+from drupelet_host.training.finished_parts import NOTHING_FINISHED, FinishedParts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class SearchSettings:
         recovery: The fine-tuning of each candidate.
         seed: For the order of the training samples.
         device: What trains; `evaluate` is given models that are there.
+        finished: The recoveries that an interrupted search has finished.
     """
 
     variants: tuple[tuple[str, ...], ...]
@@ -48,3 +50,4 @@ class SearchSettings:
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     seed: int = 0
     device: torch.device = CPU
+    finished: FinishedParts = NOTHING_FINISHED
