@@ -58,12 +58,12 @@ class PassTracker(NotingObserver):
         self.finished = 0
 
     def pass_started(self, name: str, *, position: int, count: int) -> None:
-        """Note the pass and pass it on."""
+        """Note the pass and pass it on; see `Observer.pass_started`."""
         self.running = f"{name} (pass {position} of {count})"
         super().pass_started(name, position=position, count=count)
 
     def pass_finished(self, name: str, *, seconds: float, metrics: Mapping[str, float]) -> None:
-        """Count the pass and pass it on."""
+        """Count the pass and pass it on; see `Observer.pass_finished`."""
         self.finished += 1
         super().pass_finished(name, seconds=seconds, metrics=metrics)
 
