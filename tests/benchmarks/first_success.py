@@ -1,7 +1,7 @@
 """Measures how long a newcomer waits: from a clone to the demo, from their own model to a package, and to an answer.
 
-The last two are the commands of the guide to a PyTorch model, as they stand on its page; the time a person reads and
-types is not in them. JSON on standard output.
+All but the first are the commands of guides, as they stand on the pages; the time a person reads and types is not in
+them. JSON on standard output.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from benchmarks.machine import read_machine
 from support.screen.console import Done, follow, place_for, prepare
 from support.screen.documentation import ROOT, read_page
 
-GUIDE = ROOT / "shared/docs/guides/pytorch-model.md"
+GUIDES = ROOT / "shared/docs/guides"
 _TRAINS, _COMPILES, _ASKS = "python train.py", "drupelet compile", "drupelet infer"
+_BEGINS, _INSTALLS, _ASKS_IN_PYTHON = "drupelet init", "drupelet-agent --config agent.toml install", "python image.py"
 _OURS = {"PYTHONPATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
 
 Measurement = dict[str, float]
@@ -54,20 +55,47 @@ def clone_to_demo(folder: Path) -> Measurement:
 
 def model_to_answer(folder: Path) -> Measurement:
     """Return the guide to a PyTorch model: weights are there, nothing is in the cache."""
-    page = read_page(GUIDE)
-    checkout = folder / "checkout"
+    commands = _follow("pytorch-model.md", folder)
+    compiled, answered = _position(commands, _COMPILES), _position(commands, _ASKS)
+    return {
+        "train_s": commands[_position(commands, _TRAINS)].seconds,
+        "own_model_to_package_s": commands[compiled].seconds,
+        "package_to_answer_s": _seconds(commands[compiled + 1 : answered + 1]),
+    }
+
+
+def file_to_answer(folder: Path) -> Measurement:
+    """Return the guide from an ONNX file to an answer in six commands; the device runs already."""
+    commands = _follow("own-model.md", folder)
+    begun, compiled, answered = (_position(commands, words) for words in (_BEGINS, _COMPILES, _ASKS))
+    return {
+        "commands": float(answered + 1 - begun),
+        "file_to_package_s": _seconds(commands[begun : compiled + 1]),
+        "package_to_answer_s": _seconds(commands[compiled + 1 : answered + 1]),
+    }
+
+
+def package_to_python(folder: Path) -> Measurement:
+    """Return the guide to the client, from a package to the first answer in Python."""
+    commands = _follow("client.md", folder)
+    installed, answered = _position(commands, _INSTALLS), _position(commands, _ASKS_IN_PYTHON)
+    return {"package_to_python_answer_s": _seconds(commands[installed : answered + 1])}
+
+
+def _follow(guide: str, folder: Path) -> list[Done]:
+    page = read_page(GUIDES / guide)
+    checkout = folder / page.path.stem
     prepare(page, checkout)
     with place_for(page, checkout) as place:
         commands = list(follow(page, checkout, place=place, cache=folder / "cache"))
     wrong = [fault for done in commands for fault in done.faults]
     if wrong:
         raise BenchmarkError("; ".join(wrong))
-    compiled, answered = _position(commands, _COMPILES), _position(commands, _ASKS)
-    return {
-        "train_s": commands[_position(commands, _TRAINS)].seconds,
-        "own_model_to_package_s": commands[compiled].seconds,
-        "package_to_answer_s": sum(done.seconds for done in commands[compiled + 1 : answered + 1]),
-    }
+    return commands
+
+
+def _seconds(commands: list[Done]) -> float:
+    return sum(done.seconds for done in commands)
 
 
 def _position(commands: list[Done], words: str) -> int:
@@ -87,6 +115,8 @@ def _timed(*command: str) -> float:
 PIECES: dict[str, Callable[[Path], Measurement]] = {
     "clone_to_demo": clone_to_demo,
     "model_to_answer": model_to_answer,
+    "file_to_answer": file_to_answer,
+    "package_to_python": package_to_python,
 }
 
 
