@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import shutil
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,9 @@ from support.broker.brokers import Broker
 from support.broker.subscriber import subscriber
 from support.package.served_packages import make_keys, make_package
 
+# A Python that has `homeassistant` 2024.11 or newer and what its MQTT integration imports: half a gigabyte, so opt-in.
+HOME_ASSISTANT = os.environ.get("DRUPELET_HOME_ASSISTANT")
+VALIDATE = Path(__file__).parents[2] / "support/agent/home_assistant_schema.py"
 REQUEST = json.dumps(
     {"inputs": [{"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [0.5] * 64}]}
 ).encode()
@@ -88,6 +93,35 @@ def test_device_and_sensors_are_described_by_the_topics_they_report_on(
     assert float(shown["digits_latency_p99"]) >= float(shown["digits_latency_p50"]) > 0
     assert int(shown["memory"]) > 0
     assert shown["throttled"] in {"ON", "OFF", "None"}
+
+
+@pytest.mark.skipif(HOME_ASSISTANT is None, reason="DRUPELET_HOME_ASSISTANT names no Python with Home Assistant")
+@pytest.mark.timeout(600)
+def test_home_assistants_own_schema_takes_the_description_and_refuses_a_broken_one(
+    broker: Broker, topics: DeviceTopics, config: Path, discovered: queue.Queue[paho.MQTTMessage]
+) -> None:
+    with listener(broker, device=topics.device) as heard, running_agent(config):
+        heard.wait_for(topics.model_state("digits"), health="ready")
+        _, document = next_of(discovered, topics.device)
+        while "digits_latency_p50" not in document["components"]:
+            _, document = next_of(discovered, topics.device)
+
+    accepted = validate(document)
+    document["components"]["digits_latency_p50"]["device_class"] = "speed of thought"
+    refused = validate(document)
+
+    assert (accepted.returncode, accepted.stdout) == (0, f"{len(document['components'])}\n"), accepted.stderr
+    assert refused.returncode != 0
+    assert "speed of thought" in refused.stderr
+
+
+def validate(document: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """Validate a message in Home Assistant's environment."""
+    assert HOME_ASSISTANT is not None
+    command = [HOME_ASSISTANT, str(VALIDATE)]
+    return subprocess.run(
+        command, input=json.dumps(document), capture_output=True, text=True, check=False, timeout=280, env={}
+    )
 
 
 def test_everything_is_announced_again_when_home_assistant_starts(
