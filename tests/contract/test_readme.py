@@ -46,9 +46,12 @@ def test_another_result_gives_another_table() -> None:
         for name in ("compiler", "agent")
     )
     agent["soak"]["unanswered"] = 7
+    agent["targets"] = [{"name": "lost", "value": 6.0, "limit": 5.0, "unit": "%", "met": False}]
+    compiler["targets"] = []
     readme = replace_numbers(f"{BEGIN}\nold\n{END}\nafter", compiler=compiler, agent=agent)
 
     assert "unanswered | 7 |" in readme
+    assert "Missed so far: lost (6 %, at most 5 %)." in readme
     assert readme.endswith(f"{END}\nafter")
     assert "old" not in readme
 

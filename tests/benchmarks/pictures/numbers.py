@@ -26,7 +26,8 @@ def replace_numbers(readme: str, *, compiler: Mapping[str, Any], agent: Mapping[
     """
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
-    parts = [BEGIN, _compiler_table(compiler), _agent_table(agent), END]
+    missed = _missed([*compiler["targets"], *agent["targets"]])
+    parts = [BEGIN, _compiler_table(compiler), _agent_table(agent), missed, END]
     return before + "\n\n".join(parts) + after
 
 
@@ -63,6 +64,30 @@ def _agent_table(report: Mapping[str, Any]) -> str:
     ]
     lines = ["| the agent | measured |", "|---|---:|", *(f"| {name} | {value} |" for name, value in rows)]
     return f"{_measured(report['machine'])}\n\n" + "\n".join(lines)
+
+
+def _missed(targets: Sequence[Mapping[str, Any]]) -> str:
+    """Return a sentence with every aim that the results miss."""
+    aims = [
+        f"{_plain_name(target['name'])} ({target['value']:.4g}{_unit(target)}, {_limit(target)}{_unit(target)})"
+        for target in targets
+        if not target["met"]
+    ]
+    return f"Missed so far: {'; '.join(aims)}." if aims else "Every aim is met."
+
+
+def _plain_name(name: str) -> str:
+    rows = {"f": _ROWS["f"], "g": _ROWS["g"]}
+    row, found, rest = name.partition(": ")
+    return f"{rest}, {rows[row].removeprefix('drupelet, ')}" if found and row in rows else name
+
+
+def _limit(target: Mapping[str, Any]) -> str:
+    return f"at least {target['at_least']:g}" if "at_least" in target else f"at most {target['limit']:g}"
+
+
+def _unit(target: Mapping[str, Any]) -> str:
+    return f" {target['unit']}" if target.get("unit") else ""
 
 
 def _fastest(measured: Sequence[Mapping[str, Any]], row: str) -> Mapping[str, Any]:
