@@ -93,6 +93,11 @@ latency-table: $(VENV)/.dev  ## Make the Raspberry Pi 4's latency table again wi
 	PYTHON=$(BIN)/python deploy/emulator/prepare $(VENV)/emulator 3.11
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.latency_model table $(ARGS)
 
+DEVICES ?= 1000
+.PHONY: bench-scale
+bench-scale: $(VENV)/.dev  ## Measure top, status, watch, dashboard and rollout over simulated devices and mosquitto; JSON; DEVICES=10000
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.fleet --devices $(DEVICES) $(ARGS)
+
 fuzz: $(VENV)/.dev  ## Fuzz every parser of untrusted bytes with a million inputs each
 	PYTHONPATH=tests $(BIN)/python -m fuzz
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 READY = "ready"
-_START_TIMEOUT_S = 20.0
+_START_TIMEOUT_S = 120.0
 
 
 class BenchmarkError(Exception):

@@ -47,6 +47,7 @@ _SECTIONS = {
         "dashboard": "drupelet_host.cli.dashboard:dashboard",
         "watch": "drupelet_host.cli.watch:watch",
         "profile": "drupelet_host.cli.profile:profile",
+        "export-metrics": "drupelet_host.cli.export_metrics:export_metrics",
     },
     "Set up shells and editors": {
         "schema": "drupelet_host.cli.schema:schema",

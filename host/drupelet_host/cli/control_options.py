@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -183,6 +183,22 @@ def run_on_devices(
     with ControlClient(broker=control.address, prefix=control.prefix, connect_timeout_s=control.timeout_s) as client:
         devices = control.devices or _all_devices(control, include_offline=include_offline)
         outcomes = _run_parallel(client, devices, work)
+    return print_outcomes(control, outcomes, show=show)
+
+
+def print_outcomes(
+    control: ControlOptions, outcomes: Mapping[str, Result | DrupeletError], *, show: Callable[[str, Result], None]
+) -> dict[str, Result]:
+    """Print the outcome on each device; exit with 1 if one device failed.
+
+    Args:
+        control: How to print.
+        outcomes: The result or the error by device.
+        show: Prints a device's result for people.
+
+    Returns:
+        The results by device.
+    """
     if control.as_json:
         print_json([_to_json(device, outcome) for device, outcome in outcomes.items()])
     else:

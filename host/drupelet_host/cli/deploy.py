@@ -12,11 +12,13 @@ from drupelet_host.cli.control_options import (
     ControlOptions,
     ReadingCommand,
     control_options,
+    print_outcomes,
     run_on_devices,
 )
 from drupelet_host.cli.output import explain_interruption
 from drupelet_shared.contract.delivery import DeliveryState, DesiredState
 from drupelet_shared.contract.faults import describe_faults
+from drupelet_shared.labels import has_labels
 
 if TYPE_CHECKING:
     from drupelet_host.client.control.control import ControlClient
@@ -96,13 +98,34 @@ def status(*, control: ControlOptions) -> None:
 
     Example: drupelet status --device pi-7 --json
     """
+    from drupelet_host.client.control.deployment import read_report  # noqa: PLC0415 - imports numpy
+
+    if not control.devices:
+        print_outcomes(control, _read_all(control), show=_show_report)
+        return
 
     def work(_: ControlClient, device: str) -> DeviceReport:
-        from drupelet_host.client.control.deployment import read_report  # noqa: PLC0415 - imports numpy
-
         return read_report(device, broker=control.address, prefix=control.prefix, connect_timeout_s=control.timeout_s)
 
     run_on_devices(control, work, show=_show_report, include_offline=True)
+
+
+def _read_all(control: ControlOptions) -> dict[str, DeviceReport]:
+    from drupelet_host.client.control.reports import read_reports  # noqa: PLC0415 - as above
+    from drupelet_host.errors import DeviceOfflineError  # noqa: PLC0415 - as above
+
+    reports = read_reports(broker=control.address, prefix=control.prefix, connect_timeout_s=control.timeout_s)
+    chosen = {
+        name: report
+        for name, report in reports.items()
+        if report.status is not None and has_labels(report.status.labels, control.labels)
+    }
+    if not chosen:
+        which = f" with the labels {', '.join(map(str, control.labels))}" if control.labels else ""
+        raise DeviceOfflineError(
+            f"broker {control.address}: no device under {control.prefix!r}{which} has announced itself"
+        )
+    return chosen
 
 
 def _read_desired(*, version: str | None, digest: str | None, source: str | None, clear: bool) -> DesiredState | None:

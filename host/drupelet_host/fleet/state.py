@@ -19,6 +19,10 @@ _WINDOWS_UNTIL_STALE = 4
 # reconnects receives several windows at once.
 _MIN_INTERVAL_S = 10.0
 MAX_WINDOWS = 120
+# What a trend shows, however large the fleet is.
+MIN_WINDOWS = 20
+# Over the whole fleet; a window takes some 200 bytes.
+_MAX_FLEET_WINDOWS = 200_000
 _MAX_EVENTS = 50
 _MESSAGES: Mapping[AnnouncementKind, type[BaseModel]] = {
     "status": DeviceStatus,
@@ -184,18 +188,32 @@ class Fleet:
                 model = self._model(announcement)
                 model.telemetry = message
                 model.windows.append(TelemetryWindow.of(message, at_s=at_s))
+                self._trim(model.windows)
             case DeviceTelemetry():
                 _apply_telemetry(self._device(announcement), message, at_s)
             case Event():
                 _apply_event(self._device(announcement), message)
         return True
 
+    def _trim(self, windows: deque[TelemetryWindow]) -> None:
+        """Drop the oldest windows of a model in a large fleet, so that memory does not grow for 20 minutes."""
+        kept = max(MIN_WINDOWS, _MAX_FLEET_WINDOWS // max(1, len(self._devices)))
+        while len(windows) > kept:
+            windows.popleft()
+
     def _device(self, announcement: Announcement) -> Device:
-        return self._devices.setdefault(announcement.device, Device(announcement.device))
+        device = self._devices.get(announcement.device)
+        if device is None:
+            device = self._devices[announcement.device] = Device(announcement.device)
+        return device
 
     def _model(self, announcement: Announcement) -> DeviceModel:
         assert announcement.model is not None, "the topic names a model"
-        return self._device(announcement).models.setdefault(announcement.model, DeviceModel(announcement.model))
+        models = self._device(announcement).models
+        model = models.get(announcement.model)
+        if model is None:
+            model = models[announcement.model] = DeviceModel(announcement.model)
+        return model
 
     def _apply_state(self, announcement: Announcement, state: ModelState) -> None:
         if state.health == "removed":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar
 
 from rich.text import Text
@@ -17,6 +18,9 @@ from drupelet_host.top.device_screen import DeviceScreen
 from drupelet_host.top.source import FleetSource
 from drupelet_host.top.table import FleetTable
 
+MAX_ROWS = 500
+# Of the time between two updates, drawing takes at most one part in this many.
+_DRAWING_SHARE = 10
 # The order of the columns on the screen.
 _KEYS = [column.key for column in COLUMNS if column.key in SORT_KEYS]
 
@@ -58,6 +62,7 @@ class FleetScreen(Screen[None]):
         self._text = text
         self._interval_s = interval_s
         self._is_paused = False
+        self._next_draw_s = 0.0
 
     def compose(self) -> ComposeResult:
         """Lay out the line of counts, the filter, the table and the keys."""
@@ -86,7 +91,8 @@ class FleetScreen(Screen[None]):
         """Draw the fleet's current state."""
         overview = self._source.read(Overview.of)
         rows = sort_rows(filter_rows(overview.rows, self._text), self._order)
-        self.query_one(FleetTable).show_rows(rows, self._order)
+        # Each row of a table costs time at every update; the filter and the order bring any row into reach.
+        self.query_one(FleetTable).show_rows(rows[:MAX_ROWS], self._order)
         self.query_one("#summary", Static).update(self._summary(overview, shown=len(rows)))
         empty = self.query_one("#empty", Static)
         empty.display = not rows
@@ -153,8 +159,12 @@ class FleetScreen(Screen[None]):
         self.set_focus(self.query_one(FleetTable))
 
     def _tick(self) -> None:
-        if not self._is_paused:
-            self.draw_fleet()
+        if self._is_paused or time.monotonic() < self._next_draw_s:
+            return
+        start_s = time.monotonic()
+        self.draw_fleet()
+        end_s = time.monotonic()
+        self._next_draw_s = end_s + (_DRAWING_SHARE - 1) * (end_s - start_s)
 
     def _summary(self, overview: Overview, *, shown: int) -> Text:
         counts = overview.summary
@@ -171,6 +181,8 @@ class FleetScreen(Screen[None]):
             parts.append(f"{counts.malformed} unreadable messages")
         if shown < len(overview.rows):
             parts.append(f"{shown} of {len(overview.rows)} rows")
+        if shown > MAX_ROWS:
+            parts.append(f"the first {MAX_ROWS} are shown: filter with /, sort with s")
         if self._is_paused:
             parts.append("PAUSED")
         if self._source.notice is not None:

@@ -210,7 +210,8 @@ class Connection:
         self._confirmations.resolve(mid, describe_puback(self._client.puback_reason) if reason.is_failure else None)
 
     def _handle_message(self, client: Client, _: object, message: MQTTMessage) -> None:
-        self._acknowledge(client)
+        if not self._client.has_unread:
+            self._acknowledge(client)
         self._on_message(read_message(message))
 
     def _acknowledge(self, client: Client) -> None:

@@ -7,6 +7,8 @@ import { FleetTable } from "./table.js";
 
 const DRAW_INTERVAL_MS = 1000;
 const NEWS_DELAY_MS = 200;
+// Of the time between two drawings, drawing takes at most one part in this many.
+const DRAWING_SHARE = 10;
 const TOKEN = "drupelet-token";
 
 const find = id => document.getElementById(id);
@@ -47,7 +49,7 @@ class App {
     addEventListener("hashchange", () => this.route(true));
     this.route(false);
     // What is late becomes so without a message.
-    setInterval(() => this.draw(), DRAW_INTERVAL_MS);
+    setInterval(() => this.drawSoon(), DRAW_INTERVAL_MS);
     // A file that misses its zone must not take the page's place.
     for (const name of ["dragover", "drop"]) addEventListener(name, event => event.preventDefault());
   }
@@ -76,10 +78,16 @@ class App {
     this.soon ??= setTimeout(() => {
       this.soon = undefined;
       this.draw();
-    }, NEWS_DELAY_MS);
+    }, Math.max(NEWS_DELAY_MS, DRAWING_SHARE * (this.drawingMs ?? 0)));
   }
 
   draw() {
+    const startMs = performance.now();
+    this.drawAll();
+    this.drawingMs = performance.now() - startMs;
+  }
+
+  drawAll() {
     const rows = makeRows(this.fleet, nowS()), counts = summarize(this.fleet, rows);
     drawCounts(counts);
     if (this.device !== null) this.deviceView.draw(this.fleet, nowS());

@@ -4,6 +4,7 @@
 const WINDOWS_UNTIL_STALE = 4;
 const LEAST_INTERVAL_S = 10;
 const WINDOWS_KEPT = 360;
+const MOST_WINDOWS = 200_000;
 const EVENTS_KEPT = 50;
 const TREND_WINDOWS = 20;
 const NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}";
@@ -68,10 +69,15 @@ export class Fleet {
     if (kind === "status") return takeStatus(this.device(name), message);
     if (kind === "device_telemetry") takeTelemetry(this.device(name), message, nowS);
     else if (kind === "event") takeEvent(this.device(name), message);
-    else if (kind === "model_telemetry") takeWindow(this.model(name, model), message, nowS);
+    else if (kind === "model_telemetry") takeWindow(this.model(name, model), message, nowS, this.windowsKept);
     else if (message.health === "removed") this.forget({ kind, device: name, model });
     else this.model(name, model).state = message;
     return true;
+  }
+
+  /** How many windows of a model are kept: fewer in a large fleet, so that memory does not grow for an hour. */
+  get windowsKept() {
+    return Math.min(WINDOWS_KEPT, Math.max(TREND_WINDOWS, Math.floor(MOST_WINDOWS / Math.max(1, this.devices.size))));
   }
 
   device(name) {
@@ -123,6 +129,8 @@ export function makeRows(fleet, nowS) {
 
 /** Sort rows by a member; equal ones by name, unknown values last in either direction. */
 export function sortRows(rows, key, isReversed) {
+  // Rows are made in the order of names.
+  if (key === "device" && !isReversed && rows.every(row => row.device === row.device.toLowerCase())) return rows;
   const known = rows.filter(row => row[key] !== null);
   const value = row => {
     const value = row[key];
@@ -136,6 +144,7 @@ export function sortRows(rows, key, isReversed) {
 /** Return the rows that contain every word of a text. */
 export function filterRows(rows, text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  if (!words.length) return rows;
   const searched = row => [row.device, row.connection, row.model, row.version, row.health, row.variant, row.plan,
     row.error, ...row.throttling ?? [], ...row.labels].filter(Boolean).join(" ").toLowerCase();
   return rows.filter(row => words.every(word => searched(row).includes(word)));
@@ -221,7 +230,7 @@ function takeTelemetry(device, telemetry, nowS) {
   device.telemetryAtS = nowS;
 }
 
-function takeWindow(model, telemetry, nowS) {
+function takeWindow(model, telemetry, nowS, kept) {
   const ended = Object.values(telemetry.outcomes).reduce((total, count) => total + count, 0), { total } = telemetry;
   model.telemetry = telemetry;
   model.windows.push({
@@ -233,7 +242,7 @@ function takeWindow(model, telemetry, nowS) {
     p90_ms: total?.p90_ms ?? null,
     p99_ms: total?.p99_ms ?? null,
   });
-  if (model.windows.length > WINDOWS_KEPT) model.windows.shift();
+  while (model.windows.length > kept) model.windows.shift();
 }
 
 function takeEvent(device, event) {

@@ -23,6 +23,10 @@ const COLUMNS = [
   ["alerts", "alerts", row => String(row.alerts), true, row => row.alerts > 0],
 ];
 const STATES = new Set(["connection", "health"]);
+// A longer table has elements only for the rows in view, and so many above and below them.
+const WHOLE_ROWS = 500;
+const SPARE_ROWS = 20;
+const LEAST_ROW_PX = 20;
 
 export class FleetTable {
   constructor(table) {
@@ -31,6 +35,20 @@ export class FleetTable {
     this.filter = "";
     this.shown = new Map();
     this.body = table.tBodies[0];
+    this.table = table;
+    this.visible = [];
+    this.above = makeSpacer();
+    this.below = makeSpacer();
+    const redraw = () => {
+      if (this.visible.length <= WHOLE_ROWS) return;
+      this.frame ??= requestAnimationFrame(() => {
+        this.frame = undefined;
+        this.drawWindow();
+      });
+    };
+    this.scrolled = table.parentElement;
+    this.scrolled.addEventListener("scroll", redraw, { passive: true });
+    addEventListener("resize", redraw);
     this.headings = new Map();
     const heading = table.tHead.rows[0];
     for (const [key, label, , isNumber] of COLUMNS) {
@@ -59,16 +77,37 @@ export class FleetTable {
   /** Show the rows that pass the filter in the chosen order; returns how many. */
   draw(rows) {
     this.rows = rows;
-    const visibleRows = sortRows(filterRows(rows, this.filter), this.sortKey, this.isReversed);
-    const keys = new Set(visibleRows.map(keyOf));
+    this.visible = sortRows(filterRows(rows, this.filter), this.sortKey, this.isReversed);
+    this.table.ariaRowCount = String(this.visible.length + 1);
+    this.drawWindow();
+    return this.visible.length;
+  }
+
+  /** Return which rows have elements, from the first to before the end, and the height of a row. */
+  window() {
+    const count = this.visible.length;
+    if (count <= WHOLE_ROWS) return [0, count, 0];
+    const height = Math.max(LEAST_ROW_PX, this.body.rows[0]?.getBoundingClientRect().height ?? 0);
+    const { scrollTop, clientHeight } = this.scrolled;
+    const first = Math.max(0, Math.min(count - 1, Math.floor(scrollTop / height)) - SPARE_ROWS);
+    return [first, Math.min(count, first + Math.ceil(clientHeight / height) + 2 * SPARE_ROWS), height];
+  }
+
+  drawWindow() {
+    const [first, end, height] = this.window();
+    const visibleRows = this.visible.slice(first, end), keys = new Set(visibleRows.map(keyOf));
+    setSpace(this.above, first * height, spacer => this.body.before(spacer));
+    setSpace(this.below, (this.visible.length - end) * height, spacer => this.body.after(spacer));
     for (const [key, element] of this.shown) {
       if (!keys.has(key)) {
         element.remove();
         this.shown.delete(key);
       }
     }
-    visibleRows.forEach((row, index) => this.place(row, index));
-    return visibleRows.length;
+    visibleRows.forEach((row, index) => {
+      this.place(row, index);
+      setProperty(this.body.rows[index], "ariaRowIndex", String(first + index + 2));
+    });
   }
 
   place(row, index) {
@@ -86,6 +125,16 @@ export class FleetTable {
       while (this.body.rows[index] !== element) this.body.append(this.body.rows[index]);
     } else this.body.insertBefore(element, there ?? null);
   }
+}
+
+function makeSpacer() {
+  return make("tbody", { ariaHidden: "true" }, make("tr", {}, make("td", { colSpan: COLUMNS.length })));
+}
+
+function setSpace(spacer, height, insert) {
+  if (height === 0) spacer.remove();
+  else if (!spacer.isConnected) insert(spacer);
+  spacer.rows[0].cells[0].style.height = `${height}px`;
 }
 
 function keyOf(row) {

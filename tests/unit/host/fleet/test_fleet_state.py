@@ -8,7 +8,7 @@ from rich.console import Console, RenderableType
 from drupelet_host.fleet.details import render_device
 from drupelet_host.fleet.rows import SORT_KEYS, Row, SortOrder, filter_rows, make_rows, sort_rows
 from drupelet_host.fleet.sparkline import draw_sparkline
-from drupelet_host.fleet.state import MAX_WINDOWS, Fleet
+from drupelet_host.fleet.state import MAX_WINDOWS, MIN_WINDOWS, Fleet
 from drupelet_host.fleet.summary import Overview
 from drupelet_host.fleet.table import make_table
 from drupelet_shared.contract.topics import DeviceTopics, FleetTopics
@@ -272,3 +272,12 @@ def test_a_sparkline_has_a_block_for_each_of_the_last_values(values: list[float 
 def test_every_field_of_a_row_can_be_sent_as_json() -> None:
     row = simulated_rows()[0]
     assert row.to_json().keys() == {field.name for field in dataclasses.fields(Row)}
+
+
+def test_a_large_fleet_keeps_fewer_windows_of_each_model_and_never_fewer_than_a_trend_shows() -> None:
+    fleet = fleet_of(*(birth(f"pi-{number}") for number in range(4000)))
+    for at_s in range(MAX_WINDOWS):
+        message = model_window("pi-1")
+        fleet.receive(message.topic, message.payload, at_s=float(at_s))
+    assert len(fleet.devices["pi-1"].models["digits"].windows) == 50
+    assert MIN_WINDOWS == 20

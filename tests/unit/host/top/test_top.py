@@ -11,6 +11,7 @@ import pytest
 from textual.pilot import Pilot
 
 from drupelet_host.top.app import TopApp
+from drupelet_host.top.fleet_screen import MAX_ROWS
 from drupelet_host.top.table import FleetTable
 from fakes.fleet_source import FakeSource
 from support.agent.fleets import SimulatedFleet, birth, device_window, limit_crossed, model_state, model_window
@@ -269,3 +270,18 @@ def test_a_hundred_devices_are_drawn_and_the_last_is_reached() -> None:
         assert "pi-099" in devices(pilot)
 
     play(FakeSource([*simulated.introduce(), *simulated.tell()]), script)
+
+
+def test_a_large_fleet_has_the_first_rows_of_its_order_and_says_so() -> None:
+    messages = [message for number in range(MAX_ROWS + 20) for message in (birth(f"pi-{number:04d}"),)]
+
+    async def script(pilot: Pilot[None], _: FakeSource) -> None:
+        table = pilot.app.screen.query_one(FleetTable)
+        assert table.row_count == MAX_ROWS
+        lines = "\n".join(screen(pilot))
+        assert f"{MAX_ROWS + 20} of {MAX_ROWS + 20} devices online" in lines
+        assert f"the first {MAX_ROWS} are shown" in lines
+        await pilot.press("slash", *"0519", "enter")
+        assert devices(pilot) == ["pi-0519"]
+
+    play(FakeSource(messages), script, size=(170, 24))

@@ -1,0 +1,174 @@
+"""Measures `top`, `status`, `watch`, `dashboard`, `export-metrics` and `rollout` over a simulated fleet; prints JSON.
+
+python -m benchmarks.fleet --devices 10000 --only top status
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.child import child
+from benchmarks.fleet.simulator import MODEL, refuses
+from benchmarks.fleet.terminal import terminal
+from benchmarks.machine import read_machine
+from support.broker.brokers import Broker, mosquitto_broker
+from support.screen.browser import find_chromium, open_browser
+from support.screen.dashboards import running_dashboard
+
+_OBSERVED_S = 20.0
+_FIRST_VIEW_TIMEOUT_S = 90.0
+_LONG_TASKS = """
+window.longTasks = [];
+new PerformanceObserver(list => longTasks.push(...list.getEntries().map(each => each.duration)))
+  .observe({entryTypes: ["longtask"]});
+"""
+
+
+def measure_top(broker: Broker, devices: int) -> dict[str, Any]:
+    """The live view in a terminal, from its start to the line that counts every device."""
+    with terminal(["top", "--broker", broker.url]) as view:
+        first_s = view.wait_for(rf"of {devices} devices online", timeout_s=_FIRST_VIEW_TIMEOUT_S)
+        view.measure(seconds=3.0)
+        return {"first_view_s": round(first_s, 2), **view.measure(seconds=_OBSERVED_S)}
+
+
+def measure_once(broker: Broker, devices: int) -> dict[str, Any]:
+    """The table, once, as JSON."""
+    passed_s, output = _run("top", "--once", "--json", "--wait", "12", "--broker", broker.url)
+    rows = len(json.loads(output)["rows"])
+    return {"seconds": passed_s, "rows": rows, "is_complete": rows == devices}
+
+
+def measure_status(broker: Broker, devices: int) -> dict[str, Any]:
+    """The status of every device."""
+    passed_s, output = _run("status", "--all", "--json", "--broker", broker.url)
+    reports = len(json.loads(output))
+    return {"seconds": passed_s, "devices": reports, "is_complete": reports == devices}
+
+
+def measure_watch(broker: Broker, devices: int) -> dict[str, Any]:
+    """A model's windows, as many as there are devices: telemetry arrives every ten seconds."""
+    passed_s, output = _run("watch", MODEL, "--json", "--count", str(devices), "--broker", broker.url)
+    return {"seconds": passed_s, "windows": len(output.splitlines())}
+
+
+def measure_dashboard(broker: Broker, devices: int) -> dict[str, Any]:
+    """The page in a browser: the first full view, and tasks that block it for longer than 50 ms."""
+    if find_chromium() is None:
+        return {"skipped": "chromium is not installed"}
+    with (
+        tempfile.TemporaryDirectory() as profile,
+        running_dashboard(broker) as served,
+        open_browser(Path(profile), loopback=True) as page,
+    ):
+        start_s = time.monotonic()
+        page.open(served.url)
+        page.evaluate(_LONG_TASKS)
+        page.wait_for(f"document.body.innerText.includes('of {devices} devices online')")
+        first_s = time.monotonic() - start_s
+        page.evaluate("longTasks.length = 0")
+        time.sleep(_OBSERVED_S)
+        tasks = page.evaluate("longTasks")
+        elements = page.evaluate("document.querySelectorAll('*').length")
+    return {
+        "first_view_s": round(first_s, 2),
+        "long_tasks": len(tasks),
+        "longest_task_ms": round(max(tasks, default=0.0), 1),
+        "elements": elements,
+    }
+
+
+def measure_rollout(broker: Broker, devices: int, heal: Callable[[], None]) -> dict[str, Any]:
+    """A roll-out that one device in a hundred refuses: it stops, is healed, and goes on."""
+    with tempfile.TemporaryDirectory() as folder:
+        where = ("--broker", broker.url, "--state", folder, "--json", "--timeout", "30")
+        spec = ("--version", "2.0.0", "--source", "https://models.example/2.drupe", "--waves", "1,10%,100%")
+        limits = ("--gate", "failed<0.5%", "--healthy-for", "2", "--active-within", "120", "--parallel", "2000")
+        stopped_s, output = _run("rollout", MODEL, *spec, *limits, *where, status=4)
+        stopped = json.loads(output)
+        heal()
+        resumed_s, output = _run("rollout", "--resume", stopped["record"]["id"], *where)
+        completed = json.loads(output)
+    record = stopped["record"]
+    return {
+        "refusing": sum(refuses(f"sim-{number:05d}") for number in range(devices)),
+        "stopped_after_s": stopped_s,
+        "stopped": {"phase": record["phase"], "reason": record["reason"][:120], "waves": record["waves"]},
+        "resumed_for_s": resumed_s,
+        "completed": {
+            "phase": completed["record"]["phase"],
+            "healthy": sum(wave["healthy"] for wave in completed["record"]["waves"]),
+            "later": len(completed["later"]),
+        },
+    }
+
+
+MEASUREMENTS: dict[str, Callable[[Broker, int], dict[str, Any]]] = {
+    "top": measure_top,
+    "once": measure_once,
+    "status": measure_status,
+    "watch": measure_watch,
+    "dashboard": measure_dashboard,
+}
+
+
+def main() -> None:
+    """Start broker and fleet, measure, and print the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--devices", type=int, default=1000)
+    parser.add_argument("--only", nargs="+", choices=[*MEASUREMENTS, "rollout"], default=[*MEASUREMENTS, "rollout"])
+    options = parser.parse_args()
+    result: dict[str, Any] = {"machine": read_machine(), "devices": options.devices}
+    with tempfile.TemporaryDirectory() as folder, mosquitto_broker(Path(folder)) as broker:
+        start_s = time.monotonic()
+        argument = {"host": broker.host, "port": broker.port, "devices": options.devices}
+        with child("benchmarks.fleet.simulator", argument) as simulator:
+            result["introduced_s"] = round(time.monotonic() - start_s, 2)
+            for name in options.only:
+                log = f"{time.monotonic() - start_s:.0f} s: {name}"
+                print(log, file=sys.stderr, flush=True)
+                if name == "rollout":
+                    result[name] = measure_rollout(broker, options.devices, lambda: _heal(simulator))
+                else:
+                    result[name] = MEASUREMENTS[name](broker, options.devices)
+            result["broker"] = _measure_broker(broker)
+    print(json.dumps(result, indent=2))
+
+
+def _heal(simulator: subprocess.Popen[str]) -> None:
+    assert simulator.stdin is not None
+    simulator.stdin.write("heal\n")
+    simulator.stdin.flush()
+
+
+def _measure_broker(broker: Broker) -> dict[str, float]:
+    (process,) = (
+        process
+        for process in psutil.process_iter(["name", "cmdline"])
+        if process.info["name"] == "mosquitto" and f"mosquitto-{broker.port}.conf" in " ".join(process.info["cmdline"])
+    )
+    return {
+        "cpu_share": round(process.cpu_percent(interval=5.0) / 100, 3),
+        "memory_mb": round(process.memory_info().rss / 1e6, 1),
+    }
+
+
+def _run(*words: str, status: int = 0) -> tuple[float, str]:
+    start_s = time.monotonic()
+    done = subprocess.run([sys.executable, "-m", "drupelet_host", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == status, (words, done.returncode, done.stderr[-2000:])
+    return round(time.monotonic() - start_s, 2), done.stdout
+
+
+if __name__ == "__main__":
+    main()
