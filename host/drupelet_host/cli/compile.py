@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from drupelet_host.client.connection.address import BrokerAddress
     from drupelet_host.compiler.state import CompileState
     from drupelet_host.evaluation.measurement import Measurement
+    from drupelet_host.latency.source import LatencyEstimate
     from drupelet_host.recipe.schema import Recipe
 
 
@@ -73,7 +74,8 @@ def compile_command(
     means that a constraint was not met and nothing was written.
 
     With --device, or [target.boards] in the recipe, candidates are timed on real boards while they go on serving, and
-    max_latency is that of the boards; without, times are those of this machine.
+    max_latency is that of the boards. Without, decisions use modelled times of the target's processor, whose range is
+    printed with them; target.latency in the recipe names another source.
 
     Example: drupelet compile recipe.toml --output build
 
@@ -89,7 +91,8 @@ def compile_command(
     loaded, broker = _with_boards(loaded, devices, connection)
     from drupelet_host.cli.compile_progress import show_progress  # noqa: PLC0415 - as above
     from drupelet_host.client.connection.connection import check_broker  # noqa: PLC0415 - as above
-    from drupelet_host.compiler.compile import compile_recipe, make_latency_source  # noqa: PLC0415 - as above
+    from drupelet_host.compiler.compile import compile_recipe  # noqa: PLC0415 - as above
+    from drupelet_host.compiler.latency_sources.choice import make_latency_source  # noqa: PLC0415 - as above
 
     if broker is not None:
         # The first board is asked after minutes of work.
@@ -101,7 +104,7 @@ def compile_command(
     if as_json:
         print_json(_as_json(state))
     else:
-        _print_result(state)
+        _print_result(state, device=loaded.target.device)
         _print_dropped(state)
         _print_next(state, is_signed=loaded.output.key is not None)
         _print_missing(state, loaded)
@@ -127,7 +130,7 @@ def _with_boards(
         boards = BoardsSection.model_validate({**kept, **changes})
     except ValidationError as error:
         raise click.UsageError(f"--device: {describe_faults(error)}") from error
-    target = recipe.target.model_copy(update={"boards": boards})
+    target = recipe.target.model_copy(update={"boards": boards, "latency": "boards"})
     address = broker_address(url, **connection) if own is None or is_given else None
     return recipe.model_copy(update={"target": target}), address
 
@@ -141,9 +144,10 @@ def _as_json(state: CompileState) -> dict[str, Any]:
         name: {
             "metric": measured.metric,
             "size_bytes": measured.size_bytes,
-            "p50_ms": measured.target_latency.p50_ms,
-            "p99_ms": measured.target_latency.p99_ms,
-            "latency_source": measured.target_latency.source,
+            "p50_ms": measured.measured_latency.p50_ms,
+            "p99_ms": measured.measured_latency.p99_ms,
+            "latency_source": measured.measured_latency.source,
+            "modelled": None if measured.modelled is None else _estimate_as_json(measured.modelled),
             "peak_memory_bytes": measured.peak_memory_bytes,
         }
         for name, measured in _rows(state).items()
@@ -156,17 +160,38 @@ def _as_json(state: CompileState) -> dict[str, Any]:
     }
 
 
-def _print_result(state: CompileState) -> None:
+def _estimate_as_json(estimate: LatencyEstimate) -> dict[str, Any]:
+    interval = estimate.interval
+    return {
+        "p50_ms": estimate.p50_ms,
+        "low_ms": interval.low_ms,
+        "high_ms": interval.high_ms,
+        "source": estimate.source,
+    }
+
+
+def _modelled(measured: Measurement) -> str:
+    if measured.modelled is None:
+        return ""
+    interval = measured.modelled.interval
+    return f"{measured.modelled.p50_ms:.3g} ms ({interval.low_ms:.3g} to {interval.high_ms:.3g})"
+
+
+def _short(device: str) -> str:
+    return device.replace("raspberry_pi_", "Pi ")
+
+
+def _print_result(state: CompileState, *, device: str) -> None:
     assert state.package is not None, "the package pass comes last"
-    sources = ", ".join(dict.fromkeys(measured.target_latency.source for measured in _rows(state).values()))
-    table = Table(title=f"times {sources}, one thread; the device measures again", title_justify="left")
-    for heading in ("model", state.metric.name, "size", "p50", "p99", "peak memory"):
+    sources = ", ".join(dict.fromkeys(measured.measured_latency.source for measured in _rows(state).values()))
+    table = Table(title=f"p50 and p99 {sources}, one thread; the device measures again", title_justify="left")
+    for heading in ("model", state.metric.name, "size", "p50", "p99", f"{_short(device)}, modelled", "peak memory"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     for name, measured in _rows(state).items():
-        latency = measured.target_latency
+        latency = measured.measured_latency
         times = (f"{latency.p50_ms:.3f} ms", "" if latency.p99_ms is None else f"{latency.p99_ms:.3f} ms")
         size, memory = format_bytes(measured.size_bytes), format_bytes(measured.peak_memory_bytes or 0)
-        table.add_row(name, f"{measured.metric:.4f}", size, *times, memory)
+        table.add_row(name, f"{measured.metric:.4f}", size, *times, _modelled(measured), memory)
     console.print(table)
     console.print(f"package: {state.package} ({format_bytes(state.package.stat().st_size)})", soft_wrap=True)
 

@@ -7,25 +7,17 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from drupelet_host.client.connection.address import BrokerAddress, TlsOptions, parse_broker_url, read_password
 from drupelet_host.compiler.cache import PassCache
 from drupelet_host.compiler.fingerprint import fingerprint_start
+from drupelet_host.compiler.latency_sources.choice import make_latency_source
 from drupelet_host.compiler.pipeline import Pipeline
 from drupelet_host.compiler.registry import UNCACHED, make_pass, passes_of
 from drupelet_host.compiler.start import start_compile
 from drupelet_host.compiler.state import CompileState
-from drupelet_host.latency.board import Board, BoardLimits
-from drupelet_host.latency.candidate_package import CandidatePacker
-from drupelet_host.latency.device import DeviceSource
 from drupelet_host.latency.source import LatencySource
-from drupelet_host.latency.workstation import WorkstationSource
-from drupelet_host.packaging.keys import load_private_key
 from drupelet_host.packaging.storage import estimate_cache_bytes, full_disk_as_error, require_writable
 from drupelet_host.progress.observer import SILENT, Observer
-from drupelet_host.recipe.latency import BoardsSection
 from drupelet_host.recipe.schema import Recipe
-from drupelet_host.recipe.target import find_target
-from drupelet_shared.package.manifest import Target
 
 
 def compile_recipe(
@@ -56,13 +48,13 @@ def compile_recipe(
         DrupeletError: A pass fails for another reason.
     """
     passes = [make_pass(name, recipe) for name in passes_of(recipe)]
+    source = latency_source or make_latency_source(recipe, observer=observer)
     require_writable(recipe.output.folder, what="output folder")
     if cache is not None:
         require_writable(cache, what="cache folder")
     with ExitStack() as resources:
         workspace = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="drupelet-compile-")))
         resources.enter_context(full_disk_as_error(workspace, what="temporary folder"))
-        source = latency_source or make_latency_source(recipe, observer=observer)
         state = replace(start_compile(recipe, workspace), latency_source=source)
         for note in state.notes:
             observer.decided(note)
@@ -77,40 +69,3 @@ def compile_recipe(
             state = replace(state, source=kept.adopt(state.source))
         pipeline = Pipeline(passes, observer=observer, cache=kept, uncached=UNCACHED)
         return pipeline.run(state, start=fingerprint_start(state))
-
-
-def make_latency_source(recipe: Recipe, *, observer: Observer, broker: BrokerAddress | None = None) -> LatencySource:
-    """Return the boards of [target.boards], or else this machine.
-
-    Args:
-        recipe: The recipe.
-        observer: Receives a message about each interruption of a measurement.
-        broker: The broker of the boards, in place of the recipe's.
-
-    Raises:
-        InvalidValueError: The broker's URL or a certificate is malformed.
-        KeyFileError: The signing key cannot be read.
-    """
-    section = recipe.target.boards
-    if section is None:
-        return WorkstationSource()
-    target, key = find_target(recipe.target.device), recipe.output.key
-    limits = BoardLimits(max_seconds=section.max_seconds, max_wait_s=section.max_wait_s, patience_s=section.patience_s)
-    address = broker or _read_address(section)
-    boards = [
-        Board(device, broker=address, prefix=section.prefix, limits=limits, on_event=observer.decided)
-        for device in dict.fromkeys(section.devices)
-    ]
-    packer = CandidatePacker(
-        target=Target(device=target.name, architecture=target.architecture),
-        signing_key=None if key is None else load_private_key(key),
-    )
-    return DeviceSource(boards, packer)
-
-
-def _read_address(section: BoardsSection) -> BrokerAddress:
-    tls = None
-    if section.ca_file or section.cert_file:
-        tls = TlsOptions(section.ca_file, section.cert_file, section.key_file)
-    password = read_password(section.password_file) if section.password_file or "@" in section.broker else None
-    return parse_broker_url(section.broker, password=password, tls=tls)

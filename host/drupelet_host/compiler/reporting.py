@@ -8,7 +8,7 @@ from datetime import datetime
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.latency.engines import THREADS, engine_of
-from drupelet_host.latency.machine import describe_machine, describe_place
+from drupelet_host.latency.machine import describe_machine, describe_place, is_modelled
 from drupelet_host.quantization.choice import describe_method
 from drupelet_host.recipe.schema import Recipe
 from drupelet_host.report.document import (
@@ -18,6 +18,7 @@ from drupelet_host.report.document import (
     CurveRow,
     DroppedRow,
     GroupRow,
+    ModelledLatency,
     ModelRow,
     PrecisionRow,
     Report,
@@ -55,7 +56,8 @@ def build_report(state: CompileState, recipe: Recipe, *, created: datetime) -> R
         selection=_selection_row(state, recipe),
         device=recipe.target.device,
         machine=describe_machine(),
-        latency_place=describe_place(_latency_source(state)),
+        latency_place=_describe_source(_latency_source(state), recipe),
+        is_modelled=is_modelled(_latency_source(state)),
         threads=THREADS,
         parameters_before=state.original_cost.parameters,
         parameters_after=cost.parameters,
@@ -72,6 +74,7 @@ def build_report(state: CompileState, recipe: Recipe, *, created: datetime) -> R
         unprunable=tuple(UnprunableRow(layer=layer, reason=reason) for layer, reason in state.unpruned.items()),
         calibration=_calibration_rows(state),
         precisions=_precision_rows(state),
+        precision_source=next((row.source for row in state.precisions), ""),
         steps=_step_rows(state),
         frontier=_candidate_rows(state),
         lineage=state.lineage,
@@ -80,6 +83,10 @@ def build_report(state: CompileState, recipe: Recipe, *, created: datetime) -> R
 
 def _latency_source(state: CompileState) -> str:
     return next(iter(state.measurements.values())).target_latency.source
+
+
+def _describe_source(source: str, recipe: Recipe) -> str:
+    return f"{recipe.target.device}, modelled" if is_modelled(source) else describe_place(source)
 
 
 def _selection_row(state: CompileState, recipe: Recipe) -> SelectionRow | None:
@@ -96,10 +103,23 @@ def _model_row(name: str, measured: Measurement) -> ModelRow:
         engine=engine_of(measured.path),
         metric=measured.metric,
         size_bytes=measured.size_bytes,
-        p50_ms=measured.target_latency.p50_ms,
-        p99_ms=measured.target_latency.p99_ms,
-        latency_source=measured.target_latency.source,
+        p50_ms=measured.measured_latency.p50_ms,
+        p99_ms=measured.measured_latency.p99_ms,
+        latency_source=measured.measured_latency.source,
+        modelled=_modelled_latency(measured),
         peak_memory_bytes=measured.peak_memory_bytes,
+    )
+
+
+def _modelled_latency(measured: Measurement) -> ModelledLatency | None:
+    estimate = measured.modelled
+    if estimate is None:
+        return None
+    return ModelledLatency(
+        p50_ms=estimate.p50_ms,
+        low_ms=estimate.interval.low_ms,
+        high_ms=estimate.interval.high_ms,
+        source=estimate.source,
     )
 
 

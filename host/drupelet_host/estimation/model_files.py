@@ -9,17 +9,21 @@ from pathlib import Path
 
 from drupelet_host.errors import ModelError
 from drupelet_host.latency.engines import engine_of
-from drupelet_host.latency.modelled.estimate import VARIANT_PRECISIONS, Estimate, estimate, estimate_all
+from drupelet_host.latency.modelled.estimate import (
+    VARIANT_PRECISIONS,
+    Estimate,
+    estimate,
+    estimate_all,
+    estimate_stored,
+)
 from drupelet_host.latency.modelled.exact import run_exactly
-from drupelet_host.latency.modelled.layers import EngineName, LayerShape
+from drupelet_host.latency.modelled.files import READABLE, read_file_layers
+from drupelet_host.latency.modelled.layers import PRECISIONS, EngineName, LayerShape
 from drupelet_host.latency.modelled.table import LatencyTable, load_table
-from drupelet_host.recipe.model import MODEL_SUFFIXES, TFLITE_SUFFIX
+from drupelet_host.recipe.model import MODEL_SUFFIXES
 from drupelet_shared.errors import InvalidValueError
 from drupelet_shared.package.manifest import Manifest, Variant
 from drupelet_shared.package.reading import UnpackedPackage, read_package_folder, unpack_package
-
-# The files of variants whose layers can be read.
-_READABLE = (".onnx", TFLITE_SUFFIX)
 
 
 def estimate_file(
@@ -55,34 +59,23 @@ def estimate_file(
 
 
 def read_layers(path: Path) -> tuple[LayerShape, ...]:
-    """Return the layers of a model file by its suffix: .onnx, .pt2 or .tflite.
+    """Return the layers of a model file by its suffix: .onnx, .pt2, .tflite or .param.
 
     Raises:
-        ModelError: The suffix is another one, the file cannot be read, or it has no layer.
+        ModelError: The suffix is another one, the file cannot be read, or it has no layer or one that is not known.
         ExportError: A `torch.export` program cannot be converted.
+        ImportError: The library that reads the format is not installed.
     """
-    layers = _read(path)
-    if not layers:
-        raise ModelError(f"{path.name}: no layer found")
-    return layers
+    if path.suffix not in (*READABLE, *MODEL_SUFFIXES):
+        raise ModelError(
+            f"{path.name}: expected a file that ends in {', '.join((*MODEL_SUFFIXES, '.param'))} or .drupe"
+        )
+    if path.suffix != ".pt2":
+        return read_file_layers(path)
+    from drupelet_host.export.program import convert_program  # noqa: PLC0415 - torch takes seconds
 
-
-def _read(path: Path) -> tuple[LayerShape, ...]:
-    if path.suffix == ".onnx":
-        from drupelet_host.latency.modelled.onnx_layers import read_onnx_layers  # noqa: PLC0415 - onnx takes half a second
-
-        return read_onnx_layers(path)
-    if path.suffix == TFLITE_SUFFIX:
-        from drupelet_host.latency.modelled.tflite_layers import read_tflite_layers  # noqa: PLC0415 - an optional engine
-
-        return read_tflite_layers(path)
-    if path.suffix == ".pt2":
-        from drupelet_host.export.program import convert_program  # noqa: PLC0415 - torch takes seconds
-        from drupelet_host.latency.modelled.onnx_layers import read_onnx_layers  # noqa: PLC0415 - as above
-
-        with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
-            return read_onnx_layers(convert_program(path, Path(folder) / "model.onnx"))
-    raise ModelError(f"{path.name}: expected a file that ends in {', '.join(MODEL_SUFFIXES)} or .drupe")
+    with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
+        return read_file_layers(convert_program(path, Path(folder) / "model.onnx"))
 
 
 def require_table(target: str) -> LatencyTable:
@@ -112,16 +105,29 @@ def estimate_variants(manifest: Manifest, folder: Path, table: LatencyTable) -> 
     if shapes is None:
         return {}
     return {
-        variant.id: estimate(shapes, table, variant.engine, VARIANT_PRECISIONS[variant.precision])
+        variant.id: _estimate_variant(variant, folder, shapes, table)
         for variant in manifest.variants
         if variant.precision in VARIANT_PRECISIONS
     }
 
 
+def _estimate_variant(variant: Variant, folder: Path, shapes: tuple[LayerShape, ...], table: LatencyTable) -> Estimate:
+    precision = VARIANT_PRECISIONS[variant.precision]
+    if precision == "mixed":
+        try:
+            return estimate_stored(read_layers(folder / variant.path), table, variant.engine)
+        except (ModelError, ImportError):
+            # Its engine is not installed here; a mixture costs at most what its slower precision costs.
+            return max(
+                (estimate(shapes, table, variant.engine, one) for one in PRECISIONS), key=lambda estimate: estimate.ms
+            )
+    return estimate(shapes, table, variant.engine, precision)
+
+
 def _package_layers(manifest: Manifest, folder: Path) -> tuple[LayerShape, ...] | None:
     """The layers of the first variant whose file says them: all variants are the same network."""
     for variant in manifest.variants:
-        if Path(variant.path).suffix in _READABLE:
+        if Path(variant.path).suffix in READABLE:
             try:
                 return read_layers(folder / variant.path)
             except (ModelError, ImportError):
@@ -150,20 +156,15 @@ def _run_variant(variant: Variant, looked_up: Estimate, folder: Path, table: Lat
 
 
 def _run_file(path: Path, shapes: tuple[LayerShape, ...], table: LatencyTable, emulator: Path) -> Estimate:
-    if path.suffix not in _READABLE:
-        raise ModelError(f"{path.name}: --exact runs .onnx and .tflite files and packages; export it first")
-    from drupelet_host.latency.modelled.tflite_layers import has_int8_values  # noqa: PLC0415 - an optional engine
-
-    engine = engine_of(path)
-    # The precision decides the range alone; which one it is stands in the file.
-    int8 = b"QuantizeLinear" in path.read_bytes() if engine == "onnxruntime" else has_int8_values(path)
-    return _exact(estimate(shapes, table, engine, "int8" if int8 else "float32"), path, table, emulator)
+    if path.suffix not in READABLE:
+        raise ModelError(f"{path.name}: --exact runs {', '.join(READABLE)} files and packages; export it first")
+    return _exact(estimate_stored(shapes, table, engine_of(path)), path, table, emulator)
 
 
 def _exact(looked_up: Estimate, path: Path, table: LatencyTable, emulator: Path) -> Estimate:
     """The whole file's time under the timing model in place of the table's sum, without the table's own error."""
     ms = run_exactly(path, looked_up.engine, emulator=emulator) * table.scale
-    error = table.accuracies[looked_up.engine, looked_up.precision].model_error
+    error = looked_up.model_error
     low, high = table.threads_4
     four = ms * (1 - error) * low, ms * (1 + error) * high
-    return replace(looked_up, ms=ms, error=error, layers=(), threads_4_ms=four)
+    return replace(looked_up, ms=ms, error=error, table_error=0.0, layers=(), threads_4_ms=four)

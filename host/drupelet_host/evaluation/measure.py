@@ -13,7 +13,6 @@ from drupelet_host.evaluation.memory import measure_peak_memory
 from drupelet_host.evaluation.metrics import Fidelity, Metric
 from drupelet_host.evaluation.scoring import answer_session
 from drupelet_host.latency.engines import THREADS, engine_of
-from drupelet_host.latency.source import LatencyEstimate, LatencySource
 from drupelet_host.latency.workstation import THOROUGH, TimingBudget, compare_latency
 from drupelet_shared.engines.base import Session
 from drupelet_shared.engines.files import model_size_bytes
@@ -52,7 +51,6 @@ def measure_models(
     *,
     budget: TimingBudget = THOROUGH,
     memory: bool = True,
-    source: LatencySource | None = None,
 ) -> dict[str, Measurement]:
     """Load each model in its engine, score it over all samples, and time all models in alternation.
 
@@ -62,7 +60,6 @@ def measure_models(
         metric: Scores the outputs.
         budget: How long each model is timed.
         memory: Whether to measure the peak memory of each model, in a process of its own.
-        source: What tells the latency on the target besides; None where it decides nothing, or is this machine's.
 
     Returns:
         The measurement of each model by name.
@@ -70,13 +67,11 @@ def measure_models(
     Raises:
         EngineError: A model does not load or run.
         DataError: The samples lack the labels or reference outputs that the metric needs.
-        LatencyError: The latency source has no numbers for a model.
     """
     scored = {name: _score(path, samples, metric) for name, path in paths.items()}
     peaks = {name: _peak_memory(path, samples) if memory else None for name, path in paths.items()}
     timings = _time(scored, samples, budget=budget)
-    latencies = {} if source is None else source.measure(paths, feed=samples.feeds[0])
-    return _collect(paths, scored, peaks, timings, latencies)
+    return _collect(paths, scored, peaks, timings)
 
 
 def measure_candidates(
@@ -109,7 +104,7 @@ def measure_candidates(
             scored[name] = result
     paths = {name: path for name, path in {**originals, **candidates}.items() if name in scored}
     timings = _time(scored, samples, budget=THOROUGH)
-    return CandidateMeasurements(_collect(paths, scored, peaks, timings, {}), failures)
+    return CandidateMeasurements(_collect(paths, scored, peaks, timings), failures)
 
 
 def _score(path: Path, samples: Samples, metric: Metric) -> _Scored:
@@ -132,7 +127,6 @@ def _collect(
     scored: Mapping[str, _Scored],
     peaks: Mapping[str, int | None],
     timings: Mapping[str, Timing],
-    latencies: Mapping[str, LatencyEstimate],
 ) -> dict[str, Measurement]:
     return {
         name: Measurement(
@@ -141,7 +135,6 @@ def _collect(
             metric=scored[name].metric,
             timing=timings[name],
             peak_memory_bytes=peaks[name],
-            latency=latencies.get(name),
             weakest=scored[name].weakest,
         )
         for name, path in paths.items()

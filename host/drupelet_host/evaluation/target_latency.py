@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from drupelet_host.errors import LatencyError
 from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.latency.source import DEFAULT_PRECISION, LatencySource, Percentile
 from drupelet_shared.engines.base import Tensors
+
+
+@dataclass(frozen=True, slots=True)
+class TimedModels:
+    """Measurements with their latency on the target.
+
+    Attributes:
+        measured: The measurements by name.
+        failures: Why the source has no number for the others, by name.
+    """
+
+    measured: Mapping[str, Measurement]
+    failures: Mapping[str, str]
 
 
 def add_latency(
@@ -18,8 +32,8 @@ def add_latency(
     references: Collection[str],
     percentile: Percentile = "p50",
     precision: float = DEFAULT_PRECISION,
-) -> dict[str, Measurement]:
-    """Return the measurements with the latency on the target.
+) -> TimedModels:
+    """Return the measurements with the latency on the target, without those that do not run there.
 
     Args:
         measured: The measurements by name.
@@ -30,11 +44,19 @@ def add_latency(
         precision: The half width of its interval to aim for, as a fraction of it.
 
     Returns:
-        The same measurements, each with its latency.
+        The measurements, each with its latency, and why others have none.
 
     Raises:
-        LatencyError: The source has no numbers for one of the models.
+        LatencyError: The source has no numbers for an original, or none at all.
     """
     paths = {name: measurement.path for name, measurement in measured.items()}
-    latencies = source.measure(paths, feed=feed, references=references, percentile=percentile, precision=precision)
-    return {name: replace(measurement, latency=latencies[name]) for name, measurement in measured.items()}
+    answers = source.measure(paths, feed=feed, references=references, percentile=percentile, precision=precision)
+    timed: dict[str, Measurement] = {}
+    failures: dict[str, str] = {}
+    for name, measurement in measured.items():
+        answer = answers[name]
+        if isinstance(answer, LatencyError):
+            failures[name] = str(answer)
+        else:
+            timed[name] = replace(measurement, latency=answer)
+    return TimedModels(timed, failures)

@@ -15,7 +15,7 @@ from typing import Protocol
 from drupelet_host.errors import LatencyError
 from drupelet_host.latency.candidate_package import CandidatePacker
 from drupelet_host.latency.engines import engine_of
-from drupelet_host.latency.source import DEFAULT_PRECISION, LatencyEstimate, Percentile
+from drupelet_host.latency.source import DEFAULT_PRECISION, LatencyAnswers, LatencyEstimate, Percentile
 from drupelet_shared.contract.measuring import CandidateTiming, MeasureReport
 from drupelet_shared.contract.messages import ConfidenceInterval
 from drupelet_shared.engines.base import Tensors
@@ -59,6 +59,8 @@ class _Job:
 class DeviceSource:
     """Real boards of one kind, which share the work."""
 
+    is_quick = False
+
     def __init__(self, boards: Sequence[MeasuringBoard], packer: CandidatePacker, *, layers: bool = False) -> None:
         """Use boards; nothing is connected yet.
 
@@ -91,7 +93,7 @@ class DeviceSource:
         references: Collection[str] = (),
         precision: float = DEFAULT_PRECISION,
         percentile: Percentile = "p50",
-    ) -> dict[str, LatencyEstimate]:
+    ) -> LatencyAnswers:
         """Have the models measured; see `LatencySource.measure`.
 
         Args:
@@ -102,15 +104,19 @@ class DeviceSource:
             percentile: The percentile whose interval it is.
 
         Returns:
-            One estimate for each model, by name.
+            One estimate for each model by name, or the error that says why it does not run on a board.
 
         Raises:
-            LatencyError: No board is left that measures, a model does not run on a board, or the boards differ.
+            LatencyError: No board is left that measures, a reference does not run on a board, or the boards differ.
         """
         with tempfile.TemporaryDirectory(prefix="drupelet-measure-") as folder:
             jobs = self._make_jobs(models, feed=feed, references=references, folder=Path(folder))
-            estimates = self._work(jobs, precision=precision, percentile=percentile)
-        return {name: estimates[name] for name in models}
+            answers = self._work(jobs, precision=precision, percentile=percentile)
+        for name in references:
+            answer = answers[name]
+            if isinstance(answer, LatencyError):
+                raise answer
+        return {name: answers[name] for name in models}
 
     def _make_jobs(
         self, models: Mapping[str, Path], *, feed: Tensors, references: Collection[str], folder: Path
@@ -128,7 +134,7 @@ class DeviceSource:
                 jobs.append(_Job(job, self._packer.pack(job, feed=feed, folder=target)))
         return jobs
 
-    def _work(self, jobs: Sequence[_Job], *, precision: float, percentile: Percentile) -> dict[str, LatencyEstimate]:
+    def _work(self, jobs: Sequence[_Job], *, precision: float, percentile: Percentile) -> LatencyAnswers:
         waiting, reports, failures = deque(jobs), list[tuple[str, MeasureReport]](), dict[str, LatencyError]()
 
         def run(board: MeasuringBoard) -> None:
@@ -167,14 +173,16 @@ class DeviceSource:
                 raise LatencyError(f"boards differ: {listed}; times of different boards cannot be compared")
 
 
-def _merge(reports: Sequence[tuple[str, MeasureReport]]) -> dict[str, LatencyEstimate]:
-    estimates: dict[str, LatencyEstimate] = {}
+def _merge(reports: Sequence[tuple[str, MeasureReport]]) -> dict[str, LatencyEstimate | LatencyError]:
+    answers: dict[str, LatencyEstimate | LatencyError] = {}
     for device, report in reports:
         for timing in report.variants:
-            if timing.error is not None:
-                raise LatencyError(f"model {timing.variant} does not run on {device}: {timing.error} [{timing.code}]")
-            estimates[timing.variant] = _to_estimate(timing, device)
-    return estimates
+            if timing.error is None:
+                answers[timing.variant] = _to_estimate(timing, device)
+            else:
+                reason = f"model {timing.variant} does not run on {device}: {timing.error} [{timing.code}]"
+                answers[timing.variant] = LatencyError(reason)
+    return answers
 
 
 def _to_estimate(timing: CandidateTiming, device: str) -> LatencyEstimate:

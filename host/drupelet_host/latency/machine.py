@@ -7,11 +7,30 @@ from pathlib import Path
 
 _MEASURED_ON = "measured on "
 WORKSTATION = f"{_MEASURED_ON}this machine"
+_MODELLED_FOR = "modelled for "
 
 
 def describe_machine() -> str:
     """Return the processor and architecture, for example "Intel(R) Xeon(R) Processor (x86_64)"."""
     return f"{_processor()} ({platform.machine()})"
+
+
+def modelled_for(target: str) -> str:
+    """Return the beginning of the label of a source that models a target's processor.
+
+    Args:
+        target: The target's name.
+    """
+    return f"{_MODELLED_FOR}{target}"
+
+
+def is_modelled(source: str) -> bool:
+    """Return whether a source models a processor: what it tells was not measured.
+
+    Args:
+        source: The label of the source.
+    """
+    return source.startswith(_MODELLED_FOR)
 
 
 def describe_place(source: str) -> str:

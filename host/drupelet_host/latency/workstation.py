@@ -41,6 +41,7 @@ class WorkstationSource:
     """This machine as a latency source, which ranks models but is not representative of another processor."""
 
     label = WORKSTATION
+    is_quick = False
 
     @property
     def fingerprint(self) -> str:

@@ -27,8 +27,29 @@ _LARGEST_DIMENSIONS = 3
 Shape = tuple[int, ...]
 
 
+def observe_shapes(path: Path) -> dict[str, Shape]:
+    """Run a model once on zeros and return the shape of every tensor by name, without a batch dimension.
+
+    Args:
+        path: The graph file, its weights beside it.
+
+    Raises:
+        ExportError: ncnn cannot load the model.
+        DataError: The model does not run.
+    """
+    text = path.read_text(encoding="utf-8")
+    graph, signature = parse_graph(text), NcnnSignature.parse(text)
+    sample = {
+        tensor.spec.name: np.zeros([1 if size == VARIABLE else size for size in tensor.spec.shape], np.float32)
+        for tensor in signature.inputs
+    }
+    names = [name for layer in graph.layers for name in layer.outputs]
+    (values,) = run_tensors(path, [sample], names)
+    return {name: array.shape for name, array in values.items()}
+
+
 def write_shapes(path: Path) -> None:
-    """Run a model once and write the shapes of its tensors into its graph; a model that does not run is left as it is.
+    """Write the shapes of a model's tensors into its graph; a model that does not run is left as it is.
 
     Args:
         path: The graph file, its weights beside it.
@@ -38,16 +59,10 @@ def write_shapes(path: Path) -> None:
     """
     text = path.read_text(encoding="utf-8")
     graph, signature = parse_graph(text), NcnnSignature.parse(text)
-    sample = {
-        tensor.spec.name: np.zeros([1 if size == VARIABLE else size for size in tensor.spec.shape], np.float32)
-        for tensor in signature.inputs
-    }
-    names = [name for layer in graph.layers for name in layer.outputs]
     try:
-        (values,) = run_tensors(path, [sample], names)
+        shapes = observe_shapes(path)
     except DataError:
         return
-    shapes = {name: array.shape for name, array in values.items()}
     layers = tuple(_with_shapes(layer, [shapes[name] for name in layer.outputs]) for layer in graph.layers)
     weights = path.with_suffix(WEIGHTS_SUFFIX).read_bytes()
     write_pair(path, NcnnGraph(layers), weights, signature=signature)

@@ -79,10 +79,15 @@ class TargetSection(Section):
 
     Attributes:
         device: The kind of device.
-        boards: Real boards on which candidates are timed; without them this machine times.
+        latency: The source of every latency that decides. "boards" measures on those of [target.boards], "workstation"
+            on this machine; "model" looks each layer up in a model of the device's processor, which has a range. "auto"
+            is the boards where there are any, else the model where the device has one and it knows the network's
+            layers, else this machine.
+        boards: Real boards on which candidates are timed.
     """
 
     device: Annotated[str, Field(json_schema_extra={"enum": sorted(TARGETS)})] = DEFAULT_TARGET
+    latency: Literal["auto", "boards", "model", "workstation"] = "auto"
     boards: BoardsSection | None = None
 
     @field_validator("device")
@@ -104,8 +109,9 @@ class Constraints(Section):
             `prune_ratio` the pruned model's metric counts.
         max_size: Of the model file.
         max_latency: The latency of one inference at one thread: a time such as "20 ms", or a ratio to the original's in
-            the same engine such as 0.5; of the median, or with "20 ms p99" of the 99th percentile. It is that of the
-            boards of [target.boards], or else of this machine.
+            the same engine such as 0.5; of the median, or with "20 ms p99" of the 99th percentile, which a model of a
+            processor does not have. The whole range of the latency must be within the limit. `target.latency` states
+            where it comes from.
         memory_limit: Peak resident memory of a process that loads and runs the model.
     """
 

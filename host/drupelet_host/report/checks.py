@@ -79,9 +79,9 @@ def summarize_result(report: Report) -> ResultSummary:
 
 def _describe_gains(report: Report) -> str:
     original, best, metric = report.original, report.best, MetricStyle.of(report.metric)
-    before_ms = report.original_of(best).p50_ms
+    before_ms, after_ms = report.decisive_ms(report.original_of(best)), report.decisive_ms(best)
     size = format_factor(original.size_bytes, best.size_bytes, less="smaller", more="larger")
-    speed = format_factor(before_ms, best.p50_ms, less="faster", more="slower")
+    speed = format_factor(before_ms, after_ms, less="faster", more="slower")
     change = metric.show_change(best.metric - original.metric)
     return (
         f"{_as_change(size, 'size')} and {_as_change(speed, 'speed')} than the original on {_place(report)},"
@@ -136,7 +136,7 @@ def _show(check: CheckRow, value: float, report: Report) -> str:
         return f"{size} better" if value < 0 else size
     if check.constraint == "max_latency":
         variant = next(row for row in report.variants if row.name == check.variant)
-        return format_ms(value if check.unit == "ms" else value * report.original_of(variant).p50_ms)
+        return format_ms(value if check.unit == "ms" else value * report.decisive_ms(report.original_of(variant)))
     if check.constraint in {"max_size", "memory_limit"}:
         return format_bytes(value)
     return f"{value:.6g}"

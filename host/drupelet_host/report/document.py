@@ -14,8 +14,32 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class ModelledLatency(_Model):
+    """What a model takes on the target by a model of its processor: nothing of it was measured.
+
+    Attributes:
+        p50_ms: The median at one thread.
+        low_ms: The lower end of the range in which a board's median is expected.
+        high_ms: The upper end.
+        source: The target and the range, in words.
+    """
+
+    p50_ms: float
+    low_ms: float
+    high_ms: float
+    source: str
+
+
 class ModelRow(_Model):
-    """One model file, measured in its engine on the host; the peak memory is None where it was not measured."""
+    """One model file, measured in its engine on the host or on boards.
+
+    Attributes:
+        p50_ms: The median latency as it was measured.
+        p99_ms: The 99th percentile as it was measured.
+        latency_source: Where they were measured.
+        modelled: What it takes on the target by a model of its processor; None where there is none.
+        peak_memory_bytes: None where it was not measured.
+    """
 
     name: str
     engine: str
@@ -24,6 +48,7 @@ class ModelRow(_Model):
     p50_ms: float
     p99_ms: float | None
     latency_source: str = ""
+    modelled: ModelledLatency | None = None
     peak_memory_bytes: int | None
 
 
@@ -120,9 +145,9 @@ class PrecisionRow(_Model):
         layer: The layer's name.
         precision: The layer's data type, such as "int8" or "float".
         loss: The drop of the metric when only this layer is int8; None where it was not measured.
-        gain: The factor by which int8 reduces the layer's work on the device; None where it is unknown.
-        float_ms: The layer's time in float on the report's machine; None where it was not measured.
-        int8_ms: The layer's time in int8 on the report's machine; None where it was not measured.
+        gain: The factor by which int8 makes the layer faster; None where it is unknown.
+        float_ms: The layer's time in float, by `Report.precision_source`; None where it is unknown.
+        int8_ms: The layer's time in int8, by `Report.precision_source`; None where it is unknown.
         reason: Why the layer has this precision.
     """
 
@@ -136,9 +161,11 @@ class PrecisionRow(_Model):
 
 
 class Report(_Model):
-    """The results of a compile. Times were measured on `machine`, not on the device.
+    """The results of a compile. Times of model rows were measured on `machine` or on boards, as each row states.
 
     Attributes:
+        latency_place: Where the latency comes from that decided, and that candidates and constraints state.
+        is_modelled: Whether that is a model of the target's processor.
         samples: How many samples the metric of originals and variants was measured on.
         selection: The validation samples, where decisions were made on other samples than the final measurement;
             frontier, steps, sensitivity, calibration and precisions were measured on them.
@@ -148,6 +175,7 @@ class Report(_Model):
         packaged: The variants in the package, best first.
         dropped: The variants that were not made or not kept.
         notes: Caveats about the numbers, one sentence each.
+        precision_source: Where the times of single layers come from.
     """
 
     name: str
@@ -161,6 +189,7 @@ class Report(_Model):
     device: str
     machine: str
     latency_place: str = ""
+    is_modelled: bool = False
     threads: int
     parameters_before: int
     parameters_after: int
@@ -179,6 +208,7 @@ class Report(_Model):
     frontier: tuple[CandidateRow, ...]
     calibration: tuple[CalibrationRow, ...] = ()
     precisions: tuple[PrecisionRow, ...] = ()
+    precision_source: str = ""
     lineage: tuple[LineageRecord, ...]
 
     @property
@@ -197,12 +227,26 @@ class Report(_Model):
         return self.latency_place or self.machine
 
     @property
+    def measured_place(self) -> str:
+        """Where the times in the rows of models were measured."""
+        return self.machine if self.is_modelled or not self.latency_place else self.latency_place
+
+    @property
+    def candidate_place(self) -> str:
+        """Where the times of candidates come from: sources that measure are only asked where a constraint needs it."""
+        return self.machine if self.limit("max_latency") is None and not self.is_modelled else self.place
+
+    @property
     def limit_ms(self) -> float | None:
         """The limit on the latency of the best variant in milliseconds; None without that constraint."""
         check = next((check for check in self.checks if check.constraint == "max_latency"), None)
         if check is None or check.unit == "ms":
             return None if check is None else check.wanted
-        return check.wanted * self.original_of(self.best).p50_ms
+        return check.wanted * self.decisive_ms(self.original_of(self.best))
+
+    def decisive_ms(self, row: ModelRow) -> float:
+        """Return the median that decided on a row: the modelled one where a model of the processor is the source."""
+        return row.modelled.p50_ms if self.is_modelled and row.modelled is not None else row.p50_ms
 
     def original_of(self, row: ModelRow) -> ModelRow:
         """Return the reference for a row's latency and memory: the original in the same engine, if it ran there."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from drupelet_host.report.document import GroupRow, ModelRow, Report
+from drupelet_host.report.document import GroupRow, ModelledLatency, ModelRow, Report
 from drupelet_host.report.quantities import MetricStyle, format_factor, format_ms
 from drupelet_shared.package.manifest import LineageRecord
 from drupelet_shared.units import format_bytes
@@ -39,6 +39,8 @@ class ModelLine:
         size: The size of the model file.
         p50: The median latency.
         p99: The 99th percentile of latency.
+        modelled: The median on the target by a model of its processor; "" without one.
+        modelled_range: The range in which a board's median is expected.
         memory: The peak memory; None where it was not measured.
         is_original: Whether it is the original.
     """
@@ -50,6 +52,8 @@ class ModelLine:
     size: Bar
     p50: Bar
     p99: str
+    modelled: str
+    modelled_range: str
     memory: Bar | None
     is_original: bool
 
@@ -127,9 +131,15 @@ def _model_line(row: ModelRow, report: Report, *, rank: int | None) -> ModelLine
         size=_size_bar(row, before, longest=max(each.size_bytes for each in rows)),
         p50=_p50_bar(row, before, longest=max(each.p50_ms for each in rows)),
         p99="" if row.p99_ms is None else format_ms(row.p99_ms),
+        modelled="" if row.modelled is None else format_ms(row.modelled.p50_ms),
+        modelled_range="" if row.modelled is None else _range(row.modelled),
         memory=_memory_bar(row, before, longest=max(each.peak_memory_bytes or 0 for each in rows)),
         is_original=is_original,
     )
+
+
+def _range(modelled: ModelledLatency) -> str:
+    return f"{format_ms(modelled.low_ms)} to {format_ms(modelled.high_ms)}"
 
 
 def _size_bar(row: ModelRow, before: ModelRow | None, *, longest: int) -> Bar:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from drupelet_host.errors import ConstraintError
 from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.latency.engines import engine_of
-from drupelet_host.latency.machine import WORKSTATION
+from drupelet_host.latency.machine import WORKSTATION, is_modelled
 from drupelet_host.recipe.latency import LatencyLimit
 from drupelet_host.recipe.schema import Constraints
 from drupelet_host.selection.check import Check, show_limit
@@ -45,8 +44,9 @@ def check_constraints(
 def rank_variants(checks: tuple[Check, ...], measurements: Mapping[str, Measurement]) -> tuple[str, ...]:
     """Return the variants a package may hold, best first: those that meet everything, then by latency.
 
-    A variant that misses the latency on this machine alone stays behind one that meets all, since the device measures
-    for itself; one that misses it on the target is left out.
+    A variant that may miss nothing but the latency stays behind one that meets all, since the device measures for
+    itself: one that was timed on this machine, or whose range by a model of the processor contains the limit. One that
+    misses it on the target is left out.
 
     Raises:
         ConstraintError: In one of the engines no variant meets all constraints; the message has the wanted and the best
@@ -59,21 +59,27 @@ def rank_variants(checks: tuple[Check, ...], measurements: Mapping[str, Measurem
         if all(theirs.values()):
             kind = "variant" if len(engines) == 1 else f"variant for {engine}"
             raise ConstraintError(describe_failure(checks, theirs, kind=kind))
+    unsure = {check.variant for check in checks if _is_unsure(check, measurements[check.variant])}
     allowed = [
-        variant
-        for variant, names in missed.items()
-        if not names or (names == {"max_latency"} and measurements[variant].target_latency.source == WORKSTATION)
+        variant for variant, names in missed.items() if not names or (names == {"max_latency"} and variant in unsure)
     ]
     return tuple(
         sorted(allowed, key=lambda variant: (len(missed[variant]), measurements[variant].target_latency.p50_ms))
     )
 
 
+def _is_unsure(check: Check, measured: Measurement) -> bool:
+    """Whether a missed latency may be met on the device."""
+    source = measured.target_latency.source
+    return check.constraint == "max_latency" and (source == WORKSTATION or (is_modelled(source) and check.is_undecided))
+
+
 def _check_latency(limit: LatencyLimit, variant: str, measured: Measurement, reference: Measurement) -> Check:
-    lowest, found, highest = measured.target_latency.range_ms(limit.percentile)
+    latency = measured.target_latency
     if limit.unit == "ratio":
-        fastest, usual, slowest = reference.target_latency.range_ms(limit.percentile)
-        lowest, found, highest = lowest / slowest, found / usual, highest / fastest if fastest else math.inf
+        lowest, found, highest = latency.ratio_to(reference.target_latency, limit.percentile)
+    else:
+        lowest, found, highest = latency.range_ms(limit.percentile)
     unit = "ms" if limit.unit == "ms" else ""
     return Check("max_latency", variant, limit.value, found, lowest, highest, unit)
 

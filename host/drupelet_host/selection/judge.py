@@ -12,7 +12,7 @@ import numpy as np
 from torch import nn
 
 from drupelet_host.data.samples import Samples
-from drupelet_host.errors import ExportError
+from drupelet_host.errors import ExportError, LatencyError
 from drupelet_host.evaluation.measure import measure_models
 from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.evaluation.metrics import Metric
@@ -93,6 +93,7 @@ class CandidateJudge:
 
         Raises:
             ExportError: The candidate cannot be exported. One that cannot be quantized is measured in float alone.
+            LatencyError: No variant of the candidate runs on the target in one of the engines.
         """
         with tempfile.TemporaryDirectory(prefix="drupelet-candidate-") as folder:
             paths: dict[str, Path] = {}
@@ -104,7 +105,7 @@ class CandidateJudge:
                 paths |= self._write_ncnn(model, Path(folder))
             measured = self._measure(paths)
             checks = self._check(measured)
-            if any(check.is_undecided for check in checks):
+            if not self.latency_source.is_quick and any(check.is_undecided for check in checks):
                 measured = self._time(measured, precision=_FINE_PRECISION)
                 checks = self._check(measured)
         for engine in self.originals:
@@ -162,19 +163,26 @@ class CandidateJudge:
             budget=BRIEF,
             memory=self.constraints.memory_limit is not None,
         )
-        return measured if limit is None else self._time(measured, precision=DEFAULT_PRECISION)
+        is_asked = limit is not None or self.latency_source.is_quick
+        return self._time(measured, precision=DEFAULT_PRECISION) if is_asked else measured
 
     def _time(self, measured: Mapping[str, Measurement], *, precision: float) -> dict[str, Measurement]:
         limit = self.constraints.max_latency
-        assert limit is not None, "the caller checks it"
-        return add_latency(
+        timed = add_latency(
             measured,
             self.latency_source,
             feed=self.samples.feeds[0],
             references=frozenset(measured) & frozenset(self.originals),
-            percentile=limit.percentile,
+            percentile="p50" if limit is None else limit.percentile,
             precision=precision,
         )
+        for name, reason in timed.failures.items():
+            log.debug("a candidate's variant is not judged variant=%s reason=%s", name, reason)
+        for engine in self.originals:
+            names = [name for name in JUDGED[engine] if name in measured]
+            if names and not any(name in timed.measured for name in names):
+                raise LatencyError(timed.failures[names[0]])
+        return dict(timed.measured)
 
 
 def find_excess(checks: tuple[Check, ...]) -> float | None:

@@ -241,15 +241,18 @@ def judge(
 
 def print_tables(compiled: dict[str, Any], windows: list[ModelTelemetry], answers: dict[str, Answers]) -> None:
     """Before and after, what came over MQTT, and what the agent said of itself."""
-    console.print("in ONNX Runtime on this machine, one thread; these are not a Pi's times")
+    console.print("in ONNX Runtime, one thread; p50 and p99 on this machine, which are not a Pi's times")
     table = Table()
-    for heading in ("model", "size", "top-1", "p50 ms", "p99 ms"):
+    for heading in ("model", "size", "top-1", "p50 ms", "p99 ms", "Pi 4, modelled"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
     models = compiled["models"]
     for name, row in models.items():
         times = (f"{row['p50_ms']:.3f}", f"{row['p99_ms']:.3f}")
-        table.add_row(name, format_bytes(row["size_bytes"]), f"{row['metric']:.1%}", *times)
+        table.add_row(
+            name, format_bytes(row["size_bytes"]), f"{row['metric']:.1%}", *times, modelled_ms(row["modelled"])
+        )
     console.print(table)
+    console.print("modelled times were not measured: the range is where a Raspberry Pi 4's median is expected")
     original, best = models["original"], models[compiled["ranking"][0]]
     smaller, faster = original["size_bytes"] / best["size_bytes"], original["p50_ms"] / best["p50_ms"]
     points = (best["metric"] - original["metric"]) * 100
@@ -264,6 +267,13 @@ def print_tables(compiled: dict[str, Any], windows: list[ModelTelemetry], answer
     busiest = max(windows, key=lambda window: window.outcomes.get("ok", 0), default=None)
     if busiest is not None:
         print_stages(busiest)
+
+
+def modelled_ms(estimate: dict[str, Any] | None) -> str:
+    """Return what a model of the Pi's processor tells, with its range."""
+    if estimate is None:
+        return "not known"
+    return f"{estimate['p50_ms']:.2f} ms ({estimate['low_ms']:.2f} to {estimate['high_ms']:.2f})"
 
 
 def print_stages(window: ModelTelemetry) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -9,11 +11,15 @@ from pathlib import Path
 import pytest
 
 from drupelet_host.compiler.compile import compile_recipe
-from drupelet_host.errors import ConstraintError, LatencyError
+from drupelet_host.errors import ConstraintError, LatencyError, RecipeError
+from drupelet_host.latency.machine import WORKSTATION
+from drupelet_host.latency.modelled.table import load_table
 from drupelet_host.latency.source import DEFAULT_PRECISION, LatencyEstimate, Percentile
+from drupelet_host.packaging.builder import report_path
 from drupelet_host.recipe.schema import Recipe, parse_recipe
 from drupelet_shared.engines.base import Tensors
 from drupelet_shared.engines.files import model_size_bytes
+from drupelet_shared.package.reading import unpack_package
 from drupelet_shared.timing import Interval
 from fakes.observer import RecordingObserver
 from support.model.tiny_project import RECIPE_SOURCE, write_project
@@ -29,6 +35,7 @@ class SizeSource:
         fails: Whether it has no numbers at all.
     """
 
+    is_quick = False
     label = LABEL
     fingerprint = LABEL
 
@@ -117,6 +124,41 @@ def test_a_source_that_fails_ends_the_compile_and_leaves_nothing_of_it_in_the_ca
         compile_recipe(recipe(project, "16 ms"), latency_source=source, cache=cache)
     source.fails = False
     assert compile_recipe(recipe(project, "16 ms"), latency_source=source, cache=cache).package is not None
+
+
+def test_without_a_board_the_model_of_the_target_s_processor_decides_with_its_whole_range(
+    project: Path, tmp_path: Path
+) -> None:
+    observer = RecordingObserver()
+    wanted = recipe(project, "0.26 ms")
+    state = compile_recipe(wanted, observer=observer)
+    assert state.pruning is not None
+    first, best = state.pruning.candidates[0], state.measurements[state.ranking[0]]
+    assert min(found.target_latency.interval.high_ms for found in first.measurements.values()) > 0.26
+    latency = best.target_latency
+    assert latency.interval.high_ms <= 0.26
+    assert re.fullmatch(r"modelled for raspberry_pi_4, one thread, \+-\d+%", latency.source)
+    assert any(decision.endswith(f"limit 0.26 ms: {latency.source}") for decision in observer.decisions)
+    # What was measured, and what the package states as measured, is this machine's.
+    assert best.measured_latency.source == WORKSTATION
+    table = load_table("raspberry_pi_4")
+    assert table is not None
+    parameters = {record.name: record.parameters for record in state.lineage}
+    assert parameters["prune"]["latency_table"] == parameters["evaluate_variants"]["latency_table"] == table.label
+    assert parameters["evaluate_variants"]["latency_source"] == f"modelled for {table.label}"
+    assert state.package is not None
+    package = unpack_package(state.package, tmp_path / "package", trusted_keys=None)
+    assert all("modelled" not in variant.latency.machine for variant in package.manifest.variants)
+    report = json.loads(report_path(state.package, ".json").read_text(encoding="utf-8"))
+    row = next(row for row in report["variants"] if row["name"] == state.ranking[0])
+    assert row["modelled"]["p50_ms"] == latency.p50_ms
+    assert row["latency_source"] == WORKSTATION
+    assert report["is_modelled"]
+
+
+def test_a_model_of_a_processor_has_no_99th_percentile(project: Path) -> None:
+    with pytest.raises(RecipeError, match="has medians only; limit the median, name boards"):
+        compile_recipe(recipe(project, "1 ms p99"))
 
 
 def test_a_limit_on_the_99th_percentile_needs_a_source_that_measures_it(project: Path) -> None:

@@ -73,6 +73,7 @@ def make_full_report() -> Report:
             CalibrationRow(method="percentile 99.99", score=0.9288, chosen=False),
         ),
         precisions=tuple(_precision(number) for number in range(62)),
+        precision_source="modelled for raspberry_pi_4",
     )
 
 

@@ -7,14 +7,15 @@ from typing import ClassVar, Self
 
 from drupelet_host.compiler.configuration import PassConfig, stated_or_default_drop
 from drupelet_host.compiler.judging import FileJudge
+from drupelet_host.compiler.latency_sources.choice import find_table
 from drupelet_host.compiler.pass_protocol import PassResult, add_variant, attempt_variant, drop_variant
 from drupelet_host.compiler.state import CompileState
+from drupelet_host.latency.modelled.table import load_table
 from drupelet_host.progress.observer import Observer
 from drupelet_host.progress.pace import Pace
 from drupelet_host.quantization.mixed.mix import MixedPrecision, mix_precision
 from drupelet_host.quantization.static import Calibrated, StaticSettings, calibrate, write_static
 from drupelet_host.recipe.schema import Recipe
-from drupelet_host.recipe.target import Int8Gains, find_target
 from drupelet_host.selection.variants import FLOAT, MIXED
 
 
@@ -25,36 +26,44 @@ class MixPrecisionConfig(PassConfig):
         samples: Training samples that calibrate.
         trial_samples: Validation samples that judge a mixture.
         max_metric_drop: The largest drop of the metric that a mixture may leave.
-        gains: How much less work each kind of layer is in int8 on the target.
+        latency_table: The version of the table of what layers take on the target; None times them on this machine.
         max_minutes: The time after which no layer is measured any more.
     """
 
     samples: int
     trial_samples: int
     max_metric_drop: float
-    gains: Int8Gains
+    latency_table: str | None
     max_minutes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MixPrecisionPass:
-    """Measures what each layer loses and gains in int8, and mixes accordingly."""
+    """Measures what each layer loses and gains in int8, and mixes accordingly.
+
+    Attributes:
+        config: What the pass reads from the recipe.
+        seed: Of the draw of validation samples.
+        target: The device whose latency table tells what layers take; None times them on this machine.
+    """
 
     name: ClassVar[str] = "mix_precision"
     config: MixPrecisionConfig
     seed: int
+    target: str | None = None
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
         """Read [quantize], the limit on the metric, and what is known of the target."""
+        table = find_table(recipe)
         config = MixPrecisionConfig(
             samples=recipe.quantize.samples,
             trial_samples=recipe.quantize.trial_samples,
             max_metric_drop=stated_or_default_drop(recipe),
-            gains=find_target(recipe.target.device).int8_gains,
+            latency_table=None if table is None else table.label,
             max_minutes=recipe.quantize.max_minutes,
         )
-        return cls(config, recipe.seed)
+        return cls(config, recipe.seed, None if table is None else recipe.target.device)
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Mix; a model that is all one precision in the end goes without."""
@@ -90,6 +99,6 @@ class MixPrecisionPass:
             judge=judge,
             lowest_score=limit.lowest,
             settings=settings,
-            gains=self.config.gains,
+            table=None if self.target is None else load_table(self.target),
             pace=pace,
         )

@@ -140,7 +140,7 @@ class PackagePass:
         return find_min_version(path, oldest=oldest) if engine == "onnxruntime" else oldest
 
     def _variant(self, name: str, measured: Measurement, *, metric: str, samples: int) -> Variant:
-        latency, engine, kind = measured.target_latency, engine_of(measured.path), KINDS[name]
+        latency, engine, kind = measured.measured_latency, engine_of(measured.path), KINDS[name]
         assert measured.peak_memory_bytes is not None, "the evaluate_variants pass measures it"
         return Variant(
             id=name,
@@ -154,7 +154,6 @@ class PackagePass:
             metrics={metric: measured.metric},
             latency=Latency(
                 p50_ms=latency.p50_ms,
-                # A model of a device has medians only.
                 p99_ms=latency.p50_ms if latency.p99_ms is None else latency.p99_ms,
                 threads=THREADS,
                 machine=describe_place(latency.source),

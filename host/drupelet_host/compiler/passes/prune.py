@@ -9,20 +9,24 @@ import torch
 
 from drupelet_host.compiler.configuration import DEFAULT_DROP, JudgeConfig, PassConfig
 from drupelet_host.compiler.judging import make_judge, remember_results
+from drupelet_host.compiler.latency_sources.choice import find_table
 from drupelet_host.compiler.pass_protocol import PassResult
 from drupelet_host.compiler.state import CompileState, CostCount
 from drupelet_host.evaluation.cost import count_macs, count_parameters
+from drupelet_host.latency.modelled.table import load_table
 from drupelet_host.progress.observer import Observer
 from drupelet_host.pruning.ratio.progressive import PruningResult, StructuredPruner, progressive_pruning
 from drupelet_host.pruning.search.savings import CostWeights
 from drupelet_host.pruning.search.search import SearchSettings, search_pruning
+from drupelet_host.pruning.search.time_cost import Way
 from drupelet_host.pruning.structure.groups import find_structure
 from drupelet_host.recipe.schema import Constraints, Recipe, RecoveryConfig
 from drupelet_host.recipe.target import find_target
 from drupelet_host.selection.continuation import SearchContinuation
-from drupelet_host.selection.variants import JUDGED
+from drupelet_host.selection.variants import JUDGED, KINDS
 from drupelet_host.torch_models.device import CPU, choose_device, describe_device
 from drupelet_host.training.finished_parts import FinishedParts
+from drupelet_shared.package.manifest import EngineName
 
 
 class RatioConfig(PassConfig):
@@ -58,6 +62,7 @@ class SearchConfig(PassConfig):
         layers: Factors on the ratio by name pattern.
         channel_multiple: Layer widths remain multiples of this number.
         recovery: The fine-tuning of each candidate.
+        latency_table: The version of the table by which a step's time is counted; None counts multiply-accumulates.
     """
 
     judge: JudgeConfig
@@ -69,6 +74,7 @@ class SearchConfig(PassConfig):
     layers: dict[str, float]
     channel_multiple: int
     recovery: RecoveryConfig
+    latency_table: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,17 +85,26 @@ class PrunePass:
         config: What the pass reads from the recipe.
         seed: The seed of every random choice.
         device: The device that computes.
+        target: The device by whose latency table a search counts time; None counts multiply-accumulates.
     """
 
     name: ClassVar[str] = "prune"
     config: RatioConfig | SearchConfig
     seed: int
     device: torch.device = CPU
+    target: str | None = None
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
         """Read [prune]; the default limit of a step is the constraint on the metric."""
-        return cls(config=_configure(recipe), seed=recipe.seed, device=choose_device(recipe.device))
+        config = _configure(recipe)
+        counts_time = isinstance(config, SearchConfig) and config.latency_table is not None
+        return cls(
+            config=config,
+            seed=recipe.seed,
+            device=choose_device(recipe.device),
+            target=recipe.target.device if counts_time else None,
+        )
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Prune the model in steps, with recovery after each."""
@@ -145,6 +160,7 @@ class PrunePass:
         self, config: SearchConfig, state: CompileState, observer: Observer, finished: FinishedParts
     ) -> PruningResult:
         training = state.require_training()
+        table = None if self.target is None else load_table(self.target)
         settings = SearchSettings(
             variants=tuple(JUDGED[engine] for engine in state.originals),
             max_metric_drop=state.narrow_drop(config.max_step_drop),
@@ -156,6 +172,9 @@ class PrunePass:
             importance=state.importance,
             channel_multiple=config.channel_multiple,
             weights=weigh_costs(config.judge.constraints),
+            ways={name: _way_of(engine, name) for engine in state.originals for name in JUDGED[engine]},
+            table=table,
+            by_latency=table is not None and config.judge.constraints.max_latency is not None,
             recovery=config.recovery,
             seed=self.seed,
             device=self.device,
@@ -183,6 +202,10 @@ def _tighten(config: JudgeConfig, continuation: SearchContinuation[PruningResult
     return config.model_copy(update={"constraints": config.constraints.model_copy(update={"max_latency": tighter})})
 
 
+def _way_of(engine: EngineName, variant: str) -> Way:
+    return Way(engine, "int8" if KINDS[variant].arithmetic == "int8" else "float32")
+
+
 def _configure(recipe: Recipe) -> RatioConfig | SearchConfig:
     prune, constraints = recipe.prune, recipe.constraints
     stated = [limit for limit in (prune.max_step_drop, constraints.max_metric_drop) if limit is not None]
@@ -197,6 +220,7 @@ def _configure(recipe: Recipe) -> RatioConfig | SearchConfig:
             channel_multiple=channel_multiple,
             recovery=prune.recovery,
         )
+    table = find_table(recipe)
     return SearchConfig(
         judge=JudgeConfig.from_recipe(recipe),
         max_step_drop=stated[0] if stated else DEFAULT_DROP,
@@ -207,13 +231,14 @@ def _configure(recipe: Recipe) -> RatioConfig | SearchConfig:
         layers=prune.layers,
         channel_multiple=channel_multiple,
         recovery=prune.recovery,
+        latency_table=None if table is None else table.label,
     )
 
 
 def weigh_costs(constraints: Constraints) -> CostWeights:
-    """Return the weights of the cost: parameters for a size, multiply-accumulates for a latency, else half of each."""
+    """Return the weights of the cost: parameters for a size, time for a latency, else half of each."""
     if constraints.max_size is not None and constraints.max_latency is None:
-        return CostWeights(parameters=1.0, macs=0.0)
+        return CostWeights(parameters=1.0, time=0.0)
     if constraints.max_latency is not None and constraints.max_size is None:
-        return CostWeights(parameters=0.0, macs=1.0)
+        return CostWeights(parameters=0.0, time=1.0)
     return CostWeights()

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from drupelet_host.latency.modelled.layers import ENGINES, PRECISIONS, EngineName, LayerShape, Precision
+from drupelet_host.latency.machine import modelled_for
+from drupelet_host.latency.modelled.layers import (
+    ENGINES,
+    PRECISIONS,
+    EngineName,
+    LayerShape,
+    Precision,
+    StoredPrecision,
+)
 from drupelet_host.latency.modelled.table import LatencyTable
 
-# The precisions of variants that the table has; dynamic int8 computes in neither.
-VARIANT_PRECISIONS: dict[str, Precision] = {"fp32": "float32", "wf16": "float32", "static-wi8-ai8": "int8"}
+EstimatedPrecision = Literal["float32", "int8", "mixed"]
+# "mixed" is a layer's own precision, as its file has it.
+VARIANT_PRECISIONS: dict[str, EstimatedPrecision] = {
+    "fp32": "float32",
+    "wf16": "float32",
+    "static-wi8-ai8": "int8",
+    "dynamic-wi8": "mixed",
+    "mixed-wi8-ai8": "mixed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +44,10 @@ class Estimate:
     Attributes:
         target: The target's name.
         engine: What runs the model.
-        precision: In which precision.
+        precision: In which precision; "mixed" is each layer's own.
         ms: The time.
         error: How far it may be off, as a fraction.
+        table_error: The part of it that is the table's own; the rest is the same for all networks of one precision.
         validated: Whether boards were compared in this engine and precision.
         layers: Of each layer.
         threads_4_ms: The range for four threads.
@@ -38,9 +55,10 @@ class Estimate:
 
     target: str
     engine: EngineName
-    precision: Precision
+    precision: EstimatedPrecision
     ms: float
     error: float
+    table_error: float
     validated: bool
     layers: tuple[LayerEstimate, ...]
     threads_4_ms: tuple[float, float]
@@ -56,9 +74,14 @@ class Estimate:
         return self.ms * (1 + self.error)
 
     @property
+    def model_error(self) -> float:
+        """The part of the error that is the timing model's, the same for all networks of one precision."""
+        return math.sqrt(max(0.0, self.error**2 - self.table_error**2))
+
+    @property
     def source(self) -> str:
         """Where the number comes from, to be printed with it."""
-        return f"modelled for {self.target}, one thread, +-{self.error:.0%}"
+        return f"{modelled_for(self.target)}, one thread, +-{self.error:.0%}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the document for `--json`."""
@@ -83,11 +106,13 @@ class Estimate:
         }
 
 
-def estimate(shapes: Sequence[LayerShape], table: LatencyTable, engine: EngineName, precision: Precision) -> Estimate:
+def estimate(
+    shapes: Sequence[LayerShape], table: LatencyTable, engine: EngineName, precision: EstimatedPrecision
+) -> Estimate:
     """Estimate a network in one engine and precision.
 
     Args:
-        shapes: Its layers.
+        shapes: Its layers; conversions between precisions count in "mixed" alone.
         table: The target's table.
         engine: What would run it.
         precision: In which precision it would run.
@@ -95,12 +120,81 @@ def estimate(shapes: Sequence[LayerShape], table: LatencyTable, engine: EngineNa
     Returns:
         The time with its range.
     """
-    layers = tuple(LayerEstimate(shape, table.layer_ms(shape, engine, precision)) for shape in shapes)
-    total = table.network_ms(shapes, engine, precision)
+    if precision == "mixed":
+        return _estimate_mixed(shapes, table, engine)
+    counted = [shape for shape in shapes if shape.kind != "conversion"]
+    layers = tuple(LayerEstimate(shape, table.layer_ms(shape, engine, precision)) for shape in counted)
+    total = table.network_ms(counted, engine, precision)
     accuracy = table.accuracies[engine, precision]
+    return Estimate(
+        table.target,
+        engine,
+        precision,
+        total,
+        accuracy.error,
+        accuracy.table_error,
+        accuracy.validated,
+        layers,
+        _four_threads(table, total, accuracy.error),
+    )
+
+
+def estimate_stored(shapes: Sequence[LayerShape], table: LatencyTable, engine: EngineName) -> Estimate:
+    """Estimate a network with each layer in the precision that its file has it in.
+
+    Args:
+        shapes: Its layers.
+        table: The target's table.
+        engine: What would run it.
+
+    Returns:
+        The time with its range; the precision is one where all layers with weights have it.
+    """
+    stored = {shape.stored for shape in shapes if shape.macs}
+    if stored == {"float32"}:
+        return estimate(shapes, table, engine, "float32")
+    return estimate(shapes, table, engine, "int8" if stored == {"int8"} else "mixed")
+
+
+def _estimate_mixed(shapes: Sequence[LayerShape], table: LatencyTable, engine: EngineName) -> Estimate:
+    layers = tuple(LayerEstimate(shape, _stored_ms(shape, table, engine)) for shape in shapes)
+    used = {precision for shape in shapes for precision in _precisions_of(shape.stored)} or {"float32"}
+    accuracies = [table.accuracies[engine, precision] for precision in PRECISIONS if precision in used]
+    total = sum(layer.ms for layer in layers) + max(table.overhead_ms(engine, precision) for precision in PRECISIONS)
+    error = max(accuracy.error for accuracy in accuracies)
+    # A layer quantized in each inference takes something between int8 and float32, which nobody has compared.
+    spread = sum(_spread_ms(layer.shape, table, engine) for layer in layers) / total
+    return Estimate(
+        table.target,
+        engine,
+        "mixed",
+        total,
+        error + spread,
+        max(accuracy.table_error for accuracy in accuracies) + spread,
+        all(accuracy.validated for accuracy in accuracies) and not spread,
+        layers,
+        _four_threads(table, total, error + spread),
+    )
+
+
+def _precisions_of(stored: StoredPrecision) -> tuple[Precision, ...]:
+    return PRECISIONS if stored == "dynamic" else (stored,)
+
+
+def _stored_ms(shape: LayerShape, table: LatencyTable, engine: EngineName) -> float:
+    times = [table.layer_ms(shape, engine, precision) for precision in _precisions_of(shape.stored)]
+    return sum(times) / len(times)
+
+
+def _spread_ms(shape: LayerShape, table: LatencyTable, engine: EngineName) -> float:
+    """Half of how far the precisions that a layer may run in are apart."""
+    times = [table.layer_ms(shape, engine, precision) for precision in _precisions_of(shape.stored)]
+    return (max(times) - min(times)) / 2
+
+
+def _four_threads(table: LatencyTable, total: float, error: float) -> tuple[float, float]:
     low, high = table.threads_4
-    least, most = total * (1 - accuracy.error) * low, total * (1 + accuracy.error) * high
-    return Estimate(table.target, engine, precision, total, accuracy.error, accuracy.validated, layers, (least, most))
+    return total * (1 - error) * low, total * (1 + error) * high
 
 
 def estimate_all(

@@ -19,10 +19,13 @@ LayerKind = Literal[
     "silu",
     "hardswish",
     "sigmoid",
+    "conversion",
     "other",
 ]
 EngineName = Literal["ncnn", "onnxruntime", "litert"]
 Precision = Literal["float32", "int8"]
+# How a file has a layer computed. "dynamic" quantizes activations in each inference, which the table does not have.
+StoredPrecision = Literal["float32", "int8", "dynamic"]
 ENGINES: tuple[EngineName, ...] = ("onnxruntime", "litert", "ncnn")
 PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
 
@@ -45,6 +48,7 @@ class LayerShape:
         stride: Of the window.
         groups: Of a convolution.
         follows_convolution: Whether one input is a convolution's sum: engines may add to it while it is computed.
+        stored: How the file has it computed; a table can tell what any other precision would cost.
         name: What the network's file calls it.
     """
 
@@ -57,6 +61,7 @@ class LayerShape:
     stride: int = 1
     groups: int = 1
     follows_convolution: bool = False
+    stored: StoredPrecision = "float32"
     name: str = ""
 
     @property

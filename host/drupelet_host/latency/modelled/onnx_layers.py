@@ -11,6 +11,7 @@ import onnx
 
 from drupelet_host.errors import ModelError
 from drupelet_host.latency.modelled.layers import LayerKind, LayerShape
+from drupelet_shared.engines.base import Tensors
 
 Shape = tuple[int, ...]
 
@@ -54,28 +55,70 @@ _FREE = {
     "Squeeze",
     "Unsqueeze",
 }
+# What costs more than to read and write its values, and no formula describes.
+_UNKNOWN = {"Attention", "DynamicQuantizeLSTM", "Einsum", "GRU", "LSTM", "MultiHeadAttention", "QAttention", "RNN"} | {
+    "DeformConv",
+    "FusedMatMul",
+    "QGemm",
+    "QLinearConv",
+    "QLinearMatMul",
+}
+_INTEGER = {"ConvInteger", "MatMulInteger"}
+# Their integer kernels in ONNX Runtime also give float results.
+_FLOAT_RESULTS = {"Gemm", "MatMul"}
+_MULTIPLYING = {"convolution", "linear"}
 _GATED: dict[str, LayerKind] = {"Sigmoid": "silu", "HardSigmoid": "hardswish"}
 _FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16}
 _SPATIAL = 3
 
 
-def read_onnx_layers(path: Path) -> tuple[LayerShape, ...]:
-    """Return the layers of a file in order of execution; variable dimensions count as 1.
+def read_onnx_layers(path: Path, *, feed: Tensors | None = None) -> tuple[LayerShape, ...]:
+    """Return the layers of a file in order of execution.
+
+    A layer is int8 where its operator computes with integers, or where it reads values that are stored as int8 and its
+    result is stored so. A conversion that engines do not compute within a layer is a layer of its own.
+
+    Args:
+        path: The file.
+        feed: The inputs of one inference, whose sizes count where the file leaves them open; 1 without them.
 
     Raises:
-        ModelError: The file is not an ONNX model, or its shapes cannot be inferred.
+        ModelError: The file is not an ONNX model, its shapes cannot be inferred, or it has an operator that the table
+            does not know, such as LSTM.
     """
     try:
         model = onnx.load(path)
+    except Exception as error:  # protobuf's exceptions share no base class
+        raise ModelError(f"{path.name}: not an ONNX model: {error}") from error
+    return tuple(read_graph_layers(model, name=path.name, feed=feed).values())
+
+
+def read_graph_layers(model: onnx.ModelProto, *, name: str, feed: Tensors | None = None) -> dict[str, LayerShape]:
+    """Return the layers of a model by the name of each node's first output, in order of execution.
+
+    Args:
+        model: The model; its shapes are noted anew, and variable dimensions get a size.
+        name: The model's name for messages.
+        feed: The inputs of one inference, whose sizes they get; 1 without them.
+
+    Raises:
+        ModelError: As `read_onnx_layers`.
+    """
+    try:
         for value in model.graph.input:
-            for dimension in value.type.tensor_type.shape.dim:
+            dimensions = value.type.tensor_type.shape.dim
+            sizes = feed[value.name].shape if feed is not None and value.name in feed else (1,) * len(dimensions)
+            for dimension, size in zip(dimensions, sizes, strict=False):
                 if not dimension.dim_value:
-                    dimension.dim_value = 1
+                    dimension.dim_value = max(1, size)
         del model.graph.value_info[:]
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except Exception as error:  # protobuf's and onnx's exceptions share no base class
-        raise ModelError(f"{path.name}: not an ONNX model whose shapes can be inferred: {error}") from error
-    return _Reader(inferred.graph).layers()
+    except Exception as error:  # onnx's exceptions share no base class
+        raise ModelError(f"{name}: not an ONNX model whose shapes can be inferred: {error}") from error
+    try:
+        return _Reader(inferred.graph).layers()
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}") from error
 
 
 class _Reader:
@@ -92,11 +135,60 @@ class _Reader:
             if tensor.elem_type in _FLOATS:
                 self._floats.add(value.name)
         self._makers: dict[str, onnx.NodeProto] = {output: node for node in graph.node for output in node.output}
+        self._readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in graph.node:
+            for name in node.input:
+                self._readers.setdefault(name, []).append(node)
 
-    def layers(self) -> tuple[LayerShape, ...]:
+    def layers(self) -> dict[str, LayerShape]:
+        if unknown := sorted({node.op_type for node in self._graph.node} & _UNKNOWN):
+            raise ModelError(f"what {', '.join(unknown)} costs is not in the latency table")
         gates = self._find_gates()
-        layers = (self._layer(node, gates) for node in self._graph.node if node.op_type not in _FREE)
-        return tuple(layer for layer in layers if layer is not None)
+        layers = {node.output[0]: self._conversion(node) or self._layer(node, gates) for node in self._graph.node}
+        return {output: layer for output, layer in layers.items() if layer is not None}
+
+    def _conversion(self, node: onnx.NodeProto) -> LayerShape | None:
+        """A conversion between an int8 tensor and a layer that computes in float."""
+        if node.op_type == "QuantizeLinear":
+            maker = self._makers.get(self._before_free(node.input[0]))
+            if maker is not None and (maker.op_type == "DequantizeLinear" or self._is_int8(maker)):
+                return None
+        elif node.op_type == "DequantizeLinear":
+            readers = self._readers.get(node.output[0], [])
+            if node.input[0] in self._constants or (readers and all(self._takes_int8(one) for one in readers)):
+                return None
+        else:
+            return None
+        return self._elementwise(node, "conversion", self._shapes.get(node.output[0], ()))
+
+    def _before_free(self, name: str) -> str:
+        """The tensor from which activations and renaming make this one."""
+        maker = self._makers.get(name)
+        while maker is not None and maker.op_type in _FREE - {"DequantizeLinear", "Constant"} and maker.input:
+            name = maker.input[0]
+            maker = self._makers.get(name)
+        return name
+
+    def _takes_int8(self, node: onnx.NodeProto) -> bool:
+        return node.op_type in _FREE or self._is_int8(node)
+
+    def _is_int8(self, node: onnx.NodeProto) -> bool:
+        """Whether an engine computes a node with integers: all its values are stored as int8, and so is its result."""
+        if node.op_type in _INTEGER:
+            return True
+        multiplies = _KINDS.get(node.op_type) in _MULTIPLYING
+        values = [name for name in node.input[:2] if multiplies or name not in self._constants]
+        makers = [self._makers.get(name) for name in values]
+        if not makers or any(maker is None or maker.op_type != "DequantizeLinear" for maker in makers):
+            return False
+        if node.op_type in _FLOAT_RESULTS:
+            return True
+        output = node.output[0]
+        readers = self._readers.get(output, [])
+        while len(readers) == 1 and readers[0].op_type in {"Relu", "Clip"}:
+            output = readers[0].output[0]
+            readers = self._readers.get(output, [])
+        return bool(readers) and all(reader.op_type == "QuantizeLinear" for reader in readers)
 
     def _find_gates(self) -> dict[str, LayerKind | None]:
         """The kind of each product of a value with its own gate by the product's output, and None for the gate."""
@@ -127,9 +219,13 @@ class _Reader:
         return self._makers.get(self._source(name))
 
     def _layer(self, node: onnx.NodeProto, gates: Mapping[str, LayerKind | None]) -> LayerShape | None:
+        if node.op_type in _FREE:
+            return None
         output = node.output[0]
         kind = gates.get(output, _KINDS.get(node.op_type, "other"))
         shape = self._shapes.get(output)
+        if kind in _MULTIPLYING and (shape is None or node.input[0] not in self._shapes):
+            raise ModelError(f"the shape of {node.op_type} {node.name or output} cannot be inferred")
         if kind is None or shape is None or not node.input:
             return None
         if kind == "convolution":
@@ -156,6 +252,7 @@ class _Reader:
             window=math.prod(weights[2:]),
             stride=max(strides),
             groups=attributes.get("group", 1),
+            stored="int8" if self._is_int8(node) else "float32",
             name=node.name or node.output[0],
         )
 
@@ -169,6 +266,7 @@ class _Reader:
             out_channels=shape[-1] if shape else 1,
             in_pixels=rows,
             out_pixels=rows,
+            stored="int8" if self._is_int8(node) else "float32",
             name=node.name or node.output[0],
         )
 
@@ -190,6 +288,7 @@ class _Reader:
             window=window,
             stride=max(_attributes(node).get("strides") or [1]),
             follows_convolution=any(maker is not None and maker.op_type == "Conv" for maker in makers),
+            stored="int8" if self._is_int8(node) else "float32",
             name=node.name or node.output[0],
         )
 

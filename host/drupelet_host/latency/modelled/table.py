@@ -6,6 +6,7 @@ nearest layers of the table took compared with that sum. `tests/benchmarks/laten
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ class LatencyTable:
         accuracies: By engine and precision.
         threads_4: The least and the greatest factor of four threads on the time of one.
         scale: What the timing model's cycles were multiplied by, from comparison with boards.
+        digest: The SHA-256 of the file.
     """
 
     target: str
@@ -99,6 +101,21 @@ class LatencyTable:
     accuracies: Mapping[tuple[EngineName, Precision], Accuracy]
     threads_4: tuple[float, float]
     scale: float
+    digest: str = ""
+
+    @property
+    def label(self) -> str:
+        """The target and the version of the table, for lineage and cache keys."""
+        return f"{self.target} {self.digest[:12]}".rstrip()
+
+    def overhead_ms(self, engine: EngineName, precision: Precision) -> float:
+        """Return what one inference takes that belongs to no layer, in milliseconds.
+
+        Args:
+            engine: What runs it.
+            precision: In float32 or static int8.
+        """
+        return float(self.formulas[engine, precision]["inference"].weights[0]) / 1000
 
     def layer_ms(self, shape: LayerShape, engine: EngineName, precision: Precision) -> float:
         """Look up a layer.
@@ -125,7 +142,7 @@ class LatencyTable:
             The milliseconds at one thread.
         """
         layers = sum(self.layer_ms(shape, engine, precision) for shape in shapes)
-        return layers + float(self.formulas[engine, precision]["inference"].weights[0]) / 1000
+        return layers + self.overhead_ms(engine, precision)
 
 
 @cache
@@ -134,7 +151,8 @@ def load_table(target: str) -> LatencyTable | None:
     path = files("drupelet_host.latency.modelled").joinpath(f"{target}.json")
     if not path.is_file():
         return None
-    values = json.loads(path.read_text(encoding="utf-8"))
+    content = path.read_bytes()
+    values = json.loads(content)
     formulas: dict[tuple[EngineName, Precision], Mapping[str, Formula]] = {}
     accuracies: dict[tuple[EngineName, Precision], Accuracy] = {}
     for entry in values["engines"]:
@@ -150,6 +168,7 @@ def load_table(target: str) -> LatencyTable | None:
         accuracies=accuracies,
         threads_4=(low, high),
         scale=values["scale"],
+        digest=hashlib.sha256(content).hexdigest(),
     )
 
 

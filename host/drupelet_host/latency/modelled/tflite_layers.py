@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from drupelet_host.errors import ModelError
-from drupelet_host.latency.modelled.layers import LayerKind, LayerShape
+from drupelet_host.latency.modelled.layers import LayerKind, LayerShape, StoredPrecision
 
 _KINDS: dict[str, LayerKind] = {
     "CONV_2D": "convolution",
@@ -48,7 +49,10 @@ def read_tflite_layers(path: Path) -> tuple[LayerShape, ...]:
         codes = [names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "CUSTOM") for code in model.operatorCodes]
         tensors = [_shape(tensor) for tensor in graph.tensors]
         return tuple(
-            _layer(codes[operator.opcodeIndex], operator, tensors, name=str(position))
+            replace(
+                _layer(codes[operator.opcodeIndex], operator, tensors, name=str(position)),
+                stored=_stored(operator, graph.tensors, int8=schema.TensorType.INT8),
+            )
             for position, operator in enumerate(graph.operators)
             if codes[operator.opcodeIndex] not in _FREE
         )
@@ -56,16 +60,10 @@ def read_tflite_layers(path: Path) -> tuple[LayerShape, ...]:
         raise ModelError(f"{path.name}: not a LiteRT model: {error}") from error
 
 
-def has_int8_values(path: Path) -> bool:
-    """Whether a file computes in int8: a tensor that is no constant is int8."""
-    import ai_edge_litert.schema_py_generated as schema  # noqa: PLC0415 - as above
-
-    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
-    return any(
-        tensor.type == schema.TensorType.INT8 and model.buffers[tensor.buffer].data is None
-        for graph in model.subgraphs
-        for tensor in graph.tensors
-    )
+def _stored(operator: Any, tensors: Any, *, int8: int) -> StoredPrecision:  # noqa: ANN401 - the schema has no types
+    if tensors[operator.outputs[0]].type == int8:
+        return "int8"
+    return "dynamic" if any(index >= 0 and tensors[index].type == int8 for index in operator.inputs) else "float32"
 
 
 def _shape(tensor: Any) -> tuple[int, ...]:  # noqa: ANN401 - the schema has no types

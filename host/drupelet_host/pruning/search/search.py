@@ -19,6 +19,7 @@ from drupelet_host.pruning.ratio.progressive import PruningResult
 from drupelet_host.pruning.rewriting.padding_trim import trim_padding
 from drupelet_host.pruning.search.budget import SearchBudget
 from drupelet_host.pruning.search.choice import ChannelChoice
+from drupelet_host.pruning.search.savings import CostMeasure
 from drupelet_host.pruning.search.settings import SearchSettings
 from drupelet_host.pruning.search.steps import plan_step
 from drupelet_host.pruning.sensitivity import SensitivityCurve, analyze_sensitivity
@@ -132,6 +133,7 @@ class _SearchState:
         blocked: Groups whose next block could not be recovered.
         curves: Sensitivity, renewed on the way.
         curves_at: The parameters and MACs of the model they were measured on.
+        measure: What a step's cost is counted by.
     """
 
     stride: float
@@ -139,6 +141,7 @@ class _SearchState:
     blocked: frozenset[str]
     curves: Mapping[str, SensitivityCurve]
     curves_at: tuple[int, int]
+    measure: CostMeasure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +177,7 @@ class _Search:
         before = {name: group.channels for name, group in groups.items()}
         position = self._start(before, resumed)
         judged = self._choose_variants(position.result, drop=self.settings.max_metric_drop)
-        state = self._first_state(position, curves)
+        state = self._first_state(position, curves, self.settings.measure_cost(judged))
         candidates = list(resumed.candidates) if resumed is not None else []
         if not candidates:
             reason = f"unpruned; steps are judged as {' and '.join(judged)}"
@@ -214,17 +217,27 @@ class _Search:
         model = copy.deepcopy(resumed.model).eval()
         return _Position(model, {name: after for name, (_, after) in resumed.channels.items()}, self.judge(model))
 
-    def _first_state(self, position: _Position, curves: Mapping[str, SensitivityCurve]) -> _SearchState:
+    def _first_state(
+        self, position: _Position, curves: Mapping[str, SensitivityCurve], measure: CostMeasure
+    ) -> _SearchState:
         drop = self.settings.max_metric_drop
         if position.result.excess is None:
             drop = drop * _SPENT_SHARE if drop >= 0 else drop - _RESERVE
             self.observer.decided(f"nothing but the metric is constrained: spending {drop:.4g} of what may be lost")
-        return _SearchState(_FIRST_STRIDE, drop, frozenset(), curves, self._cost(self.original))
+        return _SearchState(_FIRST_STRIDE, drop, frozenset(), curves, self._cost(self.original), measure)
 
     def _choose_variants(self, result: CandidateResult, *, drop: float) -> tuple[str, ...]:
         lowest = self._lowest(drop)
         # A model that cannot be int8 is measured in float alone.
         measured = [[name for name in names if name in result.measurements] for names in self.settings.variants]
+        if self.settings.by_latency:
+            # Where none keeps the metric the last counts, which then has to be the float variant still.
+            times = {name: each.target_latency.p50_ms for name, each in result.measurements.items()}
+            good = [[name for name in names if result.measurements[name].metric >= lowest] for names in measured]
+            return tuple(
+                min(fit, key=lambda name: times[name]) if fit else names[-1]
+                for fit, names in zip(good, measured, strict=True)
+            )
         return tuple(
             next((name for name in names if result.measurements[name].metric >= lowest), names[-1])
             for names in measured
@@ -252,14 +265,13 @@ class _Search:
             position.channels,
             goal=state.stride if excess is None else min(state.stride, excess * _OVERSHOOT),
             choice=ChannelChoice(
-                savings={},
                 curves=state.curves,
                 factors=layer_factors(list(groups.values()), self.settings.layers),
                 multiple=self.settings.channel_multiple,
                 groups=groups,
+                blocked=state.blocked,
             ),
-            weights=self.settings.weights,
-            blocked=state.blocked,
+            measure=state.measure,
         )
         return None if chosen == position.channels else chosen
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
-from drupelet_host.pruning.search.savings import CostWeights
+from drupelet_host.latency.modelled.table import LatencyTable
+from drupelet_host.pruning.search.savings import CostMeasure, CostWeights
+from drupelet_host.pruning.search.time_cost import LatencyCost, Way
 from drupelet_host.pruning.structure.groups import Importance
 from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.torch_models.device import CPU
@@ -31,6 +33,9 @@ class SearchSettings:
         importance: What says which channels go first.
         channel_multiple: Layer widths stay multiples of this.
         weights: What counts as cost.
+        ways: How each judged variant is run, by its id.
+        table: The target's latency table, by which time counts; None counts multiply-accumulates.
+        by_latency: Whether of the variants that keep the metric the fastest on the target is judged.
         recovery: The fine-tuning of each candidate.
         seed: For the order of the training samples.
         device: What trains; `evaluate` is given models that are there.
@@ -47,7 +52,21 @@ class SearchSettings:
     importance: Importance = "l2"
     channel_multiple: int = 8
     weights: CostWeights = field(default_factory=CostWeights)
+    ways: Mapping[str, Way] = field(default_factory=dict)
+    table: LatencyTable | None = None
+    by_latency: bool = False
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     seed: int = 0
     device: torch.device = CPU
     finished: FinishedParts = NOTHING_FINISHED
+
+    def measure_cost(self, judged: Sequence[str]) -> CostMeasure:
+        """Return what a step's cost is counted by.
+
+        Args:
+            judged: The variants that are judged, one for each engine.
+        """
+        ways = [self.ways[name] for name in judged if name in self.ways]
+        if self.table is None or not ways:
+            return CostMeasure(self.weights)
+        return CostMeasure(self.weights, LatencyCost(self.table, ways))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,17 +11,23 @@ from typing import Literal
 
 import onnx
 
+from drupelet_host.errors import ModelError
+from drupelet_host.latency.machine import WORKSTATION, modelled_for
+from drupelet_host.latency.modelled.table import LatencyTable
 from drupelet_host.progress.pace import UNHURRIED, Pace
 from drupelet_host.quantization.choice import Judge
-from drupelet_host.quantization.mixed.gains import find_gains, find_work
 from drupelet_host.quantization.mixed.losses import LayerLoss, measure_losses, write_float
-from drupelet_host.quantization.mixed.search import LayerEvidence, LayerSearch
+from drupelet_host.quantization.mixed.search import LayerEvidence, LayerSearch, LayerTime
+from drupelet_host.quantization.mixed.table_times import look_up_times
 from drupelet_host.quantization.mixed.times import ModelTimes, time_layers
 from drupelet_host.quantization.static import Calibrated, StaticSettings, write_static
-from drupelet_host.recipe.target import Int8Gains
+
+log = logging.getLogger(__name__)
 
 _FLOAT: Literal["float"] = "float"
 _INT8: Literal["int8"] = "int8"
+# Layers that only rename take no time in either precision.
+_SHORTEST_MS = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +39,10 @@ class LayerPrecision:
         op_type: The operator of its main node.
         loss: The score lost when only this layer is int8.
         error: The relative root mean square error of the outputs when only this layer is int8.
-        gain: The factor by which int8 reduces its work on the target; 1 where it is unknown.
-        float_ms: Its time in the float model on this machine.
-        int8_ms: Its time in the int8 model on this machine, which is not representative of the target.
+        gain: The factor by which int8 makes it faster.
+        float_ms: Its time in float.
+        int8_ms: Its time in int8.
+        source: Where the times come from, for people.
         precision: "float" or "int8".
         reason: Why the layer has this precision.
     """
@@ -46,6 +54,7 @@ class LayerPrecision:
     gain: float
     float_ms: float
     int8_ms: float
+    source: str
     precision: Literal["float", "int8"]
     reason: str
 
@@ -89,23 +98,23 @@ def mix_precision(
     judge: Judge,
     lowest_score: float,
     settings: StaticSettings,
-    gains: Int8Gains,
+    table: LatencyTable | None,
     pace: Pace = UNHURRIED,
 ) -> MixedPrecision:
     """Choose the layers that stay in float, until the score is at least `lowest_score`.
 
-    The loss of each layer is measured with only that layer in int8. The saving of int8 is computed from the layer's
-    multiply-accumulates and the target's gain, because times on this machine are not representative of the target and
-    vary between runs. Layers that take more work in int8 go to float first, if that saves enough. Next go the layers
-    that recover most score for the work they cost, as few as reach the limit. Finally, layers return to int8 where the
-    limit is met without them in float.
+    The loss of each layer is measured with only that layer in int8. What int8 saves is looked up in the target's
+    latency table; only without one, or for a model that it does not know, layers are timed on this machine. Layers
+    that int8 slows down go to float first, if that saves enough. Next go the layers that recover most score for the
+    time they cost, as few as reach the limit. Finally, layers return to int8 where the limit is met without them in
+    float.
 
     Args:
         calibrated: The float model with its calibration histograms.
         judge: Scores a model file; higher is better.
         lowest_score: The lowest score allowed.
         settings: How layers are quantized; the layers in its `keep_float` stay in float.
-        gains: The target's table of gains of int8 by kind of layer.
+        table: The target's latency table; None times layers on this machine.
         pace: Receives the progress, and limits the time.
 
     Returns:
@@ -117,7 +126,7 @@ def mix_precision(
     """
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         bench = _Bench(calibrated, judge, settings, Path(folder))
-        evidence = _gather(bench, gains, pace)
+        evidence = _gather(bench, table, pace)
         search = LayerSearch(
             tuple(layer.name for layer in calibrated.layers),
             evidence.layers(),
@@ -131,8 +140,8 @@ def mix_precision(
         keep = pinned | slow | costly
         score = bench.judge_without(keep)
         reasons = {
-            **dict.fromkeys(costly, "loses most score in int8 for the work that int8 saves"),
-            **dict.fromkeys(slow, "more work in int8 on the target"),
+            **dict.fromkeys(costly, "loses most score in int8 for the time that int8 saves"),
+            **dict.fromkeys(slow, f"slower in int8: {evidence.source}"),
             **dict.fromkeys(pinned, "cannot be int8"),
             **dict.fromkeys(settings.keep_float, "kept in float by the recipe"),
         }
@@ -148,15 +157,13 @@ def mix_precision(
 @dataclass(frozen=True, slots=True)
 class _Evidence:
     losses: Mapping[str, LayerLoss]
-    gains: Mapping[str, float]
-    work: Mapping[str, float]
-    float_times: ModelTimes
-    int8_times: ModelTimes
+    times: Mapping[str, LayerTime]
+    source: str
 
     def layers(self) -> dict[str, LayerEvidence]:
         """Return the evidence on each layer for the search."""
         return {
-            name: LayerEvidence(loss=loss.loss, error=loss.error, work=self.work[name], gain=self.gains[name])
+            name: LayerEvidence(loss=loss.loss, error=loss.error, time=self.times[name])
             for name, loss in self.losses.items()
         }
 
@@ -167,9 +174,10 @@ class _Evidence:
                 op_type=layer.op_type,
                 loss=self.losses[layer.name].loss,
                 error=self.losses[layer.name].error,
-                gain=self.gains[layer.name],
-                float_ms=self.float_times.layers_ms[layer.name],
-                int8_ms=self.int8_times.layers_ms[layer.name],
+                gain=self.times[layer.name].float_ms / max(self.times[layer.name].int8_ms, _SHORTEST_MS),
+                float_ms=self.times[layer.name].float_ms,
+                int8_ms=self.times[layer.name].int8_ms,
+                source=self.source,
                 precision=_FLOAT if layer.name in reasons else _INT8,
                 reason=reasons.get(layer.name, "within the limit"),
             )
@@ -208,13 +216,29 @@ class _Bench:
             write_static(self.calibrated, self._path, settings=replace(self.settings, keep_float=keep))
 
 
-def _gather(bench: _Bench, gains: Int8Gains, pace: Pace) -> _Evidence:
-    times = bench.time(bench.settings.keep_float)
+def _gather(bench: _Bench, table: LatencyTable | None, pace: Pace) -> _Evidence:
+    times, source = _find_times(bench, table)
     float_score = bench.judge_without(bench.names)
     losses = measure_losses(
         bench.calibrated, judge=bench.judge, settings=bench.settings, float_score=float_score, pace=pace
     )
-    model, layers = bench.calibrated.model, bench.calibrated.layers
-    layer_gains = find_gains(model, layers, gains)
-    work = find_work(model, layers, bench.calibrated.histograms, samples=len(bench.calibrated.samples))
-    return _Evidence(losses, layer_gains, work, times[_FLOAT], times[_INT8])
+    return _Evidence(losses, times, source)
+
+
+def _find_times(bench: _Bench, table: LatencyTable | None) -> tuple[dict[str, LayerTime], str]:
+    calibrated = bench.calibrated
+    if table is not None:
+        try:
+            times = look_up_times(
+                calibrated.model, calibrated.layers, table, sample=calibrated.samples[0], name=calibrated.name
+            )
+        except ModelError as error:
+            log.debug("layers are timed on this machine reason=%s", error)
+        else:
+            return times, modelled_for(table.target)
+    timed = bench.time(bench.settings.keep_float)
+    times = {
+        name: LayerTime(float_ms=float_ms, int8_ms=timed[_INT8].layers_ms[name])
+        for name, float_ms in timed[_FLOAT].layers_ms.items()
+    }
+    return times, WORKSTATION

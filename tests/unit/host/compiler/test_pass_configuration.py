@@ -16,7 +16,8 @@ from support.model.tiny_project import RECIPE_SOURCE, write_project
 # For each change of the recipe, the passes that read what changed.
 READERS: dict[tuple[str, str, Any], set[str]] = {
     ("constraints", "max_size", "10KB"): set(),
-    ("constraints", "max_latency", 0.5): {"evaluate_variants"},
+    ("constraints", "max_latency", 0.5): set(),
+    ("target", "latency", "workstation"): {"mix_precision", "evaluate_variants"},
     ("constraints", "max_metric_drop", 0.2): {"prune", "quantize_aware", "mix_precision", "sparsify", "quantize_ncnn"},
     ("quantize", "variants", ("static", "mixed")): {"quantize_ncnn"},
     ("quantize", "keep_float", ("*stem*",)): {"quantize_static"},
@@ -32,7 +33,8 @@ READERS: dict[tuple[str, str, Any], set[str]] = {
 # With a search in place of a stated ratio.
 SEARCH_READERS: dict[tuple[str, str, Any], set[str]] = {
     ("constraints", "max_size", "10KB"): {"prune"},
-    ("constraints", "max_latency", 0.5): {"prune", "evaluate_variants"},
+    ("constraints", "max_latency", 0.5): {"prune"},
+    ("target", "latency", "workstation"): {"prune", "mix_precision", "evaluate_variants"},
     ("quantize", "method", "mse"): {"prune", "quantize_static", "quantize_aware", "quantize_ncnn"},
     ("prune", "iterations", 7): {"sparsify"},
     ("prune", "max_trials", 3): {"prune"},

@@ -14,7 +14,7 @@ from drupelet_host.errors import ModelError
 from drupelet_host.evaluation.cost import count_macs, count_parameters
 from drupelet_host.export.onnx import export_onnx
 from drupelet_host.pruning.rewriting.attention_rewriting import rewrite_attention
-from drupelet_host.pruning.search.savings import CostWeights, channel_savings
+from drupelet_host.pruning.search.savings import CostMeasure, CostWeights, measure_savings
 from drupelet_host.pruning.structure.groups import PrunableGroup, find_groups, find_structure, remove_channels
 from drupelet_host.torch_models.outputs import name_outputs
 from support.model.architectures import ARCHITECTURES, Attention, VisionTransformer
@@ -233,14 +233,15 @@ def test_what_a_channel_saves_is_known_for_every_group(name: str) -> None:
     groups = find_groups(model, inputs)
     before = digest_module(model)
     channels = {group.name: group.channels for group in groups}
-    savings = channel_savings(model, inputs, channels, weights=CostWeights(parameters=1.0, macs=0.0))
+    size_alone = CostMeasure(CostWeights(parameters=1.0, time=0.0))
+    savings = measure_savings(model, inputs, channels, measure=size_alone)
     assert digest_module(model) == before
-    assert set(savings) == set(channels)
+    assert savings.groups == set(channels)
     for group in groups:
         small, count = copy.deepcopy(model), group.removable(group.channels // 2)
         remove_channels(small, inputs, {group.name: count}, importance="l2")
         saved = 1 - count_parameters(small) / count_parameters(model)
-        assert savings[group.name] == pytest.approx(saved / count)
+        assert savings.saved(channels, group.name, group.channels - count) == pytest.approx(saved)
 
 
 class Unusual(nn.Module):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from drupelet_host.evaluation.cost import count_parameters
 from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.pruning.ratio.progressive import PruningResult
 from drupelet_host.pruning.search.choice import ChannelChoice, predicted_loss
-from drupelet_host.pruning.search.savings import CostWeights, channel_savings
+from drupelet_host.pruning.search.savings import CostMeasure, CostWeights, measure_savings
 from drupelet_host.pruning.search.search import SearchSettings, search_pruning
 from drupelet_host.pruning.search.steps import plan_step
 from drupelet_host.pruning.sensitivity import SensitivityCurve
@@ -181,9 +183,25 @@ def curve(name: str, *points: tuple[float, float]) -> SensitivityCurve:
     return SensitivityCurve(name, 64, ((0.0, 0.9), *points))
 
 
+@dataclass(frozen=True)
+class Savings:
+    """The same for each channel of a group."""
+
+    each: Mapping[str, float]
+
+    @property
+    def groups(self) -> frozenset[str]:
+        return frozenset(self.each)
+
+    def saved(self, channels: Mapping[str, int], name: str, count: int) -> float:
+        return (channels[name] - count) * self.each[name]
+
+
+SAVINGS = Savings({"a": 0.005, "b": 0.005})
+
+
 def choice(**changes: object) -> ChannelChoice:
     given = {
-        "savings": {"a": 0.005, "b": 0.005},
         "curves": {"a": curve("a", (0.5, 0.9)), "b": curve("b", (0.5, 0.3))},
         "factors": {"a": 1.0, "b": 1.0},
         "multiple": 8,
@@ -192,12 +210,12 @@ def choice(**changes: object) -> ChannelChoice:
 
 
 def test_effort_goes_where_the_curve_is_flat() -> None:
-    assert choice().choose({"a": 64, "b": 64}, goal=0.12) == {"a": 40, "b": 64}
+    assert choice().choose(SAVINGS, {"a": 64, "b": 64}, goal=0.12) == {"a": 40, "b": 64}
 
 
 def test_of_two_flat_groups_the_one_that_saves_more_goes_first() -> None:
     flat = {"a": curve("a", (0.5, 0.9)), "b": curve("b", (0.5, 0.9))}
-    chosen = choice(curves=flat, savings={"a": 0.001, "b": 0.005}).choose({"a": 64, "b": 64}, goal=0.04)
+    chosen = choice(curves=flat).choose(Savings({"a": 0.001, "b": 0.005}), {"a": 64, "b": 64}, goal=0.04)
     assert chosen == {"a": 64, "b": 56}
 
 
@@ -212,7 +230,7 @@ def test_a_point_above_the_one_before_it_counts_as_equal() -> None:
 
 
 def test_a_choice_ends_where_nothing_is_left() -> None:
-    assert choice().choose({"a": 8, "b": 8}, goal=0.5) == {"a": 8, "b": 8}
+    assert choice().choose(SAVINGS, {"a": 8, "b": 8}, goal=0.5) == {"a": 8, "b": 8}
 
 
 @pytest.mark.parametrize(("count", "narrower"), [(64, 56), (60, 56), (16, 8), (9, 8), (8, 8), (6, 6)])
@@ -223,9 +241,10 @@ def test_the_next_width_is_a_multiple_and_at_least_eight(count: int, narrower: i
 def test_savings_are_those_counted_on_a_smaller_copy() -> None:
     model = copy.deepcopy(trained().model)
     before = digest_module(model)
-    savings = channel_savings(model, EXAMPLE, {"conv1": 32}, weights=CostWeights(parameters=1.0, macs=0.0))
+    size_alone = CostMeasure(CostWeights(parameters=1.0, time=0.0))
+    savings = measure_savings(model, EXAMPLE, {"conv1": 32}, measure=size_alone)
     # A channel of conv1 has 16 x 9 weights, 2 of its norm, and 9 inputs of each of conv2's 16 channels.
-    assert savings["conv1"] == pytest.approx((16 * 9 + 2 + 9 * 16) / count_parameters(model))
+    assert savings.saved({"conv1": 32}, "conv1", 31) == pytest.approx((16 * 9 + 2 + 9 * 16) / count_parameters(model))
     assert digest_module(model) == before
 
 
@@ -279,15 +298,15 @@ def test_a_candidate_that_misses_narrowly_is_recovered_once_more() -> None:
 def test_a_group_that_loses_several_channels_at_once_does_so_in_a_step() -> None:
     group = PrunableGroup("a", 48, ("a",), "inner", multiple=12, minimum=12)
     assert [next_width(count, multiple=8, group=group) for count in (48, 24)] == [24, 24]
-    assert choice(groups={"a": group}).choose({"a": 48}, goal=0.01) == {"a": 24}
+    assert choice(groups={"a": group}).choose(SAVINGS, {"a": 48}, goal=0.01) == {"a": 24}
 
 
 def test_a_step_saves_what_was_asked_for_counted_on_the_smaller_model() -> None:
     tiny = trained()
     channels = {group.name: group.channels for group in find_groups(tiny.model, EXAMPLE)}
-    weights = CostWeights(parameters=1.0, macs=0.0)
-    given = ChannelChoice(savings={}, curves={}, factors=dict.fromkeys(channels, 1.0), multiple=4)
-    chosen = plan_step(tiny.model, EXAMPLE, channels, goal=0.5, choice=given, weights=weights)
+    measure = CostMeasure(CostWeights(parameters=1.0, time=0.0))
+    given = ChannelChoice(curves={}, factors=dict.fromkeys(channels, 1.0), multiple=4)
+    chosen = plan_step(tiny.model, EXAMPLE, channels, goal=0.5, choice=given, measure=measure)
     smaller = copy.deepcopy(tiny.model).requires_grad_(requires_grad=True)
     remove_channels(smaller, EXAMPLE, {name: channels[name] - chosen[name] for name in channels}, importance="l2")
     assert 0.35 * original_size() < count_parameters(smaller) <= 0.5 * original_size()
@@ -296,8 +315,9 @@ def test_a_step_saves_what_was_asked_for_counted_on_the_smaller_model() -> None:
 def test_a_step_leaves_blocked_groups_alone() -> None:
     tiny = trained()
     channels = {group.name: group.channels for group in find_groups(tiny.model, EXAMPLE)}
-    given = ChannelChoice(savings={}, curves={}, factors=dict.fromkeys(channels, 1.0), multiple=4)
-    chosen = plan_step(tiny.model, EXAMPLE, channels, goal=0.9, choice=given, weights=CostWeights(), blocked=["conv1"])
+    factors = dict.fromkeys(channels, 1.0)
+    given = ChannelChoice(curves={}, factors=factors, multiple=4, blocked=["conv1"])
+    chosen = plan_step(tiny.model, EXAMPLE, channels, goal=0.9, choice=given, measure=CostMeasure())
     assert chosen["conv1"] == channels["conv1"]
     assert chosen != channels
 

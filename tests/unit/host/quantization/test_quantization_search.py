@@ -8,27 +8,25 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
+from drupelet_host.latency.machine import WORKSTATION
 from drupelet_host.quantization.choice import Judge, choose_method
-from drupelet_host.quantization.mixed.gains import find_gains, find_work
 from drupelet_host.quantization.mixed.losses import measure_losses
 from drupelet_host.quantization.mixed.mix import mix_precision
+from drupelet_host.quantization.mixed.table_times import look_up_times
 from drupelet_host.quantization.mixed.times import time_layers
 from drupelet_host.quantization.observation import run_samples
 from drupelet_host.quantization.ranges import METHODS
 from drupelet_host.quantization.static import Calibrated, StaticSettings, calibrate, write_static
-from drupelet_host.recipe.target import Int8Gains
 from drupelet_shared.engines.onnxruntime import OnnxRuntimeEngine
+from support.model.latency_tables import make_table
 from support.model.onnx_networks import draw_images, write_convolutional
 
 # One channel is so much larger than the others that int8 leaves them nothing of the tensor before the depthwise layer.
 _SPREAD = 300.0
 _SETTINGS = StaticSettings()
-_GAINS: Int8Gains = {
-    "convolution": ((3, 1.5),),
-    "pointwise": ((16, 1.5),),
-    "depthwise": ((8, 1.0), (32, 3.0)),
-    "vector": ((32, 1.5),),
-}
+_FLOAT_US = {"convolution": 1.5, "pointwise": 1.5, "depthwise": 1.5, "linear": 1.5}
+_INT8_US = dict.fromkeys(_FLOAT_US, 1.0)
+_TABLE = make_table(_FLOAT_US, _INT8_US)
 
 
 def judge_against(source: Path) -> Judge:
@@ -102,7 +100,7 @@ def test_each_layer_has_a_time_and_together_they_are_the_whole(calibrated: Calib
 def test_what_costs_most_returns_to_float_until_the_limit_is_met(source: Path, calibrated: Calibrated) -> None:
     judge = judge_against(source)
     limit = -0.03
-    mixed = mix_precision(calibrated, judge=judge, lowest_score=limit, settings=_SETTINGS, gains=_GAINS)
+    mixed = mix_precision(calibrated, judge=judge, lowest_score=limit, settings=_SETTINGS, table=_TABLE)
     by_layers = {step.float_layers: step for step in mixed.steps}
     assert by_layers[4].score == 0.0
     assert by_layers[0].score < limit
@@ -111,13 +109,13 @@ def test_what_costs_most_returns_to_float_until_the_limit_is_met(source: Path, c
     assert mixed.has_int8
     assert mixed.settings.keep_float >= {"n1", "c2"}
     reasons = {row.layer: (row.precision, row.reason) for row in mixed.rows}
-    assert reasons["c2"] == ("float", "loses most score in int8 for the work that int8 saves")
+    assert reasons["c2"] == ("float", "loses most score in int8 for the time that int8 saves")
     assert ("int8", "within the limit") in reasons.values()
 
 
 def test_the_result_is_what_the_rows_say(source: Path, calibrated: Calibrated, tmp_path: Path) -> None:
     judge = judge_against(source)
-    mixed = mix_precision(calibrated, judge=judge, lowest_score=-0.03, settings=_SETTINGS, gains=_GAINS)
+    mixed = mix_precision(calibrated, judge=judge, lowest_score=-0.03, settings=_SETTINGS, table=_TABLE)
     write_static(calibrated, tmp_path / "mixed.onnx", settings=mixed.settings)
     assert judge(tmp_path / "mixed.onnx") == mixed.score
     types = {tensor.name: tensor.data_type for tensor in onnx.load(tmp_path / "mixed.onnx").graph.initializer}
@@ -127,49 +125,52 @@ def test_the_result_is_what_the_rows_say(source: Path, calibrated: Calibrated, t
 
 
 def test_a_limit_that_int8_meets_keeps_all_layers_in_int8(source: Path, calibrated: Calibrated) -> None:
-    mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=-1.0, settings=_SETTINGS, gains=_GAINS)
+    mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=-1.0, settings=_SETTINGS, table=_TABLE)
     assert mixed.settings.keep_float == frozenset()
     assert {row.precision for row in mixed.rows} == {"int8"}
 
 
 def test_a_limit_beyond_float_is_not_met_and_ends_in_float(source: Path, calibrated: Calibrated) -> None:
-    mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=0.5, settings=_SETTINGS, gains=_GAINS)
+    mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=0.5, settings=_SETTINGS, table=_TABLE)
     assert not mixed.met
     assert not mixed.has_int8
     assert mixed.score == 0.0
 
 
-def test_gains_go_by_kind_and_width(calibrated: Calibrated) -> None:
-    found = find_gains(calibrated.model, calibrated.layers, _GAINS)
-    # 16 channels lie in the middle of 8 and 32.
-    assert found == pytest.approx({"n1": 1.5, "c2": 2.0, "c3": 1.5, "scores": 1.5})
-    assert set(find_gains(calibrated.model, calibrated.layers, {}).values()) == {1.0}
-    (beyond,) = {find_gains(calibrated.model, calibrated.layers, {"depthwise": ((64, 4.0),)})["c2"]}
-    assert beyond == 4.0
+def test_the_times_of_layers_are_the_table_s_for_the_shapes_of_a_sample(calibrated: Calibrated) -> None:
+    table = make_table(_FLOAT_US, _INT8_US, conversion_us=0.25)
+    sample = {"image": np.zeros((1, 3, 6, 5), np.float32)}
+    found = look_up_times(calibrated.model, calibrated.layers, table, sample=sample, name="model.onnx")
+    # In tiles of 4 inputs and 8 outputs; the depthwise layer is not tiled.
+    work = {"n1": 30 * 16 * 4 * 9, "c2": 30 * 16 * 9, "c3": 30 * 32 * 16}
+    for name, macs in work.items():
+        assert found[name].float_ms == pytest.approx(1.5 * macs / 1000, rel=0.05), name
+        assert found[name].int8_ms == pytest.approx(1.0 * macs / 1000, rel=0.05), name
+    assert found["c2"].conversion_ms == pytest.approx(0.25 * 30 * 16 / 1000)
 
 
-def test_the_work_of_a_layer_is_its_multiply_accumulates_in_one_inference(calibrated: Calibrated) -> None:
-    found = find_work(calibrated.model, calibrated.layers, calibrated.histograms, samples=len(calibrated.samples))
-    pixels = float(np.mean([sample["image"][0, 0].size for sample in calibrated.samples]))
-    assert found == pytest.approx(
-        {"n1": pixels * 16 * 27, "c2": pixels * 16 * 9, "c3": pixels * 32 * 16, "scores": 5 * 32}
-    )
-
-
-def test_layers_that_are_more_work_in_int8_on_the_target_stay_float(source: Path, calibrated: Calibrated) -> None:
+def test_a_layer_that_the_table_says_is_slower_in_int8_stays_float(source: Path, calibrated: Calibrated) -> None:
     judge = judge_against(source)
-    gains: Int8Gains = {**_GAINS, "depthwise": ((16, 0.5),)}
-    mixed = mix_precision(calibrated, judge=judge, lowest_score=-1.0, settings=_SETTINGS, gains=gains)
+    table = make_table(_FLOAT_US, {**_INT8_US, "depthwise": 30.0})
+    mixed = mix_precision(calibrated, judge=judge, lowest_score=-1.0, settings=_SETTINGS, table=table)
     assert {row.layer: row.reason for row in mixed.rows if row.precision == "float"} == {
-        "c2": "more work in int8 on the target"
+        "c2": "slower in int8: modelled for by_hand"
     }
-    assert all(row.gain == pytest.approx(1.5) for row in mixed.rows if row.layer != "c2")
+    gains = {row.layer: row.gain for row in mixed.rows}
+    assert gains["c2"] == pytest.approx(0.05)
+    assert gains["c3"] == pytest.approx(1.5)
 
 
-def test_a_little_more_work_in_int8_is_not_worth_another_file(source: Path, calibrated: Calibrated) -> None:
-    gains: Int8Gains = {**_GAINS, "depthwise": ((16, 0.999),)}
-    mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=-1.0, settings=_SETTINGS, gains=gains)
+def test_a_layer_that_is_hardly_slower_in_int8_is_not_worth_another_file(source: Path, calibrated: Calibrated) -> None:
+    table = make_table(_FLOAT_US, {**_INT8_US, "depthwise": 1.501})
+    mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=-1.0, settings=_SETTINGS, table=table)
     assert {row.precision for row in mixed.rows} == {"int8"}
+
+
+def test_without_a_table_layers_are_timed_on_this_machine(source: Path, calibrated: Calibrated) -> None:
+    mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=-1.0, settings=_SETTINGS, table=None)
+    assert {row.source for row in mixed.rows} == {WORKSTATION}
+    assert all(row.float_ms > 0 and row.int8_ms > 0 for row in mixed.rows)
 
 
 def test_a_layer_in_float_between_two_in_int8_runs_in_float(calibrated: Calibrated, tmp_path: Path) -> None:
@@ -204,7 +205,7 @@ def kernels_of(path: Path) -> set[str]:
 
 def test_layers_asked_for_stay_float_with_that_reason(source: Path, calibrated: Calibrated) -> None:
     settings = StaticSettings(keep_float=frozenset({"scores"}))
-    mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=-1.0, settings=settings, gains=_GAINS)
+    mixed = mix_precision(calibrated, judge=judge_against(source), lowest_score=-1.0, settings=settings, table=_TABLE)
     assert {row.layer: row.reason for row in mixed.rows if row.precision == "float"} == {
         "scores": "kept in float by the recipe"
     }

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from drupelet_host.report.document import Report
+from drupelet_host.report.document import ModelledLatency, Report
 from drupelet_host.report.html import render_html
 from support.screen.reports import MACHINE, make_full_report, make_report
 
@@ -119,7 +119,22 @@ def test_every_table_with_times_names_the_machine(report: Report) -> None:
         if re.search(r"\d m?s\b", text.removeprefix(caption))
     ]
     assert timed
-    assert all(MACHINE in caption for caption in timed)
+    assert all(MACHINE in caption or "modelled for raspberry_pi_4" in caption for caption in timed)
+
+
+def test_modelled_times_stand_in_a_column_of_their_own_with_their_range() -> None:
+    report = make_report()
+    modelled = ModelledLatency(p50_ms=7.89, low_ms=5.25, high_ms=10.5, source="modelled for raspberry_pi_4")
+    rows = tuple(row.model_copy(update={"modelled": modelled}) for row in report.variants)
+    changes = {"variants": rows, "is_modelled": True, "latency_place": "raspberry_pi_4, modelled"}
+    page = render_html(report.model_copy(update=changes))
+    assert "p50 on raspberry_pi_4, modelled" in page
+    assert "7.890 ms" in page
+    assert "5.250 ms to 10.50 ms" in page
+    assert "Modelled times were not measured" in page
+    # What was measured keeps its place.
+    assert f"p50 and p99 on {MACHINE}" in page
+    assert "modelled" not in render_html(report)
 
 
 def test_every_chart_is_an_image_with_a_text(report: Report) -> None:

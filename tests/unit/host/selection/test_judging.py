@@ -49,8 +49,8 @@ def test_a_variant_that_misses_the_metric_does_not_count() -> None:
 @pytest.mark.parametrize(
     ("constraints", "weights"),
     [
-        ({"max_size": "1MB"}, CostWeights(parameters=1.0, macs=0.0)),
-        ({"max_latency": 0.5}, CostWeights(parameters=0.0, macs=1.0)),
+        ({"max_size": "1MB"}, CostWeights(parameters=1.0, time=0.0)),
+        ({"max_latency": 0.5}, CostWeights(parameters=0.0, time=1.0)),
         ({"max_latency": 0.5, "max_size": "1MB"}, CostWeights()),
         ({}, CostWeights()),
     ],

@@ -1,0 +1,120 @@
+"""Chooses where a compile takes latencies from: real boards, a model of the device's processor, or this machine."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from drupelet_host.client.connection.address import BrokerAddress, TlsOptions, parse_broker_url, read_password
+from drupelet_host.errors import RecipeError
+from drupelet_host.latency.board import Board, BoardLimits
+from drupelet_host.latency.candidate_package import CandidatePacker
+from drupelet_host.latency.device import DeviceSource
+from drupelet_host.latency.machine import WORKSTATION, modelled_for
+from drupelet_host.latency.modelled.source import TableSource
+from drupelet_host.latency.modelled.table import LatencyTable, load_table
+from drupelet_host.latency.source import LatencySource
+from drupelet_host.latency.workstation import WorkstationSource
+from drupelet_host.packaging.keys import load_private_key
+from drupelet_host.progress.observer import Observer
+from drupelet_host.recipe.latency import BoardsSection
+from drupelet_host.recipe.schema import Recipe
+from drupelet_host.recipe.target import find_target
+from drupelet_shared.package.manifest import Target
+
+Kind = Literal["boards", "model", "workstation"]
+
+
+def make_latency_source(recipe: Recipe, *, observer: Observer, broker: BrokerAddress | None = None) -> LatencySource:
+    """Return the source that `target.latency` names.
+
+    Args:
+        recipe: The recipe.
+        observer: Receives a message about each interruption of a measurement, and where this machine stands in.
+        broker: The broker of the boards, in place of the recipe's.
+
+    Raises:
+        RecipeError: The source is not there, or has not the percentile that `max_latency` limits.
+        InvalidValueError: The broker's URL or a certificate is malformed.
+        KeyFileError: The signing key cannot be read.
+    """
+    kind = _choose(recipe)
+    if kind == "boards":
+        return _make_boards(recipe, observer=observer, broker=broker)
+    if kind == "workstation":
+        return WorkstationSource()
+    limit = recipe.constraints.max_latency
+    if limit is not None and limit.percentile != "p50":
+        raise RecipeError(
+            f"constraints.max_latency = '{limit}': a model of the processor has medians only; limit the median, name "
+            "boards in [target.boards], or set target.latency = 'workstation'"
+        )
+    fallback = WorkstationSource() if recipe.target.latency == "auto" else None
+    return TableSource(require_table(recipe), fallback=fallback, on_event=observer.decided)
+
+
+def describe_source(recipe: Recipe) -> str:
+    """Return the label of the source that a recipe names; a model may leave a network it does not know to this machine.
+
+    Raises:
+        RecipeError: The source is not there.
+    """
+    kind, boards = _choose(recipe), recipe.target.boards
+    if kind == "boards" and boards is not None:
+        return f"measured on {', '.join(boards.devices)}"
+    return modelled_for(require_table(recipe).label) if kind == "model" else WORKSTATION
+
+
+def find_table(recipe: Recipe) -> LatencyTable | None:
+    """Return the latency table by which passes choose what to measure; None where this machine decides instead.
+
+    Boards and the model share it: which layers to try is asked far more often than a board can answer.
+    """
+    return None if recipe.target.latency == "workstation" else load_table(recipe.target.device)
+
+
+def require_table(recipe: Recipe) -> LatencyTable:
+    """Return the latency table of the recipe's device.
+
+    Raises:
+        RecipeError: There is none.
+    """
+    table = load_table(recipe.target.device)
+    if table is None:
+        raise RecipeError(f"target.latency = 'model': {recipe.target.device} has no latency table")
+    return table
+
+
+def _choose(recipe: Recipe) -> Kind:
+    stated, boards = recipe.target.latency, recipe.target.boards
+    if stated == "auto":
+        if boards is not None:
+            return "boards"
+        return "workstation" if load_table(recipe.target.device) is None else "model"
+    if stated == "boards" and boards is None:
+        raise RecipeError("target.latency = 'boards': name them in [target.boards], or with --device")
+    return stated
+
+
+def _make_boards(recipe: Recipe, *, observer: Observer, broker: BrokerAddress | None) -> DeviceSource:
+    section = recipe.target.boards
+    assert section is not None, "the caller has boards"
+    target, key = find_target(recipe.target.device), recipe.output.key
+    limits = BoardLimits(max_seconds=section.max_seconds, max_wait_s=section.max_wait_s, patience_s=section.patience_s)
+    address = broker or _read_address(section)
+    boards = [
+        Board(device, broker=address, prefix=section.prefix, limits=limits, on_event=observer.decided)
+        for device in dict.fromkeys(section.devices)
+    ]
+    packer = CandidatePacker(
+        target=Target(device=target.name, architecture=target.architecture),
+        signing_key=None if key is None else load_private_key(key),
+    )
+    return DeviceSource(boards, packer)
+
+
+def _read_address(section: BoardsSection) -> BrokerAddress:
+    tls = None
+    if section.ca_file or section.cert_file:
+        tls = TlsOptions(section.ca_file, section.cert_file, section.key_file)
+    password = read_password(section.password_file) if section.password_file or "@" in section.broker else None
+    return parse_broker_url(section.broker, password=password, tls=tls)
