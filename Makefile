@@ -98,6 +98,10 @@ DEVICES ?= 1000
 bench-scale: $(VENV)/.dev  ## Measure top, status, watch, dashboard and rollout over simulated devices and mosquitto; JSON; DEVICES=10000
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.fleet --devices $(DEVICES) $(ARGS)
 
+.PHONY: bench-target
+bench-target: $(VENV)/.dev  ## Compare the search by latency with that by multiply-accumulates, and boards in the loop; JSON; resumable
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.target $(ARGS)
+
 fuzz: $(VENV)/.dev  ## Fuzz every parser of untrusted bytes with a million inputs each
 	PYTHONPATH=tests $(BIN)/python -m fuzz
 

@@ -93,12 +93,13 @@ def compile_command(
     from drupelet_host.client.connection.connection import check_broker  # noqa: PLC0415 - as above
     from drupelet_host.compiler.compile import compile_recipe  # noqa: PLC0415 - as above
     from drupelet_host.compiler.latency_sources.choice import make_latency_source  # noqa: PLC0415 - as above
+    from drupelet_host.compiler.registry import passes_of  # noqa: PLC0415 - as above
 
     if broker is not None:
         # The first board is asked after minutes of work.
         check_broker(broker, timeout_s=_CONNECT_TIMEOUT_S)
     kept = None if no_cache else cache or default_cache()
-    with show_progress(quiet=quiet, cache=kept) as observer:
+    with show_progress(quiet=quiet, cache=kept, passes=passes_of(loaded)) as observer:
         source = make_latency_source(loaded, observer=observer, broker=broker)
         state = compile_recipe(loaded, observer=observer, cache=kept, latency_source=source)
     if as_json:

@@ -4,39 +4,42 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from drupelet_host.cli.output import explain_interruption, progress_console
 from drupelet_host.progress.observer import SILENT, NotingObserver, Observer
+from drupelet_host.progress.overall import OverallProgress
 
 
 @contextmanager
-def show_progress(*, quiet: bool, cache: Path | None) -> Iterator[Observer]:
+def show_progress(*, quiet: bool, cache: Path | None, passes: Sequence[str]) -> Iterator[Observer]:
     """Provide an observer that draws on standard error; after Ctrl-C say what is kept.
 
     Args:
         quiet: Whether nothing is drawn.
         cache: The folder for finished passes; None if nothing is kept.
+        passes: The names of all passes of the compile, in order.
     """
     with ExitStack() as stack:
         observer = PassTracker(SILENT)
         stack.enter_context(explain_interruption(lambda: observer.describe_kept(cache)))
         if not quiet:
-            observer = PassTracker(stack.enter_context(_draw_bars()))
+            observer = PassTracker(stack.enter_context(_draw_bars(passes)))
         yield observer
 
 
 @contextmanager
-def _draw_bars() -> Iterator[Observer]:
+def _draw_bars(passes: Sequence[str]) -> Iterator[Observer]:
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[what]}"))
     with Progress(*columns, TimeElapsedColumn(), _TimeLeftColumn(), console=progress_console) as progress:
-        yield _ProgressBars(progress)
+        yield _ProgressBars(progress, OverallProgress(passes))
 
 
 class PassTracker(NotingObserver):
@@ -84,9 +87,11 @@ class PassTracker(NotingObserver):
 
 
 class _TimeLeftColumn(ProgressColumn):
-    """The longest time that the pass still takes; recovery often ends before its last epoch."""
+    """The longest time that the pass still takes, as recovery often ends before its last epoch; of all, a guess."""
 
     def render(self, task: Task) -> Text:
+        if "left" in task.fields:
+            return Text(task.fields["left"], style="progress.remaining")
         if task.finished or task.time_remaining is None:
             return Text("")
         left = timedelta(seconds=round(task.time_remaining))
@@ -94,20 +99,33 @@ class _TimeLeftColumn(ProgressColumn):
 
 
 class _ProgressBars:
-    """An observer that draws each pass as a bar."""
+    """An observer that draws the whole compile and each pass as a bar."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, overall: OverallProgress) -> None:
         self._progress = progress
+        self._overall = overall
+        self._whole = progress.add_task("compile", total=None, what="", left="")
         self._task = TaskID(0)
 
     def pass_started(self, name: str, *, position: int, count: int) -> None:
         self._task = self._progress.add_task(f"{position}/{count} {name}", total=None, what="")
+        self._overall.start(name)
+        self._show_whole(completed=position - 1, total=count, what=f"pass {position} of {count}")
 
     def progressed(self, what: str, *, done: int, total: int) -> None:
         self._progress.update(self._task, completed=done, total=total, what=what)
+        self._overall.progress(done=done, total=total)
+        self._show_whole()
 
     def decided(self, message: str) -> None:
         self._progress.console.print(f"    {message}", highlight=False, soft_wrap=True)
 
     def pass_finished(self, name: str, *, seconds: float, metrics: Mapping[str, float]) -> None:  # noqa: ARG002 - the protocol's
         self._progress.update(self._task, completed=1, total=1, what="done")
+        self._overall.finish(name, seconds=seconds)
+        self._show_whole()
+
+    def _show_whole(self, **changes: Any) -> None:  # noqa: ANN401 - what the task shows
+        left_s = self._overall.left_s()
+        left = "" if left_s is None else f"about {timedelta(seconds=round(left_s))} left"
+        self._progress.update(self._whole, left=left, **changes)

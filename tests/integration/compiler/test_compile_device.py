@@ -117,7 +117,20 @@ def test_a_model_that_no_board_runs_is_named(site: Site, embedded: Broker, tmp_p
     # The worker's share of this memory does not hold the engine.
     config = site.configure(embedded, extra=f'{MEASURE}\nlimits.memory = "20MB"\nlimits.messages = "1MB"')
     with running_agent(config), pytest.raises(LatencyError, match="model original does not run on"):
-        source.measure(models, feed=FEED)
+        source.measure(models, feed=FEED, references=("original",))
+
+
+def test_a_candidate_that_no_board_runs_does_not_end_the_measurement(
+    site: Site, embedded: Broker, tmp_path: Path
+) -> None:
+    source = source_of(embedded, site.keys.private, site.topics.device)
+    config = site.configure(embedded, extra=f'{MEASURE}\nlimits.memory = "20MB"\nlimits.messages = "1MB"')
+    with running_agent(config):
+        answers = source.measure(models_in(tmp_path), feed=FEED)
+    assert list(answers) == ["original", "fast", "slow"]
+    for name, answer in answers.items():
+        assert isinstance(answer, LatencyError)
+        assert str(answer).startswith(f"model {name} does not run on {site.topics.device}: ")
 
 
 def test_measuring_begins_again_after_the_agent_was_killed(site: Site, embedded: Broker, tmp_path: Path) -> None:

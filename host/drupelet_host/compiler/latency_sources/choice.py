@@ -33,7 +33,8 @@ def make_latency_source(recipe: Recipe, *, observer: Observer, broker: BrokerAdd
         broker: The broker of the boards, in place of the recipe's.
 
     Raises:
-        RecipeError: The source is not there, or has not the percentile that `max_latency` limits.
+        RecipeError: The recipe names no boards, the device has no table, or `max_latency` limits a percentile that the
+            source does not have.
         InvalidValueError: The broker's URL or a certificate is malformed.
         KeyFileError: The signing key cannot be read.
     """
@@ -56,7 +57,7 @@ def describe_source(recipe: Recipe) -> str:
     """Return the label of the source that a recipe names; a model may leave a network it does not know to this machine.
 
     Raises:
-        RecipeError: The source is not there.
+        RecipeError: The recipe names no boards, or the device has no table.
     """
     kind, boards = _choose(recipe), recipe.target.boards
     if kind == "boards" and boards is not None:
@@ -76,7 +77,7 @@ def require_table(recipe: Recipe) -> LatencyTable:
     """Return the latency table of the recipe's device.
 
     Raises:
-        RecipeError: There is none.
+        RecipeError: The device has no latency table.
     """
     table = load_table(recipe.target.device)
     if table is None:

@@ -10,6 +10,7 @@ from drupelet_host.compiler.judging import FileJudge
 from drupelet_host.compiler.pass_protocol import PassResult, add_variant, attempt_variant, drop_variant
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.progress.observer import Observer
+from drupelet_host.progress.pace import Pace
 from drupelet_host.quantization.choice import describe_method
 from drupelet_host.quantization.ncnn.choice import NcnnChoice, choose_ncnn_method, keep_costly_layers
 from drupelet_host.quantization.ncnn.float16 import store_ncnn_float16
@@ -28,6 +29,7 @@ class QuantizeNcnnConfig(PassConfig):
         trial_samples: Validation samples that choose.
         variants: Of "static", "mixed" and "float16", those to make.
         max_metric_drop: The largest drop of the metric that a mixture may leave.
+        max_minutes: The time after which no method is tried and no layer is measured any more.
     """
 
     samples: int
@@ -35,6 +37,7 @@ class QuantizeNcnnConfig(PassConfig):
     trial_samples: int
     variants: tuple[str, ...]
     max_metric_drop: float
+    max_minutes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class QuantizeNcnnPass:
             trial_samples=quantize.trial_samples,
             variants=tuple(name for name in quantize.variants if name != "dynamic"),
             max_metric_drop=stated_or_default_drop(recipe),
+            max_minutes=quantize.max_minutes,
         )
         return cls(config, recipe.seed)
 
@@ -84,7 +88,8 @@ class QuantizeNcnnPass:
         calibrated = calibrate_ncnn(state.artifacts[NCNN_FLOAT], samples=state.calibration.feeds)
         methods = METHODS if self.config.method == "auto" else (self.config.method,)
         judge = FileJudge.of_state(state, count=self.config.trial_samples, seed=self.seed)
-        choice = choose_ncnn_method(calibrated, judge=judge, methods=methods)
+        pace = Pace.of_minutes(observer, self.config.max_minutes)
+        choice = choose_ncnn_method(calibrated, judge=judge, methods=methods, pace=pace)
         chosen = describe_method(choice.settings.method, bias=choice.settings.biases is not None)
         observer.decided(f"ncnn: calibrated by {chosen}: {choice.score:.4f}")
         path = state.workspace / f"{NCNN_STATIC}.param"
@@ -94,7 +99,7 @@ class QuantizeNcnnPass:
         if "mixed" in self.config.variants:
             made = result.state
             result = attempt_variant(
-                made, NCNN_MIXED, lambda: self._mix(made, calibrated, choice, judge, observer), observer=observer
+                made, NCNN_MIXED, lambda: self._mix(made, calibrated, choice, judge, pace), observer=observer
             )
         return PassResult(result.state, metrics)
 
@@ -104,13 +109,14 @@ class QuantizeNcnnPass:
         calibrated: NcnnCalibrated,
         choice: NcnnChoice,
         judge: FileJudge,
-        observer: Observer,
+        pace: Pace,
     ) -> PassResult:
+        observer = pace.observer
 
         limit = state.metric_limit(self.config.max_metric_drop, baseline=judge(state.originals["ncnn"]))
         if limit.allows(choice.score):
             return drop_variant(state, NCNN_MIXED, "every layer keeps the metric in int8", observer=observer)
-        mixed = keep_costly_layers(calibrated, choice, judge=judge, lowest_score=limit.lowest)
+        mixed = keep_costly_layers(calibrated, choice, judge=judge, lowest_score=limit.lowest, pace=pace)
         if mixed is None:
             reason = f"no mixture of int8 and float32 reaches {limit.lowest:.4f}"
             return drop_variant(state, NCNN_MIXED, reason, observer=observer)

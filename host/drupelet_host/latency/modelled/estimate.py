@@ -162,7 +162,7 @@ def _estimate_mixed(shapes: Sequence[LayerShape], table: LatencyTable, engine: E
     accuracies = [table.accuracies[engine, precision] for precision in PRECISIONS if precision in used]
     total = sum(layer.ms for layer in layers) + max(table.overhead_ms(engine, precision) for precision in PRECISIONS)
     error = max(accuracy.error for accuracy in accuracies)
-    # A layer quantized in each inference takes something between int8 and float32, which nobody has compared.
+    # A layer quantized in each inference takes something between int8 and float32: no board was compared.
     spread = sum(_spread_ms(layer.shape, table, engine) for layer in layers) / total
     return Estimate(
         table.target,

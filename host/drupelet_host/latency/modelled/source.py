@@ -111,7 +111,7 @@ class TableSource:
 
 
 def estimate_file_latency(path: Path, table: LatencyTable, *, feed: Tensors) -> LatencyEstimate | None:
-    """Return what a model file takes on the target, each layer in its own precision; None where nobody knows.
+    """Return what a model file takes on the target, each layer in its own precision; None if it is not known.
 
     Args:
         path: The model file.

@@ -24,7 +24,7 @@ class TimeCost(Protocol):
 
 
 class MacCost:
-    """Multiply-accumulates, for a target whose latencies nobody has modelled."""
+    """Multiply-accumulates, for a target without a latency table."""
 
     def of_layer(self, shape: LayerShape) -> float:
         """Return the multiply-accumulates of one layer."""

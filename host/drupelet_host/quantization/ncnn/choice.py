@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from drupelet_host.ncnn_files.running import run_tensors
+from drupelet_host.progress.pace import UNHURRIED, Pace
 from drupelet_host.quantization.choice import Judge, MethodScore
 from drupelet_host.quantization.ncnn.bias import correct_biases
 from drupelet_host.quantization.ncnn.static import NcnnCalibrated, NcnnInt8Settings, write_ncnn_int8
@@ -41,6 +42,7 @@ def choose_ncnn_method(
     judge: Judge,
     methods: Sequence[Method] = METHODS,
     keep_float: frozenset[str] = frozenset(),
+    pace: Pace = UNHURRIED,
 ) -> NcnnChoice:
     """Quantize by each method, with and without bias correction, and keep the best.
 
@@ -49,6 +51,7 @@ def choose_ncnn_method(
         judge: Scores a model file on samples that were not used for calibration.
         methods: The methods to try, at least one.
         keep_float: Layers left in float32, by name.
+        pace: Receives the progress, and limits the time; at least one method is tried.
 
     Returns:
         The best settings with the score of each method.
@@ -61,17 +64,21 @@ def choose_ncnn_method(
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         path = Path(folder) / "candidate.param"
         for method, bias_correction in itertools.product(methods, (False, True)):
+            if candidates and pace.is_over:
+                break
             settings = NcnnInt8Settings(method, keep_float)
             if bias_correction:
                 settings = correct_biases(calibrated, settings)
             write_ncnn_int8(calibrated, path, settings=settings)
             candidates.append((settings, MethodScore(method, bias_correction, judge(path))))
+            scored = candidates[-1][1].description
+            pace.progressed(f"ncnn: calibration by {scored}", done=len(candidates), total=2 * len(methods))
     settings, best = max(candidates, key=lambda candidate: candidate[1].score)
     return NcnnChoice(settings, best.score, tuple(scored for _, scored in candidates))
 
 
 def keep_costly_layers(
-    calibrated: NcnnCalibrated, choice: NcnnChoice, *, judge: Judge, lowest_score: float
+    calibrated: NcnnCalibrated, choice: NcnnChoice, *, judge: Judge, lowest_score: float, pace: Pace = UNHURRIED
 ) -> NcnnChoice | None:
     """Keep the fewest layers in float32 with which the model reaches a score.
 
@@ -82,17 +89,18 @@ def keep_costly_layers(
         choice: The best settings with every layer in int8.
         judge: Scores a model file on samples that were not used for calibration.
         lowest_score: The score to reach.
+        pace: Receives the progress, and limits the time; the mixture with the fewest float layers so far is taken.
 
     Returns:
         The settings of the mixed model, or None where none reaches the score.
     """
-    names = rank_by_loss(calibrated, choice.settings)
+    names = rank_by_loss(calibrated, choice.settings, pace=pace)
     method, corrected = choice.settings.method, choice.settings.biases is not None
     best: NcnnChoice | None = None
     low, high = 1, len(names) - 1
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         path = Path(folder) / "candidate.param"
-        while low <= high:
+        while low <= high and not (best is not None and pace.is_over):
             count = (low + high) // 2
             settings = NcnnInt8Settings(method, choice.settings.keep_float | frozenset(names[:count]))
             if corrected:
@@ -106,8 +114,14 @@ def keep_costly_layers(
     return best
 
 
-def rank_by_loss(calibrated: NcnnCalibrated, settings: NcnnInt8Settings) -> list[str]:
-    """Return the names of the int8 layers, by decreasing relative RMS error with only that layer in int8."""
+def rank_by_loss(calibrated: NcnnCalibrated, settings: NcnnInt8Settings, *, pace: Pace = UNHURRIED) -> list[str]:
+    """Return the names of the int8 layers, by decreasing relative RMS error with only that layer in int8.
+
+    Args:
+        calibrated: The float32 model.
+        settings: The settings with every layer in int8.
+        pace: Receives the progress, and limits the time: layers that were not measured come last, in order.
+    """
     outputs = [tensor.blob for tensor in calibrated.signature.outputs]
     samples = calibrated.samples[:_LOSS_SAMPLES]
     names = [layer.name for layer in calibrated.layers if layer.name not in settings.keep_float]
@@ -115,7 +129,9 @@ def rank_by_loss(calibrated: NcnnCalibrated, settings: NcnnInt8Settings) -> list
     losses: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         path = Path(folder) / "layer.param"
-        for name in names:
+        for position, name in enumerate(names, start=1):
+            if pace.is_over:
+                break
             alone = replace(settings, keep_float=settings.keep_float | frozenset(names) - {name}, biases=None)
             write_ncnn_int8(calibrated, path, settings=alone)
             actual = run_tensors(path, samples, outputs)
@@ -124,7 +140,8 @@ def rank_by_loss(calibrated: NcnnCalibrated, settings: NcnnInt8Settings) -> list
                 for one, other in zip(actual, expected, strict=True)
                 for output in outputs
             )
-    return sorted(names, key=lambda name: (-losses[name], name))
+            pace.progressed(f"ncnn: {name} alone in int8", done=position, total=len(names))
+    return sorted(names, key=lambda name: (-losses.get(name, 0.0), name))
 
 
 def _relative_rms(actual: Array, expected: Array) -> float:

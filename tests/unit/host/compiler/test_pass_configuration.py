@@ -23,6 +23,7 @@ READERS: dict[tuple[str, str, Any], set[str]] = {
     ("quantize", "keep_float", ("*stem*",)): {"quantize_static"},
     ("quantize", "trial_samples", 64): {"quantize_static", "mix_precision", "quantize_ncnn"},
     ("quantize", "method", "mse"): {"quantize_static", "quantize_aware", "quantize_ncnn"},
+    ("quantize", "max_minutes", 3): {"quantize_static", "mix_precision", "quantize_ncnn"},
     ("prune", "iterations", 7): {"prune", "sparsify"},
     ("prune", "max_trials", 3): set(),
     ("prune", "max_minutes", 3): set(),
