@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from drupelet_host.errors import (
     BrokerError,
+    ComputeError,
     ConstraintError,
     DataError,
     DeviceOfflineError,
@@ -18,6 +19,7 @@ from drupelet_host.errors import (
     ReplyTimeoutError,
     SettingsError,
     StorageError,
+    SweepError,
 )
 from drupelet_shared.errors import (
     ArchiveError,
@@ -74,6 +76,7 @@ __all__ = [
     "BusyError",
     "CommandError",
     "CommandFailedError",
+    "ComputeError",
     "ConstraintError",
     "ContentTypeError",
     "DataError",
@@ -122,6 +125,7 @@ __all__ = [
     "SignatureUntrustedError",
     "SourceError",
     "StorageError",
+    "SweepError",
     "TooManyEntriesError",
     "UndeclaredFileError",
     "UnknownCommandError",

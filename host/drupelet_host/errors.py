@@ -11,6 +11,8 @@ DrupeletError
 |-- ConstraintError        constraint_not_met
 |-- LatencyError           latency_unknown
 |-- MemoryLimitError       memory_limit_exceeded
+|-- ComputeError           compute_failed
+|-- SweepError             sweep_failed
 `-- RemoteError               remote_error
     |-- BrokerError           broker_unreachable
     |-- DeviceOfflineError    device_offline
@@ -115,6 +117,18 @@ class MemoryLimitError(DrupeletError):
     """A model that needs more memory than the device's limit; the message has both numbers."""
 
     code = "memory_limit_exceeded"
+
+
+class ComputeError(DrupeletError):
+    """The workers that compute a compile's tasks cannot be started or reached, or died again and again."""
+
+    code = "compute_failed"
+
+
+class SweepError(DrupeletError):
+    """Runs of a sweep failed; the message names them, and their results say why."""
+
+    code = "sweep_failed"
 
 
 class RemoteError(DrupeletError):

@@ -24,6 +24,7 @@ _SECTIONS = {
         "init": "drupelet_host.cli.init:init",
         "check": "drupelet_host.cli.check:check",
         "compile": "drupelet_host.cli.compile:compile_command",
+        "sweep": "drupelet_host.cli.sweep:sweep_command",
         "estimate": "drupelet_host.cli.estimate:estimate",
         "keygen": "drupelet_host.cli.keys:keygen",
         "sign": "drupelet_host.cli.package:sign",

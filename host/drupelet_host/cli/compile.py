@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from drupelet_host.compiler.state import CompileState
     from drupelet_host.evaluation.measurement import Measurement
     from drupelet_host.latency.source import LatencyEstimate
+    from drupelet_host.recipe.compute import ComputeSection
     from drupelet_host.recipe.schema import Recipe
 
 
@@ -52,6 +53,12 @@ _CONNECT_TIMEOUT_S = 10.0
     help="Board to time candidates on, which must allow it (trust.measure); several share the work: NAME,NAME.",
 )
 @broker_options
+@click.option(
+    "--on",
+    "where",
+    metavar="WHERE",
+    help="Where tasks run: local, local:N for N processes, ray, or ray://HOST:PORT; that of the recipe by default.",
+)
 @click.option("--open", "open_report", is_flag=True, help="Open the report in the browser.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 @click.option("--quiet", is_flag=True, help="Print no progress.")
@@ -62,6 +69,7 @@ def compile_command(
     *,
     devices: tuple[str, ...],
     no_cache: bool,
+    where: str | None,
     open_report: bool,
     as_json: bool,
     quiet: bool,
@@ -77,7 +85,12 @@ def compile_command(
     max_latency is that of the boards. Without, decisions use modelled times of the target's processor, whose range is
     printed with them; target.latency in the recipe names another source.
 
+    With --on, or [compute] in the recipe, sensitivity, calibration, conversions and the candidates of a search run in
+    several processes or on a Ray cluster; the models are the same wherever they ran.
+
     Example: drupelet compile recipe.toml --output build
+
+    Example: drupelet compile recipe.toml --on ray://head:10001
 
     Example: drupelet compile recipe.toml --device pi-7 --broker mqtt://broker.local
     """
@@ -88,6 +101,7 @@ def compile_command(
     if output is not None:
         section = loaded.output.model_copy(update={"folder": output.resolve()})
         loaded = loaded.model_copy(update={"output": section})
+    loaded = loaded.model_copy(update={"compute": read_compute(loaded.compute, where)})
     loaded, broker = _with_boards(loaded, devices, connection)
     from drupelet_host.cli.compile_progress import show_progress  # noqa: PLC0415 - as above
     from drupelet_host.client.connection.connection import check_broker  # noqa: PLC0415 - as above
@@ -111,6 +125,24 @@ def compile_command(
         _print_missing(state, loaded)
     if open_report:
         click.launch(str(_report_of(state)))
+
+
+def read_compute(section: ComputeSection, where: str | None) -> ComputeSection:
+    """Return the section with the value of --on.
+
+    Args:
+        section: [compute].
+        where: The value; None where the option is not given.
+
+    Raises:
+        click.UsageError: The value is malformed.
+    """
+    if where is None:
+        return section
+    try:
+        return type(section).model_validate({**section.model_dump(), "on": where})
+    except ValidationError as error:
+        raise click.UsageError(f"--on: {describe_faults(error)}") from error
 
 
 def _with_boards(

@@ -9,7 +9,7 @@ import click
 from drupelet_host.cli.command_group import GroupedCommand
 
 # `drupelet-agent schema` prints that of the agent's configuration.
-SCHEMAS = ("recipe", "manifest", "messages", "config")
+SCHEMAS = ("recipe", "sweep", "manifest", "messages", "config")
 
 
 @click.command(cls=GroupedCommand)
@@ -32,6 +32,7 @@ def make_schema(document: str) -> dict[str, Any]:
     # Imported here because they import pydantic, which `drupelet --help` does without.
     from drupelet_host.cli.settings import Settings  # noqa: PLC0415
     from drupelet_host.recipe.schema import Recipe  # noqa: PLC0415
+    from drupelet_host.sweep.document import Sweep  # noqa: PLC0415
     from drupelet_shared.contract import commands, delivery, measuring, messages, rollouts  # noqa: PLC0415
     from drupelet_shared.contract.schemas import json_schema, json_schemas, models_of, toml_schema  # noqa: PLC0415
     from drupelet_shared.package.manifest import Manifest  # noqa: PLC0415
@@ -39,6 +40,8 @@ def make_schema(document: str) -> dict[str, Any]:
     match document:
         case "recipe":
             return toml_schema(Recipe, title="drupelet recipe")
+        case "sweep":
+            return toml_schema(Sweep, title="drupelet sweep")
         case "manifest":
             return json_schema(Manifest, title="drupelet package manifest")
         case "messages":

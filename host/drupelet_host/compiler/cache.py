@@ -34,6 +34,7 @@ _NOT_KEPT = frozenset(
         "calibration",
         "metric",
         "latency_source",
+        "compute",
         "continuation",
         "source",
         "lineage",

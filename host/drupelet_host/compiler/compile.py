@@ -14,6 +14,8 @@ from drupelet_host.compiler.pipeline import Pipeline
 from drupelet_host.compiler.registry import UNCACHED, make_pass, passes_of
 from drupelet_host.compiler.start import start_compile
 from drupelet_host.compiler.state import CompileState
+from drupelet_host.compute.backend import ComputeBackend
+from drupelet_host.compute.choice import make_backend
 from drupelet_host.latency.source import LatencySource
 from drupelet_host.packaging.storage import estimate_cache_bytes, full_disk_as_error, require_writable
 from drupelet_host.progress.observer import SILENT, Observer
@@ -26,6 +28,7 @@ def compile_recipe(
     observer: Observer = SILENT,
     cache: Path | None = None,
     latency_source: LatencySource | None = None,
+    compute: ComputeBackend | None = None,
 ) -> CompileState:
     """Run every pass.
 
@@ -35,6 +38,7 @@ def compile_recipe(
         cache: A folder for the results of finished passes. An interrupted compile continues from them, and a changed
             recipe repeats only what depends on the change. No other user may write to it.
         latency_source: The source of latencies; that of the recipe by default.
+        compute: What computes the tasks of passes; that of the recipe by default, which ends with the compile.
 
     Returns:
         The final state; `package` is the path of the result. Without a cache, `workspace` and its model files are
@@ -43,6 +47,7 @@ def compile_recipe(
     Raises:
         ModelError: The model cannot be loaded, traced or exported.
         DataError: The data cannot be read or does not match the model.
+        ComputeError: Workers cannot be started or reached, or died again and again.
         ConstraintError: No variant meets the constraints; no package was written.
         StorageError: The output folder or the cache cannot be written, or has no room.
         DrupeletError: A pass fails for another reason.
@@ -55,7 +60,8 @@ def compile_recipe(
     with ExitStack() as resources:
         workspace = Path(resources.enter_context(tempfile.TemporaryDirectory(prefix="drupelet-compile-")))
         resources.enter_context(full_disk_as_error(workspace, what="temporary folder"))
-        state = replace(start_compile(recipe, workspace), latency_source=source)
+        backend = compute or resources.enter_context(make_backend(recipe.compute, on_notice=observer.decided))
+        state = replace(start_compile(recipe, workspace), latency_source=source, compute=backend)
         for note in state.notes:
             observer.decided(note)
         if cache is None:

@@ -37,7 +37,7 @@ def fingerprint_start(state: CompileState) -> str:
     )
     for chunk in _list_metric(state.metric):
         digest.update(chunk)
-    digest.update(f"{state.latency_source.fingerprint}\n".encode())
+    digest.update(f"{state.latency_source.fingerprint} {state.compute.threads} threads\n".encode())
     for line in _list_versions():
         digest.update(line.encode())
     for path in _list_sources(state):

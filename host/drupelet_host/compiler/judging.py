@@ -40,6 +40,7 @@ def make_judge(state: CompileState, config: JudgeConfig) -> CandidateJudge:
         method=config.method,
         input_shape=config.input_shape,
         output_names=state.require_training().output_names,
+        compute=state.compute,
     )
 
 

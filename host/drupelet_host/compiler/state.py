@@ -13,6 +13,8 @@ import torch
 from torch import nn
 
 from drupelet_host.compiler.lineage import digest_file, digest_module
+from drupelet_host.compute.backend import ComputeBackend
+from drupelet_host.compute.in_process import IN_PROCESS
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.data.samples import Samples
 from drupelet_host.evaluation.measurement import Measurement
@@ -91,6 +93,7 @@ class CompileState:
         calibration: What shows a quantizer the activations' ranges.
         metric: Scores a model's answers.
         latency_source: What tells the latency of models on the target.
+        compute: What computes the tasks of passes.
         training: The PyTorch side, where the model came as a module.
         source: The ONNX file, where the model came as a file.
         originals: The untouched model as a file for each engine that it runs in.
@@ -118,6 +121,7 @@ class CompileState:
     calibration: Samples
     metric: Metric
     latency_source: LatencySource = field(default_factory=WorkstationSource)
+    compute: ComputeBackend = IN_PROCESS
     training: Training | None = None
     source: Path | None = None
     test: Samples | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from drupelet_host.progress.observer import SILENT, Observer
@@ -36,6 +37,11 @@ class Pace:
     def is_over(self) -> bool:
         """Whether nothing more may be begun."""
         return self.deadline_s is not None and time.monotonic() >= self.deadline_s
+
+    @property
+    def limit(self) -> Callable[[], bool] | None:
+        """What tells whether the time is over; None where it is not limited."""
+        return None if self.deadline_s is None else lambda: self.is_over
 
     def progressed(self, what: str, *, done: int, total: int) -> None:
         """Report progress.

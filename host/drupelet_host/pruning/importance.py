@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from drupelet_host.compute.backend import ComputeBackend, Task, run_tasks
+from drupelet_host.compute.in_process import IN_PROCESS
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.errors import ModelError
 from drupelet_host.pruning.structure.groups import Importance, PrunableGroup, find_groups, remove_channels
@@ -80,6 +83,7 @@ def compare_importances(
     candidates: Sequence[Importance],
     channel_multiple: int,
     device: torch.device = CPU,
+    compute: ComputeBackend = IN_PROCESS,
 ) -> dict[Importance, float]:
     """Prune every group at one ratio by each importance and measure the metric, without fine-tuning.
 
@@ -91,6 +95,7 @@ def compare_importances(
         candidates: The importances to compare.
         channel_multiple: Layer widths stay multiples of this.
         device: Where the copies run.
+        compute: What measures the copies.
 
     Returns:
         The metric by importance.
@@ -100,15 +105,39 @@ def compare_importances(
     """
     example_input = torch.from_numpy(train.inputs[:1])
     removals = _removals(find_groups(model, example_input), ratio=ratio, multiple=channel_multiple)
-    samples = label_samples(model, train)
-    metrics = {}
-    for importance in candidates:
-        trial = copy.deepcopy(model).requires_grad_(requires_grad=True)
-        prune_least_important(trial, example_input, removals, importance=importance, samples=samples, device=device)
-        with on_device(trial, device):
-            reestimate_statistics(trial, train.inputs)
-        metrics[importance] = evaluate(trial)
-    return metrics
+    bench = compute.share(_ImportanceBench(removals, train, label_samples(model, train), evaluate, device))
+    shared = compute.share(model)
+    tasks = [Task(f"importance {name}", measure_importance, (shared, bench, name)) for name in candidates]
+    return dict(zip(candidates, run_tasks(compute, tasks), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _ImportanceBench:
+    """What compares importances."""
+
+    removals: Mapping[str, int]
+    train: Dataset
+    samples: Dataset
+    evaluate: Evaluate
+    device: torch.device
+
+
+def measure_importance(model: nn.Module, bench: _ImportanceBench, importance: Importance) -> float:
+    """Return the metric of a copy that is pruned by an importance, without fine-tuning.
+
+    Args:
+        model: The model; it is left as it is.
+        bench: What is removed, and what measures.
+        importance: The importance.
+    """
+    trial = copy.deepcopy(model).requires_grad_(requires_grad=True)
+    example_input = torch.from_numpy(bench.train.inputs[:1])
+    prune_least_important(
+        trial, example_input, bench.removals, importance=importance, samples=bench.samples, device=bench.device
+    )
+    with on_device(trial, bench.device):
+        reestimate_statistics(trial, bench.train.inputs)
+    return bench.evaluate(trial)
 
 
 def _removals(groups: tuple[PrunableGroup, ...], *, ratio: float, multiple: int) -> dict[str, int]:

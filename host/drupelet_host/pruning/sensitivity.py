@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import nn
 
+from drupelet_host.compute.backend import ComputeBackend, Task, run_tasks
+from drupelet_host.compute.in_process import IN_PROCESS
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.errors import ModelError
 from drupelet_host.progress.observer import SILENT, Observer
@@ -52,6 +53,7 @@ def analyze_sensitivity(
     samples: Dataset | None = None,
     observer: Observer = SILENT,
     device: torch.device = CPU,
+    compute: ComputeBackend = IN_PROCESS,
 ) -> dict[str, SensitivityCurve]:
     """Measure every prunable group at every ratio, each time on a fresh copy; the model is left as it is.
 
@@ -64,6 +66,7 @@ def analyze_sensitivity(
         samples: Labelled training samples; only the importance "taylor" needs them.
         observer: Is told how far it is.
         device: Where the importance "taylor" computes the loss.
+        compute: What measures the points.
 
     Returns:
         The curve of each group by name.
@@ -75,16 +78,65 @@ def analyze_sensitivity(
     if wrong or not ratios:
         raise ModelError(f"ratios {list(ratios)}: expected at least one, each above 0 and below 1")
     groups = find_groups(model, example_input)
-    baseline = evaluate(copy.deepcopy(model))
-    prune = partial(prune_least_important, importance=importance, samples=samples, device=device)
-    total = len(groups) * len(ratios)
-    curves = {}
-    for position, group in enumerate(groups):
-        points = [(0.0, baseline)]
-        for number, ratio in enumerate(sorted(ratios), start=1):
-            trial = copy.deepcopy(model).requires_grad_(requires_grad=True)
-            prune(trial, example_input, {group.name: group.removable(round(group.channels * ratio))})
-            points.append((ratio, evaluate(trial)))
-            observer.progressed(f"{group.name} at {ratio:.0%}", done=position * len(ratios) + number, total=total)
-        curves[group.name] = SensitivityCurve(group.name, group.channels, tuple(points))
-    return curves
+    pruned = compute.share(model)
+    bench = compute.share(_PointBench(example_input, evaluate, importance, samples, device))
+    points = [(group, ratio) for group in groups for ratio in sorted(ratios)]
+    tasks = [
+        Task(
+            f"{group.name} at {ratio:.0%}",
+            measure_point,
+            (pruned, bench, group.name, group.removable(round(group.channels * ratio))),
+        )
+        for group, ratio in points
+    ]
+    unpruned = Task("unpruned", measure_point, (pruned, bench, "", 0))
+
+    def report(name: str, done: int, total: int) -> None:
+        # The unpruned model is no point of a curve.
+        if done > 1:
+            observer.progressed(name, done=done - 1, total=total - 1)
+
+    baseline, *metrics = run_tasks(compute, [unpruned, *tasks], on_done=report)
+    measured = dict(zip([(group.name, ratio) for group, ratio in points], metrics, strict=True))
+    return {
+        group.name: SensitivityCurve(
+            group.name,
+            group.channels,
+            ((0.0, baseline), *((ratio, measured[group.name, ratio]) for ratio in sorted(ratios))),
+        )
+        for group in groups
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _PointBench:
+    """What measures the points of all curves."""
+
+    example_input: torch.Tensor
+    evaluate: Evaluate
+    importance: Importance
+    samples: Dataset | None
+    device: torch.device
+
+
+def measure_point(model: nn.Module, bench: _PointBench, group: str, channels: int) -> float:
+    """Return the metric of a copy without the least important channels of a group.
+
+    Args:
+        model: The model; it is left as it is.
+        bench: What measures.
+        group: The name of the group; "" for the unpruned model.
+        channels: How many channels go.
+    """
+    trial = copy.deepcopy(model)
+    if group:
+        trial.requires_grad_(requires_grad=True)
+        prune_least_important(
+            trial,
+            bench.example_input,
+            {group: channels},
+            importance=bench.importance,
+            samples=bench.samples,
+            device=bench.device,
+        )
+    return bench.evaluate(trial)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from drupelet_host.compute.backend import ComputeBackend, Shared, Task, run_until
+from drupelet_host.compute.in_process import IN_PROCESS
 from drupelet_host.progress.pace import UNHURRIED, Pace
 from drupelet_host.quantization.ranges import METHODS, Method
 from drupelet_host.quantization.static import Calibrated, StaticSettings, write_static
@@ -59,6 +61,7 @@ def choose_method(
     keep_float: frozenset[str] = frozenset(),
     noise: Noise | None = None,
     pace: Pace = UNHURRIED,
+    compute: ComputeBackend = IN_PROCESS,
 ) -> MethodChoice:
     """Quantize by each method, with and without bias correction, and keep the best.
 
@@ -71,6 +74,7 @@ def choose_method(
         noise: The standard error of a score; of the methods that agree within it, one is tried on with the next bias
             correction. None tries all.
         pace: Receives the progress, and limits the time; at least one method is tried.
+        compute: What tries the methods.
 
     Returns:
         The best settings with the score of each method.
@@ -81,19 +85,42 @@ def choose_method(
     """
     scores: list[MethodScore] = []
     carried = list(methods)
-    with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
-        path = Path(folder) / "candidate.onnx"
-        for bias_correction in bias_corrections:
-            for method in carried:
-                if scores and pace.is_over:
-                    break
-                write_static(calibrated, path, settings=StaticSettings(method, keep_float, bias_correction))
-                scores.append(MethodScore(method, bias_correction, judge(path)))
-                total = len(bias_corrections) * len(methods)
-                pace.progressed(f"calibration by {scores[-1].description}", done=len(scores), total=total)
-            carried = carry_on(scores, noise=noise)
+    bench = (compute.share(calibrated), compute.share(judge))
+    total = len(bias_corrections) * len(methods)
+    for bias_correction in bias_corrections:
+        tasks = [_make_trial(method, keep_float, bench, bias_correction=bias_correction) for method in carried]
+        tried = len(scores)
+
+        def report(name: str, done: int, _total: int, tried: int = tried) -> None:
+            pace.progressed(name, done=tried + done, total=total)
+
+        found = run_until(compute, tasks, is_over=pace.limit, at_least=int(not scores), on_done=report)
+        scores += [MethodScore(method, bias_correction, score) for method, score in zip(carried, found, strict=False)]
+        carried = carry_on(scores, noise=noise)
     best = max(scores, key=lambda scored: scored.score)
     return MethodChoice(StaticSettings(best.method, keep_float, best.bias_correction), tuple(scores))
+
+
+def _make_trial(
+    method: Method, keep_float: frozenset[str], bench: tuple[Shared, Shared], *, bias_correction: bool
+) -> Task:
+    settings = StaticSettings(method, keep_float, bias_correction)
+    name = f"calibration by {describe_method(method, bias=bias_correction)}"
+    return Task(name, score_settings, (*bench, settings))
+
+
+def score_settings(calibrated: Calibrated, judge: Judge, settings: StaticSettings) -> float:
+    """Return the score of the model that is quantized with these settings.
+
+    Args:
+        calibrated: The float model with its calibration histograms.
+        judge: Scores a model file.
+        settings: How it is quantized.
+    """
+    with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
+        path = Path(folder) / "candidate.onnx"
+        write_static(calibrated, path, settings=settings)
+        return judge(path)
 
 
 def carry_on(scores: Sequence[MethodScore], *, noise: Noise | None) -> list[Method]:

@@ -71,7 +71,7 @@ def load_factory(ref: FactoryRef, *, error: type[DrupeletError]) -> Callable[...
         error: The type of the error to raise, which tells whether a model or data cannot be loaded.
     """
     try:
-        module = _import_file(ref.file) if ref.file else importlib.import_module(ref.module)
+        module = import_file(ref.file) if ref.file else importlib.import_module(ref.module)
     except Exception as cause:  # a user's module may raise anything while it is imported
         raise error(f"factory {ref}: importing it failed: {describe_user_error(cause)}") from cause
     attribute = getattr(module, ref.attribute, None)
@@ -92,20 +92,31 @@ def call_factory(ref: FactoryRef, *, error: type[DrupeletError]) -> Any:  # noqa
         raise error(f"factory {ref}: calling it failed: {describe_user_error(cause)}") from cause
 
 
-def _import_file(path: Path) -> ModuleType:
-    """Import a file, once as long as it does not change: a network and its data in one file share their classes."""
-    stat = path.stat()
+def imported_files() -> tuple[Path, ...]:
+    """Return the files that factories were imported from, in the order in which they were."""
+    return tuple(_imported)
+
+
+def import_file(path: Path, *, location: Path | None = None) -> ModuleType:
+    """Import a file, once as long as it does not change: a network and its data in one file share their classes.
+
+    Args:
+        path: The file, after which the module is named.
+        location: Where its content lies on this machine, if that is elsewhere.
+    """
+    location = location or path
+    stat = location.stat()
     version = (stat.st_mtime_ns, stat.st_size)
     if path in _imported and _imported[path][0] == version:
         return _imported[path][1]
     # Dataclasses, pickle and torch.export look a class's module up in sys.modules by a name that no other file has.
     name = f"_drupelet_recipe_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None, path
-    assert spec.loader is not None, path
+    spec = importlib.util.spec_from_file_location(name, location)
+    assert spec is not None, location
+    assert spec.loader is not None, location
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    with _neighbours_of(path):
+    with _neighbours_of(location):
         spec.loader.exec_module(module)
     _imported[path] = (version, module)
     return module

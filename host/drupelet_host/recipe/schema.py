@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from drupelet_host.errors import RecipeError
+from drupelet_host.recipe.compute import ComputeSection
 from drupelet_host.recipe.latency import BoardsSection, StatedLatency
 from drupelet_host.recipe.model import TFLITE_SUFFIX, ModelSection
 from drupelet_host.recipe.sources import DataSource, ExistingFile, Section, recipe_folder
@@ -296,6 +297,7 @@ class Recipe(Section):
         image: How an image is converted to the model's input; without it the model takes only tensors.
         detection: The meaning of a detector's outputs.
         segmentation: The meaning of a segmentation model's output.
+        compute: Where the tasks of a compile run.
         output: The package.
     """
 
@@ -316,6 +318,7 @@ class Recipe(Section):
     image: Annotated[ImagePreprocessing, FilledIn("input", INPUT_NAME), BeforeValidator(_with_input)] | None = None
     detection: DetectionSection | None = None
     segmentation: SegmentationSection | None = None
+    compute: ComputeSection = ComputeSection()
     output: OutputSection
 
     @model_validator(mode="after")

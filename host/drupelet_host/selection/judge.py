@@ -8,27 +8,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from torch import nn
 
+from drupelet_host.compute.backend import ComputeBackend, Task, run_tasks
+from drupelet_host.compute.in_process import IN_PROCESS
 from drupelet_host.data.samples import Samples
-from drupelet_host.errors import ExportError, LatencyError
-from drupelet_host.evaluation.measure import measure_models
+from drupelet_host.errors import LatencyError
+from drupelet_host.evaluation.measure import FileScore, measure_models
 from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.evaluation.metrics import Metric
 from drupelet_host.evaluation.target_latency import add_latency
-from drupelet_host.export.litert import export_litert, quantize_litert
-from drupelet_host.export.ncnn import export_ncnn
-from drupelet_host.export.onnx import export_onnx
 from drupelet_host.latency.source import DEFAULT_PRECISION, LatencySource
 from drupelet_host.latency.workstation import BRIEF
-from drupelet_host.quantization.ncnn.static import NcnnInt8Settings, calibrate_ncnn, write_ncnn_int8
 from drupelet_host.quantization.ranges import Method
-from drupelet_host.quantization.static import StaticSettings, quantize_static
-from drupelet_host.recipe.schema import INPUT_NAME, Constraints
+from drupelet_host.recipe.schema import Constraints
+from drupelet_host.selection.candidates.conversion import ENGINES, ConversionSettings, ScoredFiles, convert_candidate
 from drupelet_host.selection.check import Check
 from drupelet_host.selection.constraints import check_constraints
-from drupelet_host.selection.variants import FLOAT, JUDGED, LITERT_FLOAT, LITERT_STATIC, NCNN_FLOAT, NCNN_STATIC, STATIC
+from drupelet_host.selection.variants import JUDGED
 from drupelet_shared.package.manifest import EngineName
 
 log = logging.getLogger(__name__)
@@ -75,6 +72,7 @@ class CandidateJudge:
         method: The calibration method.
         input_shape: The shape of the model's input, batch first.
         output_names: The names of the model's outputs.
+        compute: What converts a candidate for the engines.
     """
 
     originals: Mapping[EngineName, Path]
@@ -87,6 +85,7 @@ class CandidateJudge:
     method: Method
     input_shape: tuple[int, ...]
     output_names: tuple[str, ...]
+    compute: ComputeBackend = IN_PROCESS
 
     def __call__(self, model: nn.Module) -> CandidateResult:
         """Export, quantize and measure a candidate.
@@ -96,14 +95,9 @@ class CandidateJudge:
             LatencyError: No variant of the candidate runs on the target in one of the engines.
         """
         with tempfile.TemporaryDirectory(prefix="drupelet-candidate-") as folder:
-            paths: dict[str, Path] = {}
-            if "onnxruntime" in self.originals:
-                paths |= self._write_onnx(model, Path(folder))
-            if "litert" in self.originals:
-                paths |= self._write_litert(model, Path(folder))
-            if "ncnn" in self.originals:
-                paths |= self._write_ncnn(model, Path(folder))
-            measured = self._measure(paths)
+            variants = self._convert(model)
+            paths = {name: variant.files.write(Path(folder)) for name, variant in variants.items()}
+            measured = self._measure(paths, {name: variant.score for name, variant in variants.items()})
             checks = self._check(measured)
             if not self.latency_source.is_quick and any(check.is_undecided for check in checks):
                 measured = self._time(measured, precision=_FINE_PRECISION)
@@ -121,36 +115,20 @@ class CandidateJudge:
         candidates = {name: measurement for name, measurement in measured.items() if name not in references}
         return check_constraints(self.constraints, candidates, references=references)
 
-    def _write_onnx(self, model: nn.Module, folder: Path) -> dict[str, Path]:
-        paths = {name: folder / f"{name}.onnx" for name in (FLOAT, STATIC)}
-        export_onnx(model, self.input_shape, paths[FLOAT], output_names=self.output_names)
-        settings = StaticSettings(self.method)
-        try:
-            quantize_static(paths[FLOAT], paths[STATIC], calibration=self.calibration.feeds, settings=settings)
-        except ExportError as error:
-            log.debug("a candidate stays in float reason=%s", error)
-            del paths[STATIC]
-        return paths
+    def _convert(self, model: nn.Module) -> dict[str, ScoredFiles]:
+        shared = [self.compute.share(value) for value in (model, self.calibration, self.samples, self.metric)]
+        tasks = [
+            Task(
+                f"a candidate for {engine}",
+                convert_candidate,
+                (*shared, ConversionSettings(engine, self.method, self.input_shape, self.output_names)),
+            )
+            for engine in ENGINES
+            if engine in self.originals
+        ]
+        return {name: variant for found in run_tasks(self.compute, tasks) for name, variant in found.items()}
 
-    def _write_litert(self, model: nn.Module, folder: Path) -> dict[str, Path]:
-        paths = {name: folder / f"{name}.tflite" for name in (LITERT_FLOAT, LITERT_STATIC)}
-        export_litert(model, self.input_shape, paths[LITERT_FLOAT], output_names=self.output_names)
-        calibration = np.concatenate([feed[INPUT_NAME] for feed in self.calibration.feeds])
-        quantize_litert(paths[LITERT_FLOAT], paths[LITERT_STATIC], calibration=calibration)
-        return paths
-
-    def _write_ncnn(self, model: nn.Module, folder: Path) -> dict[str, Path]:
-        paths = {name: folder / f"{name}.param" for name in (NCNN_FLOAT, NCNN_STATIC)}
-        export_ncnn(model, self.input_shape, paths[NCNN_FLOAT], output_names=self.output_names)
-        try:
-            calibrated = calibrate_ncnn(paths[NCNN_FLOAT], samples=self.calibration.feeds)
-            write_ncnn_int8(calibrated, paths[NCNN_STATIC], settings=NcnnInt8Settings(self.method))
-        except ExportError as error:
-            log.debug("a candidate for ncnn stays in float reason=%s", error)
-            del paths[NCNN_STATIC]
-        return paths
-
-    def _measure(self, paths: Mapping[str, Path]) -> dict[str, Measurement]:
+    def _measure(self, paths: Mapping[str, Path], scores: Mapping[str, FileScore]) -> dict[str, Measurement]:
         """Measure metric and size, and latency and memory only where they are constrained."""
         limit = self.constraints.max_latency
         beside: dict[str, Path] = (
@@ -162,6 +140,7 @@ class CandidateJudge:
             self.metric,
             budget=BRIEF,
             memory=self.constraints.memory_limit is not None,
+            scores=scores,
         )
         is_asked = limit is not None or self.latency_source.is_quick
         return self._time(measured, precision=DEFAULT_PRECISION) if is_asked else measured

@@ -25,6 +25,7 @@ def make_outputs() -> dict[Path, str]:
     return {
         **{DOCS / f"schemas/{name}.schema.json": schema_text(schema) for name, schema in schemas.items()},
         DOCS / "reference/recipe.md": toml_page(schemas["recipe"], title="Recipe", file="recipe", command="drupelet"),
+        DOCS / "reference/sweep.md": toml_page(schemas["sweep"], title="Sweep", file="sweep", command="drupelet"),
         DOCS / "reference/configuration.md": toml_page(
             schemas["agent"], title="Agent configuration", file="agent", command="drupelet-agent"
         ),

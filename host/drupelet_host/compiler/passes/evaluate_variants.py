@@ -75,7 +75,7 @@ class EvaluateVariantsPass:
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Measure."""
         originals = {name_original(engine): path for engine, path in state.originals.items()}
-        outcome = measure_candidates(originals, state.artifacts, state.proof, state.metric)
+        outcome = measure_candidates(originals, state.artifacts, state.proof, state.metric, compute=state.compute)
         observer.progressed("measured every variant", done=1, total=1)
         for name, reason in outcome.failures.items():
             state = drop_variant(state, name, reason, observer=observer).state

@@ -77,6 +77,7 @@ class ImportancePass:
             candidates=_CANDIDATES,
             channel_multiple=self.config.channel_multiple,
             device=self.device,
+            compute=state.compute,
         )
         chosen = max(metric_by_importance, key=lambda importance: metric_by_importance[importance])
         shown = ", ".join(f"{importance} keeps {metric:.4f}" for importance, metric in metric_by_importance.items())

@@ -101,4 +101,5 @@ class MixPrecisionPass:
             settings=settings,
             table=None if self.target is None else load_table(self.target),
             pace=pace,
+            compute=state.compute,
         )

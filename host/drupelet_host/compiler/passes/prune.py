@@ -179,6 +179,7 @@ class PrunePass:
             seed=self.seed,
             device=self.device,
             finished=finished,
+            compute=state.compute,
         )
         return search_pruning(
             training.model,

@@ -89,7 +89,7 @@ class QuantizeNcnnPass:
         methods = METHODS if self.config.method == "auto" else (self.config.method,)
         judge = FileJudge.of_state(state, count=self.config.trial_samples, seed=self.seed)
         pace = Pace.of_minutes(observer, self.config.max_minutes)
-        choice = choose_ncnn_method(calibrated, judge=judge, methods=methods, pace=pace)
+        choice = choose_ncnn_method(calibrated, judge=judge, methods=methods, pace=pace, compute=state.compute)
         chosen = describe_method(choice.settings.method, bias=choice.settings.biases is not None)
         observer.decided(f"ncnn: calibrated by {chosen}: {choice.score:.4f}")
         path = state.workspace / f"{NCNN_STATIC}.param"
@@ -116,7 +116,9 @@ class QuantizeNcnnPass:
         limit = state.metric_limit(self.config.max_metric_drop, baseline=judge(state.originals["ncnn"]))
         if limit.allows(choice.score):
             return drop_variant(state, NCNN_MIXED, "every layer keeps the metric in int8", observer=observer)
-        mixed = keep_costly_layers(calibrated, choice, judge=judge, lowest_score=limit.lowest, pace=pace)
+        mixed = keep_costly_layers(
+            calibrated, choice, judge=judge, lowest_score=limit.lowest, pace=pace, compute=state.compute
+        )
         if mixed is None:
             reason = f"no mixture of int8 and float32 reaches {limit.lowest:.4f}"
             return drop_variant(state, NCNN_MIXED, reason, observer=observer)

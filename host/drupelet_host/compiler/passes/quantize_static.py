@@ -87,7 +87,15 @@ class QuantizeStaticPass:
             return MethodChoice(StaticSettings(self.config.method, keep), ())
         judge = FileJudge.of_state(state, count=self.config.trial_samples, seed=self.seed)
         pace = Pace.of_minutes(observer, self.config.max_minutes)
-        return choose_method(calibrated, judge=judge, methods=METHODS, keep_float=keep, noise=judge.noise, pace=pace)
+        return choose_method(
+            calibrated,
+            judge=judge,
+            methods=METHODS,
+            keep_float=keep,
+            noise=judge.noise,
+            pace=pace,
+            compute=state.compute,
+        )
 
 
 def match_layers(calibrated: Calibrated, patterns: tuple[str, ...]) -> frozenset[str]:

@@ -48,6 +48,7 @@ class SensitivityPass:
             samples=label_samples(training.original, training.train),
             observer=observer,
             device=self.device,
+            compute=state.compute,
         )
         metrics = {f"robustness.{name}": curve.robustness for name, curve in curves.items()}
         return PassResult(replace(state, curves=curves), metrics)

@@ -356,6 +356,7 @@ class _Search:
             importance=self.settings.importance,
             samples=self.samples,
             device=self.settings.device,
+            compute=self.settings.compute,
         )
         self.observer.decided("the model has halved: measured its sensitivity again")
         return replace(state, curves=curves, curves_at=cost, blocked=frozenset())

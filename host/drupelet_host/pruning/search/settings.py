@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from drupelet_host.compute.backend import ComputeBackend
+from drupelet_host.compute.in_process import IN_PROCESS
 from drupelet_host.latency.modelled.table import LatencyTable
 from drupelet_host.pruning.search.savings import CostMeasure, CostWeights
 from drupelet_host.pruning.search.time_cost import LatencyCost, Way
@@ -40,6 +42,7 @@ class SearchSettings:
         seed: For the order of the training samples.
         device: What trains; `evaluate` is given models that are there.
         finished: The recoveries that an interrupted search has finished.
+        compute: What measures sensitivity again on the way.
     """
 
     variants: tuple[tuple[str, ...], ...]
@@ -59,6 +62,7 @@ class SearchSettings:
     seed: int = 0
     device: torch.device = CPU
     finished: FinishedParts = NOTHING_FINISHED
+    compute: ComputeBackend = IN_PROCESS
 
     def measure_cost(self, judged: Sequence[str]) -> CostMeasure:
         """Return what a step's cost is counted by.

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from drupelet_host.compute.backend import ComputeBackend, Task, run_until
+from drupelet_host.compute.in_process import IN_PROCESS
 from drupelet_host.data.samples import Tensors
 from drupelet_host.errors import ExportError
 from drupelet_host.onnx_files.canonical import write_canonical
@@ -17,7 +19,6 @@ from drupelet_host.onnx_files.graph import Array, copy_model
 from drupelet_host.onnx_files.running import run_samples
 from drupelet_host.progress.pace import UNHURRIED, Pace
 from drupelet_host.quantization.choice import Judge
-from drupelet_host.quantization.layers import Layer
 from drupelet_host.quantization.mixed.sensitivity import measure_errors
 from drupelet_host.quantization.static import Calibrated, StaticSettings, write_static
 
@@ -53,6 +54,7 @@ def measure_losses(
     settings: StaticSettings,
     float_score: float,
     pace: Pace = UNHURRIED,
+    compute: ComputeBackend = IN_PROCESS,
 ) -> dict[str, LayerLoss]:
     """Quantize one layer at a time, all others float, and score each model.
 
@@ -69,6 +71,7 @@ def measure_losses(
         settings: How layers are quantized; its `keep_float` is ignored.
         float_score: The float model's score by the same judge.
         pace: Receives the progress, and limits the time.
+        compute: What measures the layers.
 
     Returns:
         The loss of each layer by name.
@@ -76,20 +79,21 @@ def measure_losses(
     layers = calibrated.layers
     samples = list(calibrated.samples[:_ERROR_SAMPLES])
     # Bias correction uses the same few samples: with all of them, a large model would take hours.
-    bench = _LossBench(replace(calibrated, samples=samples), judge, settings, float_score)
+    few = replace(calibrated, samples=samples)
     errors: dict[str, float] = {}
     scored = list(layers)
     if len(layers) > _MANY_LAYERS:
         errors = measure_errors(calibrated, method=settings.method, samples=samples)
         scored = sorted(layers, key=lambda layer: -errors[layer.name])[:_SCORED_OF_MANY]
-    losses: dict[str, LayerLoss] = {}
-    with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
-        bench.start(Path(folder))
-        for done, layer in enumerate(scored, start=1):
-            if pace.is_over:
-                break
-            losses[layer.name] = bench.measure(layer)
-            pace.progressed(f"{layer.label} alone in int8", done=done, total=len(scored))
+    bench = compute.share(_LossBench(few, settings, float_score, tuple(_run_float(few))))
+    scorer = compute.share(judge)
+    tasks = [Task(f"{layer.label} alone in int8", measure_layer, (bench, scorer, layer.name)) for layer in scored]
+
+    def report(name: str, done: int, total: int) -> None:
+        pace.progressed(name, done=done, total=total)
+
+    found = run_until(compute, tasks, is_over=pace.limit, on_done=report)
+    losses: dict[str, LayerLoss] = dict(zip([layer.name for layer in scored], found, strict=False))
     if len(losses) < len(layers):
         errors = errors or measure_errors(calibrated, method=settings.method, samples=samples)
         losses |= _estimate_losses(errors, losses)
@@ -103,37 +107,47 @@ def _estimate_losses(errors: Mapping[str, float], scored: Mapping[str, LayerLoss
     return {name: LayerLoss(loss=scale * error**2, error=error) for name, error in errors.items() if name not in scored}
 
 
+@dataclass(frozen=True, slots=True)
 class _LossBench:
-    """Scores the model with one layer in int8."""
+    """What the loss of a layer is measured with.
 
-    def __init__(self, calibrated: Calibrated, judge: Judge, settings: StaticSettings, float_score: float) -> None:
-        self._calibrated = calibrated
-        self._judge = judge
-        self._settings = settings
-        self._float_score = float_score
-        self._names = frozenset(layer.name for layer in calibrated.layers)
-        self._path = Path()
-        self._expected: list[dict[str, Array]] = []
+    Attributes:
+        calibrated: The float model, with the few samples that errors are measured on.
+        settings: How layers are quantized; its `keep_float` is ignored.
+        float_score: The float model's score.
+        expected: The float model's outputs for the samples.
+    """
 
-    def start(self, folder: Path) -> None:
-        """Run the float model.
+    calibrated: Calibrated
+    settings: StaticSettings
+    float_score: float
+    expected: tuple[dict[str, Array], ...]
 
-        Args:
-            folder: A folder for models.
-        """
-        whole, self._path = folder / "float.onnx", folder / "layer.onnx"
-        write_float(self._calibrated, whole)
-        self._expected = _run(whole, self._calibrated.samples)
 
-    def measure(self, layer: Layer) -> LayerLoss:
-        """Return what a layer alone in int8 costs."""
-        settings = replace(self._settings, keep_float=self._names - {layer.name})
+def measure_layer(bench: _LossBench, judge: Judge, name: str) -> LayerLoss:
+    """Return what a layer alone in int8 costs.
+
+    Args:
+        bench: The float model, and how it is quantized.
+        judge: Scores a model file.
+        name: The name of the layer.
+    """
+    others = frozenset(layer.name for layer in bench.calibrated.layers) - {name}
+    with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
+        path = Path(folder) / "layer.onnx"
         try:
-            write_static(self._calibrated, self._path, settings=settings)
+            write_static(bench.calibrated, path, settings=replace(bench.settings, keep_float=others))
         except ExportError:  # no int8 range contains its values
             return LayerLoss(loss=0.0, error=0.0, int8=False)
-        error = _relative_rms(_run(self._path, self._calibrated.samples), self._expected)
-        return LayerLoss(loss=self._float_score - self._judge(self._path), error=error)
+        error = _relative_rms(_run(path, bench.calibrated.samples), bench.expected)
+        return LayerLoss(loss=bench.float_score - judge(path), error=error)
+
+
+def _run_float(calibrated: Calibrated) -> list[dict[str, Array]]:
+    with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
+        path = Path(folder) / "float.onnx"
+        write_float(calibrated, path)
+        return _run(path, calibrated.samples)
 
 
 def _run(path: Path, samples: Sequence[Tensors]) -> list[dict[str, Array]]:

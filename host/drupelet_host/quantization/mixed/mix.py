@@ -11,6 +11,8 @@ from typing import Literal
 
 import onnx
 
+from drupelet_host.compute.backend import ComputeBackend
+from drupelet_host.compute.in_process import IN_PROCESS
 from drupelet_host.errors import ModelError
 from drupelet_host.latency.machine import WORKSTATION, modelled_for
 from drupelet_host.latency.modelled.table import LatencyTable
@@ -100,6 +102,7 @@ def mix_precision(
     settings: StaticSettings,
     table: LatencyTable | None,
     pace: Pace = UNHURRIED,
+    compute: ComputeBackend = IN_PROCESS,
 ) -> MixedPrecision:
     """Choose the layers that stay in float, until the score is at least `lowest_score`.
 
@@ -116,6 +119,7 @@ def mix_precision(
         settings: How layers are quantized; the layers in its `keep_float` stay in float.
         table: The target's latency table; None times layers on this machine.
         pace: Receives the progress, and limits the time.
+        compute: What measures the layers.
 
     Returns:
         The settings with the layers that stay in float, and the measurements behind the choice.
@@ -126,7 +130,7 @@ def mix_precision(
     """
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         bench = _Bench(calibrated, judge, settings, Path(folder))
-        evidence = _gather(bench, table, pace)
+        evidence = _gather(bench, table, pace, compute)
         search = LayerSearch(
             tuple(layer.name for layer in calibrated.layers),
             evidence.layers(),
@@ -216,11 +220,16 @@ class _Bench:
             write_static(self.calibrated, self._path, settings=replace(self.settings, keep_float=keep))
 
 
-def _gather(bench: _Bench, table: LatencyTable | None, pace: Pace) -> _Evidence:
+def _gather(bench: _Bench, table: LatencyTable | None, pace: Pace, compute: ComputeBackend) -> _Evidence:
     times, source = _find_times(bench, table)
     float_score = bench.judge_without(bench.names)
     losses = measure_losses(
-        bench.calibrated, judge=bench.judge, settings=bench.settings, float_score=float_score, pace=pace
+        bench.calibrated,
+        judge=bench.judge,
+        settings=bench.settings,
+        float_score=float_score,
+        pace=pace,
+        compute=compute,
     )
     return _Evidence(losses, times, source)
 

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
+from drupelet_host.compute.backend import ComputeBackend, OnDone, Task, run_until
+from drupelet_host.compute.in_process import IN_PROCESS
+from drupelet_host.compute.model_files import ModelFiles
 from drupelet_host.ncnn_files.running import run_tensors
 from drupelet_host.progress.pace import UNHURRIED, Pace
-from drupelet_host.quantization.choice import Judge, MethodScore
+from drupelet_host.quantization.choice import Judge, MethodScore, describe_method
 from drupelet_host.quantization.ncnn.bias import correct_biases
 from drupelet_host.quantization.ncnn.static import NcnnCalibrated, NcnnInt8Settings, write_ncnn_int8
 from drupelet_host.quantization.ranges import METHODS, Method
-from drupelet_shared.engines.base import Array
+from drupelet_shared.engines.base import Array, Tensors
 
 _LOSS_SAMPLES = 8
 
@@ -43,6 +46,7 @@ def choose_ncnn_method(
     methods: Sequence[Method] = METHODS,
     keep_float: frozenset[str] = frozenset(),
     pace: Pace = UNHURRIED,
+    compute: ComputeBackend = IN_PROCESS,
 ) -> NcnnChoice:
     """Quantize by each method, with and without bias correction, and keep the best.
 
@@ -52,6 +56,7 @@ def choose_ncnn_method(
         methods: The methods to try, at least one.
         keep_float: Layers left in float32, by name.
         pace: Receives the progress, and limits the time; at least one method is tried.
+        compute: What tries the methods.
 
     Returns:
         The best settings with the score of each method.
@@ -60,25 +65,55 @@ def choose_ncnn_method(
         DataError: The model fails on a calibration sample.
         ExportError: Every layer is kept in float.
     """
-    candidates: list[tuple[NcnnInt8Settings, MethodScore]] = []
+    bench = (compute.share(calibrated), compute.share(ModelFiles.read(calibrated.source)), compute.share(judge))
+    tried = list(itertools.product(methods, (False, True)))
+    tasks = [
+        Task(
+            f"ncnn: calibration by {describe_method(method, bias=bias)}",
+            try_method,
+            (*bench, NcnnInt8Settings(method, keep_float), bias),
+        )
+        for method, bias in tried
+    ]
+    found = run_until(compute, tasks, is_over=pace.limit, at_least=1, on_done=_report(pace))
+    scores = tuple(MethodScore(method, bias, score) for (method, bias), (_, score) in zip(tried, found, strict=False))
+    settings, best = max(found, key=lambda candidate: candidate[1])
+    return NcnnChoice(settings, best, scores)
+
+
+def try_method(
+    calibrated: NcnnCalibrated,
+    files: ModelFiles,
+    judge: Judge,
+    settings: NcnnInt8Settings,
+    is_corrected: bool,  # noqa: FBT001 - a task's arguments have no names
+) -> tuple[NcnnInt8Settings, float]:
+    """Return the settings, with corrected biases where they are asked for, and their score.
+
+    Args:
+        calibrated: The float32 model with its calibration histograms.
+        files: Its files.
+        judge: Scores a model file.
+        settings: How it is quantized.
+        is_corrected: Whether biases are corrected.
+    """
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
+        calibrated = replace(calibrated, source=files.write(Path(folder)))
+        if is_corrected:
+            settings = correct_biases(calibrated, settings)
         path = Path(folder) / "candidate.param"
-        for method, bias_correction in itertools.product(methods, (False, True)):
-            if candidates and pace.is_over:
-                break
-            settings = NcnnInt8Settings(method, keep_float)
-            if bias_correction:
-                settings = correct_biases(calibrated, settings)
-            write_ncnn_int8(calibrated, path, settings=settings)
-            candidates.append((settings, MethodScore(method, bias_correction, judge(path))))
-            scored = candidates[-1][1].description
-            pace.progressed(f"ncnn: calibration by {scored}", done=len(candidates), total=2 * len(methods))
-    settings, best = max(candidates, key=lambda candidate: candidate[1].score)
-    return NcnnChoice(settings, best.score, tuple(scored for _, scored in candidates))
+        write_ncnn_int8(calibrated, path, settings=settings)
+        return settings, judge(path)
 
 
 def keep_costly_layers(
-    calibrated: NcnnCalibrated, choice: NcnnChoice, *, judge: Judge, lowest_score: float, pace: Pace = UNHURRIED
+    calibrated: NcnnCalibrated,
+    choice: NcnnChoice,
+    *,
+    judge: Judge,
+    lowest_score: float,
+    pace: Pace = UNHURRIED,
+    compute: ComputeBackend = IN_PROCESS,
 ) -> NcnnChoice | None:
     """Keep the fewest layers in float32 with which the model reaches a score.
 
@@ -90,11 +125,12 @@ def keep_costly_layers(
         judge: Scores a model file on samples that were not used for calibration.
         lowest_score: The score to reach.
         pace: Receives the progress, and limits the time; the mixture with the fewest float layers so far is taken.
+        compute: What measures the layers.
 
     Returns:
         The settings of the mixed model, or None where none reaches the score.
     """
-    names = rank_by_loss(calibrated, choice.settings, pace=pace)
+    names = rank_by_loss(calibrated, choice.settings, pace=pace, compute=compute)
     method, corrected = choice.settings.method, choice.settings.biases is not None
     best: NcnnChoice | None = None
     low, high = 1, len(names) - 1
@@ -114,34 +150,60 @@ def keep_costly_layers(
     return best
 
 
-def rank_by_loss(calibrated: NcnnCalibrated, settings: NcnnInt8Settings, *, pace: Pace = UNHURRIED) -> list[str]:
+def rank_by_loss(
+    calibrated: NcnnCalibrated,
+    settings: NcnnInt8Settings,
+    *,
+    pace: Pace = UNHURRIED,
+    compute: ComputeBackend = IN_PROCESS,
+) -> list[str]:
     """Return the names of the int8 layers, by decreasing relative RMS error with only that layer in int8.
 
     Args:
         calibrated: The float32 model.
         settings: The settings with every layer in int8.
         pace: Receives the progress, and limits the time: layers that were not measured come last, in order.
+        compute: What measures the layers.
+    """
+    few = replace(calibrated, samples=list(calibrated.samples[:_LOSS_SAMPLES]))
+    names = [layer.name for layer in calibrated.layers if layer.name not in settings.keep_float]
+    outputs = [tensor.blob for tensor in calibrated.signature.outputs]
+    expected = compute.share(list(run_tensors(calibrated.source, few.samples, outputs)))
+    shared = compute.share(few)
+    tasks = []
+    for name in names:
+        alone = replace(settings, keep_float=settings.keep_float | frozenset(names) - {name}, biases=None)
+        tasks.append(Task(f"ncnn: {name} alone in int8", measure_error, (shared, expected, alone)))
+    measured = run_until(compute, tasks, is_over=pace.limit, on_done=_report(pace))
+    losses = dict(zip(names, measured, strict=False))
+    return sorted(names, key=lambda name: (-losses.get(name, 0.0), name))
+
+
+def measure_error(calibrated: NcnnCalibrated, expected: Sequence[Tensors], settings: NcnnInt8Settings) -> float:
+    """Return the largest relative RMS error of an output on the model's samples.
+
+    Args:
+        calibrated: The float32 model with the samples.
+        expected: Its outputs for them.
+        settings: How it is quantized.
     """
     outputs = [tensor.blob for tensor in calibrated.signature.outputs]
-    samples = calibrated.samples[:_LOSS_SAMPLES]
-    names = [layer.name for layer in calibrated.layers if layer.name not in settings.keep_float]
-    expected = list(run_tensors(calibrated.source, samples, outputs))
-    losses: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         path = Path(folder) / "layer.param"
-        for position, name in enumerate(names, start=1):
-            if pace.is_over:
-                break
-            alone = replace(settings, keep_float=settings.keep_float | frozenset(names) - {name}, biases=None)
-            write_ncnn_int8(calibrated, path, settings=alone)
-            actual = run_tensors(path, samples, outputs)
-            losses[name] = max(
-                _relative_rms(one[output], other[output])
-                for one, other in zip(actual, expected, strict=True)
-                for output in outputs
-            )
-            pace.progressed(f"ncnn: {name} alone in int8", done=position, total=len(names))
-    return sorted(names, key=lambda name: (-losses.get(name, 0.0), name))
+        write_ncnn_int8(calibrated, path, settings=settings)
+        actual = list(run_tensors(path, calibrated.samples, outputs))
+    return max(
+        _relative_rms(one[output], other[output])
+        for one, other in zip(actual, expected, strict=True)
+        for output in outputs
+    )
+
+
+def _report(pace: Pace) -> OnDone:
+    def report(name: str, done: int, total: int) -> None:
+        pace.progressed(name, done=done, total=total)
+
+    return report
 
 
 def _relative_rms(actual: Array, expected: Array) -> float:

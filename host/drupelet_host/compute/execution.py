@@ -1,0 +1,126 @@
+"""Runs one task: the same way in this process and in every worker."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from drupelet_host.compute.backend import Shared, Task
+from drupelet_host.compute.user_code import UserFile, import_user_code
+from drupelet_host.errors import ComputeError
+
+# Workers keep the latest values: the data of a compile, and the models of the step that it is at.
+_MAX_KEPT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a task.
+
+    Attributes:
+        value: Its result.
+        error: What it raised; None where it has a result.
+    """
+
+    value: Any = None
+    error: Exception | None = None
+
+
+@contextmanager
+def limited_threads(count: int) -> Iterator[None]:
+    """Let PyTorch use this many threads while the block runs."""
+    before = torch.get_num_threads()
+    if before == count:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def call(task: Task, *, load: Callable[[Shared], Any]) -> Any:  # noqa: ANN401 - a task may return anything
+    """Call a task's function.
+
+    Args:
+        task: The task.
+        load: Returns the value of a shared argument.
+    """
+    arguments = [load(argument) if isinstance(argument, Shared) else argument for argument in task.arguments]
+    with limited_threads(task.threads or 1):
+        return task.function(*arguments)
+
+
+def find_shared(task: Task) -> tuple[Shared, ...]:
+    """Return the shared arguments of a task."""
+    return tuple(argument for argument in task.arguments if isinstance(argument, Shared))
+
+
+def encode_task(task: Task, user_code: Sequence[UserFile]) -> bytes:
+    """Return a task as a worker takes it: behind the user's files that its objects are made of.
+
+    Raises:
+        Exception: An argument cannot be pickled.
+    """
+    return pickle.dumps((tuple(user_code), pickle.dumps(task)))
+
+
+def execute(payload: bytes, shared: SharedValues) -> bytes:
+    """Run an encoded task in a worker and return its encoded outcome.
+
+    Args:
+        payload: The task.
+        shared: The shared values.
+    """
+    try:
+        user_code, encoded = pickle.loads(payload)  # noqa: S301 - from the process that started this one
+        import_user_code(user_code)
+        task: Task = pickle.loads(encoded)  # noqa: S301 - as above
+        return pickle.dumps(Outcome(call(task, load=shared.load)))
+    except Exception as error:  # noqa: BLE001 - a task may raise anything, which the caller raises again
+        return pickle.dumps(Outcome(error=_portable(error)))
+
+
+def decode_outcome(encoded: bytes) -> Outcome:
+    """Read what `execute` returned."""
+    outcome: Outcome = pickle.loads(encoded)  # noqa: S301 - from a worker that this process started
+    return outcome
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error that can be pickled, with the worker's traceback as a note."""
+    error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - made in this line
+    except Exception:  # noqa: BLE001 - an error of a library may refuse in many ways
+        return ComputeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+class SharedValues:
+    """The shared values that a worker has loaded, the latest ones.
+
+    Args:
+        fetch: Returns the pickled value of a key.
+    """
+
+    def __init__(self, fetch: Callable[[str], bytes]) -> None:
+        self._fetch = fetch
+        self._values: OrderedDict[str, Any] = OrderedDict()
+
+    def load(self, shared: Shared) -> Any:  # noqa: ANN401 - any value is shared
+        """Return the value."""
+        if shared.key not in self._values:
+            self._values[shared.key] = pickle.loads(self._fetch(shared.key))  # noqa: S301 - from the parent process
+        self._values.move_to_end(shared.key)
+        while len(self._values) > _MAX_KEPT:
+            self._values.popitem(last=False)
+        return self._values[shared.key]
