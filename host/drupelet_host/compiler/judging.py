@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from drupelet_host.data.samples import Samples
 from drupelet_host.evaluation.metrics import Metric
 from drupelet_host.evaluation.scoring import evaluate_session
 from drupelet_host.latency.engines import THREADS, engine_of
+from drupelet_host.pruning.search.beam import JudgeAll
 from drupelet_host.recipe.schema import Constraints
 from drupelet_host.selection.judge import CandidateJudge, CandidateResult
 from drupelet_host.torch_models.digest import digest_module
@@ -55,14 +56,32 @@ def remember_results(
     """
 
     def judge_once(model: nn.Module) -> CandidateResult:
-        name = f"result of {digest_module(model)}"
-        result: CandidateResult | None = finished.load(name)
-        if result is None:
-            result = judge(model)
-            finished.store(name, result)
+        (result,) = remember_all(lambda models: [judge(each) for each in models], finished)([model])
         return result
 
     return judge_once
+
+
+def remember_all(judge_all: JudgeAll, finished: FinishedParts) -> JudgeAll:
+    """Return a judge of several candidates that does not measure again what an interrupted run has measured.
+
+    Args:
+        judge_all: The judge that measures.
+        finished: Where the results are kept.
+    """
+
+    def judge_new(models: Sequence[nn.Module]) -> list[CandidateResult]:
+        names = [f"result of {digest_module(model)}" for model in models]
+        results: dict[str, CandidateResult] = {
+            name: result for name in names if (result := finished.load(name)) is not None
+        }
+        new = {name: model for name, model in zip(names, models, strict=True) if name not in results}
+        for name, made in zip(new, judge_all(list(new.values())) if new else (), strict=True):
+            finished.store(name, made)
+            results[name] = made
+        return [results[name] for name in names]
+
+    return judge_new
 
 
 def _narrow(constraints: Constraints, state: CompileState) -> Constraints:

@@ -207,6 +207,10 @@ class PruneConfig(Section):
         max_passes: The maximum number of passes over the training data in a search, over all candidates.
         max_minutes: The time after which a search starts no further candidate; the result then depends on the
             machine's speed.
+        beam: The number of paths that a search follows at a time. The first is the search with `beam = 1`; the others
+            take other steps or another importance, and go on from a better path where they fall behind. The best of all
+            is the result. Each path has `max_trials` and `max_passes` of its own. The result depends on this number and
+            not on how many processes compute the paths.
         layers: Factors on the ratio by name pattern (`fnmatch`), which override the policy; a layer with factor 0 is
             not pruned.
         importance: Which channels are removed first: those with the smallest norm of weights ("l1", "l2"), or with the
@@ -225,6 +229,7 @@ class PruneConfig(Section):
     max_trials: Annotated[int, Field(ge=1, le=200)] = 12
     max_passes: Annotated[int, Field(ge=1)] | None = None
     max_minutes: Annotated[float, Field(gt=0)] | None = None
+    beam: Annotated[int, Field(ge=1, le=64)] = 1
     layers: dict[str, Annotated[float, Field(ge=0, le=2)]] = Field(default_factory=dict)
     importance: Literal["auto", "l1", "l2", "taylor"] = "auto"
     sparsity: Ratio = 0.0

@@ -88,14 +88,21 @@ class CandidateJudge:
     compute: ComputeBackend = IN_PROCESS
 
     def __call__(self, model: nn.Module) -> CandidateResult:
-        """Export, quantize and measure a candidate.
+        """Export, quantize and measure a candidate; see `judge_all`."""
+        (result,) = self.judge_all([model])
+        return result
+
+    def judge_all(self, models: Sequence[nn.Module]) -> list[CandidateResult]:
+        """Export, quantize and measure candidates: converted at the same time, measured one after another.
 
         Raises:
             ExportError: The candidate cannot be exported. One that cannot be quantized is measured in float alone.
             LatencyError: No variant of the candidate runs on the target in one of the engines.
         """
+        return [self._judge(variants) for variants in self._convert(models)]
+
+    def _judge(self, variants: Mapping[str, ScoredFiles]) -> CandidateResult:
         with tempfile.TemporaryDirectory(prefix="drupelet-candidate-") as folder:
-            variants = self._convert(model)
             paths = {name: variant.files.write(Path(folder)) for name, variant in variants.items()}
             measured = self._measure(paths, {name: variant.score for name, variant in variants.items()})
             checks = self._check(measured)
@@ -115,18 +122,25 @@ class CandidateJudge:
         candidates = {name: measurement for name, measurement in measured.items() if name not in references}
         return check_constraints(self.constraints, candidates, references=references)
 
-    def _convert(self, model: nn.Module) -> dict[str, ScoredFiles]:
-        shared = [self.compute.share(value) for value in (model, self.calibration, self.samples, self.metric)]
+    def _convert(self, models: Sequence[nn.Module]) -> list[dict[str, ScoredFiles]]:
+        """Return the variants of each candidate."""
+        shared = [self.compute.share(value) for value in (self.calibration, self.samples, self.metric)]
+        engines = [engine for engine in ENGINES if engine in self.originals]
         tasks = [
             Task(
                 f"a candidate for {engine}",
                 convert_candidate,
-                (*shared, ConversionSettings(engine, self.method, self.input_shape, self.output_names)),
+                (
+                    self.compute.share(model),
+                    *shared,
+                    ConversionSettings(engine, self.method, self.input_shape, self.output_names),
+                ),
             )
-            for engine in ENGINES
-            if engine in self.originals
+            for model in models
+            for engine in engines
         ]
-        return {name: variant for found in run_tasks(self.compute, tasks) for name, variant in found.items()}
+        made = iter(run_tasks(self.compute, tasks))
+        return [{name: variant for _ in engines for name, variant in next(made).items()} for _ in models]
 
     def _measure(self, paths: Mapping[str, Path], scores: Mapping[str, FileScore]) -> dict[str, Measurement]:
         """Measure metric and size, and latency and memory only where they are constrained."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from drupelet_host.compiler.latency_sources.choice import describe_source
 from drupelet_host.compute.backend import ComputeBackend, Task, run_tasks
+from drupelet_host.latency.machine import WORKSTATION
 from drupelet_host.sweep.compile_run import compile_run
 from drupelet_host.sweep.results import RunResult, read_result
 from drupelet_host.sweep.runs import Run
@@ -72,4 +74,4 @@ def run_sweep(
 
 def _is_timed_here(run: Run) -> bool:
     recipe = run.recipe()
-    return recipe.constraints.max_latency is not None and recipe.target.boards is None
+    return recipe.constraints.max_latency is not None and describe_source(recipe) == WORKSTATION

@@ -35,7 +35,7 @@ KILLS = 5
 def recipe(folder: Path) -> Recipe:
     document = tomllib.loads(RECIPE_SOURCE)
     document["constraints"] = {"max_size": "16KB", "max_metric_drop": 0.05}
-    document["prune"] = {"recovery": {"epochs": 2}, "max_trials": 2}
+    document["prune"] = {"recovery": {"epochs": 2}, "max_trials": 2, "beam": 2}
     document["export"] = {"engines": ["onnxruntime", "ncnn"]}
     return parse_recipe(document, folder=folder)
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import torch
 
 from drupelet_host.compiler.configuration import DEFAULT_DROP, JudgeConfig, PassConfig
-from drupelet_host.compiler.judging import make_judge, remember_results
+from drupelet_host.compiler.judging import make_judge, remember_all, remember_results
 from drupelet_host.compiler.latency_sources.choice import find_table
 from drupelet_host.compiler.pass_protocol import PassResult
 from drupelet_host.compiler.state import CompileState, CostCount
@@ -59,6 +59,8 @@ class SearchConfig(PassConfig):
         max_trials: The maximum number of candidates.
         max_passes: The maximum number of passes over the training data, over all candidates.
         max_minutes: The time after which no candidate is started.
+        beam: The number of paths of the search.
+        threads: The threads of a candidate of a beam, where the recipe states them.
         layers: Factors on the ratio by name pattern.
         channel_multiple: Layer widths remain multiples of this number.
         recovery: The fine-tuning of each candidate.
@@ -71,6 +73,8 @@ class SearchConfig(PassConfig):
     max_trials: int
     max_passes: int | None
     max_minutes: float | None
+    beam: int
+    threads: int | None
     layers: dict[str, float]
     channel_multiple: int
     recovery: RecoveryConfig
@@ -179,18 +183,23 @@ class PrunePass:
             seed=self.seed,
             device=self.device,
             finished=finished,
+            beam=config.beam,
+            # By the processors of the machine that compiles, not by how many workers there are.
+            candidate_threads=config.threads or max(1, torch.get_num_threads() // config.beam),
             compute=state.compute,
         )
+        judge = make_judge(state, _tighten(config.judge, state.continuation))
         return search_pruning(
             training.model,
             training.train,
             training.evaluator(state.metric, device=self.device),
-            remember_results(make_judge(state, _tighten(config.judge, state.continuation)), finished),
+            remember_results(judge, finished),
             baseline=state.reference.metric,
             curves=state.curves,
             settings=settings,
             observer=observer,
             resumed=None if state.continuation is None else state.continuation.outcome,
+            judge_all=remember_all(judge.judge_all, finished),
         )
 
 
@@ -229,6 +238,8 @@ def _configure(recipe: Recipe) -> RatioConfig | SearchConfig:
         max_trials=prune.max_trials,
         max_passes=prune.max_passes,
         max_minutes=prune.max_minutes,
+        beam=prune.beam,
+        threads=recipe.compute.threads if prune.beam > 1 else None,
         layers=prune.layers,
         channel_multiple=channel_multiple,
         recovery=prune.recovery,

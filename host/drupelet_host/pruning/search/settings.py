@@ -42,7 +42,9 @@ class SearchSettings:
         seed: For the order of the training samples.
         device: What trains; `evaluate` is given models that are there.
         finished: The recoveries that an interrupted search has finished.
-        compute: What measures sensitivity again on the way.
+        beam: The number of paths of the search.
+        candidate_threads: The threads that a candidate of a beam is made with; a single path uses all.
+        compute: What measures sensitivity again on the way, and makes the candidates of a beam.
     """
 
     variants: tuple[tuple[str, ...], ...]
@@ -62,6 +64,8 @@ class SearchSettings:
     seed: int = 0
     device: torch.device = CPU
     finished: FinishedParts = NOTHING_FINISHED
+    beam: int = 1
+    candidate_threads: int | None = None
     compute: ComputeBackend = IN_PROCESS
 
     def measure_cost(self, judged: Sequence[str]) -> CostMeasure:
