@@ -102,6 +102,11 @@ bench-scale: $(VENV)/.dev  ## Measure top, status, watch, dashboard and rollout 
 bench-target: $(VENV)/.dev  ## Compare the search by latency with that by multiply-accumulates, and boards in the loop; JSON; resumable
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.target $(ARGS)
 
+.PHONY: bench-scale-compile
+bench-scale: bench-scale-compile
+bench-scale-compile: $(VENV)/.dev  ## Time a compile in one process, two, on Ray, and under kills of workers; JSON; ARGS="--kills 20"
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.scale.compile $(ARGS)
+
 fuzz: $(VENV)/.dev  ## Fuzz every parser of untrusted bytes with a million inputs each
 	PYTHONPATH=tests $(BIN)/python -m fuzz
 
