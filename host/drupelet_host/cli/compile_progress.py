@@ -26,6 +26,9 @@ def show_progress(*, quiet: bool, cache: Path | None, passes: Sequence[str]) -> 
         quiet: Whether nothing is drawn.
         cache: The folder for finished passes; None if nothing is kept.
         passes: The names of all passes of the compile, in order.
+
+    Returns:
+        A context manager that provides the observer.
     """
     with ExitStack() as stack:
         observer = PassTracker(SILENT)
