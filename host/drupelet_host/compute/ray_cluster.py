@@ -189,7 +189,7 @@ class RayCluster:
         """End all tasks; see `ComputeBackend.cancel`."""
         running = list(self._references.values())
         if running and self._ray.is_initialized():
-            # Only what is not done: to cancel a finished task is to wait for what nobody answers.
+            # Only what is not done: Ray never answers a cancellation of a finished task.
             _, running = self._ray.wait(running, num_returns=len(running), timeout=0)
         for reference in running:
             with contextlib.suppress(Exception):  # a cluster that is gone

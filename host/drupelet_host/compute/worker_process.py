@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 READY = b"ready"
+_STANDARD_ERROR = 2
 
 
 class WorkerProcess:
@@ -34,6 +35,8 @@ class WorkerProcess:
                 pass_fds=[theirs.fileno(), reader],
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
+                # Standard output is for the result of a command, which a library's message would spoil.
+                stdout=_STANDARD_ERROR,
                 env={**os.environ, "PYTHONPATH": paths},
             )
         finally:
