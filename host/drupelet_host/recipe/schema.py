@@ -22,7 +22,7 @@ from drupelet_host.errors import RecipeError
 from drupelet_host.recipe.compute import ComputeSection
 from drupelet_host.recipe.latency import BoardsSection, StatedLatency
 from drupelet_host.recipe.model import TFLITE_SUFFIX, ModelSection
-from drupelet_host.recipe.sources import DataSource, ExistingFile, Section, recipe_folder
+from drupelet_host.recipe.sources import DataSection, ExistingFile, Section, recipe_folder
 from drupelet_host.recipe.target import DEFAULT_TARGET, TARGETS
 from drupelet_host.recipe.tasks import DETECTION, SEGMENTATION, DetectionSection, EvaluationSection, SegmentationSection
 from drupelet_shared.contract.faults import list_faults
@@ -47,32 +47,6 @@ def _in_recipe_folder(path: Path, info: ValidationInfo) -> Path:
 
 def _with_input(value: object) -> object:
     return {"input": INPUT_NAME, **value} if isinstance(value, dict) else value
-
-
-class DataSection(Section):
-    """[data]: the training, validation and test samples, which must not overlap.
-
-    Each is "file.py:callable", an NPZ file with `inputs` and `labels`, a folder with one folder of images for each
-    label, or a table of two IDX files.
-
-    Attributes:
-        train: Samples for fine-tuning and calibration.
-        validation: Samples on which the compiler measures everything that it decides by.
-        test: Samples on which the final result is measured and checked against the constraints. Without them the
-            validation samples are used, and the report states it.
-        hold_out: The share of the validation samples that is used as `test` instead, drawn at random.
-    """
-
-    train: DataSource
-    validation: DataSource
-    test: DataSource | None = None
-    hold_out: Annotated[float, Field(gt=0, lt=1)] | None = None
-
-    @model_validator(mode="after")
-    def _one_test(self) -> Self:
-        if self.test is not None and self.hold_out is not None:
-            raise ValueError("expected either test or hold_out: both set the samples that the result is measured on")
-        return self
 
 
 class TargetSection(Section):

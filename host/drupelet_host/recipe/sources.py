@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 
 from drupelet_host.recipe.factories import FactoryRef, parse_factory
 
@@ -112,3 +121,29 @@ DataSource = Annotated[
     Annotated[FactorySource | NpzSource | IdxSource | FolderSource, Field(discriminator="kind")],
     BeforeValidator(_source, json_schema_input_type=_WrittenSource),
 ]
+
+
+class DataSection(Section):
+    """[data]: the training, validation and test samples, which must not overlap.
+
+    Each is "file.py:callable", an NPZ file with `inputs` and `labels`, a folder with one folder of images for each
+    label, or a table of two IDX files.
+
+    Attributes:
+        train: Samples for fine-tuning and calibration.
+        validation: Samples on which the compiler measures everything that it decides by.
+        test: Samples on which the final result is measured and checked against the constraints. Without them the
+            validation samples are used, and the report states it.
+        hold_out: The share of the validation samples that is used as `test` instead, drawn at random.
+    """
+
+    train: DataSource
+    validation: DataSource
+    test: DataSource | None = None
+    hold_out: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_test(self) -> Self:
+        if self.test is not None and self.hold_out is not None:
+            raise ValueError("expected either test or hold_out: both set the samples that the result is measured on")
+        return self
