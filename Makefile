@@ -83,6 +83,11 @@ bench-agent: $(VENV)/.dev  ## Measure the agent beside other servers, with a 30-
 bench-first-success: $(VENV)/.dev  ## Measure the time from a clone to the first answer; downloads an environment; JSON
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.first_success
 
+.PHONY: bench-scale-compile
+bench-scale: bench-scale-compile
+bench-scale-compile: $(VENV)/.dev  ## Time a compile in one process, two, on Ray, and under kills of workers; JSON; ARGS="--kills 20"
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.scale.compile $(ARGS)
+
 bench-latency-model: DATA = ../shared/data/pi4
 .PHONY: bench-latency-model latency-table
 bench-latency-model: $(VENV)/.dev  ## Compare the timing model with published Raspberry Pi 4 times; DATA= folder; resumable
@@ -101,11 +106,6 @@ bench-scale: $(VENV)/.dev  ## Measure top, status, watch, dashboard and rollout 
 .PHONY: bench-target
 bench-target: $(VENV)/.dev  ## Compare the search by latency with that by multiply-accumulates, and boards in the loop; JSON; resumable
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.target $(ARGS)
-
-.PHONY: bench-scale-compile
-bench-scale: bench-scale-compile
-bench-scale-compile: $(VENV)/.dev  ## Time a compile in one process, two, on Ray, and under kills of workers; JSON; ARGS="--kills 20"
-	PYTHONPATH=tests $(BIN)/python -m benchmarks.scale.compile $(ARGS)
 
 fuzz: $(VENV)/.dev  ## Fuzz every parser of untrusted bytes with a million inputs each
 	PYTHONPATH=tests $(BIN)/python -m fuzz
