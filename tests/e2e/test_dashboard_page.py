@@ -23,6 +23,7 @@ from support.agent.fleets import (
     SimulatedFleet,
     birth,
     device_window,
+    history,
     limit_crossed,
     model_state,
     model_window,
@@ -90,7 +91,7 @@ def shown(stage: Stage) -> Stage:
 
 
 def first_devices(page: Page, count: int = 3) -> list[str]:
-    rows = page.evaluate("[...document.querySelectorAll('#devices tbody th')].map(cell => cell.textContent)")
+    rows = page.evaluate("[...document.querySelectorAll('#devices tbody th a')].map(link => link.textContent)")
     return list(rows[:count])
 
 
@@ -142,7 +143,7 @@ def test_headings_sort_and_the_filter_filters(shown: Stage) -> None:
     page = shown.page
     page.evaluate("[...document.querySelectorAll('.sort')].find(b => b.textContent === 'temp.').click()")
     assert page.evaluate("document.querySelector('[aria-sort=descending]').textContent") == "temp."
-    first = "new Set([...document.querySelectorAll('#devices tbody th')].slice(0, 3).map(cell => cell.textContent))"
+    first = "new Set([...document.querySelectorAll('#devices tbody th a')].slice(0, 3).map(link => link.textContent))"
     # Each device's first numbers come in their own time.
     page.wait_for(f"[...{first}].sort().join() === 'pi-005,pi-022'")
     page.evaluate("document.querySelector('#filter').focus()")
@@ -228,9 +229,8 @@ def test_the_focus_stays_where_it_is_while_rows_move(shown: Stage) -> None:
     page.evaluate("[...document.querySelectorAll('.sort')].find(b => b.textContent === 'p99').click()")
     page.evaluate("document.querySelector(`#devices a[href='#device=pi-007']`).focus()")
     before = first_devices(page, 60)
-    page.wait_for(
-        f"[...document.querySelectorAll('#devices tbody th')].map(c => c.textContent).join() !== '{','.join(before)}'",
-    )
+    shown_now = "[...document.querySelectorAll('#devices tbody th a')].map(a => a.textContent).join()"
+    page.wait_for(f"{shown_now} !== '{','.join(before)}'")
     assert page.evaluate("document.activeElement.textContent") == "pi-007"
 
 
@@ -340,6 +340,21 @@ MESSAGES = (
     Announced(DeviceTopics("pi-x").model_telemetry("m"), b'{"model": "m", "outcomes": {"ok": "many"}}'),
     Announced(DeviceTopics("pi-x").device_telemetry, b'{"device": "pi-x", "uptime_s": "long"}'),
     Announced(DeviceTopics("pi-x").event, b'{"device": "pi-x", "kind": "surprise"}'),
+    birth("pi-k"),
+    model_window("pi-k"),
+    history("pi-k", p99_ms=tuple(float(number) for number in range(25))),
+    history("pi-l", p99_ms=(8.0, None, 9.0)),
+    birth("pi-l"),
+    model_window("pi-l"),
+    model_window("pi-l", "x"),
+    birth("pi-m"),
+    history("pi-m"),
+    Announced(DeviceTopics("pi-m").status, b""),
+    history("pi-n"),
+    *(
+        Announced(DeviceTopics("pi-k").telemetry_history, payload)
+        for payload in (b"{}", b'{"device": "pi-k", "ended_at": "noon"}')
+    ),
     Announced("drupelet/v1/pi-x/infer/digits", b"{}"),
     Announced("drupelet/v1/bad name/status", b"{}"),
 )

@@ -226,4 +226,6 @@ def _make_discovery(config: AgentConfig, topics: DeviceTopics) -> Discovery:
     from drupelet_agent.device.probe import cpu_model  # noqa: PLC0415
     from drupelet_agent.messaging.home_assistant.discovery import Discovery  # noqa: PLC0415 - few agents have it on
 
-    return Discovery(topics, board=cpu_model(), interval_s=config.telemetry.interval_s)
+    return Discovery(
+        topics, board=cpu_model(), interval_s=config.telemetry.interval_s, counts_labels=config.counts_labels
+    )

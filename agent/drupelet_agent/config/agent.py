@@ -60,6 +60,11 @@ class AgentConfig(Section):
         """The MQTT client identifier of the device's session, to which those of its other sessions add a suffix."""
         return self.broker.client_id or f"drupelet-{self.device}"
 
+    def counts_labels(self, model: str) -> bool:
+        """Return whether the labels that a model finds are counted."""
+        own = self.models.get(model, ModelConfig())
+        return own.count_labels
+
     def tuning_of(self, model: str) -> TuningConfig:
         """Return the tuning of one model."""
         own = self.models.get(model, ModelConfig())

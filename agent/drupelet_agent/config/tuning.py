@@ -87,8 +87,10 @@ class ModelConfig(Section):
         objective: Replaces `tuning.objective`.
         max_p99_ms: Replaces `tuning.max_p99_ms`.
         contract: Replaces the whole section `contract`.
+        count_labels: Count the labels that a detection model finds, in its telemetry and for Home Assistant.
     """
 
     objective: Objective | None = None
     max_p99_ms: Annotated[float, Field(gt=0)] | None = None
     contract: ContractConfig | None = None
+    count_labels: bool = False

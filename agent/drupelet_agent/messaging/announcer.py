@@ -18,6 +18,7 @@ from drupelet_shared.contract.messages import (
     ModelState,
     ModelTelemetry,
     StoreState,
+    TelemetryHistory,
 )
 from drupelet_shared.contract.topics import DeviceTopics
 
@@ -102,6 +103,11 @@ class Announcer:
     def device_telemetry(self, telemetry: DeviceTelemetry) -> None:
         """Publish the device's numbers."""
         self._telemetry(Publication(self._topics.device_telemetry, telemetry.to_bytes(), qos=0))
+
+    def telemetry_history(self, history: TelemetryHistory) -> None:
+        """Publish the latest points, retained; without a connection the next message will have them too."""
+        if self._session.connected:
+            self._session.publish(Publication(self._topics.telemetry_history, history.to_bytes(), retain=True))
 
     def event(self, event: Event) -> None:
         """Publish an event."""

@@ -90,6 +90,7 @@ class Fleet:
             on_failed=self.roll_back,
             on_accepted=on_accepted,
             on_finished=on_finished,
+            counts_labels=config.counts_labels,
         )
 
     @property

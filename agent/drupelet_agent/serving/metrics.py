@@ -10,7 +10,9 @@ from drupelet_agent.serving.job import Outcome, StageTimes
 from drupelet_agent.store.records import Activation
 from drupelet_agent.telemetry.durations import Durations
 from drupelet_agent.telemetry.histogram import Histogram
+from drupelet_agent.telemetry.label_counts import LabelCounts
 from drupelet_shared.contract.messages import ModelTelemetry
+from drupelet_shared.contract.wire import OK_CODE
 
 STAGES = ("queue", "decode", "inference", "encode", "total")
 
@@ -18,8 +20,13 @@ STAGES = ("queue", "decode", "inference", "encode", "total")
 class ModelMetrics:
     """Counts and times requests, in windows that `end_window` ends and in totals that never end."""
 
-    def __init__(self) -> None:
-        """Start the first window."""
+    def __init__(self, *, counts_labels: bool = False) -> None:
+        """Start the first window.
+
+        Args:
+            counts_labels: Whether the labels in replies with boxes are counted.
+        """
+        self._labels = LabelCounts() if counts_labels else None
         self._totals: dict[str, int] = {}
         self._durations = {stage: Durations() for stage in STAGES}
         self._start_window()
@@ -38,6 +45,8 @@ class ModelMetrics:
         """Count the end of one request."""
         for counts in (self._outcomes, self._totals):
             counts[outcome.code] = counts.get(outcome.code, 0) + 1
+        if self._labels is not None and outcome.code == OK_CODE and outcome.payload is not None:
+            self._labels.record(outcome.payload)
         if outcome.times is not None:
             self._record_times(outcome.times)
 
@@ -56,6 +65,7 @@ class ModelMetrics:
             inference=percentiles["inference"],
             encode=percentiles["encode"],
             total=percentiles["total"],
+            labels=None if self._labels is None else self._labels.end_window(),
         )
         self._start_window()
         return telemetry

@@ -36,6 +36,7 @@ class SlotContext:
         on_failed: Called when the current server cannot run, with the reason.
         on_accepted: Called when a server accepts a job.
         on_finished: Called when a job that was accepted has ended.
+        counts_labels: Returns whether the labels that a model finds are counted.
     """
 
     make_server: Callable[[Activation, ServerEvents], ModelServer]
@@ -47,6 +48,7 @@ class SlotContext:
     on_failed: Callable[[ModelSlot, str], None]
     on_accepted: Callable[[], None]
     on_finished: Callable[[], None]
+    counts_labels: Callable[[str], bool] = lambda _: False
 
 
 class ModelSlot:
@@ -76,7 +78,7 @@ class ModelSlot:
         self._note: str | None = None
         self._earlier_release: Activation | None = None
         self.record = record
-        self.metrics = ModelMetrics()
+        self.metrics = ModelMetrics(counts_labels=context.counts_labels(activation.model))
         self.arriving: ModelServer | None = None
         self.earlier: ModelServer | None = None
         self.current = self._make_server(activation)

@@ -20,6 +20,7 @@ class Histogram:
         self._counts: dict[int, int] = {}
         self._total = 0
         self._max_ms = 0.0
+        self._sum_ms = 0.0
 
     @property
     def buckets(self) -> int:
@@ -34,6 +35,7 @@ class Histogram:
         self._counts[bucket] = self._counts.get(bucket, 0) + 1
         self._total += 1
         self._max_ms = max(self._max_ms, value_ms)
+        self._sum_ms += value_ms
 
     def percentiles(self) -> Percentiles | None:
         """Return the distribution so far; None if nothing was recorded."""
@@ -46,6 +48,7 @@ class Histogram:
             p95_ms=self._quantile(0.95),
             p99_ms=self._quantile(0.99),
             max_ms=round(self._max_ms, 3),
+            mean_ms=round(self._sum_ms / self._total, 3),
         )
 
     def _quantile(self, fraction: float) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Protocol
 
 from drupelet_agent.config.agent import AgentConfig
@@ -11,7 +12,8 @@ from drupelet_agent.store.records import Activation
 from drupelet_agent.telemetry.device_numbers import read_device
 from drupelet_agent.telemetry.durations import Durations
 from drupelet_agent.telemetry.events import EventDetector
-from drupelet_shared.contract.messages import DeviceTelemetry, Event, ModelTelemetry
+from drupelet_agent.telemetry.history import TelemetryRecorder
+from drupelet_shared.contract.messages import DeviceTelemetry, Event, ModelTelemetry, TelemetryHistory
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,9 @@ class TelemetryAudience(Protocol):
 
     def device_telemetry(self, telemetry: DeviceTelemetry) -> None:
         """Publish the device's numbers."""
+
+    def telemetry_history(self, history: TelemetryHistory) -> None:
+        """Publish the latest points, which the broker keeps."""
 
     def event(self, event: Event) -> None:
         """Publish that a limit was crossed."""
@@ -91,14 +96,24 @@ class ReportedModels(Protocol):
 class Reporter:
     """Publishes the numbers of device and models, and the events in them; keeps the latest reading for scrapes."""
 
-    def __init__(self, config: AgentConfig, models: ReportedModels, audience: TelemetryAudience) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        models: ReportedModels,
+        audience: TelemetryAudience,
+        *,
+        read_time: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         """Create a reporter that has read nothing.
 
         Args:
             config: The agent's configuration.
             models: The models of the device.
             audience: Publishes telemetry and events.
+            read_time: Returns the current time.
         """
+        self._read_time = read_time
+        self._recorder = TelemetryRecorder(config.device)
         self._config = config
         self._models = models
         self._audience = audience
@@ -112,10 +127,13 @@ class Reporter:
         self._audience.device_telemetry(self._latest)
         events = self._detector.device(self._latest)
         slots = self._models.slots
-        for slot in slots.values():
-            telemetry = slot.metrics.end_window(slot.current.activation)
-            self._audience.model_telemetry(telemetry)
-            events += self._detector.model(telemetry)
+        windows = [slot.metrics.end_window(slot.current.activation) for slot in slots.values()]
+        for window in windows:
+            self._audience.model_telemetry(window)
+            events += self._detector.model(window)
+        history = self._recorder.record(self._latest, windows, at=self._read_time())
+        if history is not None:
+            self._audience.telemetry_history(history)
         for model in self._reported - slots.keys():
             self._detector.forget(model)
         self._reported = set(slots)

@@ -184,13 +184,17 @@ def _step_rows(state: CompileState) -> tuple[StepRow, ...]:
 def _candidate_rows(state: CompileState) -> tuple[CandidateRow, ...]:
     candidates = state.pruning.candidates if state.pruning else ()
     chosen = _chosen_point(candidates, state.ranking)
+    last = max((candidate.number for candidate in candidates if candidate.kept), default=None)
     return tuple(
         CandidateRow(
             candidate=candidate.number,
             variant=variant,
             metric=found.metric,
             size_bytes=found.size_bytes,
-            p50_ms=found.target_latency.p50_ms,
+            # The candidate that was packed has been measured again, and longer, by the time of the report.
+            p50_ms=(
+                state.measurements.get(variant, found) if candidate.number == last else found
+            ).target_latency.p50_ms,
             parameters=candidate.parameters,
             macs=candidate.macs,
             kept=candidate.kept,

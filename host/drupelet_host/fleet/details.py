@@ -85,9 +85,11 @@ def _show_model(device: Device, model: DeviceModel, now_s: float) -> Iterator[Re
         + ", ".join(f"{printable(code)} {count}" for code, count in sorted(model.telemetry.outcomes.items()))
     )
     yield _stages(model.telemetry)
-    p99s = [each.p99_ms for each in model.windows]
+    history = device.model_history(model.name)
+    p99s = [each.p99_ms for each in model.windows] if history is None else list(history.p99_ms)
     largest = max((value for value in p99s if value is not None), default=None)
-    yield Text(f"p99 of {len(p99s)} windows, up to {format_ms(largest)}", style="dim")
+    length = "windows" if history is None or device.history is None else f"points of {device.history.point_s:.0f} s"
+    yield Text(f"p99 of {len(p99s)} {length}, up to {format_ms(largest)}", style="dim")
     yield Text(draw_sparkline(p99s, width=_SPARKLINE_WIDTH), style=_LINE)
 
 
@@ -116,14 +118,30 @@ def _state_facts(state: ModelState) -> Table:
 def _stages(telemetry: ModelTelemetry) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("stage")
-    for heading in ("count", "p50", "p90", "p95", "p99", "max"):
+    for heading in ("count", "mean", "p50", "p90", "p95", "p99", "max"):
         table.add_column(heading, justify="right")
     for stage in _STAGES:
         latency = getattr(telemetry, stage)
-        if latency is not None:
-            values = (latency.p50_ms, latency.p90_ms, latency.p95_ms, latency.p99_ms, latency.max_ms)
-            table.add_row(stage, str(latency.count), *(format_ms(value) for value in values))
+        if latency is None:
+            continue
+        if stage == "total" and (rest_ms := rest_of_total(telemetry)) is not None:
+            table.add_row("rest", str(latency.count), format_ms(rest_ms), *[UNKNOWN] * 5)
+        values = (latency.mean_ms, latency.p50_ms, latency.p90_ms, latency.p95_ms, latency.p99_ms, latency.max_ms)
+        table.add_row(stage, str(latency.count), *(format_ms(value) for value in values))
     return table
+
+
+def rest_of_total(telemetry: ModelTelemetry) -> float | None:
+    """Return the mean time of a request between the stages: handing over between processes and sending the reply.
+
+    It is what the stages miss of the total, per request of the total; None from agents that send no means.
+    """
+    total = telemetry.total
+    if total is None or total.mean_ms is None:
+        return None
+    stages = (telemetry.queue, telemetry.decode, telemetry.inference, telemetry.encode)
+    spent_ms = sum((stage.mean_ms or 0.0) * stage.count for stage in stages if stage is not None)
+    return max(0.0, total.mean_ms - spent_ms / max(1, total.count))
 
 
 def _show_events(device: Device) -> Iterator[RenderableType]:

@@ -12,7 +12,7 @@ from drupelet_shared.errors import InvalidValueError
 
 ConnectionState = Literal["online", "silent", "offline", "unknown"]
 _OCCURRED = "_occurred"
-_TREND_WINDOWS = 20
+_TREND_POINTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ class Row:
         alerts: The number of raised alerts of the device.
         error: The model's error.
         labels: The device's labels, each as "name=value".
-        p99_trend_ms: The 99th percentile in the latest windows, the oldest first; None is a window without requests.
+        p99_trend_ms: The 99th percentile in the latest points of the device's history, or in the latest windows of a
+            device without one; the oldest first, None is a time without requests.
     """
 
     device: str
@@ -181,8 +182,14 @@ def _make_row(device: Device, model: DeviceModel | None, telemetry: DeviceTeleme
         alerts=len(device.alerts),
         error=state.error if state else None,
         labels=describe_labels(device.status),
-        p99_trend_ms=tuple(each.p99_ms for each in list(model.windows)[-_TREND_WINDOWS:]) if model and window else (),
+        p99_trend_ms=_trend(device, model) if model and window else (),
     )
+
+
+def _trend(device: Device, model: DeviceModel) -> tuple[float | None, ...]:
+    history = device.model_history(model.name)
+    values = [window.p99_ms for window in model.windows] if history is None else history.p99_ms
+    return tuple(values[-_TREND_POINTS:])
 
 
 def _connection(device: Device, *, is_current: bool) -> ConnectionState:

@@ -9,7 +9,15 @@ from types import MappingProxyType
 
 from pydantic import BaseModel, ValidationError
 
-from drupelet_shared.contract.messages import DeviceStatus, DeviceTelemetry, Event, ModelState, ModelTelemetry
+from drupelet_shared.contract.messages import (
+    DeviceStatus,
+    DeviceTelemetry,
+    Event,
+    ModelHistory,
+    ModelState,
+    ModelTelemetry,
+    TelemetryHistory,
+)
 from drupelet_shared.contract.topics import Announcement, AnnouncementKind, FleetTopics
 from drupelet_shared.contract.wire import OK_CODE
 
@@ -30,6 +38,7 @@ _MESSAGES: Mapping[AnnouncementKind, type[BaseModel]] = {
     "model_telemetry": ModelTelemetry,
     "device_telemetry": DeviceTelemetry,
     "event": Event,
+    "history": TelemetryHistory,
 }
 
 
@@ -104,6 +113,7 @@ class Device:
         models: Its models by name.
         events: Its latest events, the oldest first.
         alerts: Its raised alerts by kind and model.
+        history: Its latest points, from before this reader connected too.
     """
 
     name: str
@@ -114,6 +124,7 @@ class Device:
     models: dict[str, DeviceModel] = field(default_factory=dict)
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=_MAX_EVENTS))
     alerts: dict[tuple[str, str | None], Event] = field(default_factory=dict)
+    history: TelemetryHistory | None = None
 
     @property
     def is_online(self) -> bool:
@@ -124,6 +135,11 @@ class Device:
         """Return the latest telemetry; None if the device is offline or the next telemetry is long overdue."""
         limit_s = _WINDOWS_UNTIL_STALE * self.interval_s
         return self.telemetry if self.is_online and now_s - self.telemetry_at_s <= limit_s else None
+
+    def model_history(self, model: str) -> ModelHistory | None:
+        """Return a model's part of the history; None without one."""
+        models = self.history.models if self.history is not None else ()
+        return next((each for each in models if each.model == model), None)
 
     def current_window(self, model: str, now_s: float) -> TelemetryWindow | None:
         """Return a model's latest window; None if the device is offline or the next window is long overdue."""
@@ -146,6 +162,7 @@ class Fleet:
         """
         self._topics = topics
         self._devices: dict[str, Device] = {}
+        self._histories: dict[str, TelemetryHistory] = {}
         self.malformed = 0
 
     @property
@@ -193,6 +210,8 @@ class Fleet:
                 _apply_telemetry(self._device(announcement), message, at_s)
             case Event():
                 _apply_event(self._device(announcement), message)
+            case TelemetryHistory():
+                self._apply_history(announcement, message)
         return True
 
     def _trim(self, windows: deque[TelemetryWindow]) -> None:
@@ -204,7 +223,9 @@ class Fleet:
     def _device(self, announcement: Announcement) -> Device:
         device = self._devices.get(announcement.device)
         if device is None:
-            device = self._devices[announcement.device] = Device(announcement.device)
+            device = self._devices[announcement.device] = Device(
+                announcement.device, history=self._histories.get(announcement.device)
+            )
         return device
 
     def _model(self, announcement: Announcement) -> DeviceModel:
@@ -215,6 +236,13 @@ class Fleet:
             model = models[announcement.model] = DeviceModel(announcement.model)
         return model
 
+    def _apply_history(self, announcement: Announcement, history: TelemetryHistory) -> None:
+        # It outlives a device whose status was deleted, and therefore announces none.
+        self._histories[announcement.device] = history
+        device = self._devices.get(announcement.device)
+        if device is not None:
+            device.history = history
+
     def _apply_state(self, announcement: Announcement, state: ModelState) -> None:
         if state.health == "removed":
             self._remove(announcement)
@@ -224,6 +252,7 @@ class Fleet:
     def _remove(self, announcement: Announcement) -> None:
         if announcement.kind == "status":
             self._devices.pop(announcement.device, None)
+            self._histories.pop(announcement.device, None)
         elif announcement.kind == "state" and announcement.model is not None:
             device = self._devices.get(announcement.device)
             if device is not None:

@@ -16,8 +16,11 @@ from drupelet_host.report.quantities import (
     format_seconds,
 )
 from drupelet_host.report.sensitivity_chart import draw_sensitivity
-from drupelet_host.report.tables import compare_models, list_groups, list_passes
+from drupelet_host.report.tables import NOISE_FACTOR, compare_models, list_groups, list_passes
 from drupelet_shared.units import format_bytes
+
+# A longer table of details is collapsed.
+_FEW_ROWS = 8
 
 
 def _headline(text: str) -> str:
@@ -51,6 +54,8 @@ def render_html(report: Report) -> str:
         summary=summarize_result(report),
         checks=describe_checks(report),
         models=compare_models(report),
+        noise_factor=NOISE_FACTOR,
+        few_rows=_FEW_ROWS,
         frontier=draw_frontier(report),
         steps=draw_steps(report),
         sensitivity=draw_sensitivity(report),

@@ -35,7 +35,7 @@ class Point:
         series: The name of the series, which determines the shape of the dot.
         is_kept: Whether the candidate was kept: the dot is filled, otherwise hollow.
         is_chosen: Whether the candidate was chosen: the dot has a ring.
-        label: Short text beside the dot, drawn only for points on the Pareto front.
+        label: Short text beside the dot, drawn where it does not overlap others.
         title: The tooltip.
     """
 
@@ -59,7 +59,8 @@ class Dot:
         y: The vertical position in pixels.
         is_kept: Whether the candidate was kept.
         is_below: Whether the value is below the scale, so that the dot is drawn at its lower edge.
-        label: The text beside the dot; empty for most.
+        is_on_edge: Whether the point is on the Pareto front.
+        label: The text beside the dot; empty where it would overlap others.
         title: The tooltip.
     """
 
@@ -69,6 +70,7 @@ class Dot:
     is_kept: bool
     is_chosen: bool
     is_below: bool
+    is_on_edge: bool
     label: str
     title: str
 
@@ -210,18 +212,23 @@ def _dot(point: Point, x: Axis, y: Axis, *, shape: str, is_on_edge: bool) -> Dot
         is_kept=point.is_kept,
         is_chosen=point.is_chosen,
         is_below=is_below,
-        label=point.label if is_on_edge or point.is_chosen else "",
+        is_on_edge=is_on_edge,
+        label=point.label,
         title=point.title,
     )
 
 
 def _space_labels(dots: Sequence[Dot]) -> tuple[Dot, ...]:
-    """Drop labels that would overlap others; the chosen dot keeps its label."""
+    """Drop labels that would overlap others: the chosen dot keeps its label, then come the front and what was kept."""
     labelled: list[Dot] = []
-    for dot in sorted((dot for dot in dots if dot.label), key=lambda dot: not dot.is_chosen):
+    for dot in sorted((dot for dot in dots if dot.label), key=_rank):
         if all(abs(dot.x - o.x) >= _LABEL_WIDTH or abs(dot.y - o.y) >= _LABEL_HEIGHT for o in labelled):
             labelled.append(dot)
     return tuple(dot if dot in labelled else replace(dot, label="") for dot in dots)
+
+
+def _rank(dot: Dot) -> tuple[bool, bool, bool]:
+    return not dot.is_chosen, not dot.is_on_edge, not dot.is_kept
 
 
 def _staircase(edge: Sequence[Point], x: Axis, y: Axis) -> str:
@@ -229,7 +236,8 @@ def _staircase(edge: Sequence[Point], x: Axis, y: Axis) -> str:
     if not corners:
         return ""
     steps = [f"H{right:g}V{higher:g}" for (_, _), (right, higher) in pairwise(corners)]
-    return f"M{corners[0][0]:g} {corners[0][1]:g}{''.join(steps)}"
+    # To the axes, so that the front of one point is seen too.
+    return f"M{corners[0][0]:g} {y.start:g}V{corners[0][1]:g}{''.join(steps)}H{x.end:g}"
 
 
 def _line(limit: Limit | None, axis: Axis) -> Line | None:

@@ -11,6 +11,9 @@ from drupelet_host.report.quantities import MetricStyle, format_factor, format_m
 from drupelet_shared.package.manifest import LineageRecord
 from drupelet_shared.units import format_bytes
 
+# The same computation each time: on an idle machine its slowest hundredth takes little longer than its median.
+NOISE_FACTOR = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Bar:
@@ -39,6 +42,7 @@ class ModelLine:
         size: The size of the model file.
         p50: The median latency.
         p99: The 99th percentile of latency.
+        p99_is_noise: Whether it is so far above the median that it says more about the machine than about the model.
         modelled: The median on the target by a model of its processor; "" without one.
         modelled_range: The range in which a board's median is expected.
         memory: The peak memory; None where it was not measured.
@@ -52,6 +56,7 @@ class ModelLine:
     size: Bar
     p50: Bar
     p99: str
+    p99_is_noise: bool
     modelled: str
     modelled_range: str
     memory: Bar | None
@@ -131,6 +136,7 @@ def _model_line(row: ModelRow, report: Report, *, rank: int | None) -> ModelLine
         size=_size_bar(row, before, longest=max(each.size_bytes for each in rows)),
         p50=_p50_bar(row, before, longest=max(each.p50_ms for each in rows)),
         p99="" if row.p99_ms is None else format_ms(row.p99_ms),
+        p99_is_noise=row.p99_ms is not None and row.p99_ms > NOISE_FACTOR * row.p50_ms,
         modelled="" if row.modelled is None else format_ms(row.modelled.p50_ms),
         modelled_range="" if row.modelled is None else _range(row.modelled),
         memory=_memory_bar(row, before, longest=max(each.peak_memory_bytes or 0 for each in rows)),

@@ -164,6 +164,7 @@ class Percentiles(_Message):
         p95_ms: The 95th percentile.
         p99_ms: The 99th percentile.
         max_ms: The maximum, exact.
+        mean_ms: The mean, exact; absent from older agents. The means of the stages add up, percentiles do not.
     """
 
     count: int
@@ -172,6 +173,7 @@ class Percentiles(_Message):
     p95_ms: float
     p99_ms: float
     max_ms: float
+    mean_ms: float | None = None
 
 
 class ModelTelemetry(_Message):
@@ -189,6 +191,8 @@ class ModelTelemetry(_Message):
         inference: In the engine.
         encode: Writing the reply.
         total: From arrival to reply.
+        labels: How often each label was found in the window, where the device's configuration asks for it; at most 64
+            labels, further ones count as "other".
     """
 
     model: Name
@@ -202,6 +206,7 @@ class ModelTelemetry(_Message):
     inference: Percentiles | None = None
     encode: Percentiles | None = None
     total: Percentiles | None = None
+    labels: dict[str, int] | None = None
 
 
 class WorkerMemory(_Message):
@@ -252,6 +257,48 @@ class DeviceTelemetry(_Message):
     clock_mhz: float | None = None
     disk_free_bytes: int | None = None
     dropped_messages: int = 0
+
+
+class ModelHistory(_Message):
+    """One model's part of `telemetry/history`: a value for each point, the latest last; null is a point without it.
+
+    Attributes:
+        model: Its name.
+        requests_per_s: Requests that ended, per second.
+        error_rate: The share of them that was not answered with a result, 0 to 1.
+        p50_ms: The mean of the windows' medians from arrival to reply, weighted by their requests.
+        p90_ms: The same of the 90th percentiles.
+        p99_ms: The largest of the windows' 99th percentiles.
+    """
+
+    model: Name
+    requests_per_s: tuple[float, ...]
+    error_rate: tuple[float, ...]
+    p50_ms: tuple[float | None, ...]
+    p90_ms: tuple[float | None, ...]
+    p99_ms: tuple[float | None, ...]
+
+
+class TelemetryHistory(_Message):
+    """`telemetry/history`, retained: the latest points of the device and its models, each of several windows.
+
+    Attributes:
+        device: Its name.
+        ended_at: The end of the latest point, by the device's clock, which may be wrong without a network.
+        point_s: The length of a point.
+        cpu_percent: Of the whole device, 0 to 100, the mean of a point; the latest last.
+        memory_used: The share of the device's memory that is not available, 0 to 1, the largest of a point.
+        temperature_celsius: Of the processor, the largest of a point; null where the device has no sensor.
+        models: The models that are served; one that was installed later has fewer points.
+    """
+
+    device: Name
+    ended_at: datetime
+    point_s: float
+    cpu_percent: tuple[float, ...]
+    memory_used: tuple[float, ...]
+    temperature_celsius: tuple[float | None, ...]
+    models: tuple[ModelHistory, ...] = ()
 
 
 class Event(_Message):

@@ -57,6 +57,11 @@ class DeviceTopics:
         return f"{self.base}/telemetry/device"
 
     @property
+    def telemetry_history(self) -> str:
+        """Retained: the latest hour of device and models, at the default interval."""
+        return f"{self.base}/telemetry/history"
+
+    @property
     def event(self) -> str:
         """Events: a limit was exceeded, or a value is back within it."""
         return f"{self.base}/event"
@@ -239,7 +244,7 @@ class RolloutTopics:
         return f"{self._base}/{check_name(rollout, what='roll-out')}"
 
 
-AnnouncementKind = Literal["status", "state", "model_telemetry", "device_telemetry", "event"]
+AnnouncementKind = Literal["status", "state", "model_telemetry", "device_telemetry", "event", "history"]
 
 _ANNOUNCEMENTS: tuple[tuple[AnnouncementKind, str], ...] = (
     ("status", "{device}/status"),
@@ -247,6 +252,7 @@ _ANNOUNCEMENTS: tuple[tuple[AnnouncementKind, str], ...] = (
     ("model_telemetry", "{device}/telemetry/models/{model}"),
     ("device_telemetry", "{device}/telemetry/device"),
     ("event", "{device}/event"),
+    ("history", "{device}/telemetry/history"),
 )
 
 
@@ -293,6 +299,8 @@ class FleetTopics:
                 found = Announcement(kind, device)
             case ["telemetry", "device"]:
                 found = Announcement("device_telemetry", device)
+            case ["telemetry", "history"]:
+                found = Announcement("history", device)
             case ["telemetry", "models", model]:
                 found = Announcement("model_telemetry", device, model)
             case ["models", model, "state"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from drupelet import compile_recipe
-from support.agent.agents import run_agent_command, running_agent
+from support.agent.agents import Listener, run_agent_command, running_agent
 from support.agent.commands import drupelet
 from support.agent.sites import make_site
 from support.broker.brokers import Broker
@@ -30,6 +31,7 @@ class Served:
     boxes: np.ndarray
     indices: np.ndarray
     classes: np.ndarray
+    heard: Listener
 
     def infer(self, model: str, *options: str) -> str:
         return drupelet("infer", model, str(self.picture), *self.where, *options).stdout
@@ -38,7 +40,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     site = make_site(tmp_path_factory.mktemp("site"))
-    config = site.configure(embedded)
+    config = site.configure(embedded, extra="models.detection.count_labels = true")
     for recipe in signed_recipes(site.folder, site.keys.private):
         run_agent_command(config, "install", str(compile_recipe(recipe).package))
     picture, objects, classes = save_picture(site.folder / "picture.png", scale=SCALE)
@@ -51,6 +53,7 @@ def served(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             boxes=objects["boxes"] * SCALE,
             indices=objects["labels"],
             classes=classes,
+            heard=heard,
         )
 
 
@@ -65,6 +68,16 @@ def test_the_answer_has_the_objects_in_pixels_of_the_picture(served: Served) -> 
     expected = zip(served.boxes.tolist(), served.indices.tolist(), strict=True)
     assert sorted(zip(boxes, outputs["indices"], strict=True)) == sorted(expected)
     assert outputs["labels"] == [LABELS[index] for index in outputs["indices"]]
+
+
+def test_the_labels_that_a_detector_finds_are_counted_in_its_telemetry_and_those_of_other_models_are_not(
+    served: Served,
+) -> None:
+    served.infer("detection")
+    counts = Counter(LABELS[index] for index in served.indices.tolist())
+    found = served.heard.wait_for(served.heard.topics.model_telemetry("detection"), labels=dict(sorted(counts.items())))
+    assert found["labels"]
+    assert "labels" not in served.heard.wait_for(served.heard.topics.model_telemetry("segmentation"))
 
 
 def test_the_table_lists_each_object(served: Served) -> None:

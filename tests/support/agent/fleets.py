@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
@@ -14,10 +15,12 @@ from drupelet_shared.contract.messages import (
     DeviceStatus,
     DeviceTelemetry,
     Event,
+    ModelHistory,
     ModelState,
     ModelTelemetry,
     Percentiles,
     Plan,
+    TelemetryHistory,
 )
 from drupelet_shared.contract.topics import DeviceTopics
 from support.agent.repeating import repeating
@@ -71,6 +74,7 @@ def model_window(
     counts = outcomes or {"ok": 40}
     ends = [p50_ms * factor for factor in (1.0, 1.5, 1.75, 2.0, 2.5)]
     percentiles = Percentiles(
+        mean_ms=p50_ms * 1.1,
         count=max(1, counts.get("ok", 0)),
         p50_ms=ends[0],
         p90_ms=ends[1],
@@ -85,7 +89,7 @@ def model_window(
         window_s=window_s,
         outcomes=counts,
         totals=counts,
-        inference=percentiles,
+        inference=percentiles.model_copy(update={"mean_ms": p50_ms}),
         total=percentiles,
     )
     return Announced(DeviceTopics(device).model_telemetry(model), telemetry.to_bytes())
@@ -114,6 +118,31 @@ def device_window(
         disk_free_bytes=12_884_901_888,
     )
     return Announced(DeviceTopics(device).device_telemetry, telemetry.to_bytes())
+
+
+def history(
+    device: str, model: str = "digits", *, p99_ms: Sequence[float | None] = (8.0, 9.0), celsius: float | None = 51.6
+) -> Announced:
+    """Return the retained history of a device with one model; a point is a minute."""
+    count = len(p99_ms)
+    part = ModelHistory(
+        model=model,
+        requests_per_s=(4.0,) * count,
+        error_rate=(0.0,) * count,
+        p50_ms=tuple(None if value is None else value / 2 for value in p99_ms),
+        p90_ms=tuple(None if value is None else value * 0.75 for value in p99_ms),
+        p99_ms=tuple(p99_ms),
+    )
+    message = TelemetryHistory(
+        device=device,
+        ended_at=datetime.now(UTC),
+        point_s=60.0,
+        cpu_percent=(12.5,) * count,
+        memory_used=(0.25,) * count,
+        temperature_celsius=(celsius,) * count,
+        models=(part,),
+    )
+    return Announced(DeviceTopics(device).telemetry_history, message.to_bytes(), retain=True)
 
 
 def limit_crossed(device: str, *, state: str = "raised", value: float = 82.5) -> Announced:

@@ -67,6 +67,8 @@ class Sensor(_Entity):
     state_class: Literal["measurement", "total", "total_increasing"]
     unit_of_measurement: str
     suggested_display_precision: Annotated[int, Field(ge=0)] | None = None
+    json_attributes_topic: Topic | None = None
+    json_attributes_template: str | None = None
 
     @model_validator(mode="after")
     def _unit(self) -> Self:

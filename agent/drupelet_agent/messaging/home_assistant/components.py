@@ -5,7 +5,7 @@ Source: Home Assistant documentation, "MQTT Sensor" and "MQTT binary sensor".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from drupelet_agent.messaging.home_assistant.names import escape_name, unique_prefix
 from drupelet_shared.contract.topics import DeviceTopics
@@ -107,19 +107,35 @@ def device_components(topics: DeviceTopics, *, expire_after_s: int) -> dict[str,
     }
 
 
-def model_components(topics: DeviceTopics, models: Sequence[str], *, expire_after_s: int) -> dict[str, Component]:
+# The counts by label are attributes, because only the package knows which labels there are.
+_DETECTIONS: Component = {
+    "name": "detections",
+    "unit_of_measurement": "objects",
+    "value_template": "{{ value_json.labels.values() | sum if value_json.labels is defined else none }}",
+    "json_attributes_template": "{{ value_json.labels | default({}) | tojson }}",
+}
+
+
+def model_components(
+    topics: DeviceTopics, models: Sequence[str], *, expire_after_s: int, counts_labels: Callable[[str], bool]
+) -> dict[str, Component]:
     """Return the sensors of the models by their key.
 
     Args:
         topics: The topics of the device.
         models: The models that it serves.
         expire_after_s: How long a sensor keeps its value without telemetry.
+        counts_labels: Returns whether the telemetry of a model has counts of labels.
+
+    Returns:
+        The sensors.
     """
     prefix = unique_prefix(topics.device)
     components: dict[str, Component] = {}
     for model in models:
         key = escape_name(model)
-        for name, fields in _MODEL_SENSORS.items():
+        counted = {**_DETECTIONS, "json_attributes_topic": topics.model_telemetry(model)}
+        for name, fields in {**_MODEL_SENSORS, **({"detections": counted} if counts_labels(model) else {})}.items():
             named = {**fields, "name": f"{model} {fields['name']}"}
             unique_id = f"{prefix}_{model}_{name}"
             components[f"{key}_{name}"] = _sensor(unique_id, topics.model_telemetry(model), named, expire_after_s)

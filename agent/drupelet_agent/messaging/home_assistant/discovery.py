@@ -24,14 +24,23 @@ _EXPIRY_INTERVALS = 4
 class Discovery:
     """Describes one device, and removes the sensors that it described before and that are gone."""
 
-    def __init__(self, topics: DeviceTopics, *, board: str, interval_s: float) -> None:
+    def __init__(
+        self,
+        topics: DeviceTopics,
+        *,
+        board: str,
+        interval_s: float,
+        counts_labels: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         """Create a description without models.
 
         Args:
             topics: The topics of the device.
             board: The name of the device's processor or board.
             interval_s: Seconds between two telemetry messages.
+            counts_labels: Returns whether the telemetry of a model has counts of labels.
         """
+        self._counts_labels = counts_labels
         self._topics = topics
         self._board = board
         self._expire_after_s = max(1, math.ceil(interval_s * _EXPIRY_INTERVALS))
@@ -43,7 +52,7 @@ class Discovery:
         expire_after_s = self._expire_after_s
         components = {
             **device_components(self._topics, expire_after_s=expire_after_s),
-            **model_components(self._topics, models, expire_after_s=expire_after_s),
+            **model_components(self._topics, models, expire_after_s=expire_after_s, counts_labels=self._counts_labels),
         }
         # A component that has nothing but a platform is removed.
         removed = {key: {"platform": name} for key, name in self._platforms.items() if key not in components}

@@ -46,7 +46,7 @@ export function drawChart(svg, title, windows, nowS) {
   svg.querySelector("title").textContent = last
     ? `${title}, last ${describeSpan(spanS)}. Latest: p50 ${showMs(last.p50_ms)}, p90 ${showMs(last.p90_ms)}, ` +
       `p99 ${showMs(last.p99_ms)}. The table below has the numbers.`
-    : `${title}: no request has been answered since this page was opened.`;
+    : `${title}: no request has been answered yet.`;
 }
 
 function shape(tag, attributes) {
@@ -77,7 +77,7 @@ function splitRuns(windows) {
   const runs = [];
   windows.forEach((window, index) => {
     const before = windows[index - 1];
-    const isJoined = before && window.at_s - before.at_s <= GAP_WINDOWS * Math.max(window.length_s, 1);
+    const isJoined = before && window.at_s - before.at_s <= GAP_WINDOWS * Math.max(window.length_s, before.length_s, 1);
     if (isJoined) runs.at(-1).push(window);
     else runs.push([window]);
   });

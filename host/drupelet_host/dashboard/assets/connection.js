@@ -4,6 +4,8 @@ import { fleetFilters } from "./fleet.js";
 import { readOutputs } from "./tensors.js";
 
 const REQUEST_TIMEOUT_S = 30;
+// A command's progress is said at least each time that a candidate was measured.
+const COMMAND_TIMEOUT_S = 120;
 const RECONNECT_MS = 2000;
 const HEADER_LENGTH = "Inference-Header-Content-Length";
 
@@ -45,37 +47,57 @@ export class Connection {
 
   /** Send a file's bytes to a model; resolves to `{reply, ms}`, rejects with an error that has a `code`. */
   infer(device, model, bytes, contentType) {
-    const correlation = String(this.sent += 1);
     const startMs = performance.now();
+    return this.request(`${device}/infer/${model}`, bytes, {
+      contentType, timeoutS: REQUEST_TIMEOUT_S,
+      read: (reply, rest) => ({ reply: readOutputs(reply, rest), ms: performance.now() - startMs }),
+    });
+  }
+
+  /** Send a command; resolves to its result, rejects with an error that has a `code`; progress goes to `onProgress`. */
+  command(device, name, body, onProgress = () => {}) {
+    return this.request(`${device}/command/${name}`, JSON.stringify(body), {
+      contentType: "application/json", timeoutS: COMMAND_TIMEOUT_S, read: reply => reply, onProgress,
+    });
+  }
+
+  request(topic, payload, { contentType, timeoutS, read, onProgress }) {
+    const correlation = String(this.sent += 1);
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
+      const fail = (message, code) => {
+        clearTimeout(this.waiting.get(correlation)?.timer);
         this.waiting.delete(correlation);
-        reject(failure(`no answer within ${REQUEST_TIMEOUT_S} s`, "reply_timeout"));
-      }, REQUEST_TIMEOUT_S * 1000);
-      this.waiting.set(correlation, { startMs, timer, resolve, reject });
-      this.client.publish(`${this.prefix}/${device}/infer/${model}`, bytes, {
+        reject(failure(message, code));
+      };
+      const wait = () => setTimeout(() => fail(`no answer within ${timeoutS} s`, "reply_timeout"), timeoutS * 1000);
+      this.waiting.set(correlation, { timer: wait(), wait, read, onProgress, resolve, reject });
+      this.client.publish(`${this.prefix}/${topic}`, payload, {
         qos: 1,
         properties: {
           responseTopic: this.replyTopic, correlationData: correlation, contentType,
           messageExpiryInterval: REQUEST_TIMEOUT_S,
         },
-      });
+      }, error => error && fail(`the broker does not take it: ${error.message}`, "broker_unreachable"));
     });
   }
 
   settle(packet) {
     const properties = packet.properties ?? {};
     const correlation = new TextDecoder().decode(properties.correlationData ?? new Uint8Array());
-    const waiting = this.waiting.get(correlation);
+    const waiting = this.waiting.get(correlation), user = properties.userProperties ?? {};
     if (!waiting) return;
-    this.waiting.delete(correlation);
     clearTimeout(waiting.timer);
-    const ms = performance.now() - waiting.startMs, user = properties.userProperties ?? {};
+    if (user.code === "progress") {
+      waiting.timer = waiting.wait();
+      waiting.onProgress?.(JSON.parse(new TextDecoder().decode(packet.payload)));
+      return;
+    }
+    this.waiting.delete(correlation);
     try {
       const length = user[HEADER_LENGTH] === undefined ? packet.payload.length : Number(user[HEADER_LENGTH]);
       const reply = JSON.parse(new TextDecoder().decode(packet.payload.subarray(0, length)));
       if (reply.error !== undefined) waiting.reject(failure(reply.error, reply.code));
-      else waiting.resolve({ reply: readOutputs(reply, packet.payload.subarray(length)), ms });
+      else waiting.resolve(waiting.read(reply, packet.payload.subarray(length)));
     } catch {
       waiting.reject(failure("the reply cannot be read", "remote_error"));
     }

@@ -1,14 +1,21 @@
 // One device: its numbers, its models, its events.
-import { currentTelemetry, describeLabels, isOnline } from "./fleet.js";
-import { showBytes, showCelsius, showUptime } from "./format.js";
+import { currentTelemetry, describeLabels, deviceTimeline, isOnline } from "./fleet.js";
+import { showBytes, showCelsius, showShare, showUptime } from "./format.js";
 import { chip, facts, make } from "./elements.js";
 import { ModelView } from "./model.js";
+import { Trend } from "./trend.js";
 
 export class DeviceView {
   constructor(section, connection) {
     this.connection = connection;
     this.heading = section.querySelector("h2");
     this.facts = section.querySelector("#device-facts");
+    this.trends = [
+      new Trend("Temperature", "temperature_celsius", showCelsius, null),
+      new Trend("Processor", "cpu_percent", value => `${value.toFixed(0)} %`, 0),
+      new Trend("Memory in use", "memory_used", showShare, 0),
+    ];
+    section.querySelector("#device-trends").append(...this.trends.map(trend => trend.element));
     this.models = section.querySelector("#models");
     this.events = section.querySelector("#events");
   }
@@ -31,6 +38,7 @@ export class DeviceView {
       this.seen.telemetry = telemetry;
       this.facts.replaceChildren(deviceFacts(device, telemetry));
     }
+    for (const trend of this.trends) trend.draw(device.gone ? [] : deviceTimeline(device), nowS);
     if (this.seen.event !== device.events.at(-1) || !this.events.children.length) {
       this.seen.event = device.events.at(-1);
       this.events.replaceChildren(...eventItems(device.events));

@@ -6,7 +6,7 @@ const LEAST_INTERVAL_S = 10;
 const WINDOWS_KEPT = 360;
 const MOST_WINDOWS = 200_000;
 const EVENTS_KEPT = 50;
-const TREND_WINDOWS = 20;
+const TREND_POINTS = 20;
 const NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}";
 const LEVELS = {
   status: "{device}/status",
@@ -14,6 +14,7 @@ const LEVELS = {
   model_telemetry: "{device}/telemetry/models/{model}",
   device_telemetry: "{device}/telemetry/device",
   event: "{device}/event",
+  history: "{device}/telemetry/history",
 };
 const LARGEST_FIRST = new Set(
   ["requests_per_s", "p50_ms", "p99_ms", "error_rate", "temperature_celsius", "throttling", "memory_used", "alerts"]);
@@ -36,6 +37,7 @@ export class Fleet {
   constructor(prefix) {
     this.patterns = topicPatterns(prefix);
     this.devices = new Map();
+    this.histories = new Map();
     this.malformed = 0;
   }
 
@@ -67,8 +69,9 @@ export class Fleet {
 
   apply({ kind, device: name, model }, message, nowS) {
     if (kind === "status") return takeStatus(this.device(name), message);
-    if (kind === "device_telemetry") takeTelemetry(this.device(name), message, nowS);
+    if (kind === "device_telemetry") takeTelemetry(this.device(name), message, nowS, this.windowsKept);
     else if (kind === "event") takeEvent(this.device(name), message);
+    else if (kind === "history") this.takeHistory(name, message, nowS);
     else if (kind === "model_telemetry") takeWindow(this.model(name, model), message, nowS, this.windowsKept);
     else if (message.health === "removed") this.forget({ kind, device: name, model });
     else this.model(name, model).state = message;
@@ -77,14 +80,14 @@ export class Fleet {
 
   /** How many windows of a model are kept: fewer in a large fleet, so that memory does not grow for an hour. */
   get windowsKept() {
-    return Math.min(WINDOWS_KEPT, Math.max(TREND_WINDOWS, Math.floor(MOST_WINDOWS / Math.max(1, this.devices.size))));
+    return Math.min(WINDOWS_KEPT, Math.max(TREND_POINTS, Math.floor(MOST_WINDOWS / Math.max(1, this.devices.size))));
   }
 
   device(name) {
     if (!this.devices.has(name)) {
       this.devices.set(name, {
         name, status: null, telemetry: null, telemetryAtS: 0, intervalS: LEAST_INTERVAL_S,
-        models: new Map(), events: [], alerts: new Map(),
+        models: new Map(), events: [], alerts: new Map(), readings: [], history: this.histories.get(name) ?? null,
       });
     }
     return this.devices.get(name);
@@ -96,8 +99,18 @@ export class Fleet {
     return models.get(name);
   }
 
+  /** A history outlives a device whose status was deleted, and therefore announces none. */
+  takeHistory(name, message, nowS) {
+    const agoS = Math.max(0, (Date.now() - Date.parse(message.ended_at)) / 1000), history = { message, endedS: nowS - agoS };
+    this.histories.set(name, history);
+    if (this.devices.has(name)) this.devices.get(name).history = history;
+  }
+
   forget({ kind, device, model }) {
-    if (kind === "status") this.devices.delete(device);
+    if (kind === "status") {
+      this.devices.delete(device);
+      this.histories.delete(device);
+    }
     else if (kind === "state") this.devices.get(device)?.models.delete(model);
   }
 }
@@ -117,6 +130,37 @@ export function currentWindow(device, model, nowS) {
   const last = model.windows.at(-1);
   if (!last || !isOnline(device)) return null;
   return nowS - last.at_s <= WINDOWS_UNTIL_STALE * Math.max(last.length_s, LEAST_INTERVAL_S) ? last : null;
+}
+
+function pointTimes({ message, endedS }, count) {
+  return Array.from({ length: count }, (_, index) => endedS - (count - 1 - index) * message.point_s);
+}
+
+function modelHistory(device, name) {
+  return device.history?.message.models.find(each => each.model === name) ?? null;
+}
+
+/** Return a model's windows, and before them the points of its history, as windows of a longer time. */
+export function modelTimeline(device, model) {
+  const history = modelHistory(device, model.name), first = model.windows[0];
+  if (!history) return model.windows;
+  const points = pointTimes(device.history, history.p99_ms.length).map((atS, index) => ({
+    at_s: atS, length_s: device.history.message.point_s,
+    requests_per_s: history.requests_per_s[index], error_rate: history.error_rate[index],
+    p50_ms: history.p50_ms[index], p90_ms: history.p90_ms[index], p99_ms: history.p99_ms[index],
+  }));
+  return [...points.filter(point => !first || point.at_s <= first.at_s - first.length_s), ...model.windows];
+}
+
+/** Return a device's readings, and before them the points of its history. */
+export function deviceTimeline(device) {
+  const message = device.history?.message, first = device.readings[0];
+  if (!message) return device.readings;
+  const points = pointTimes(device.history, message.cpu_percent.length).map((atS, index) => ({
+    at_s: atS, cpu_percent: message.cpu_percent[index], memory_used: message.memory_used[index],
+    temperature_celsius: message.temperature_celsius[index],
+  }));
+  return [...points.filter(point => !first || point.at_s < first.at_s), ...device.readings];
 }
 
 /** Return a row for each model on each device, by name, and one for a device without models. */
@@ -197,8 +241,12 @@ function makeRow(device, model, nowS) {
     alerts: device.alerts.size,
     error: state?.error ?? null,
     labels: describeLabels(device.status),
-    p99_trend_ms: window ? model.windows.slice(-TREND_WINDOWS).map(each => each.p99_ms) : [],
+    p99_trend_ms: window ? trend(device, model) : [],
   };
+}
+
+function trend(device, model) {
+  return (modelHistory(device, model.name)?.p99_ms ?? model.windows.map(each => each.p99_ms)).slice(-TREND_POINTS);
 }
 
 function connectionOf(device, telemetry) {
@@ -223,11 +271,16 @@ function takeStatus(device, status) {
   return true;
 }
 
-function takeTelemetry(device, telemetry, nowS) {
+function takeTelemetry(device, telemetry, nowS, kept) {
   const before = device.telemetry?.uptime_s;
   if (telemetry.uptime_s > before) device.intervalS = Math.max(LEAST_INTERVAL_S, telemetry.uptime_s - before);
   device.telemetry = telemetry;
   device.telemetryAtS = nowS;
+  device.readings.push({
+    at_s: nowS, cpu_percent: telemetry.cpu_percent, temperature_celsius: telemetry.temperature_celsius ?? null,
+    memory_used: 1 - telemetry.memory_available_bytes / Math.max(1, telemetry.memory_total_bytes),
+  });
+  while (device.readings.length > kept) device.readings.shift();
 }
 
 function takeWindow(model, telemetry, nowS, kept) {
@@ -262,6 +315,10 @@ const isPercentiles = value =>
   isMap(value) && ["count", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms"].every(name => isNumber(value[name]));
 const isOneOf = (...allowed) => value => allowed.includes(value);
 const maybe = check => value => value === undefined || value === null || check(value);
+const isSeries = value => Array.isArray(value) && value.every(isNumber);
+const isGappedSeries = value => Array.isArray(value) && value.every(maybe(isNumber));
+const isModelHistory = value => isMap(value) && isText(value.model) &&
+  [value.requests_per_s, value.error_rate].every(isSeries) && [value.p50_ms, value.p90_ms, value.p99_ms].every(isGappedSeries);
 const SHAPES = {
   status: {
     state: isOneOf("online", "offline"), device: isText, session: isText, agent_version: isText,
@@ -288,6 +345,11 @@ const SHAPES = {
     device: isText, kind: isText,
     state: isOneOf("raised", "cleared"), value: isNumber, limit: isNumber, message: isText, model: maybe(isText),
   },
+  history: {
+    device: isText, ended_at: value => isText(value) && !Number.isNaN(Date.parse(value)), point_s: isNumber,
+    cpu_percent: isSeries, memory_used: isSeries, temperature_celsius: isGappedSeries,
+    models: value => value === undefined || (Array.isArray(value) && value.every(isModelHistory)),
+  },
 };
 
 function readMessage(kind, value) {
@@ -295,5 +357,5 @@ function readMessage(kind, value) {
   for (const [name, check] of Object.entries(SHAPES[kind])) {
     if (!check(value[name])) throw new TypeError(`${kind}: ${name} does not match the contract`);
   }
-  return value;
+  return kind === "history" ? { models: [], ...value } : value;
 }

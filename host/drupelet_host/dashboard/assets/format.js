@@ -36,6 +36,12 @@ export function showThrottling(row) {
   return row.throttled_before ? "earlier" : "no";
 }
 
+/** Format a time as its local date and time of day in the order of ISO 8601: "2026-03-01 12:00:00". */
+export function showTime(time) {
+  const two = value => String(value).padStart(2, "0");
+  return `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())} ${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`;
+}
+
 export function showUptime(seconds) {
   const days = Math.floor(seconds / 86400), hours = Math.floor(seconds % 86400 / 3600);
   const minutes = Math.floor(seconds % 3600 / 60);

@@ -1,12 +1,13 @@
 // One model on one device: its state, its latency over time, its stages, and a test request.
-import { currentWindow, describePlan } from "./fleet.js";
-import { showBytes, showMs, showRate, showShare } from "./format.js";
+import { Actions } from "./actions.js";
+import { currentWindow, describePlan, modelTimeline } from "./fleet.js";
+import { UNKNOWN, showBytes, showMs, showRate, showShare, showTime } from "./format.js";
 import { chip, facts, make, setText } from "./elements.js";
 import { drawChart, makeChart } from "./chart.js";
 import { RequestForm } from "./request.js";
 
 const STAGES = ["queue", "decode", "inference", "encode", "total"];
-const PERCENTILES = ["p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms"];
+const PERCENTILES = ["mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms"];
 const WINDOWS_LISTED = 30;
 
 export class ModelView {
@@ -21,8 +22,9 @@ export class ModelView {
     this.chart = makeChart(this.title);
     this.stages = make("div");
     this.windows = make("div");
+    this.actions = new Actions(device, name, connection);
     this.element = make("section", { className: "card model", "aria-label": `Model ${name}` },
-      make("h3", {}, name, this.version, this.health), this.state,
+      make("h3", {}, name, this.version, this.health), this.state, this.actions.element,
       make("div", { className: "pair" },
         make("div", {}, this.figure(), this.windowsFold(), this.stages),
         new RequestForm(device, name, connection).element));
@@ -50,17 +52,19 @@ export class ModelView {
     setText(this.live, window
       ? `${showRate(window.requests_per_s)} requests/s, ${showShare(window.error_rate)} errors${outcomes(model.telemetry)}`
       : "No telemetry now.");
-    drawChart(this.chart, this.title, model.windows, nowS);
+    const timeline = modelTimeline(device, model);
+    drawChart(this.chart, this.title, timeline, nowS);
     if (this.seen.telemetry !== model.telemetry || this.seen.isCurrent !== Boolean(window)) {
       this.seen.telemetry = model.telemetry;
       this.seen.isCurrent = Boolean(window);
       this.stages.replaceChildren(...(window ? [stageTable(model.telemetry)] : []));
-      this.kept = model.windows;
+      this.kept = timeline;
       if (this.fold.open) this.listWindows();
     }
   }
 
   drawState(state) {
+    this.actions.state = state;
     setText(this.version, state?.version ?? "");
     this.health.replaceChildren(chip(state?.health));
     const plan = state?.plan;
@@ -79,11 +83,11 @@ export class ModelView {
 
   listWindows() {
     const rows = (this.kept ?? []).slice(-WINDOWS_LISTED).reverse().map(window => [
-      new Date(Date.now() - (performance.now() / 1000 - window.at_s) * 1000).toLocaleTimeString(),
+      showTime(new Date(Date.now() - (performance.now() / 1000 - window.at_s) * 1000)),
       showRate(window.requests_per_s), showShare(window.error_rate),
       showMs(window.p50_ms), showMs(window.p90_ms), showMs(window.p99_ms)]);
     this.windows.replaceChildren(numberTable("Windows, the latest first",
-      ["received", "req/s", "errors", "p50", "p90", "p99"], rows));
+      ["ended", "req/s", "errors", "p50", "p90", "p99"], rows));
   }
 }
 
@@ -94,22 +98,39 @@ function outcomes(telemetry) {
 
 function lastChange(changes) {
   const last = changes?.at(-1);
-  return last && `${last.what} release ${last.release}, ${new Date(last.at).toLocaleString()}: ${last.why}`;
+  return last && `${last.what} release ${last.release}, ${showTime(new Date(last.at))}: ${last.why}`;
 }
 
 function stageTable(telemetry) {
   const rows = STAGES.filter(stage => telemetry[stage]).map(stage =>
     [stage, String(telemetry[stage].count), ...PERCENTILES.map(name => showMs(telemetry[stage][name]))]);
   if (!rows.length) return "";
+  const rest = restOfTotal(telemetry);
+  if (rest !== null) {
+    rows.splice(-1, 0, ["rest", String(telemetry.total.count), showMs(rest), ...PERCENTILES.slice(1).map(() => UNKNOWN)]);
+  }
   return make("div", {}, make("h4", {}, "Stages in the latest window"),
-    numberTable("Stages in the latest window", ["stage", "count", "p50", "p90", "p95", "p99", "max"], rows));
+    numberTable("Stages in the latest window", ["stage", "count", "mean", "p50", "p90", "p95", "p99", "max"], rows, [1, 4, 5]),
+    make("p", { className: "note" }, rest === null ? "Percentiles of stages do not add up to that of the total."
+      : "The means add up to that of the total; percentiles do not. The rest is handing over between processes and sending the reply."));
 }
 
-function numberTable(caption, headings, rows) {
+/** The mean time of a request between the stages; null from agents that send no means. */
+function restOfTotal(telemetry) {
+  const { total } = telemetry;
+  if (!total || typeof total.mean_ms !== "number") return null;
+  const spent = STAGES.slice(0, -1).map(stage => telemetry[stage]).filter(Boolean)
+    .reduce((sum, stage) => sum + (stage.mean_ms ?? 0) * stage.count, 0);
+  return Math.max(0, total.mean_ms - spent / Math.max(1, total.count));
+}
+
+/** Make a table of numbers; a phone does not show the columns at the positions of `wide`. */
+function numberTable(caption, headings, rows, wide = []) {
+  const classOf = index => [index && "number", wide.includes(index) && "wide"].filter(Boolean).join(" ");
   const table = make("table", {}, make("caption", { className: "unseen" }, caption),
     make("thead", {}, make("tr", {}, ...headings.map((heading, index) =>
-      make("th", { scope: "col", className: index ? "number" : "" }, heading)))),
+      make("th", { scope: "col", className: classOf(index) }, heading)))),
     make("tbody", {}, ...rows.map(([first, ...others]) => make("tr", {}, make("th", { scope: "row" }, first),
-      ...others.map(text => make("td", { className: "number" }, text))))));
+      ...others.map((text, index) => make("td", { className: classOf(index + 1) }, text))))));
   return make("div", { className: "scroll", role: "region", "aria-label": caption, tabIndex: 0 }, table);
 }

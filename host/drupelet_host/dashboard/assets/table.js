@@ -2,6 +2,7 @@
 import { filterRows, isLargestFirst, sortRows } from "./fleet.js";
 import { UNKNOWN, showCelsius, showMs, showRate, showShare, showThrottling } from "./format.js";
 import { make, setProperty, setText } from "./elements.js";
+import { drawLine, makeLine } from "./trend.js";
 
 const HOT_CELSIUS = 80;
 // Key, heading, the cell's text, whether it is a number, whether it is highlighted.
@@ -15,6 +16,7 @@ const COLUMNS = [
   ["requests_per_s", "req/s", row => showRate(row.requests_per_s), true],
   ["p50_ms", "p50", row => showMs(row.p50_ms), true],
   ["p99_ms", "p99", row => showMs(row.p99_ms), true],
+  ["p99_trend_ms", "trend"],
   ["error_rate", "errors", row => showShare(row.error_rate), true, row => row.error_rate > 0],
   ["temperature_celsius", "temp.", row => showCelsius(row.temperature_celsius), true,
     row => row.temperature_celsius >= HOT_CELSIUS],
@@ -27,6 +29,9 @@ const STATES = new Set(["connection", "health"]);
 const WHOLE_ROWS = 500;
 const SPARE_ROWS = 20;
 const LEAST_ROW_PX = 20;
+const TREND = "p99_trend_ms";
+// What a phone shows of a row; the model and its health stand under the device's name there.
+const ON_PHONE = new Set(["device", "requests_per_s", "p50_ms", "p99_ms", "error_rate"]);
 
 export class FleetTable {
   constructor(table) {
@@ -52,10 +57,14 @@ export class FleetTable {
     this.headings = new Map();
     const heading = table.tHead.rows[0];
     for (const [key, label, , isNumber] of COLUMNS) {
-      const button = make("button", { type: "button", className: "sort" }, label);
-      const cell = make("th", { scope: "col", className: isNumber ? "number" : "" }, button);
-      button.addEventListener("click", () => this.sortBy(key));
-      this.headings.set(key, cell);
+      const cell = make("th", { scope: "col", className: classOf(key, isNumber) });
+      if (key === TREND) cell.append(make("span", { className: "heading", title: "p99 of the latest minutes" }, label));
+      else {
+        const button = make("button", { type: "button", className: "sort" }, label);
+        button.addEventListener("click", () => this.sortBy(key));
+        cell.append(button);
+        this.headings.set(key, cell);
+      }
       heading.append(cell);
     }
     this.markOrder();
@@ -141,12 +150,17 @@ function keyOf(row) {
   return `${row.device}/${row.model ?? ""}`;
 }
 
+function classOf(key, isNumber, isBad = false) {
+  return [isNumber && "number", isBad && "bad", !ON_PHONE.has(key) && "wide"].filter(Boolean).join(" ");
+}
+
 function makeRowElement(row) {
   const link = make("a", { href: `#device=${encodeURIComponent(row.device)}` }, row.device);
-  const element = make("tr", {}, make("th", { scope: "row" }, link));
+  const element = make("tr", {}, make("th", { scope: "row" }, link, make("span", { className: "narrow note" })));
   for (const [key, , , isNumber] of COLUMNS.slice(1)) {
-    const cell = make("td", { className: isNumber ? "number" : "" });
+    const cell = make("td", { className: classOf(key, isNumber) });
     if (STATES.has(key)) cell.append(make("span"));
+    if (key === TREND) cell.append(makeLine());
     element.append(cell);
   }
   return element;
@@ -154,13 +168,20 @@ function makeRowElement(row) {
 
 function updateRowElement(element, row) {
   COLUMNS.slice(1).forEach(([key, , show, isNumber, isBad], index) => {
-    const cell = element.cells[index + 1], text = show(row);
+    const cell = element.cells[index + 1];
+    if (key === TREND) {
+      drawLine(cell.firstChild, row[TREND]);
+      return;
+    }
+    const text = show(row);
     if (STATES.has(key)) {
       setText(cell.firstChild, text);
       setProperty(cell.firstChild, "className", text === UNKNOWN ? "" : `chip is-${text}`);
     } else {
       setText(cell, text);
-      setProperty(cell, "className", `${isNumber ? "number" : ""}${isBad?.(row) ? " bad" : ""}`.trim());
+      setProperty(cell, "className", classOf(key, isNumber, isBad?.(row)));
     }
   });
+  const health = row.connection === "online" ? row.health : row.connection;
+  setText(element.cells[0].lastChild, [row.model, health === "ready" ? null : health].filter(Boolean).join(", "));
 }

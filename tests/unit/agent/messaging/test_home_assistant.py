@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
+from jinja2 import Environment, StrictUndefined
 
 from drupelet_agent.messaging.home_assistant.discovery import BirthHandler, Discovery
 from drupelet_agent.mqtt.message import Message
 from drupelet_shared.contract.topics import DeviceTopics
-from support.agent.home_assistant import DeviceDiscovery, Gone
+from support.agent.home_assistant import DeviceDiscovery, Gone, Sensor
 
 TOPICS = DeviceTopics("pi.7")
 
@@ -34,6 +36,22 @@ def test_every_sensor_is_valid_and_has_a_name_and_an_identity_of_its_own(discove
     assert {"temperature", "memory", "connection", "digits_latency_p50", "digits_latency_p99"} <= entities.keys()
     assert {"digits_requests", "digits_errors", "digits_problem", "faces_v2_133e9745_latency_p99"} <= entities.keys()
     assert found.device.model == "Raspberry Pi 4"
+
+
+def test_counts_of_labels_are_a_sensor_of_the_models_that_are_configured_so() -> None:
+    counting = Discovery(TOPICS, board="x", interval_s=10, counts_labels=lambda model: model == "shapes")
+    entities = describe(counting, ["shapes", "digits"]).entities()
+    assert "digits_detections" not in entities
+    sensor = entities["shapes_detections"]
+    assert isinstance(sensor, Sensor)
+    assert sensor.json_attributes_topic == sensor.state_topic == TOPICS.model_telemetry("shapes")
+    telemetry = {"labels": {"circle": 3, "square": 1}}
+    environment = Environment(undefined=StrictUndefined, autoescape=False)
+    value = environment.from_string(sensor.value_template or "")
+    attributes = environment.from_string(sensor.json_attributes_template or "")
+    assert value.render(value_json=telemetry) == "4"
+    assert json.loads(attributes.render(value_json=telemetry)) == telemetry["labels"]
+    assert (value.render(value_json={}), attributes.render(value_json={})) == ("None", "{}")
 
 
 def test_numbers_expire_when_telemetry_stops_and_retained_states_do_not(discovery: Discovery) -> None:

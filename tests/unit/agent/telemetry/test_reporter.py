@@ -14,7 +14,7 @@ from drupelet_agent.store.records import Activation
 from drupelet_agent.telemetry.device_numbers import read_device
 from drupelet_agent.telemetry.durations import BOUNDS_S, Durations
 from drupelet_agent.telemetry.reporter import Reporter
-from drupelet_shared.contract.messages import DeviceTelemetry, Event, ModelTelemetry
+from drupelet_shared.contract.messages import DeviceTelemetry, Event, ModelTelemetry, TelemetryHistory
 from support.agent.values import make_activation
 
 TIMES = StageTimes(queue_ms=1, decode_ms=2, inference_ms=3, encode_ms=4, total_ms=10)
@@ -28,12 +28,16 @@ class Audience:
     models: list[ModelTelemetry] = field(default_factory=list)
     devices: list[DeviceTelemetry] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    histories: list[TelemetryHistory] = field(default_factory=list)
 
     def model_telemetry(self, telemetry: ModelTelemetry) -> None:
         self.models.append(telemetry)
 
     def device_telemetry(self, telemetry: DeviceTelemetry) -> None:
         self.devices.append(telemetry)
+
+    def telemetry_history(self, history: TelemetryHistory) -> None:
+        self.histories.append(history)
 
     def event(self, event: Event) -> None:
         self.events.append(event)
@@ -84,6 +88,17 @@ def test_each_interval_has_the_device_and_the_window_of_each_model(tmp_path: Pat
     assert [window.totals for window in audience.models] == [{"ok": 3}, {"ok": 3}]
     assert [device.dropped_messages for device in audience.devices] == [4, 4]
     assert [worker.model for worker in audience.devices[0].workers] == ["digits"]
+
+
+def test_every_sixth_interval_publishes_the_history(tmp_path: Path) -> None:
+    models, audience = Models({"digits": slot("digits")}), Audience()
+    reporting = reporter(models, audience, tmp_path)
+    for _ in range(13):
+        models.slots["digits"].metrics.record(Outcome(code="ok", payload=b"", times=TIMES))
+        reporting.report()
+    assert [len(history.cpu_percent) for history in audience.histories] == [1, 2]
+    (model,) = audience.histories[-1].models
+    assert (model.model, model.p50_ms) == ("digits", (10.0, 10.0))
 
 
 def test_an_event_is_published_once_when_raised_and_once_when_cleared(tmp_path: Path) -> None:

@@ -43,6 +43,13 @@ def test_a_feed_stays_under_its_prefix() -> None:
     with FleetFeed(ADDRESS, prefix="site/a", transport_factory=broker.connect) as feed:
         assert broker.transports[0].topics == {
             f"site/a/{topic}"
-            for topic in ("+/status", "+/models/+/state", "+/telemetry/models/+", "+/telemetry/device", "+/event")
+            for topic in (
+                "+/status",
+                "+/models/+/state",
+                "+/telemetry/models/+",
+                "+/telemetry/device",
+                "+/event",
+                "+/telemetry/history",
+            )
         }
         assert feed.read(lambda fleet, _: len(fleet.devices)) == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 from rich.console import Console, RenderableType
@@ -18,6 +19,7 @@ from support.agent.fleets import (
     SimulatedFleet,
     birth,
     device_window,
+    history,
     limit_crossed,
     model_state,
     model_window,
@@ -179,6 +181,28 @@ def test_alerts_are_events_that_were_raised_and_not_cleared() -> None:
 def test_a_model_keeps_a_bounded_number_of_windows() -> None:
     fleet = fleet_of(birth("pi-1"), *[model_window("pi-1")] * (MAX_WINDOWS + 5))
     assert len(fleet.devices["pi-1"].models["digits"].windows) == MAX_WINDOWS
+
+
+def test_the_trend_is_that_of_the_devices_history_and_otherwise_of_the_windows_since_this_reader_connected() -> None:
+    told = [birth("pi-1"), model_window("pi-1", p50_ms=2.0), model_window("pi-1", p50_ms=3.0)]
+    assert only_row(fleet_of(*told)).p99_trend_ms == (4.0, 6.0)
+    points = [float(number) for number in range(25)]
+    for messages in ([*told, history("pi-1", p99_ms=points)], [history("pi-1", p99_ms=points), *told]):
+        assert only_row(fleet_of(*messages)).p99_trend_ms == tuple(points[-20:])
+
+
+def test_a_history_alone_announces_no_device_and_leaves_with_the_status() -> None:
+    gone = Announced(DeviceTopics("pi-1").status, b"")
+    assert not fleet_of(history("pi-1")).devices
+    back = fleet_of(birth("pi-1"), history("pi-1"), gone, birth("pi-1"))
+    assert back.devices["pi-1"].history is None
+
+
+def test_the_means_of_the_stages_and_the_rest_add_up_in_the_details() -> None:
+    fleet = fleet_of(birth("pi-1"), model_state("pi-1"), model_window("pi-1", p50_ms=10.0))
+    lines = printed(render_device(fleet.devices["pi-1"], 0.0)).splitlines()
+    means = {line.split()[0]: line.split()[2] for line in lines if re.match(r"(inference|rest|total) ", line)}
+    assert means == {"inference": "10.0", "rest": "1.00", "total": "11.0"}
 
 
 def simulated_rows(count: int = 40) -> list[Row]:

@@ -83,9 +83,16 @@ class TestScatter:
     def test_the_edge_is_a_staircase_from_the_cheapest_to_the_best(self) -> None:
         drawn = scatter(point(100, 0.90), point(150, 0.95))
         cheap, good = drawn.dots
-        assert drawn.edge == f"M{cheap.x:g} {cheap.y:g}H{good.x:g}V{good.y:g}"
+        bottom, right = drawn.y.start, drawn.x.end
+        assert drawn.edge == f"M{cheap.x:g} {bottom:g}V{cheap.y:g}H{good.x:g}V{good.y:g}H{right:g}"
         assert cheap.x < good.x
         assert cheap.y > good.y
+
+    def test_the_front_of_one_point_is_seen_too(self) -> None:
+        drawn = scatter(point(100, 0.95), point(150, 0.90))
+        best = drawn.dots[0]
+        assert drawn.edge == f"M{best.x:g} {drawn.y.start:g}V{best.y:g}H{drawn.x.end:g}"
+        assert [dot.is_on_edge for dot in drawn.dots] == [True, False]
 
     def test_a_limit_is_in_sight_and_bounds_what_is_allowed(self) -> None:
         drawn = scatter(point(100, 0.9), point(200, 0.95), x_limit=400, y_limit=0.8)

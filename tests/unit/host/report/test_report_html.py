@@ -111,6 +111,25 @@ def test_tables_have_captions_and_header_cells_say_what_they_head(report: Report
     assert {attributes.get("scope") for attributes in found.all("th")} == {"row", "col"}
 
 
+def test_a_p99_far_above_the_median_is_called_noise_and_another_is_not() -> None:
+    calm = make_report()
+    noisy = calm.variants[0].model_copy(update={"p99_ms": calm.variants[0].p50_ms * 3.1})
+    assert "is noise" not in render_html(calm)
+    page = render_html(calm.model_copy(update={"variants": (noisy, *calm.variants[1:])}))
+    assert page.count('<span class="note">noise</span>') == 1
+    assert "A p99 of more than 3 times the p50 is noise" in page
+
+
+def test_long_tables_of_details_are_collapsed_and_short_ones_are_not() -> None:
+    def is_open(report: Report, start: str) -> bool:
+        return bool(re.search(rf'<details class="card" open>\n<summary>{start}', render_html(report)))
+
+    short, long = make_report(groups=4, candidates=3), make_full_report()
+    for start in ("Channels of", "Candidates"):
+        assert (is_open(short, start), is_open(long, start)) == (True, False)
+    assert "Constraints on every variant: 8 met</summary>" in render_html(short)
+
+
 def test_every_table_with_times_names_the_machine(report: Report) -> None:
     found = outline(report)
     timed = [
