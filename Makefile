@@ -84,7 +84,7 @@ bench-first-success: $(VENV)/.dev  ## Measure the time from a clone to the first
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.first_success
 
 .PHONY: bench-scale-compile
-bench-scale: bench-scale-compile
+bench-scale: bench-scale-compile bench-scale-fleet
 bench-scale-compile: $(VENV)/.dev  ## Time a compile in one process, two, on Ray, and under kills of workers; JSON; ARGS="--kills 20"
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.scale.compile $(ARGS)
 
@@ -99,9 +99,9 @@ latency-table: $(VENV)/.dev  ## Make the Raspberry Pi 4's latency table again wi
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.latency_model table $(ARGS)
 
 DEVICES ?= 1000
-.PHONY: bench-scale
-bench-scale: $(VENV)/.dev  ## Measure top, status, watch, dashboard and rollout over simulated devices and mosquitto; JSON; DEVICES=10000
-	PYTHONPATH=tests $(BIN)/python -m benchmarks.fleet --devices $(DEVICES) $(ARGS)
+.PHONY: bench-scale-fleet
+bench-scale-fleet: $(VENV)/.dev  ## Measure the views and a roll-out over simulated devices, and a pool under kills; JSON; DEVICES=10000
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.fleet --devices $(DEVICES) $(FLEET_ARGS)
 
 .PHONY: bench-target
 bench-target: $(VENV)/.dev  ## Compare the search by latency with that by multiply-accumulates, and boards in the loop; JSON; resumable

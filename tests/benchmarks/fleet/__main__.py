@@ -1,4 +1,4 @@
-"""Measures `top`, `status`, `watch`, `dashboard`, `export-metrics` and `rollout` over a simulated fleet; prints JSON.
+"""Measures `top`, `status`, `watch`, `dashboard` and `rollout` over a simulated fleet, and a pool; prints JSON.
 
 python -m benchmarks.fleet --devices 10000 --only top status
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any
 import psutil
 
 from benchmarks.child import child
+from benchmarks.fleet.pool import measure
 from benchmarks.fleet.simulator import MODEL, refuses
 from benchmarks.fleet.terminal import terminal
 from benchmarks.machine import read_machine
@@ -25,7 +27,8 @@ from support.broker.brokers import Broker, mosquitto_broker
 from support.screen.browser import find_chromium, open_browser
 from support.screen.dashboards import running_dashboard
 
-_OBSERVED_S = 20.0
+_OBSERVED_S = 10.0
+_POOL_AGENTS = 20
 _FIRST_VIEW_TIMEOUT_S = 90.0
 _LONG_TASKS = """
 window.longTasks = [];
@@ -88,6 +91,12 @@ def measure_dashboard(broker: Broker, devices: int) -> dict[str, Any]:
     }
 
 
+def measure_pool(broker: Broker, devices: int) -> dict[str, Any]:
+    """Real agents in a pool, beside the simulated fleet and over a broker of their own."""
+    del broker, devices
+    return measure(_POOL_AGENTS, _OBSERVED_S)
+
+
 def measure_rollout(broker: Broker, devices: int, heal: Callable[[], None]) -> dict[str, Any]:
     """A roll-out that one device in a hundred refuses: it stops, is healed, and goes on."""
     with tempfile.TemporaryDirectory() as folder:
@@ -119,11 +128,14 @@ MEASUREMENTS: dict[str, Callable[[Broker, int], dict[str, Any]]] = {
     "status": measure_status,
     "watch": measure_watch,
     "dashboard": measure_dashboard,
+    "pool": measure_pool,
 }
 
 
 def main() -> None:
     """Start broker and fleet, measure, and print the result."""
+    # Ended from outside, it must end the broker, the fleet and the views too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=1000)
     parser.add_argument("--only", nargs="+", choices=[*MEASUREMENTS, "rollout"], default=[*MEASUREMENTS, "rollout"])
@@ -135,12 +147,12 @@ def main() -> None:
         with child("benchmarks.fleet.simulator", argument) as simulator:
             result["introduced_s"] = round(time.monotonic() - start_s, 2)
             for name in options.only:
-                log = f"{time.monotonic() - start_s:.0f} s: {name}"
-                print(log, file=sys.stderr, flush=True)
                 if name == "rollout":
                     result[name] = measure_rollout(broker, options.devices, lambda: _heal(simulator))
                 else:
                     result[name] = MEASUREMENTS[name](broker, options.devices)
+                # What was measured is not lost with what comes after it.
+                print(f"{name}: {json.dumps(result[name])}", file=sys.stderr, flush=True)
             result["broker"] = _measure_broker(broker)
     print(json.dumps(result, indent=2))
 
