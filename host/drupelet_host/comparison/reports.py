@@ -80,6 +80,8 @@ def _model(section: str, row: ModelRow, metric: str) -> Iterator[Item]:
     yield (section, "p50"), Fact(value=row.p50_ms, unit="ms")
     if row.p99_ms is not None:
         yield (section, "p99"), Fact(value=row.p99_ms, unit="ms")
+    if row.modelled is not None:
+        yield (section, "p50 on the target, modelled"), Fact(value=row.modelled.p50_ms, unit="ms")
     if row.peak_memory_bytes is not None:
         yield (section, "peak memory"), Fact(value=row.peak_memory_bytes, unit="bytes")
 

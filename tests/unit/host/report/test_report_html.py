@@ -111,6 +111,11 @@ def test_tables_have_captions_and_header_cells_say_what_they_head(report: Report
     assert {attributes.get("scope") for attributes in found.all("th")} == {"row", "col"}
 
 
+def test_sentences_of_notes_have_a_space_between_them() -> None:
+    for report in REPORTS.values():
+        assert re.findall(r"[a-z)]\.[A-Z][a-z]+ [a-z]", re.sub(r"<[^>]+>", "", render_html(report))) == []
+
+
 def test_a_p99_far_above_the_median_is_called_noise_and_another_is_not() -> None:
     calm = make_report()
     noisy = calm.variants[0].model_copy(update={"p99_ms": calm.variants[0].p50_ms * 3.1})
