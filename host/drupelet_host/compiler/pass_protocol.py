@@ -12,6 +12,7 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from drupelet_host.compiler.state import CompileState
+from drupelet_host.errors import ComputeError
 from drupelet_host.progress.observer import Observer
 from drupelet_shared.engines.files import model_size_bytes
 from drupelet_shared.errors import DrupeletError
@@ -59,10 +60,11 @@ def attempt_variant(
     Raises:
         OSError: A file cannot be written; every other variant would fail too.
         MemoryError: The machine has no memory left.
+        ComputeError: Workers cannot be reached, or died again and again: the model is not to blame.
     """
     try:
         return make()
-    except (OSError, MemoryError):
+    except (OSError, MemoryError, ComputeError):
         raise
     except Exception as error:  # quantizers, converters and engines raise whatever a strange model leads to
         if not isinstance(error, DrupeletError):

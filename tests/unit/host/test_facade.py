@@ -119,5 +119,5 @@ def test_the_help_of_compile_loads_no_framework() -> None:
         "print({'torch', 'numpy', 'onnx', 'onnxruntime'} & set(sys.modules))"
     )
     printed = run_python(code)
-    assert "Example: drupelet compile" in printed
+    assert "drupelet compile recipe.toml" in printed
     assert printed.splitlines()[-1] == "set()"

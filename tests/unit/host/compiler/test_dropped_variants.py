@@ -8,7 +8,7 @@ import pytest
 
 from drupelet_host.compiler.pass_protocol import PassResult, attempt_variant
 from drupelet_host.compiler.state import CompileState
-from drupelet_host.errors import ExportError
+from drupelet_host.errors import ComputeError, ExportError
 from drupelet_shared.errors import ModelLoadError
 from fakes.observer import RecordingObserver
 from support.model.tiny_project import start_state, trained
@@ -42,7 +42,10 @@ def test_a_variant_that_cannot_be_made_is_dropped_with_a_reason(
     assert observer.decisions == [f"no ort-wf16: {reason}"]
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError()])
+@pytest.mark.parametrize(
+    "error",
+    [OSError(28, "No space left on device"), MemoryError(), ComputeError("task gradient: its worker died 6 times")],
+)
 def test_a_fault_of_the_machine_ends_the_compile(state: CompileState, error: BaseException) -> None:
     with pytest.raises(type(error)):
         attempt_variant(state, "ort-wf16", lambda: fail_with(error), observer=RecordingObserver())
