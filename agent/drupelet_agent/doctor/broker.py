@@ -48,7 +48,10 @@ def _judge_echo(echo_ms: float | None, *, connect_ms: float) -> Finding:
     if echo_ms is None:
         repair = "allow this account to read and write the topic <prefix>/<device>/echo, if it is to be measured"
         return Finding("round trip", "note", "the broker does not return what it is sent", repair)
-    state = f"{echo_ms:.1f} ms for two small messages to the broker and back, {connect_ms:.1f} ms of it the network"
+    # Rounded first, so that the parts that are printed add up.
+    whole_ms, network_ms = round(echo_ms, 1), round(min(echo_ms, connect_ms), 1)
+    parts = f"{network_ms:.1f} ms the network and {whole_ms - network_ms:.1f} ms the broker and this device"
+    state = f"{whole_ms:.1f} ms for two small messages to the broker and back: {parts}"
     if echo_ms - connect_ms > _SLOW_MS:
         repair = "set TCP_NODELAY in the broker; mosquitto: set_tcp_nodelay true"
         return Finding("round trip", "warn", state, repair)

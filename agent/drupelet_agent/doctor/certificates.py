@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from drupelet_agent.config.broker import BrokerConfig
+from drupelet_agent.config.broker import BrokerConfig, TlsConfig
 from drupelet_agent.doctor.findings import Finding
 
 _SOON = timedelta(days=30)
@@ -34,12 +35,34 @@ def examine_certificates(config: BrokerConfig, *, now: datetime, clock_is_right:
         if path is not None:
             yield _file(key, path, now=now, clock_is_right=clock_is_right)
     try:
-        # Whether it is to be trusted is seen when the connection is tried.
-        pem = ssl.get_server_certificate((config.host, config.port), timeout=_PATIENCE_S)
-        certificates = x509.load_pem_x509_certificates(pem.encode())
-    except (OSError, ValueError):
+        certificate = _read_certificate(config, tls)
+    except (ssl.SSLError, ValueError) as error:
+        yield Finding("the broker's certificate", "note", f"could not be read: {error}", "see the broker's log")
         return
-    yield judge_dates("the broker's certificate", certificates, now=now, clock_is_right=clock_is_right)
+    except OSError:
+        # The finding on the connection says what is wrong.
+        return
+    yield judge_dates("the broker's certificate", [certificate], now=now, clock_is_right=clock_is_right)
+
+
+def _read_certificate(config: BrokerConfig, tls: TlsConfig) -> x509.Certificate:
+    """Return the certificate of the broker itself, without those of its authorities.
+
+    The device's own certificate is presented, without which some brokers end the handshake. Whether the broker's is to
+    be trusted is seen when the connection is tried.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if tls.cert_file is not None:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+    with (
+        socket.create_connection((config.host, config.port), timeout=_PATIENCE_S) as plain,
+        context.wrap_socket(plain, server_hostname=config.host) as secured,
+    ):
+        presented = secured.getpeercert(binary_form=True)
+    if presented is None:
+        raise ValueError("the broker presented none")
+    return x509.load_der_x509_certificate(presented)
 
 
 def judge_dates(what: str, certificates: list[x509.Certificate], *, now: datetime, clock_is_right: bool) -> Finding:

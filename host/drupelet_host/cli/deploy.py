@@ -138,6 +138,10 @@ def _read_desired(*, version: str | None, digest: str | None, source: str | None
     try:
         return DesiredState(version=version, digest=digest, source=source)
     except ValidationError as error:
+        if any(fault["loc"] == ("source",) and fault["type"] == "string_pattern_mismatch" for fault in error.errors()):
+            # The pattern itself tells people little.
+            expected = "https://HOST/PATH, file:///PATH on the device, or upload:SHA-256 of a package that was pushed"
+            raise click.UsageError(f"--source {source}: expected {expected}") from error
         raise click.UsageError(f"desired state: {describe_faults(error)}") from error
 
 

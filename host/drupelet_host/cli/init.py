@@ -116,8 +116,8 @@ def _ask_shape() -> str:
 
 
 def _parse_shape(text: str) -> tuple[int, ...]:
-    parts = [part for part in re.split(r"[,x\s\[\]]+", text) if part]
-    if not parts or not all(part.isdecimal() and int(part) > 0 for part in parts):
+    parts = [part.strip() for part in re.split(r"[,x]", text.strip().removeprefix("[").removesuffix("]"))]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise click.UsageError(f"--input-shape {text!r}: expected whole numbers, batch first: 1,3,224,224")
     return tuple(int(part) for part in parts)
 

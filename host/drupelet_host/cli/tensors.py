@@ -16,6 +16,7 @@ from drupelet_host.errors import DataError
 from drupelet_shared.contract.messages import ModelState
 from drupelet_shared.contract.wire import JSON_TYPE, sniff_content_type
 from drupelet_shared.engines.base import Array
+from drupelet_shared.errors import ContentTypeError
 from drupelet_shared.inference import (
     Encoded,
     InferenceReply,
@@ -56,7 +57,12 @@ def read_body(file: Path, *, input_name: str | None, describe: Callable[[], Mode
         payload = file.read_bytes()
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}") from error
-    content_type = JSON_TYPE if file.suffix == ".json" else sniff_content_type(payload)
+    try:
+        content_type = JSON_TYPE if file.suffix == ".json" else sniff_content_type(payload)
+    except ContentTypeError as error:
+        raise ContentTypeError(
+            f"{file}: expected an image (JPEG or PNG), tensors (.npy or .npz) or a request (.json)"
+        ) from error
     return Encoded(payload=payload, content_type=content_type, header_length=None)
 
 

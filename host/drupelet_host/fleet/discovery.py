@@ -53,7 +53,10 @@ def find_devices(
     if not names:
         which = f" with the labels {', '.join(map(str, labels))}" if labels else ""
         state = "has announced itself" if include_offline else "is online"
-        raise DeviceOfflineError(f"broker {broker}: no device under {prefix!r}{which} {state}")
+        raise DeviceOfflineError(
+            f"broker {broker}: no device under {prefix!r}{which} {state}. "
+            "Start an agent, or check --broker and --prefix"
+        )
     return tuple(names)
 
 

@@ -50,7 +50,7 @@ def load_private_key(path: Path) -> ec.EllipticCurvePrivateKey:
     except TypeError as error:
         raise KeyFileError(f"key file {path}: is encrypted: expected a key without a password") from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise KeyFileError(f"key file {path}: expected a private key in PEM") from error
+        raise KeyFileError(f"key file {path}: expected a private key in PEM: the .key file of a pair") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise KeyFileError(f"key file {path}: holds a {type(key).__name__}: expected ECDSA P-256")
     check_curve(path, key.curve)
@@ -68,5 +68,7 @@ def _create(path: Path, data: bytes, *, mode: int) -> None:
         sync_folder(path.parent)
     except FileExistsError as error:
         raise KeyFileError(f"key file {path} exists: keys are never overwritten") from error
+    except FileNotFoundError as error:
+        raise KeyFileError(f"key file {path}: there is no folder {path.parent}: make it first") from error
     except OSError as error:
         raise KeyFileError(f"key file {path}: {error.strerror}") from error

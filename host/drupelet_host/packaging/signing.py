@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from drupelet_shared.errors import InvalidValueError
+from drupelet_shared.errors import InvalidValueError, PackageError
 from drupelet_shared.files import write_atomically
 from drupelet_shared.package.archive import archive_errors, write_archive
 from drupelet_shared.package.manifest import MANIFEST_PATH, SIGNATURE_PATH
@@ -22,13 +22,19 @@ def open_package(path: Path, *, trusted_keys: tuple[PublicKey, ...] | None) -> I
     """Yield a verified package, packed or unpacked; a packed one is extracted while the block runs.
 
     Raises:
-        PackageError: The package is invalid, or its signature is not accepted.
+        PackageError: The package is invalid, or its signature is not accepted; the message names the package.
     """
-    if path.is_dir():
-        yield read_package_folder(path, trusted_keys=trusted_keys)
-        return
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
-        yield unpack_package(path, Path(folder), trusted_keys=trusted_keys)
+        try:
+            if path.is_dir():
+                package = read_package_folder(path, trusted_keys=trusted_keys)
+            else:
+                package = unpack_package(path, Path(folder), trusted_keys=trusted_keys)
+        except PackageError as error:
+            if str(path) in str(error):
+                raise
+            raise type(error)(f"package {path}: {error}") from error
+        yield package
 
 
 def sign_package(path: Path, signing_key: ec.EllipticCurvePrivateKey, *, output: Path | None = None) -> Path:

@@ -37,7 +37,7 @@ def require_writable(folder: Path, *, what: str, needed_bytes: int = 0) -> None:
             probe.flush()
         free_bytes = shutil.disk_usage(existing).free
     except OSError as error:
-        raise StorageError(f"{what} {folder} cannot be written: {error.strerror or error}") from error
+        raise StorageError(f"{what} {folder} cannot be written: {error.strerror or error}: name another") from error
     if free_bytes < needed_bytes:
         raise StorageError(
             f"{what} {folder} has {format_bytes(free_bytes)} free: the compile needs about {format_bytes(needed_bytes)}"

@@ -21,7 +21,8 @@ _GROUPS = {
 }
 _INTRO = """\
 A command that is refused prints one line on standard error that ends with a code in brackets, and the agent answers a
-request it refuses with the same codes. A message may change from version to version; a code does not.
+request it refuses with the same codes. A message may change from version to version; a code does not. Wrong usage of
+a command, such as an option that it does not have, ends with `[wrong_usage]` and exit code 2.
 """
 
 

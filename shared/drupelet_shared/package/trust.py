@@ -24,7 +24,7 @@ def load_public_key(path: Path) -> PublicKey:
     try:
         key = serialization.load_pem_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise KeyFileError(f"key file {path}: expected a public key in PEM") from error
+        raise KeyFileError(f"key file {path}: expected a public key in PEM: the .pub file of a pair") from error
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise KeyFileError(f"key file {path}: holds a {type(key).__name__}: expected ECDSA P-256")
     check_curve(path, key.curve)

@@ -108,7 +108,9 @@ class Connection:
             self._client.connect_timeout = timeout_s
             self._client.connect(self._broker.host, self._broker.port, keepalive=_KEEPALIVE_S, properties=properties)
         except (OSError, ValueError) as error:
-            raise BrokerError(f"broker {self._broker}: {explain_error(error, timeout_s=timeout_s)}") from error
+            raise BrokerError(
+                f"broker {self._broker}: {explain_error(error, broker=self._broker, timeout_s=timeout_s)}"
+            ) from error
         self._client.loop_start()
         refusal = self._refusal if self._ready.wait(timeout_s) else f"no answer within {timeout_s:g} s"
         if refusal is not None:

@@ -8,24 +8,27 @@ from collections.abc import Mapping
 
 from paho.mqtt.reasoncodes import ReasonCode
 
+from drupelet_host.client.connection.address import BrokerAddress
+
 _START = "Start one (on Debian: `sudo systemctl start mosquitto`) or give the address of another"
 _ACCOUNT = "Give the account: mqtt://USER@HOST, and its password with --password-file or in DRUPELET_PASSWORD"
 _CLOSED = "It may want TLS (mqtts://) or a client certificate (--cert-file and --key-file)"
+_NO_TLS = "It may have no TLS at this port: without TLS the address begins with mqtt://"
 _AUTHORITY = "Name the authority that signed it with --ca-file"
 _ADVICE: Mapping[type[OSError], str] = {
     socket.gaierror: "Check the host's name, or use its IP address",
-    ssl.SSLError: "Without TLS the address begins with mqtt://",
     ConnectionResetError: _CLOSED,
 }
 _ACCOUNT_REFUSED = frozenset({134, 135})
 _OTHER_VERSION = 132
 
 
-def explain_error(error: OSError | ValueError, *, timeout_s: float) -> str:
+def explain_error(error: OSError | ValueError, *, broker: BrokerAddress, timeout_s: float) -> str:
     """Return what is wrong with a broker that cannot be connected to, and what to do.
 
     Args:
         error: The error of connecting.
+        broker: The broker's address.
         timeout_s: The limit for connecting.
     """
     if isinstance(error, ConnectionRefusedError):
@@ -34,6 +37,8 @@ def explain_error(error: OSError | ValueError, *, timeout_s: float) -> str:
         return f"no connection within {timeout_s:g} s. Check the address, and that no firewall is in the way"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {error.verify_message}. {_AUTHORITY}"
+    if isinstance(error, ssl.SSLError) or (isinstance(error, ConnectionResetError) and broker.tls is not None):
+        return f"{error}. {_NO_TLS}"
     for kind, advice in _ADVICE.items():
         if isinstance(error, kind):
             return f"{error}. {advice}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from datetime import UTC, datetime
@@ -188,6 +189,16 @@ def test_a_slow_echo_that_is_not_the_networks_hints_at_nagle() -> None:
     assert "set_tcp_nodelay true" in slow.repair
     assert _judge_echo(43.0, connect_ms=40.0).status == "ok"
     assert _judge_echo(None, connect_ms=0.2).status == "note"
+
+
+@pytest.mark.parametrize(
+    ("echo_ms", "connect_ms"), [(43.0, 0.2), (0.44, 0.26), (1.25, 0.15), (2.0, 5.0), (0.349, 0.251)]
+)
+def test_the_parts_of_the_round_trip_add_up(echo_ms: float, connect_ms: float) -> None:
+    found = _judge_echo(echo_ms, connect_ms=connect_ms).found
+    whole, network, rest = (float(number) for number in re.findall(r"([\d.]+) ms", found))
+    assert whole == pytest.approx(network + rest)
+    assert min(network, rest) >= 0
 
 
 def caused_by(cause: Exception) -> ConnectFailedError:
