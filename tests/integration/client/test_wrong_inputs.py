@@ -56,7 +56,7 @@ RECIPES = [
     ("weights", '"weights.pt"', '"no.pt"', ["model.weights = 'no.pt'", "there is no file"]),
     ("labels", '"left", "top"', '"left"', ["model.labels has 3 entries", "4 scores"]),
     ("folder", 'folder = "build"', 'folder = "/proc/x"', ["output folder /proc/x", "name another"]),
-    ("pattern", "[prune.recovery]", '[prune.layers]\n"no*" = 0.5\n[prune.recovery]', ["no*", "stem, conv1"]),
+    ("pattern", "[prune.recovery]", '[prune.layers]\n"nolayer*" = 0.5\n[prune.recovery]', ["nolayer*", "stem, conv1"]),
 ]
 
 
