@@ -39,7 +39,7 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path, existing: str) ->
 
 
 def test_a_folder_that_is_not_there_is_our_error(tmp_path: Path) -> None:
-    with pytest.raises(KeyFileError, match="there is no folder .*none: make it first"):
+    with pytest.raises(KeyFileError, match=r"there is no folder .*none: make it first"):
         generate_key_pair(tmp_path / "none" / "k")
 
 
