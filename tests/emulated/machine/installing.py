@@ -5,7 +5,8 @@ from __future__ import annotations
 from emulated.machine.lab import UNIT, Lab, expect
 
 _WHEELHOUSE = "/root/wheelhouse"
-# Byte code for the engines' packages is compiled under emulation. Ten minutes on an idle host; a shared one may take several times as long.
+# Byte code for the engines' packages is compiled under emulation: minutes on an idle host, several times that on a busy
+# one.
 _INSTALL_S = 3600.0
 
 
