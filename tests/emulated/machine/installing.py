@@ -5,8 +5,7 @@ from __future__ import annotations
 from emulated.machine.lab import UNIT, Lab, expect
 
 _WHEELHOUSE = "/root/wheelhouse"
-# Byte code for the engines' packages is compiled under emulation: minutes on an idle host, several times that on a busy
-# one.
+# Byte code for the engines' packages is compiled under emulation: minutes on an idle host, more on a busy one.
 _INSTALL_S = 3600.0
 
 
@@ -34,7 +33,8 @@ def installs_from_the_wheelhouse(lab: Lab) -> str:
     expect(unit.state == "active", f"without a broker the unit is {unit.state}: what is ordered behind it hangs")
     kib = lab.shell.run("du -sk /opt/drupelet/versions").split()[0]
     version = said.rsplit("done: ", 1)[1].splitlines()[0]
-    return f"{version} in {int(kib) // 1024} MiB; without a broker the unit is `active`, and its status says what it waits for"
+    seen = "without a broker the unit is `active`, and its status says what it waits for"
+    return f"{version} in {int(kib) // 1024} MiB; {seen}"
 
 
 def a_second_installation_changes_nothing(lab: Lab) -> str:
