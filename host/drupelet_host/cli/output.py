@@ -38,8 +38,8 @@ def print_usage_error(error: click.ClickException) -> None:
     click.echo(f"error: {_LEADING_CAPITAL.sub(_to_lower, message)} [{USAGE_CODE}]", err=True)
 
 
-def _to_lower(found: re.Match[str]) -> str:
-    return found.group().lower()
+def _to_lower(match: re.Match[str]) -> str:
+    return match.group().lower()
 
 
 @contextmanager

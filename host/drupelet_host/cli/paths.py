@@ -43,5 +43,5 @@ def _nearest(path: Path) -> Path | None:
         names = [one.name for one in path.parent.iterdir()]
     except OSError:
         return None
-    found = difflib.get_close_matches(path.name, names, n=1)
-    return path.parent / found[0] if found else None
+    nearest = difflib.get_close_matches(path.name, names, n=1)
+    return path.parent / nearest[0] if nearest else None

@@ -11,6 +11,7 @@ import click
 from rich.live import Live
 from rich.table import Table
 
+from drupelet_host.cli.command_group import GroupedCommand
 from drupelet_host.cli.output import console, print_json, progress_console
 from drupelet_host.errors import ConstraintError, SweepError
 from drupelet_shared.units import format_bytes
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _STATES = {"done": "done", "not_met": "a constraint was not met", "failed": "failed"}
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("sweep", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--on",
@@ -144,8 +145,8 @@ def _table(runs: Sequence[Run], results: dict[str, RunResult], *, best: str | No
 def _print_results(results: Sequence[tuple[Run, RunResult]], rule: BestSection) -> None:
     from drupelet_host.sweep.results import describe_rule, find_best  # noqa: PLC0415 - loaded with the compiler
 
-    found = {run.name: result for run, result in results}
-    console.print(_table([run for run, _ in results], found, best=find_best(results, rule)))
+    by_name = {run.name: result for run, result in results}
+    console.print(_table([run for run, _ in results], by_name, best=find_best(results, rule)))
     for run, result in results:
         if result.state != "done":
             console.print(f"{run.name}: {result.message} [{result.code}]", soft_wrap=True, markup=False)

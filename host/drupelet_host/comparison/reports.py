@@ -88,5 +88,5 @@ def _model(section: str, row: ModelRow, metric: str) -> Iterator[Item]:
 
 def _check(check: CheckRow) -> Iterator[Item]:
     unit: Unit = "ms" if check.unit == "ms" else _UNITS.get(check.constraint, "")
-    yield ("constraints", check.constraint), Fact(value=check.wanted, unit=unit)
+    yield ("constraints", check.constraint), Fact(value=check.limit, unit=unit)
     yield (f"variant {check.variant}", f"meets {check.constraint}"), Fact(value="yes" if check.met else "no")

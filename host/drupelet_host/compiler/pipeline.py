@@ -125,12 +125,12 @@ class Pipeline:
         return result, time.perf_counter() - start
 
     def _resume(self, step: Pass, state: CompileState, cache: PassCache, key: str) -> tuple[PassResult, float]:
-        found = cache.load(key, state)
-        if found is not None:
+        cached = cache.load(key, state)
+        if cached is not None:
             self._observer.decided(f"{step.name} was done before with the same input: taken from the cache")
-            for decision in found.decisions:
+            for decision in cached.decisions:
                 self._observer.decided(decision)
-            return found.result, found.seconds
+            return cached.result, cached.seconds
         noting = NotingObserver(self._observer)
         started = replace(state, workspace=cache.workspace(key), unfinished=cache.unfinished(key))
         result, seconds = self._run(step, started, observer=noting)

@@ -126,7 +126,7 @@ def _modelled_latency(measured: Measurement) -> ModelledLatency | None:
 def _check_rows(state: CompileState, recipe: Recipe) -> tuple[CheckRow, ...]:
     checks = check_constraints(recipe.constraints, state.measurements, references=state.references)
     return tuple(
-        CheckRow(constraint=c.constraint, variant=c.variant, wanted=c.wanted, found=c.found, met=c.met, unit=c.unit)
+        CheckRow(constraint=c.constraint, variant=c.variant, limit=c.limit, value=c.value, met=c.met, unit=c.unit)
         for c in checks
     )
 
@@ -189,11 +189,11 @@ def _candidate_rows(state: CompileState) -> tuple[CandidateRow, ...]:
         CandidateRow(
             candidate=candidate.number,
             variant=variant,
-            metric=found.metric,
-            size_bytes=found.size_bytes,
+            metric=measured.metric,
+            size_bytes=measured.size_bytes,
             # The candidate that was packed has been measured again, and longer, by the time of the report.
             p50_ms=(
-                state.measurements.get(variant, found) if candidate.number == last else found
+                state.measurements.get(variant, measured) if candidate.number == last else measured
             ).target_latency.p50_ms,
             parameters=candidate.parameters,
             macs=candidate.macs,
@@ -202,7 +202,7 @@ def _candidate_rows(state: CompileState) -> tuple[CandidateRow, ...]:
             reason=candidate.reason,
         )
         for candidate in candidates
-        for variant, found in candidate.measurements.items()
+        for variant, measured in candidate.measurements.items()
     )
 
 

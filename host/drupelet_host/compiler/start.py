@@ -243,13 +243,15 @@ def _count_classes(recipe: Recipe, outputs: Mapping[str, Shape]) -> int | None:
 
 def _check_image(image: ImagePreprocessing, inputs: Sequence[TensorSpec]) -> None:
     """An image becomes the only input, or the one that the recipe names."""
-    wanted = [spec for spec in inputs if len(inputs) == 1 or spec.name == image.input]
-    if not wanted:
+    described = [spec for spec in inputs if len(inputs) == 1 or spec.name == image.input]
+    if not described:
         raise ModelError(f"image.input = {image.input!r}: the model takes {', '.join(spec.name for spec in inputs)}")
     plane = (image.height, image.width)
     shape = (1, image.channels, *plane) if image.layout == "NCHW" else (1, *plane, image.channels)
-    if not shape_matches(shape, wanted[0].shape):
-        raise ModelError(f"image gives {list(shape)}: the model takes {list(wanted[0].shape)} as {wanted[0].name!r}")
+    if not shape_matches(shape, described[0].shape):
+        raise ModelError(
+            f"image gives {list(shape)}: the model takes {list(described[0].shape)} as {described[0].name!r}"
+        )
 
 
 def _load_dataset(recipe: Recipe, what: _Part, *, classes: int | None) -> Dataset:

@@ -105,10 +105,10 @@ def measure_candidates(
         Task(f"{name} is scored", try_file, (ModelFiles.read(path), *shared, name in originals))
         for name, path in every.items()
     ]
-    found = dict(zip(every, run_tasks(compute, tasks), strict=True))
-    failures = {name: result for name, result in found.items() if isinstance(result, str)}
-    scored = {name: result[0] for name, result in found.items() if not isinstance(result, str)}
-    peaks = {name: result[1] for name, result in found.items() if not isinstance(result, str)}
+    results = dict(zip(every, run_tasks(compute, tasks), strict=True))
+    failures = {name: result for name, result in results.items() if isinstance(result, str)}
+    scored = {name: result[0] for name, result in results.items() if not isinstance(result, str)}
+    peaks = {name: result[1] for name, result in results.items() if not isinstance(result, str)}
     paths = {name: path for name, path in every.items() if name in scored}
     timings = _time(paths, samples, budget=THOROUGH)
     return CandidateMeasurements(_collect(paths, scored, peaks, timings), failures)

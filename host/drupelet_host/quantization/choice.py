@@ -94,8 +94,8 @@ def choose_method(
         def report(name: str, done: int, _total: int, tried: int = tried) -> None:
             pace.progressed(name, done=tried + done, total=total)
 
-        found = run_until(compute, tasks, is_over=pace.limit, at_least=int(not scores), on_done=report)
-        scores += [MethodScore(method, bias_correction, score) for method, score in zip(carried, found, strict=False)]
+        results = run_until(compute, tasks, is_over=pace.limit, at_least=int(not scores), on_done=report)
+        scores += [MethodScore(method, bias_correction, score) for method, score in zip(carried, results, strict=False)]
         carried = carry_on(scores, noise=noise)
     best = max(scores, key=lambda scored: scored.score)
     return MethodChoice(StaticSettings(best.method, keep_float, best.bias_correction), tuple(scores))

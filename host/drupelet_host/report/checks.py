@@ -100,10 +100,10 @@ def _as_change(factor: str, what: str) -> str:
 def _line(check: CheckRow, report: Report) -> CheckLine:
     return CheckLine(
         label=_label(check.constraint),
-        stated=f"{check.constraint} = {_plain(check.wanted)}{check.unit and ' ' + check.unit}",
+        stated=f"{check.constraint} = {_plain(check.limit)}{check.unit and ' ' + check.unit}",
         variant=check.variant,
-        limit=_show(check, check.wanted, report),
-        value=_show(check, check.found, report),
+        limit=_show(check, check.limit, report),
+        value=_show(check, check.value, report),
         margin=_describe_margin(check),
         is_met=check.met,
     )
@@ -118,13 +118,13 @@ def _label(constraint: str) -> str:
 
 
 def _describe_margin(check: CheckRow) -> str:
-    if check.found == check.wanted:
+    if check.value == check.limit:
         return "exactly at the limit"
-    if check.found <= 0:
+    if check.value <= 0:
         return "nothing of the limit used"
-    if check.wanted <= 0:
+    if check.limit <= 0:
         return "over a limit of 0"
-    used = check.found / check.wanted
+    used = check.value / check.limit
     if check.met:
         return f"{(1 - used) * 100:.3g} % to spare"
     return f"{(used - 1) * 100:.3g} % over"

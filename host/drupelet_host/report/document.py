@@ -53,12 +53,12 @@ class ModelRow(_Model):
 
 
 class CheckRow(_Model):
-    """One constraint checked on one variant: `wanted` is the limit, `found` the variant's value."""
+    """One constraint checked on one variant: `limit` and the variant's `value`."""
 
     constraint: str
     variant: str
-    wanted: float
-    found: float
+    limit: float
+    value: float
     met: bool
     unit: str = ""
 
@@ -241,8 +241,8 @@ class Report(_Model):
         """The limit on the latency of the best variant in milliseconds; None without that constraint."""
         check = next((check for check in self.checks if check.constraint == "max_latency"), None)
         if check is None or check.unit == "ms":
-            return None if check is None else check.wanted
-        return check.wanted * self.decisive_ms(self.original_of(self.best))
+            return None if check is None else check.limit
+        return check.limit * self.decisive_ms(self.original_of(self.best))
 
     def decisive_ms(self, row: ModelRow) -> float:
         """Return the median that decided on a row: the modelled one where a model of the processor is the source."""
@@ -253,8 +253,8 @@ class Report(_Model):
         return next((original for original in self.originals if original.engine == row.engine), self.original)
 
     def limit(self, constraint: str) -> float | None:
-        """Return the limit that a constraint sets, in the unit of `CheckRow.wanted`; None without that constraint."""
-        return next((check.wanted for check in self.checks if check.constraint == constraint), None)
+        """Return the limit that a constraint sets, in the unit of `CheckRow.limit`; None without that constraint."""
+        return next((check.limit for check in self.checks if check.constraint == constraint), None)
 
     def to_bytes(self) -> bytes:
         """Return the JSON document, keys sorted."""

@@ -36,8 +36,8 @@ class WaveSize:
     def count(self, devices: int) -> int:
         """Return the number of devices out of all that take part; a percentage is rounded up."""
         # Rounded first: 7 % of 100 devices are 7, although 0.07 * 100 is a little more in binary.
-        wanted = round(devices * self.number / _WHOLE, 9) if self.is_percentage else self.number
-        return min(devices, math.ceil(wanted))
+        share = round(devices * self.number / _WHOLE, 9) if self.is_percentage else self.number
+        return min(devices, math.ceil(share))
 
     def __str__(self) -> str:
         return f"{self.number:g}{'%' if self.is_percentage else ''}"

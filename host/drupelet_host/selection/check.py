@@ -14,8 +14,8 @@ class Check:
     Attributes:
         constraint: The name of the constraint.
         variant: The id of the variant.
-        wanted: The limit.
-        found: The measured value.
+        limit: The limit.
+        value: What was measured or modelled.
         lowest: The lower bound of the value, where it is known to a range only.
         highest: The upper bound.
         unit: "ms" for a latency in milliseconds; "" where the constraint has one unit only.
@@ -23,8 +23,8 @@ class Check:
 
     constraint: str
     variant: str
-    wanted: float
-    found: float
+    limit: float
+    value: float
     lowest: float | None = None
     highest: float | None = None
     unit: str = ""
@@ -32,17 +32,17 @@ class Check:
     @property
     def met(self) -> bool:
         """Whether the value is within the limit: for a range, all of it."""
-        return self.bound <= self.wanted
+        return self.bound <= self.limit
 
     @property
     def bound(self) -> float:
         """The value that must be within the limit: the upper bound of a range."""
-        return self.found if self.highest is None else self.highest
+        return self.value if self.highest is None else self.highest
 
     @property
     def is_undecided(self) -> bool:
         """Whether the limit lies within the range of the value, so that a more precise measurement may decide."""
-        return self.lowest is not None and self.lowest <= self.wanted < self.bound
+        return self.lowest is not None and self.lowest <= self.limit < self.bound
 
 
 def show_limit(check: Check, value: float) -> str:

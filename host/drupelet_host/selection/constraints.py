@@ -31,9 +31,9 @@ def check_constraints(
     checks: list[Check] = []
     for variant, measurement in measurements.items():
         checks.extend(
-            Check(name, variant, wanted, found)
-            for name, wanted, found in _values(constraints, measurement, baseline)
-            if wanted is not None
+            Check(name, variant, limit, value)
+            for name, limit, value in _values(constraints, measurement, baseline)
+            if limit is not None
         )
         if constraints.max_latency is not None:
             reference = references[engine_of(measurement.path)]
@@ -49,7 +49,7 @@ def rank_variants(checks: tuple[Check, ...], measurements: Mapping[str, Measurem
     misses it on the target is left out.
 
     Raises:
-        ConstraintError: In one of the engines no variant meets all constraints; the message has the wanted and the best
+        ConstraintError: In one of the engines no variant meets all constraints; the message has the limit and the best
             value of each there.
     """
     missed = {variant: {c.constraint for c in checks if c.variant == variant and not c.met} for variant in measurements}
@@ -77,18 +77,18 @@ def _is_unsure(check: Check, measured: Measurement) -> bool:
 def _check_latency(limit: LatencyLimit, variant: str, measured: Measurement, reference: Measurement) -> Check:
     latency = measured.target_latency
     if limit.unit == "ratio":
-        lowest, found, highest = latency.ratio_to(reference.target_latency, limit.percentile)
+        lowest, value, highest = latency.ratio_to(reference.target_latency, limit.percentile)
     else:
-        lowest, found, highest = latency.range_ms(limit.percentile)
+        lowest, value, highest = latency.range_ms(limit.percentile)
     unit = "ms" if limit.unit == "ms" else ""
-    return Check("max_latency", variant, limit.value, found, lowest, highest, unit)
+    return Check("max_latency", variant, limit.value, value, lowest, highest, unit)
 
 
-def _values(constraints: Constraints, found: Measurement, baseline: float) -> list[tuple[str, float | None, float]]:
+def _values(constraints: Constraints, measured: Measurement, baseline: float) -> list[tuple[str, float | None, float]]:
     return [
-        ("max_metric_drop", constraints.max_metric_drop, metric_drop(baseline, found.metric)),
-        ("max_size", constraints.max_size, found.size_bytes),
-        ("memory_limit", constraints.memory_limit, found.peak_memory_bytes or 0),
+        ("max_metric_drop", constraints.max_metric_drop, metric_drop(baseline, measured.metric)),
+        ("max_size", constraints.max_size, measured.size_bytes),
+        ("memory_limit", constraints.memory_limit, measured.peak_memory_bytes or 0),
     ]
 
 
@@ -106,5 +106,5 @@ def _is_miss(check: Check, variant: str) -> bool:
 
 
 def _describe_miss(check: Check) -> str:
-    wanted, found = (show_limit(check, value) for value in (check.wanted, check.bound))
-    return f"{check.constraint} = {wanted}: it has {found}"
+    limit, bound = (show_limit(check, value) for value in (check.limit, check.bound))
+    return f"{check.constraint} = {limit}: it has {bound}"

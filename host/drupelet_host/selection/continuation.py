@@ -60,6 +60,6 @@ def find_continuation(
     near = [faults[0] for faults in missed.values() if len(faults) == 1 and faults[0].constraint == _LATENCY]
     if not near:
         return None
-    nearest = min(near, key=lambda check: check.bound / check.wanted)
+    nearest = min(near, key=lambda check: check.bound / check.limit)
     factor = 1.0 if before is None else before.factor
-    return SearchContinuation(outcome, factor * _LEAST_SHRINKING * min(1.0, nearest.wanted / nearest.bound))
+    return SearchContinuation(outcome, factor * _LEAST_SHRINKING * min(1.0, nearest.limit / nearest.bound))

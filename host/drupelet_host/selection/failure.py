@@ -42,7 +42,7 @@ def describe_failure(checks: Sequence[Check], missed: Mapping[str, set[str]], *,
 
 
 def _row(check: Check) -> tuple[str, str, str, str, str]:
-    limit, best = show_limit(check, check.wanted), show_limit(check, check.bound)
+    limit, best = show_limit(check, check.limit), show_limit(check, check.bound)
     verdict = "met" if check.met else f"missed: {_ADVICE.get(check.constraint, 'allow more')}"
     return check.constraint, limit, best, check.variant, verdict
 
@@ -57,7 +57,7 @@ def _align(rows: Sequence[tuple[str, ...]]) -> list[str]:
 def _distance(checks: Sequence[Check], variant: str) -> float:
     """Return by how much a variant misses the limits, each relative to itself."""
     ours = [check for check in checks if check.variant == variant and not check.met]
-    return sum((check.bound - check.wanted) / (abs(check.wanted) or 1.0) for check in ours)
+    return sum((check.bound - check.limit) / (abs(check.limit) or 1.0) for check in ours)
 
 
 def _offer(checks: Sequence[Check]) -> list[str]:
@@ -68,8 +68,8 @@ def _state(check: Check) -> str:
     """Return a limit as a recipe states it: the same where it is met, else one that the variant meets."""
     if check.constraint == "max_metric_drop":
         scale = 10**_METRIC_DIGITS
-        return f"{check.wanted if check.met else math.ceil(check.bound * scale) / scale:g}"
-    value = check.wanted if check.met else check.bound * (1 + _SLACK)
+        return f"{check.limit if check.met else math.ceil(check.bound * scale) / scale:g}"
+    value = check.limit if check.met else check.bound * (1 + _SLACK)
     if check.constraint == "max_latency":
         number = f"{value:.3g}"
         return f'"{number} ms"' if check.unit == "ms" else number

@@ -187,7 +187,7 @@ def find_excess(checks: tuple[Check, ...]) -> float | None:
     excess: dict[str, float] = {}
     for check in costs:
         if check.variant not in missed_metric:
-            limit = check.wanted * (1 - _MARGINS.get(check.constraint, 0.0))
+            limit = check.limit * (1 - _MARGINS.get(check.constraint, 0.0))
             shrink = 0.0 if check.bound <= limit else 1 - limit / check.bound
             excess[check.variant] = max(excess.get(check.variant, 0.0), shrink)
     return min(excess.values(), default=1.0)

@@ -48,10 +48,10 @@ def run_sweep(
     """
     results: dict[str, RunResult] = {}
     for run in runs:
-        found = None if is_fresh else read_result(run)
-        if found is not None and found.state != "failed":
-            results[run.name] = found
-            on_result(run, found)
+        earlier = None if is_fresh else read_result(run)
+        if earlier is not None and earlier.state != "failed":
+            results[run.name] = earlier
+            on_result(run, earlier)
     resumed = len(results)
     left = [run for run in runs if run.name not in results]
     alone = [run for run in left if _is_timed_here(run)]
@@ -59,9 +59,9 @@ def run_sweep(
 
     def report(name: str, _done: int, _total: int) -> None:
         # The task has written it: the results of tasks come only when all are done.
-        found = read_result(together[name])
-        if found is not None:
-            on_result(together[name], found)
+        earlier = read_result(together[name])
+        if earlier is not None:
+            on_result(together[name], earlier)
 
     tasks = [Task(name, compile_run, (run,), threads=run.recipe().compute.threads) for name, run in together.items()]
     for run, result in zip(together.values(), run_tasks(compute, tasks, on_done=report), strict=True):

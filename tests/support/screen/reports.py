@@ -93,10 +93,10 @@ def _checks(variant: str) -> tuple[CheckRow, ...]:
     small = variant == INT8
     size, latency, drop = (238_411.0, 1.624 / 41.83, 0.0024) if small else (802_104.0, 2.913 / 41.83, 0.0011)
     return (
-        CheckRow(constraint="max_metric_drop", variant=variant, wanted=0.005, found=drop, met=True),
-        CheckRow(constraint="max_size", variant=variant, wanted=900_000.0, found=size, met=True),
-        CheckRow(constraint="max_latency", variant=variant, wanted=0.0714, found=latency, met=True),
-        CheckRow(constraint="memory_limit", variant=variant, wanted=120e6, found=91e6 if small else 96e6, met=True),
+        CheckRow(constraint="max_metric_drop", variant=variant, limit=0.005, value=drop, met=True),
+        CheckRow(constraint="max_size", variant=variant, limit=900_000.0, value=size, met=True),
+        CheckRow(constraint="max_latency", variant=variant, limit=0.0714, value=latency, met=True),
+        CheckRow(constraint="memory_limit", variant=variant, limit=120e6, value=91e6 if small else 96e6, met=True),
     )
 
 

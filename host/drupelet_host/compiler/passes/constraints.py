@@ -60,10 +60,10 @@ class ConstraintsPass:
             observer.decided(f"{name} is left out: {reason}")
         _tell_misses(checks, ranking, observer)
         _tell_latency(checks, ranking[0], state, observer)
-        found = {f"{check.variant}.{check.constraint}": float(check.found) for check in checks}
+        values = {f"{check.variant}.{check.constraint}": float(check.value) for check in checks}
         state = replace(state, ranking=kept, dropped=dropped)
         require_stated(self.stated, state.ranking, state.dropped)
-        return PassResult(state, found)
+        return PassResult(state, values)
 
     def _rank(
         self, checks: tuple[Check, ...], measurements: Mapping[str, Measurement], state: CompileState
@@ -99,13 +99,13 @@ def _tell_misses(checks: tuple[Check, ...], ranking: tuple[str, ...], observer: 
     for check in checks:
         if not check.met and (check.variant in ranking or check.constraint != "max_latency"):
             verdict = "ranked behind; the device measures again" if check.variant in ranking else "left out"
-            seen, wanted = (show_limit(check, value) for value in (check.bound, check.wanted))
-            observer.decided(f"{check.variant} misses {check.constraint} ({seen}, wanted {wanted}): {verdict}")
+            bound, limit = (show_limit(check, value) for value in (check.bound, check.limit))
+            observer.decided(f"{check.variant} misses {check.constraint} ({bound}, limit {limit}): {verdict}")
 
 
 def _tell_latency(checks: tuple[Check, ...], variant: str, state: CompileState, observer: Observer) -> None:
     source = state.measurements[variant].target_latency.source
     for check in checks:
         if (check.variant, check.constraint) == (variant, "max_latency"):
-            found, highest, limit = (show_limit(check, value) for value in (check.found, check.bound, check.wanted))
-            observer.decided(f"{variant} has a latency of {found}, at most {highest}, limit {limit}: {source}")
+            usual, highest, limit = (show_limit(check, value) for value in (check.value, check.bound, check.limit))
+            observer.decided(f"{variant} has a latency of {usual}, at most {highest}, limit {limit}: {source}")

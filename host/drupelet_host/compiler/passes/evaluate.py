@@ -154,12 +154,12 @@ def describe_originals(references: Mapping[EngineName, Measurement]) -> dict[str
 
 def describe_measurement(measurement: Measurement) -> dict[str, float]:
     """Return a measurement as lineage metrics."""
-    found = {
+    metrics = {
         "metric": measurement.metric,
         "size_bytes": float(measurement.size_bytes),
         "p50_ms": measurement.timing.p50_ms,
         "p99_ms": measurement.timing.p99_ms,
     }
     if measurement.peak_memory_bytes is not None:
-        found["peak_memory_bytes"] = float(measurement.peak_memory_bytes)
-    return found
+        metrics["peak_memory_bytes"] = float(measurement.peak_memory_bytes)
+    return metrics

@@ -75,18 +75,18 @@ class MixPrecisionPass:
     def _make(self, state: CompileState, static: StaticSettings, observer: Observer) -> PassResult:
         path = state.workspace / f"{MIXED}.onnx"
         calibrated = calibrate(state.artifacts[FLOAT], calibration=state.calibration.feeds)
-        found = self._mix(calibrated, state, static, observer)
-        state = replace(state, precisions=found.rows)
-        for row in found.rows:
+        mix = self._mix(calibrated, state, static, observer)
+        state = replace(state, precisions=mix.rows)
+        for row in mix.rows:
             if row.precision == "float":
                 observer.decided(f"{row.layer} stays float: {row.reason}")
-        if not found.has_int8 or found.settings == static:
-            reason = "int8 is better in every layer" if found.has_int8 else "no layer gains by int8"
+        if not mix.has_int8 or mix.settings == static:
+            reason = "int8 is better in every layer" if mix.has_int8 else "no layer gains by int8"
             return drop_variant(state, MIXED, reason, observer=observer)
-        write_static(calibrated, path, settings=found.settings)
+        write_static(calibrated, path, settings=mix.settings)
         result = add_variant(state, MIXED, path)
-        kept = float(sum(row.precision == "float" for row in found.rows))
-        return PassResult(result.state, {**result.metrics, "score": found.score, "float_layers": kept})
+        kept = float(sum(row.precision == "float" for row in mix.rows))
+        return PassResult(result.state, {**result.metrics, "score": mix.score, "float_layers": kept})
 
     def _mix(
         self, calibrated: Calibrated, state: CompileState, settings: StaticSettings, observer: Observer

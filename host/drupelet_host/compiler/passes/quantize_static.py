@@ -104,8 +104,8 @@ def match_layers(calibrated: Calibrated, patterns: tuple[str, ...]) -> frozenset
     Raises:
         ExportError: A pattern matches none.
     """
-    found = find_matches(calibrated.layers, patterns)
-    if idle := [pattern for pattern, names in found.items() if not names]:
+    matches = find_matches(calibrated.layers, patterns)
+    if idle := [pattern for pattern, names in matches.items() if not names]:
         known = ", ".join(layer.label for layer in calibrated.layers)
         raise ExportError(f"quantize.keep_float: {', '.join(idle)} match none of the layers {known}")
-    return frozenset(name for names in found.values() for name in names)
+    return frozenset(name for names in matches.values() for name in names)

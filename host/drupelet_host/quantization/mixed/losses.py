@@ -92,8 +92,8 @@ def measure_losses(
     def report(name: str, done: int, total: int) -> None:
         pace.progressed(name, done=done, total=total)
 
-    found = run_until(compute, tasks, is_over=pace.limit, on_done=report)
-    losses: dict[str, LayerLoss] = dict(zip([layer.name for layer in scored], found, strict=False))
+    results = run_until(compute, tasks, is_over=pace.limit, on_done=report)
+    losses: dict[str, LayerLoss] = dict(zip([layer.name for layer in scored], results, strict=False))
     if len(losses) < len(layers):
         errors = errors or measure_errors(calibrated, method=settings.method, samples=samples)
         losses |= _estimate_losses(errors, losses)

@@ -51,8 +51,8 @@ def measure_errors(calibrated: Calibrated, *, method: Method, samples: Sequence[
         for index in range(len(calibrated.layers)):
             switches = off.copy()
             switches[index] = 1.0
-            found = session.run(outputs, {**sample, _SWITCHES: switches})
-            errors[index] += sum(_difference(a, b) for a, b in zip(found, expected, strict=True))
+            actual = session.run(outputs, {**sample, _SWITCHES: switches})
+            errors[index] += sum(_difference(a, b) for a, b in zip(actual, expected, strict=True))
     relative = np.sqrt(errors / power) if power else np.sqrt(errors)
     return {layer.name: float(error) for layer, error in zip(calibrated.layers, relative, strict=True)}
 
@@ -63,10 +63,10 @@ def _power(values: Array) -> float:
     return float(np.square(values, dtype=np.float64).sum())
 
 
-def _difference(found: Array, expected: Array) -> float:
-    if not np.issubdtype(expected.dtype, np.floating) or found.shape != expected.shape:
+def _difference(actual: Array, expected: Array) -> float:
+    if not np.issubdtype(expected.dtype, np.floating) or actual.shape != expected.shape:
         return 0.0
-    return float(np.square(found - expected, dtype=np.float64).sum())
+    return float(np.square(actual - expected, dtype=np.float64).sum())
 
 
 def _with_switches(model: onnx.ModelProto, layers: Sequence[Layer], ranges: Mapping[str, Range]) -> onnx.ModelProto:

@@ -69,7 +69,7 @@ def time_layers(
             for session in sessions.values():
                 session.run(None, dict(sample))
         events = {name: json.loads(Path(session.end_profiling()).read_text()) for name, session in sessions.items()}
-    return {name: _read_times(found, layers) for name, found in events.items()}
+    return {name: _read_times(recorded, layers) for name, recorded in events.items()}
 
 
 def _open(model: onnx.ModelProto, prefix: Path) -> ort.InferenceSession:

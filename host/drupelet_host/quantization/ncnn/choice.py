@@ -75,9 +75,11 @@ def choose_ncnn_method(
         )
         for method, bias in tried
     ]
-    found = run_until(compute, tasks, is_over=pace.limit, at_least=1, on_done=_report(pace))
-    scores = tuple(MethodScore(method, bias, score) for (method, bias), (_, score) in zip(tried, found, strict=False))
-    settings, best = max(found, key=lambda candidate: candidate[1])
+    candidates = run_until(compute, tasks, is_over=pace.limit, at_least=1, on_done=_report(pace))
+    scores = tuple(
+        MethodScore(method, bias, score) for (method, bias), (_, score) in zip(tried, candidates, strict=False)
+    )
+    settings, best = max(candidates, key=lambda candidate: candidate[1])
     return NcnnChoice(settings, best, scores)
 
 

@@ -86,7 +86,7 @@ def error_of(words: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.Ca
         (["doctor"], "no such command 'doctor'. On the device: drupelet-agent doctor"),
         (["keygen", "--jsn"], "no such option '--jsn'. Did you mean '--json'?"),
         (["check"], "missing argument 'RECIPE'"),
-        (["schema", "recip"], "'recip' is not one of 'recipe', 'manifest', 'messages', 'config'"),
+        (["schema", "recip"], "'recip' is not one of 'recipe', 'sweep', 'manifest', 'messages', 'config'"),
     ],
 )
 def test_wrong_usage_is_answered_with_what_was_meant(

@@ -79,8 +79,8 @@ def test_the_summary_states_what_was_gained_and_lost_and_where_it_was_measured()
 
 
 def test_the_summary_names_what_was_missed() -> None:
-    missed = CheckRow(constraint="max_size", variant=INT8, wanted=200_000, found=238_411, met=False)
-    kept = CheckRow(constraint="max_metric_drop", variant=INT8, wanted=0.01, found=0.0, met=True)
+    missed = CheckRow(constraint="max_size", variant=INT8, limit=200_000, value=238_411, met=False)
+    kept = CheckRow(constraint="max_metric_drop", variant=INT8, limit=0.01, value=0.0, met=True)
     summary = summarize_result(make_report(checks=(missed, kept)))
     assert not summary.is_met
     assert summary.constraints == "1 of 2 constraints missed: size."
@@ -106,7 +106,7 @@ def test_only_the_constraints_on_the_best_variant_make_the_summary(checks: tuple
     ],
 )
 def test_a_check_says_how_far_it_is_from_the_limit(limit: float, value: float, margin: str) -> None:
-    check = CheckRow(constraint="max_metric_drop", variant=INT8, wanted=limit, found=value, met=value <= limit)
+    check = CheckRow(constraint="max_metric_drop", variant=INT8, limit=limit, value=value, met=value <= limit)
     assert describe_checks(make_report(checks=(check,)))[0].margin == margin
 
 
