@@ -12,7 +12,7 @@ from drupelet_host.export.ncnn import export_ncnn
 from drupelet_host.export.onnx import export_onnx
 from drupelet_host.quantization.ncnn.static import NcnnInt8Settings, calibrate_ncnn, write_ncnn_int8
 from drupelet_host.quantization.static import quantize_static
-from drupelet_host.recipe.schema import INPUT_NAME
+from drupelet_host.recipe.model import INPUT_NAME
 from drupelet_shared.engines.base import Array
 
 INPUT_SHAPE = (1, 3, 16, 16)

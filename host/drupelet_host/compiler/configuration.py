@@ -27,29 +27,25 @@ class JudgeConfig(PassConfig):
     Attributes:
         constraints: The limits that candidates must meet.
         method: The calibration method of int8; min-max if the recipe selects "auto".
-        input_shape: The input's shape, batch first.
         samples: The number of training samples for calibration.
     """
 
     constraints: Constraints
     method: Method
-    input_shape: tuple[int, ...]
     samples: int
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, *, metric_alone: bool = False) -> JudgeConfig:
-        """Read [constraints], [quantize] and the input's shape.
+        """Read [constraints] and [quantize].
 
         Args:
             recipe: The recipe of a module.
             metric_alone: Whether to drop the limits of size, latency and memory, for a pass that judges only by metric.
         """
         constraints, method = recipe.constraints, recipe.quantize.method
-        assert recipe.model.input_shape is not None, "only a module is judged"
         return cls(
             constraints=Constraints(max_metric_drop=constraints.max_metric_drop) if metric_alone else constraints,
             method="minmax" if method == "auto" else method,
-            input_shape=recipe.model.input_shape,
             samples=recipe.quantize.samples,
         )
 

@@ -91,8 +91,10 @@ def _list_samples(samples: Samples) -> Iterator[bytes]:
 def _list_training(training: Training) -> Iterator[bytes]:
     # A module's state does not contain strides, activations and similar settings.
     described = re.sub(r" at 0x[0-9a-f]+", "", repr(training.original))
-    yield f"{described}\n{training.output_names} {training.train.inputs.shape}\n".encode()
-    yield training.train.inputs.tobytes()
+    yield f"{described}\n{training.output_names}\n".encode()
+    for name, array in training.train.named_inputs.items():
+        yield f"{name} {array.dtype} {array.shape}\n".encode()
+        yield array.tobytes()
     yield from _list_labels(training.train.labels)
 
 

@@ -39,7 +39,7 @@ def make_judge(state: CompileState, config: JudgeConfig) -> CandidateJudge:
         metric=state.metric,
         calibration=state.calibration,
         method=config.method,
-        input_shape=config.input_shape,
+        example=state.require_training().few_samples,
         output_names=state.require_training().output_names,
         compute=state.compute,
     )

@@ -26,14 +26,15 @@ from drupelet_host.evaluation.task_metrics.segmentation import MeanIntersectionO
 from drupelet_host.export.files import make_loadable
 from drupelet_host.export.onnx import export_onnx
 from drupelet_host.onnx_files.preparation import prepare
-from drupelet_host.onnx_files.soundness import check_repeats, check_weights
+from drupelet_host.onnx_files.soundness import check_interface, check_repeats, check_weights
 from drupelet_host.quantization.layers import Layer, find_layers, match_layers
 from drupelet_host.recipe.factories import FactoryRef, load_factory
-from drupelet_host.recipe.model import CLASSIFICATION, TFLITE_SUFFIX
+from drupelet_host.recipe.model import CLASSIFICATION, OUTPUT_NAME, TFLITE_SUFFIX
 from drupelet_host.recipe.postprocessing import load_priors, resolve_postprocessing
-from drupelet_host.recipe.schema import INPUT_NAME, OUTPUT_NAME, Recipe
+from drupelet_host.recipe.schema import Recipe
 from drupelet_host.recipe.sources import DataSource
 from drupelet_host.recipe.tasks import DETECTION, SEGMENTATION
+from drupelet_host.torch_models.inputs import make_tensors
 from drupelet_host.torch_models.loading import check_runs, load_model
 from drupelet_host.torch_models.soundness import check_parameters, check_repeats_module
 from drupelet_shared.engines.base import Session
@@ -66,24 +67,23 @@ def start_compile(recipe: Recipe, workspace: Path) -> CompileState:
 
 
 def _start_from_module(recipe: Recipe, workspace: Path) -> CompileState:
-    shape = recipe.model.input_shape
-    assert shape is not None, "the recipe checks it"
     model = load_model(recipe.model)
     check_parameters(model)
-    outputs = check_runs(model, shape, names=recipe.model.outputs)
+    outputs = check_runs(model, recipe.model.specs, names=recipe.model.outputs)
     classes = _count_classes(recipe, outputs)
     train, validation = (_load_dataset(recipe, what, classes=classes) for what in ("train", "validation"))
     test = _load_dataset(recipe, "test", classes=classes) if recipe.data.test else None
     if recipe.data.hold_out is not None:
         validation, test = hold_out(validation, recipe.data.hold_out, seed=recipe.seed)
-    check_repeats_module(model, validation.inputs[:1])
-    seen = answer_module(model, validation.inputs[:_CHECKED_ANSWERS], names=list(outputs))
-    check_answers(split_rows(seen, count=len(validation.inputs[:_CHECKED_ANSWERS])), source=str(recipe.model.factory))
+    check_repeats_module(model, make_tensors(validation.first(1)))
+    seen = answer_module(model, validation.first(_CHECKED_ANSWERS), names=list(outputs))
+    checked = min(len(validation), _CHECKED_ANSWERS)
+    check_answers(split_rows(seen, count=checked), source=str(recipe.model.factory))
     metric = _choose_metric(recipe, validation, test, outputs=outputs)
     if recipe.model.task != CLASSIFICATION:
         # Training learns from class indices alone; every other task learns from the original's outputs.
         train = replace(train, labels=None)
-    _check_module_patterns(recipe, model, workspace)
+    _check_module_patterns(recipe, model, train, workspace)
     parts: dict[str, Dataset] = {"train": train, "validation": validation} | ({"test": test} if test else {})
     check_ranges(parts, image=recipe.image)
     if metric is not TOP1:
@@ -94,9 +94,9 @@ def _start_from_module(recipe: Recipe, workspace: Path) -> CompileState:
     calibration = train.subset(recipe.quantize.samples, seed=recipe.seed)
     return CompileState(
         workspace=workspace,
-        samples=split_dataset(validation, input_name=INPUT_NAME),
-        test=split_dataset(test, input_name=INPUT_NAME) if test else None,
-        calibration=split_dataset(calibration, input_name=INPUT_NAME),
+        samples=split_dataset(validation),
+        test=split_dataset(test) if test else None,
+        calibration=split_dataset(calibration),
         metric=metric,
         training=training,
         notes=find_overlaps(parts),
@@ -110,6 +110,7 @@ def _start_from_file(recipe: Recipe, workspace: Path) -> CompileState:
     if source.suffix == TFLITE_SUFFIX:
         session = load_engine("litert").load(source, threads=1)
     else:
+        check_interface(source)
         check_weights(source)
         session = load_engine("onnxruntime").load(source, threads=0)
     outputs = {spec.name: spec.shape for spec in session.outputs}
@@ -142,7 +143,7 @@ def _start_from_file(recipe: Recipe, workspace: Path) -> CompileState:
     )
 
 
-def _check_module_patterns(recipe: Recipe, model: nn.Module, workspace: Path) -> None:
+def _check_module_patterns(recipe: Recipe, model: nn.Module, train: Dataset, workspace: Path) -> None:
     """Check that each pattern of [prune] and [quantize] matches a layer, before hours of pruning."""
     names = [name for name, _ in model.named_modules() if name]
 
@@ -153,9 +154,8 @@ def _check_module_patterns(recipe: Recipe, model: nn.Module, workspace: Path) ->
         raise RecipeError(f"prune.layers: {', '.join(idle)} match none of the modules {', '.join(names)}")
     if idle := [pattern for pattern in recipe.quantize.keep_float if is_idle(pattern)]:
         # They may mean tensors of the exported graph.
-        assert recipe.model.input_shape is not None, "the recipe checks it"
         path = workspace / "layers.onnx"
-        export_onnx(model, recipe.model.input_shape, path, output_names=recipe.model.outputs or (OUTPUT_NAME,))
+        export_onnx(model, make_tensors(train.first(1)), path, output_names=recipe.model.outputs or (OUTPUT_NAME,))
         _require_matches(idle, find_layers(prepare(path)))
 
 
@@ -256,9 +256,9 @@ def _check_image(image: ImagePreprocessing, inputs: Sequence[TensorSpec]) -> Non
 
 def _load_dataset(recipe: Recipe, what: _Part, *, classes: int | None) -> Dataset:
     source: DataSource = getattr(recipe.data, what)
-    loaded = load_source(source, image=recipe.image, labels=recipe.model.labels, what=what)
-    assert recipe.model.input_shape is not None, "the recipe checks it"
-    check_fits(loaded, input_shape=recipe.model.input_shape, source=f"{what} data")
+    specs = recipe.model.specs if recipe.model.inputs else ()
+    loaded = load_source(source, image=recipe.image, labels=recipe.model.labels, what=what, specs=specs)
+    check_fits(loaded, specs=recipe.model.specs, source=f"{what} data")
     _check_labels(recipe, loaded.labels, classes=classes, source=f"{what} data")
     return loaded
 

@@ -25,11 +25,13 @@ from drupelet_host.latency.workstation import WorkstationSource
 from drupelet_host.pruning.ratio.progressive import PruningResult
 from drupelet_host.pruning.sensitivity import SensitivityCurve
 from drupelet_host.pruning.structure.groups import Importance
+from drupelet_host.pruning.structure.trial import TRIAL_SAMPLES
 from drupelet_host.quantization.choice import MethodChoice
 from drupelet_host.quantization.mixed.mix import LayerPrecision
 from drupelet_host.selection.continuation import SearchContinuation
 from drupelet_host.selection.metric_limit import MetricLimit
 from drupelet_host.torch_models.device import CPU
+from drupelet_host.torch_models.inputs import ModuleInputs, make_tensors
 from drupelet_host.training.recovery import Evaluate
 from drupelet_shared.package.manifest import EngineName, LineageRecord
 
@@ -61,9 +63,14 @@ class Training:
     output_names: tuple[str, ...]
 
     @property
-    def example_input(self) -> torch.Tensor:
+    def example_input(self) -> ModuleInputs:
         """One training sample, batch first."""
-        return torch.from_numpy(self.train.inputs[:1])
+        return make_tensors(self.train.first(1))
+
+    @property
+    def few_samples(self) -> ModuleInputs:
+        """A few training samples, batch first, for trials and exports."""
+        return make_tensors(self.train.spread(TRIAL_SAMPLES))
 
     def evaluator(
         self, metric: Metric, *, device: torch.device = CPU, samples: int | None = None, seed: int = 0

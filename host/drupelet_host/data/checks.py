@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from drupelet_host.data.dataset import Dataset
-from drupelet_host.data.samples import Samples, Tensors
+from drupelet_host.data.samples import Samples, Tensors, split_dataset
 from drupelet_host.errors import DataError
-from drupelet_host.recipe.schema import INPUT_NAME
 from drupelet_shared.package.manifest import ImagePreprocessing
 
 # Pixels of 0 to 255 differ from those of 0 to 1 by 255, from normalised ones by about 100; a quiet recording differs
@@ -95,7 +94,7 @@ def find_overlaps(parts: Parts) -> tuple[str, ...]:
 def _list_feeds(data: Dataset | Samples) -> Sequence[Tensors]:
     if isinstance(data, Samples):
         return data.feeds
-    return [{INPUT_NAME: data.inputs[row : row + 1]} for row in range(len(data))]
+    return split_dataset(data).feeds
 
 
 def _digest(feed: Tensors) -> bytes:

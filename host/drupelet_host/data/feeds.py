@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from drupelet_host.data.labels import make_labels
+from drupelet_host.data.readers import read_named_npz
 from drupelet_host.data.samples import Samples, Tensors
 from drupelet_host.data.sources import read_source
 from drupelet_host.errors import DataError
@@ -17,7 +17,7 @@ from drupelet_host.recipe.sources import DataSource, FactorySource, NpzSource
 from drupelet_shared.package.manifest import ImagePreprocessing
 from drupelet_shared.tensors import NUMPY_DTYPE, TensorSpec, shape_matches
 
-_INPUTS, _LABELS = "inputs", "labels"
+_INPUTS = "inputs"
 _PAIR = 2
 
 
@@ -53,8 +53,7 @@ def load_samples(
         return make_samples(call_factory(source.factory, error=DataError), specs, where=f"{where} {source.factory}")
     if isinstance(source, NpzSource):
         where = f"{where} {source.path.name}"
-        arrays = _read_arrays(source, where=where)
-        label_array = arrays.pop(_LABELS, None)
+        arrays, label_array = read_named_npz(source.path)
         # The array's name in the files that a single-input module takes.
         inputs = arrays[_INPUTS] if list(arrays) == [_INPUTS] else _rows(arrays, where=where)
         return make_samples((inputs, label_array), specs, where=where)
@@ -131,11 +130,3 @@ def _tensor(value: Any, spec: TensorSpec, *, where: str) -> np.ndarray:  # noqa:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise DataError(f"{where}: input {spec.name!r} holds NaN or infinity: expected finite numbers")
     return array
-
-
-def _read_arrays(source: NpzSource, *, where: str) -> dict[str, np.ndarray]:
-    try:
-        with np.load(source.path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{where}: not an NPZ file of plain arrays: {error}") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from drupelet_host.data.dataset import Inputs
+from drupelet_host.data.inputs import Array
 from drupelet_host.data.labels import Labels
 from drupelet_host.errors import DataError
 from drupelet_shared.errors import ImageError
@@ -19,7 +19,7 @@ _SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 def read_image_folder(
     folder: Path, preprocessing: ImagePreprocessing, *, labels: tuple[str, ...]
-) -> tuple[Inputs, Labels]:
+) -> tuple[Array, Labels]:
     """Read every JPEG and PNG file under `folder/LABEL/`, in the order of names.
 
     Args:
@@ -45,14 +45,14 @@ def read_image_folder(
     return inputs, np.array([classes.index(path.parent.name) for path in files], dtype=np.int64)
 
 
-def read_image(path: Path, preprocessing: ImagePreprocessing) -> Inputs:
+def read_image(path: Path, preprocessing: ImagePreprocessing) -> Array:
     """Read one image as the device does, without the batch dimension.
 
     Raises:
         DataError: The image cannot be decoded.
     """
     try:
-        pixels: Inputs = image_to_tensor(path.read_bytes(), preprocessing, Datatype.FP32)[0]
+        pixels: Array = image_to_tensor(path.read_bytes(), preprocessing, Datatype.FP32)[0]
     except (OSError, ImageError) as error:
         raise DataError(f"{path.parent.name}/{path.name}: cannot be decoded: {error}") from error
     return pixels

@@ -38,6 +38,21 @@ def read_npz(path: Path) -> tuple[Array, Array | None]:
         raise DataError(f"{path.name}: not an NPZ file of plain arrays: {error}") from error
 
 
+def read_named_npz(path: Path) -> tuple[dict[str, Array], Array | None]:
+    """Return the arrays of several inputs by name, and the array `labels` if there is one.
+
+    Raises:
+        DataError: The file is not an NPZ file of plain arrays.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path.name}: not an NPZ file of plain arrays: {error}") from error
+    labels = arrays.pop("labels", None)
+    return arrays, labels
+
+
 def read_idx_pair(images: Path, labels: Path) -> tuple[Array, Array]:
     """Return images as float32 from 0 to 1 with a channel dimension, and their labels.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -77,16 +77,24 @@ def hold_out(data: Held, share: float, *, seed: int) -> tuple[Held, Held]:
     return data.take(np.setdiff1d(np.arange(len(data)), held)), data.take(held)
 
 
-def split_dataset(dataset: Dataset, *, input_name: str) -> Samples:
-    """Return the samples of a dataset as views, without copying them."""
-    rows = range(len(dataset))
+def split_dataset(dataset: Dataset, *, input_name: str | None = None) -> Samples:
+    """Return the samples of a dataset as views, without copying them.
+
+    Args:
+        dataset: The dataset.
+        input_name: The name of the only input, where a file gives it another one than the dataset.
+    """
+    arrays = dataset.named_inputs
+    if input_name is not None:
+        (array,) = arrays.values()
+        arrays = {input_name: array}
     return Samples(
-        feeds=[{input_name: dataset.inputs[row : row + 1]} for row in rows],
+        feeds=split_rows(arrays, count=len(dataset)),
         labels=dataset.labels,
         answers=split_rows(dataset.answers, count=len(dataset)) if dataset.answers else (),
     )
 
 
-def split_rows(tensors: Tensors, *, count: int) -> list[Tensors]:
+def split_rows(tensors: Mapping[str, npt.NDArray[Any]], *, count: int) -> list[Tensors]:
     """Split tensors with `count` samples along their first axis into the tensors of each sample."""
     return [{name: values[row : row + 1] for name, values in tensors.items()} for row in range(count)]

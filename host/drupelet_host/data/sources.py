@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from drupelet_host.data.dataset import Dataset, make_dataset
 from drupelet_host.data.image_folder import read_image_folder
-from drupelet_host.data.readers import read_idx_pair, read_npz
+from drupelet_host.data.readers import read_idx_pair, read_named_npz, read_npz
 from drupelet_host.errors import DataError
 from drupelet_host.recipe.factories import call_factory
 from drupelet_host.recipe.sources import DataSource, FactorySource, FolderSource, IdxSource, NpzSource
 from drupelet_shared.package.manifest import ImagePreprocessing
+from drupelet_shared.tensors import TensorSpec
 
 
-def load_source(source: DataSource, *, image: ImagePreprocessing | None, labels: tuple[str, ...], what: str) -> Dataset:
+def load_source(
+    source: DataSource,
+    *,
+    image: ImagePreprocessing | None,
+    labels: tuple[str, ...],
+    what: str,
+    specs: Sequence[TensorSpec] = (),
+) -> Dataset:
     """Read one data source.
 
     Args:
@@ -21,6 +30,7 @@ def load_source(source: DataSource, *, image: ImagePreprocessing | None, labels:
         image: How an image is converted to an input; a folder of images needs it.
         labels: The model's labels, which order the classes of a folder of images.
         what: "train", "validation" or "test", for messages.
+        specs: The inputs of the module by name; none for one array of floats.
 
     Returns:
         The samples.
@@ -28,7 +38,11 @@ def load_source(source: DataSource, *, image: ImagePreprocessing | None, labels:
     Raises:
         DataError: The data cannot be read.
     """
-    return make_dataset(read_source(source, image=image, labels=labels, what=what), source=_name(source, what=what))
+    where = _name(source, what=what)
+    if specs and isinstance(source, NpzSource):
+        return make_dataset(read_named_npz(source.path), source=where, specs=specs)
+    value = read_source(source, image=image, labels=labels, what=what)
+    return make_dataset(value, source=where, specs=specs)
 
 
 def read_source(source: DataSource, *, image: ImagePreprocessing | None, labels: tuple[str, ...], what: str) -> Any:  # noqa: ANN401 - a factory may return anything

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from drupelet_host.torch_models.inputs import ModuleInputs, run_module
+
 _FLOPS_PER_MAC = 2
 _FLOATS = {
     onnx.TensorProto.FLOAT,
@@ -24,11 +26,11 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def count_macs(model: nn.Module, example_input: torch.Tensor) -> int:
+def count_macs(model: nn.Module, example_input: ModuleInputs) -> int:
     """Count the multiply-accumulates of convolutions and matrix products in one forward pass."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        model(example_input)
+        run_module(model, example_input)
     return int(counter.get_total_flops()) // _FLOPS_PER_MAC
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from drupelet_host.data.dataset import Dataset, Inputs
+from drupelet_host.data.dataset import Dataset
+from drupelet_host.data.inputs import Inputs
 from drupelet_host.data.samples import Samples, Tensors, split_rows
 from drupelet_host.evaluation.metrics import TOP1, Metric
 from drupelet_host.torch_models.device import device_of, on_device
+from drupelet_host.torch_models.inputs import ModuleInputs, make_tensors, map_inputs, run_module, split_inputs
 from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_shared.engines.base import Session
 
@@ -25,7 +27,7 @@ def answer_module(model: nn.Module, inputs: Inputs, *, names: Sequence[str] = ()
 
     Args:
         model: The module; it is left in evaluation mode.
-        inputs: Inputs of shape (samples, ...).
+        inputs: Inputs of shape (samples, ...), by name where there are several.
         names: The names of the outputs, in the module's order; by default the module's own or generated ones.
 
     Returns:
@@ -33,9 +35,9 @@ def answer_module(model: nn.Module, inputs: Inputs, *, names: Sequence[str] = ()
     """
     model.eval()
     device = device_of(model)
-    parts = torch.split(torch.from_numpy(inputs), _GPU_BATCH if device.type == "cuda" else _BATCH)
+    parts = split_inputs(make_tensors(inputs), _GPU_BATCH if device.type == "cuda" else _BATCH)
     with torch.inference_mode():
-        batches = [name_outputs(model(part.to(device)), names=names) for part in parts]
+        batches = [name_outputs(run_module(model, _move(part, device)), names=names) for part in parts]
     return {name: np.concatenate([batch[name].cpu().numpy() for batch in batches]) for name in batches[0]}
 
 
@@ -67,6 +69,10 @@ def evaluate_module(
         answers = split_rows(answer_module(model, dataset.inputs, names=names), count=count)
     expected = split_rows(dataset.answers, count=count) if dataset.answers else ()
     return metric.score(answers, labels=dataset.labels, expected=expected)
+
+
+def _move(inputs: ModuleInputs, device: torch.device) -> ModuleInputs:
+    return map_inputs(inputs, lambda values: values.to(device))
 
 
 def answer_session(session: Session, feeds: Sequence[Tensors]) -> list[Tensors]:

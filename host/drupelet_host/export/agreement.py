@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from drupelet_host.errors import ExportError
-from drupelet_host.recipe.schema import INPUT_NAME
+from drupelet_host.torch_models.inputs import ModuleInputs, name_inputs, run_module
 from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.errors import EngineError, RequestError
@@ -22,18 +22,18 @@ _CHECK_SAMPLES = 3
 
 def check_against_pytorch(
     model: nn.Module,
-    input_shape: tuple[int, ...],
+    inputs: Sequence[ModuleInputs],
     path: Path,
     *,
     engine: str,
     output_names: Sequence[str],
     tolerance: float,
 ) -> None:
-    """Run the module and the exported file on the same random inputs and compare every output.
+    """Run the module and the exported file on the same inputs and compare every output.
 
     Args:
         model: The module, in evaluation mode.
-        input_shape: The input's shape, batch first.
+        inputs: The inputs of each run; at most three are compared.
         path: The exported file.
         engine: The engine that loads the file.
         output_names: The names of the outputs, in the module's order.
@@ -42,14 +42,12 @@ def check_against_pytorch(
     Raises:
         ExportError: The file does not load or run, or its outputs differ by more than the tolerance.
     """
-    random = np.random.default_rng(0)
     try:
         session = load_engine(engine).load(path, threads=1)
-        for _ in range(_CHECK_SAMPLES):
-            sample = random.standard_normal(input_shape, dtype=np.float32)
-            actual = session.run({INPUT_NAME: sample}, output_names)
+        for sample in inputs[:_CHECK_SAMPLES]:
+            actual = session.run({name: values.numpy() for name, values in name_inputs(sample).items()}, output_names)
             with torch.inference_mode():
-                expected = name_outputs(model(torch.from_numpy(sample)), names=output_names)
+                expected = name_outputs(run_module(model, sample), names=output_names)
             for name, tensor in expected.items():
                 compare_outputs(actual[name], tensor.numpy(), path=path, tolerance=tolerance)
     except (EngineError, RequestError) as error:

@@ -13,8 +13,9 @@ from drupelet_host.errors import ModelError
 from drupelet_host.export.onnx import export_onnx
 from drupelet_host.quantization.ranges import Method
 from drupelet_host.quantization.static import StaticSettings, quantize_static
-from drupelet_host.recipe.schema import INPUT_NAME
+from drupelet_host.recipe.model import INPUT_NAME
 from drupelet_shared.files import write_atomically
+from drupelet_shared.tensors import Datatype, TensorSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,11 +64,12 @@ class EdgeModel:
         if self.precision != "fp32":
             raise ModelError(f"model is {self.precision} already: expected fp32")
         dataset = make_dataset((calibration, None), source="calibration")
-        check_fits(dataset, input_shape=self.input_shape, source="calibration")
+        spec = TensorSpec(name=INPUT_NAME, datatype=Datatype.FP32, shape=self.input_shape)
+        check_fits(dataset, specs=[spec], source="calibration")
         with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
             path = Path(folder) / "int8.onnx"
             source = self.save(Path(folder) / "float.onnx")
-            feeds = split_rows({INPUT_NAME: dataset.inputs}, count=len(dataset))
+            feeds = split_rows(dataset.named_inputs, count=len(dataset))
             quantize_static(source, path, calibration=feeds, settings=StaticSettings(method))
             return EdgeModel(path.read_bytes(), "static-wi8-ai8", self.input_shape)
 

@@ -9,15 +9,17 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from drupelet_host.data.dataset import Inputs
+from drupelet_host.data.samples import Tensors
 from drupelet_host.errors import DataError, ExportError
 from drupelet_host.export.agreement import EXPORT_TOLERANCE, check_against_pytorch
-from drupelet_host.recipe.schema import INPUT_NAME, OUTPUT_NAME
+from drupelet_host.recipe.model import OUTPUT_NAME
+from drupelet_host.torch_models.inputs import Example, make_batches, name_inputs
 from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_shared.files import write_atomically
 
@@ -41,19 +43,19 @@ def require_litert() -> None:
 
 def export_litert(
     model: nn.Module,
-    input_shape: tuple[int, ...],
+    example: Example,
     path: Path,
     *,
     output_names: Sequence[str] = (OUTPUT_NAME,),
     tolerance: float = EXPORT_TOLERANCE,
 ) -> None:
-    """Write a module as one `.tflite` file for inputs of exactly this shape.
+    """Write a module as one `.tflite` file for inputs of exactly these shapes.
 
     The same model gives the same bytes.
 
     Args:
         model: The module; it is left in evaluation mode.
-        input_shape: The input's shape, batch first.
+        example: A few samples, batch first, or the shape of one input of floats.
         path: The file to write.
         output_names: The names of the outputs, in the module's order.
         tolerance: The largest difference from PyTorch allowed, as a fraction of the largest output.
@@ -63,24 +65,23 @@ def export_litert(
             differ from PyTorch's by more than the tolerance.
     """
     model.eval()
+    inputs = make_batches(example)
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         program_path, raw = Path(folder) / "program.pt2", Path(folder) / "raw.tflite"
         try:
             with warnings.catch_warnings():
                 # Deprecation warnings inside PyTorch do not concern the user.
                 warnings.simplefilter("ignore")
-                program = torch.export.export(
-                    _Named(model, output_names).eval(), (), {INPUT_NAME: torch.zeros(input_shape)}
-                )
+                program = torch.export.export(_Named(model, output_names).eval(), (), name_inputs(inputs[0]))
                 torch.export.save(program, program_path)
         except Exception as error:  # the exporter's exceptions share no base class
             raise ExportError(f"{path.name}: torch.export cannot trace the model: {_last_line(str(error))}") from error
         _run_worker("export", program_path, raw, name=path.name)
         write_atomically(path, raw.read_bytes())
-    check_against_pytorch(model, input_shape, path, engine="litert", output_names=output_names, tolerance=tolerance)
+    check_against_pytorch(model, inputs, path, engine="litert", output_names=output_names, tolerance=tolerance)
 
 
-def quantize_litert(source: Path, path: Path, *, calibration: Inputs) -> None:
+def quantize_litert(source: Path, path: Path, *, calibration: Sequence[Tensors]) -> None:
     """Quantize a float `.tflite` file to int8 weights (a scale for each channel) and int8 activations.
 
     An activation's range is its minimum and maximum over the calibration samples.
@@ -88,7 +89,7 @@ def quantize_litert(source: Path, path: Path, *, calibration: Inputs) -> None:
     Args:
         source: The float model.
         path: The file to write; the inputs and outputs of the quantized model stay float.
-        calibration: Inputs of shape (samples, ...) from which the ranges of activations are computed.
+        calibration: Samples from which the ranges of activations are computed.
 
     Raises:
         DataError: The calibration data is empty.
@@ -97,16 +98,17 @@ def quantize_litert(source: Path, path: Path, *, calibration: Inputs) -> None:
     if len(calibration) == 0:
         raise DataError("calibration has 0 samples: expected at least 1")
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
-        samples, raw = Path(folder) / "calibration.npy", Path(folder) / "raw.tflite"
-        np.save(samples, calibration)
+        samples, raw = Path(folder) / "calibration.npz", Path(folder) / "raw.tflite"
+        arrays: dict[str, Any] = {name: np.stack([feed[name] for feed in calibration]) for name in calibration[0]}
+        np.savez(samples, **arrays)
         _run_worker("quantize", source, samples, raw, name=path.name)
         write_atomically(path, raw.read_bytes())
 
 
 class _Named(nn.Module):
-    """Wraps a model so that its input and outputs have the names that every variant uses.
+    """Wraps a model so that its inputs and outputs have the names that every variant uses.
 
-    The converter takes the names from the signature of `forward` and the keys of its result.
+    The converter takes the names from the named arguments of `forward` and the keys of its result.
     """
 
     def __init__(self, model: nn.Module, output_names: Sequence[str]) -> None:
@@ -114,9 +116,9 @@ class _Named(nn.Module):
         self.model = model
         self.output_names = list(output_names)
 
-    def forward(self, input: torch.Tensor) -> dict[str, torch.Tensor]:  # noqa: A002 - the tensor's name, INPUT_NAME
+    def forward(self, **inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         """Run the model and return its outputs by name."""
-        return name_outputs(self.model(input), names=self.output_names)
+        return name_outputs(self.model(*inputs.values()), names=self.output_names)
 
 
 def _run_worker(command: str, *paths: Path, name: str) -> None:

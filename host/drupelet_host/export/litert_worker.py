@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from drupelet_host.recipe.schema import INPUT_NAME
-
 
 def export(program_path: Path, path: Path) -> None:
     """Convert a `torch.export` program that was saved with its example inputs to a `.tflite` file."""
@@ -29,7 +27,7 @@ def quantize(source: Path, calibration_path: Path, path: Path) -> None:
 
     Args:
         source: The float model.
-        calibration_path: A NumPy file with inputs of shape (samples, ...).
+        calibration_path: An NPZ file with an array for each input, of shape (samples, batch, ...).
         path: The file to write.
     """
     from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe  # noqa: PLC0415 - only this command needs it
@@ -43,7 +41,10 @@ def quantize(source: Path, calibration_path: Path, path: Path) -> None:
         manager.add_quantization_config(regex=".*", operation_name=edge, algorithm_key=AlgorithmName.NO_QUANTIZE)
     # The default is a moving average, which clips values larger than those in the first samples.
     observer = calibrator.Calibrator(str(source), num_threads=1, qsv_update_func=min_max_update)
-    samples = [{INPUT_NAME: sample[None]} for sample in np.load(calibration_path)]
+    with np.load(calibration_path) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    count = len(next(iter(arrays.values())))
+    samples = [{name: values[row] for name, values in arrays.items()} for row in range(count)]
     (signature,) = observer.get_signature_list()
     observer.calibrate({signature: samples}, manager)
     converter = quantizer.Quantizer(str(source), manager.get_quantization_recipe())

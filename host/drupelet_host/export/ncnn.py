@@ -25,7 +25,15 @@ from drupelet_host.export.onnx import export_onnx
 from drupelet_host.ncnn_files.graph import parse_graph
 from drupelet_host.ncnn_files.shapes import write_shapes
 from drupelet_host.ncnn_files.writing import write_pair
-from drupelet_host.recipe.schema import INPUT_NAME, OUTPUT_NAME
+from drupelet_host.recipe.model import OUTPUT_NAME
+from drupelet_host.torch_models.inputs import (
+    Example,
+    ModuleInputs,
+    list_tensors,
+    make_batches,
+    name_inputs,
+    run_module,
+)
 from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_shared.engines.base import Array
 from drupelet_shared.engines.ncnn_signature import NcnnSignature, NcnnTensor
@@ -74,17 +82,17 @@ def require_ncnn() -> None:
 
 def export_ncnn(
     model: nn.Module,
-    input_shape: tuple[int, ...],
+    example: Example,
     path: Path,
     *,
     output_names: Sequence[str] = (OUTPUT_NAME,),
     tolerance: float = EXPORT_TOLERANCE,
 ) -> None:
-    """Convert a module to a `.param` and a `.bin` file for inputs of exactly this shape.
+    """Convert a module to a `.param` and a `.bin` file for inputs of exactly these shapes.
 
     Args:
         model: The module; it is left in evaluation mode.
-        input_shape: The input's shape, batch first.
+        example: A few samples, batch first, or the shape of one input of floats.
         path: The graph file; the weights go beside it.
         output_names: The names of the outputs, in the module's order.
         tolerance: The largest difference from PyTorch allowed, relative to the largest output.
@@ -94,17 +102,20 @@ def export_ncnn(
             something else than PyTorch.
     """
     model.eval()
-    example = torch.zeros(input_shape)
+    inputs = make_batches(example)
+    named = name_inputs(inputs[0])
+    if others := [f"{name!r} is {values.dtype}" for name, values in named.items() if values.dtype != torch.float32]:
+        raise ExportError(f"{path.name}: input {', '.join(others)}: ncnn needs float32 inputs")
     with torch.inference_mode():
-        outputs = name_outputs(model(example), names=list(output_names))
-    converted = _convert_module(model, example, output_names, what=path.name)
+        outputs = name_outputs(run_module(model, inputs[0]), names=list(output_names))
+    converted = _convert_module(model, inputs[0], output_names, what=path.name)
     _write(
         path,
         converted,
-        inputs=[(INPUT_NAME, input_shape)],
+        inputs=[(name, tuple(values.shape)) for name, values in named.items()],
         outputs=[(name, tuple(tensor.shape)) for name, tensor in outputs.items()],
     )
-    check_against_pytorch(model, input_shape, path, engine="ncnn", output_names=output_names, tolerance=tolerance)
+    check_against_pytorch(model, inputs, path, engine="ncnn", output_names=output_names, tolerance=tolerance)
 
 
 def convert_onnx(source: Path, path: Path, *, sample: Mapping[str, Array], tolerance: float = EXPORT_TOLERANCE) -> None:
@@ -153,21 +164,22 @@ def _one_sample(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(1 if size == VARIABLE else size for size in shape)
 
 
-def _convert_module(model: nn.Module, example: torch.Tensor, output_names: Sequence[str], *, what: str) -> _Converted:
+def _convert_module(model: nn.Module, inputs: ModuleInputs, output_names: Sequence[str], *, what: str) -> _Converted:
     """Convert through TorchScript, or through ONNX, whose operators are simpler, where ncnn lacks an operator."""
-    shapes = [tuple(example.shape)]
+    tensors = tuple(list_tensors(inputs))
+    shapes = [tuple(values.shape) for values in tensors]
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
         program = Path(folder) / "model.pt"
         try:
             with warnings.catch_warnings():
                 # The tracer warns about shapes, which are fixed here.
                 warnings.simplefilter("ignore")
-                traced = torch.jit.trace(_Outputs(model, output_names), example, check_trace=False)  # type: ignore[no-untyped-call]
+                traced = torch.jit.trace(_Outputs(model, output_names), tensors, check_trace=False)  # type: ignore[no-untyped-call]
                 traced.save(str(program))
             return _convert(program, shapes, what=what)
         except ExportError:
             exported = Path(folder) / "model.onnx"
-            export_onnx(model, shapes[0], exported, output_names=output_names)
+            export_onnx(model, inputs, exported, output_names=output_names)
             return _convert(exported, shapes, what=what)
         except Exception as error:  # the tracer's exceptions share no base class
             raise ExportError(f"{what}: torch.jit cannot trace the model: {_last_line(str(error))}") from error
@@ -181,9 +193,9 @@ class _Outputs(nn.Module):
         self.model = model
         self.output_names = list(output_names)
 
-    def forward(self, example: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Run the model and return its outputs in order."""
-        return tuple(name_outputs(self.model(example), names=self.output_names).values())
+        return tuple(name_outputs(self.model(*inputs), names=self.output_names).values())
 
 
 def _convert(source: Path, input_shapes: Sequence[tuple[int, ...]], *, what: str) -> _Converted:

@@ -15,7 +15,8 @@ from torch import nn
 from drupelet_host.errors import ExportError
 from drupelet_host.export.agreement import EXPORT_TOLERANCE, check_against_pytorch
 from drupelet_host.onnx_files.canonical import write_canonical
-from drupelet_host.recipe.schema import INPUT_NAME, OUTPUT_NAME
+from drupelet_host.recipe.model import OUTPUT_NAME
+from drupelet_host.torch_models.inputs import Example, list_tensors, make_batches, name_inputs
 
 if TYPE_CHECKING:
     import onnx
@@ -23,19 +24,19 @@ if TYPE_CHECKING:
 
 def export_onnx(
     model: nn.Module,
-    input_shape: tuple[int, ...],
+    example: Example,
     path: Path,
     *,
     output_names: Sequence[str] = (OUTPUT_NAME,),
     tolerance: float = EXPORT_TOLERANCE,
 ) -> None:
-    """Write a module as one ONNX file for inputs of exactly this shape.
+    """Write a module as one ONNX file for inputs of exactly these shapes.
 
     The same model gives the same bytes.
 
     Args:
         model: The module; it is left in evaluation mode.
-        input_shape: The input's shape, batch first; the device runs one sample at a time.
+        example: A few samples, batch first, or the shape of one input of floats; the device runs one at a time.
         path: The file to write.
         output_names: The names of the outputs, in the module's order.
         tolerance: The largest difference from PyTorch allowed, as a fraction of the largest output.
@@ -44,13 +45,14 @@ def export_onnx(
         ExportError: The exporter fails, or ONNX Runtime's outputs differ from PyTorch's by more than the tolerance.
     """
     model.eval()
+    inputs = make_batches(example)
     try:
         with quiet_exporter():
             program = torch.onnx.export(
                 model,
-                (torch.zeros(input_shape),),
+                tuple(list_tensors(inputs[0])),
                 dynamo=True,
-                input_names=[INPUT_NAME],
+                input_names=list(name_inputs(inputs[0])),
                 output_names=list(output_names),
                 external_data=False,
                 verbose=False,
@@ -60,9 +62,7 @@ def export_onnx(
     assert program is not None, "dynamo=True always returns a program"
     proto: onnx.ModelProto = program.model_proto
     write_canonical(proto, path)
-    check_against_pytorch(
-        model, input_shape, path, engine="onnxruntime", output_names=output_names, tolerance=tolerance
-    )
+    check_against_pytorch(model, inputs, path, engine="onnxruntime", output_names=output_names, tolerance=tolerance)
 
 
 @contextmanager

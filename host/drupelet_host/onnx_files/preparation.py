@@ -24,6 +24,7 @@ from drupelet_host.onnx_files.graph import (
     write_optimised,
 )
 from drupelet_host.onnx_files.naming import avoid_collisions
+from drupelet_host.onnx_files.rewriting import split_matrix_biases, store_dense
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +55,13 @@ def prepare(source: Path, *, for_quantizer: bool = True) -> onnx.ModelProto:
     """
     model = load_model(source)
     _hide_constants(model)
+    store_dense(model.graph)
     lift_inner_constants(model.graph)
     sort_nodes(model.graph)
     avoid_collisions(model)
     prepared = _optimise(convert_opset(model, name=source.name), name=source.name, for_quantizer=for_quantizer)
     _restore_signature(prepared, model)
+    split_matrix_biases(prepared.graph)
     for node in prepared.graph.node:
         node.name = first_output(node)
     strip_unused(prepared)

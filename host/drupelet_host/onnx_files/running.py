@@ -31,7 +31,7 @@ def run_samples(
         DataError: The model fails on a sample.
         ExportError: ONNX Runtime cannot load the model.
     """
-    session = open_session(model, optimisation=optimisation)
+    session = _open_running(model, samples[:1], optimisation)
     names = [output.name for output in session.get_outputs()]
     for position, sample in enumerate(samples):
         try:
@@ -39,3 +39,20 @@ def run_samples(
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
             raise DataError(f"calibration sample {position} does not run: {first_line(error)}") from error
         yield dict(zip(names, answers, strict=True))
+
+
+def _open_running(
+    model: onnx.ModelProto | Path, samples: Sequence[Tensors], optimisation: ort.GraphOptimizationLevel
+) -> ort.InferenceSession:
+    """Open a model with optimisations, or without where those give what ONNX Runtime cannot run.
+
+    Its basic level gives a DequantizeLinear of weights without a zero point one of another shape.
+    """
+    session = open_session(model, optimisation=optimisation)
+    names = [output.name for output in session.get_outputs()]
+    for sample in samples:
+        try:
+            session.run(names, {name: np.asarray(values) for name, values in sample.items()})
+        except Exception:  # noqa: BLE001 - ONNX Runtime's exceptions share no base class of their own
+            return open_session(model, optimisation=ort.GraphOptimizationLevel.ORT_DISABLE_ALL)
+    return session

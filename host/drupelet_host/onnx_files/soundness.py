@@ -23,6 +23,7 @@ from drupelet_host.onnx_files.graph import (
     walk_nodes,
 )
 from drupelet_host.onnx_files.running import run_samples
+from drupelet_shared.tensors import MAX_RANK
 
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16})
 # What multiplies or normalises: infinity is no weight. Elsewhere, as in a mask that is added, it has a meaning.
@@ -35,8 +36,44 @@ _WEIGHTED = frozenset(
 _RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 )
+_MAX_NAME = 256
 # Threads may add in another order; what draws random numbers differs by far more.
 _SAME = 1e-4
+
+
+def check_interface(path: Path) -> None:
+    """Check that a device can be asked: inputs and outputs of numbers whose names and ranks the protocol holds.
+
+    Raises:
+        ModelError: They are not; the message lists all that is wrong.
+    """
+    graph = load_model(path).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [info for info in graph.input if info.name not in constants]
+    faults = [] if inputs else ["it takes no inputs: a model that always answers the same needs no device"]
+    for kind, infos in (("input", inputs), ("output", list(graph.output))):
+        faults.extend(f"{kind} {info.name[:40]!r} {fault}" for info in infos for fault in _find_faults(kind, info))
+    if faults:
+        raise ModelError("\n  - ".join([f"{path.name}: a device cannot be asked for it:", *faults]))
+
+
+def _find_faults(kind: str, info: onnx.ValueInfoProto) -> Iterator[str]:
+    if len(info.name) > _MAX_NAME:
+        yield f"... has a name of {len(info.name)} characters: the protocol takes {_MAX_NAME}; rename it"
+    if not info.type.HasField("tensor_type"):
+        return
+    tensor = info.type.tensor_type
+    if tensor.elem_type == TensorProto.STRING:
+        advice = (
+            "turn text into numbers before it is sent and let the file begin behind the tokenizer"
+            if kind == "input"
+            else "let the file end with the class index; model.labels of the recipe turns it into text"
+        )
+        yield f"holds text, which no variant could be compiled for: {advice}"
+    if kind == "input" and not tensor.HasField("shape"):
+        yield "has no shape: declare its dimensions, variable ones by name, as onnx.tools.update_model_dims does"
+    if len(tensor.shape.dim) > MAX_RANK:
+        yield f"has {len(tensor.shape.dim)} dimensions: the protocol takes {MAX_RANK}; let the file reshape it"
 
 
 def check_weights(path: Path) -> None:

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from drupelet_host.evaluation.cost import count_file_parameters, count_macs, count_parameters
 from drupelet_host.evaluation.tflite import count_tflite_parameters
 from drupelet_host.export.files import make_loadable
 from drupelet_host.latency.engines import engine_of
 from drupelet_host.recipe.model import CLASSIFICATION, TFLITE_SUFFIX, ModelSection
+from drupelet_host.torch_models.inputs import make_zeros
 from drupelet_host.torch_models.loading import check_runs, load_model
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.tensors import Datatype, TensorSpec
@@ -105,14 +104,13 @@ def inspect_model(section: ModelSection) -> InspectedModel:
     """
     if section.file is not None:
         return _inspect_file(section.file)
-    assert section.input_shape is not None, "the recipe checks it"
     model = load_model(section)
-    outputs = check_runs(model, section.input_shape, names=section.outputs)
+    outputs = check_runs(model, section.specs, names=section.outputs)
     return InspectedModel(
-        inputs=(TensorSpec(name="input", datatype=Datatype.FP32, shape=section.input_shape),),
+        inputs=section.specs,
         outputs=tuple(TensorSpec(name=name, datatype=Datatype.FP32, shape=shape) for name, shape in outputs.items()),
         parameters=count_parameters(model),
-        macs=count_macs(model, torch.zeros(section.input_shape)),
+        macs=count_macs(model, {spec.name: make_zeros(spec.datatype, spec.shape) for spec in section.specs}),
     )
 
 

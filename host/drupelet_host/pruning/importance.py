@@ -16,8 +16,10 @@ from drupelet_host.compute.in_process import IN_PROCESS
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.errors import ModelError
 from drupelet_host.pruning.structure.groups import Importance, PrunableGroup, find_groups, remove_channels
+from drupelet_host.pruning.structure.trial import TRIAL_SAMPLES
 from drupelet_host.pruning.widths import channels_to_keep
 from drupelet_host.torch_models.device import CPU, on_device
+from drupelet_host.torch_models.inputs import ModuleInputs, make_tensors, map_inputs, run_module, take_samples
 from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_host.torch_models.weight_norm import bake_weights
 from drupelet_host.training.batch_norm import reestimate_statistics
@@ -30,7 +32,7 @@ _BATCH = 64
 
 def prune_least_important(
     model: nn.Module,
-    example_input: torch.Tensor,
+    example_input: ModuleInputs,
     removals: Mapping[str, int],
     *,
     importance: Importance,
@@ -63,11 +65,11 @@ def prune_least_important(
 
 def label_samples(model: nn.Module, train: Dataset) -> Dataset:
     """Return a few training samples with labels; without labels, with a classifier's own predictions, or none."""
-    inputs = train.inputs[:_SAMPLES]
+    inputs = train.first(_SAMPLES)
     if train.labels is not None:
         return Dataset(inputs, train.labels[:_SAMPLES])
     with torch.inference_mode():
-        outputs = name_outputs(copy.deepcopy(model).eval()(torch.from_numpy(inputs)))
+        outputs = name_outputs(run_module(copy.deepcopy(model).eval(), make_tensors(inputs)))
     if not is_scores(outputs):
         return Dataset(inputs, None)
     (scores,) = outputs.values()
@@ -103,8 +105,9 @@ def compare_importances(
     Raises:
         ModelError: The model cannot be traced.
     """
-    example_input = torch.from_numpy(train.inputs[:1])
-    removals = _removals(find_groups(model, example_input), ratio=ratio, multiple=channel_multiple)
+    example_input, trial_samples = make_tensors(train.first(1)), make_tensors(train.spread(TRIAL_SAMPLES))
+    groups = find_groups(model, example_input, samples=trial_samples)
+    removals = _removals(groups, ratio=ratio, multiple=channel_multiple)
     bench = compute.share(_ImportanceBench(removals, train, label_samples(model, train), evaluate, device))
     shared = compute.share(model)
     tasks = [Task(f"importance {name}", measure_importance, (shared, bench, name)) for name in candidates]
@@ -131,12 +134,12 @@ def measure_importance(model: nn.Module, bench: _ImportanceBench, importance: Im
         importance: The importance.
     """
     trial = copy.deepcopy(model).requires_grad_(requires_grad=True)
-    example_input = torch.from_numpy(bench.train.inputs[:1])
+    example_input = make_tensors(bench.train.first(1))
     prune_least_important(
         trial, example_input, bench.removals, importance=importance, samples=bench.samples, device=bench.device
     )
     with on_device(trial, bench.device):
-        reestimate_statistics(trial, bench.train.inputs)
+        reestimate_statistics(trial, make_tensors(bench.train.inputs))
     return bench.evaluate(trial)
 
 
@@ -153,12 +156,13 @@ def _removals(groups: tuple[PrunableGroup, ...], *, ratio: float, multiple: int)
 def _accumulate_gradients(model: nn.Module, samples: Dataset, device: torch.device) -> None:
     model.eval()
     model.zero_grad(set_to_none=True)
-    inputs = torch.from_numpy(samples.inputs)
+    inputs = make_tensors(samples.inputs)
     labels = None if samples.labels is None else torch.from_numpy(samples.labels)
     with on_device(model, device), torch.inference_mode(mode=False), torch.enable_grad():
         for start in range(0, len(samples), _BATCH):
             part = slice(start, start + _BATCH)
-            outputs = name_outputs(model(inputs[part].to(device)))
+            batch = map_inputs(take_samples(inputs, part), lambda values: values.to(device))
+            outputs = name_outputs(run_module(model, batch))
             _worth(outputs, None if labels is None else labels[part].to(device)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 

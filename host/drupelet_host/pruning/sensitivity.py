@@ -17,6 +17,7 @@ from drupelet_host.progress.observer import SILENT, Observer
 from drupelet_host.pruning.importance import prune_least_important
 from drupelet_host.pruning.structure.groups import Importance, find_groups
 from drupelet_host.torch_models.device import CPU
+from drupelet_host.torch_models.inputs import ModuleInputs
 from drupelet_host.training.recovery import Evaluate
 
 DEFAULT_RATIOS = (0.25, 0.5, 0.75)
@@ -45,7 +46,7 @@ class SensitivityCurve:
 
 def analyze_sensitivity(
     model: nn.Module,
-    example_input: torch.Tensor,
+    example_input: ModuleInputs,
     evaluate: Evaluate,
     *,
     ratios: Sequence[float] = DEFAULT_RATIOS,
@@ -54,6 +55,7 @@ def analyze_sensitivity(
     observer: Observer = SILENT,
     device: torch.device = CPU,
     compute: ComputeBackend = IN_PROCESS,
+    trial_samples: ModuleInputs | None = None,
 ) -> dict[str, SensitivityCurve]:
     """Measure every prunable group at every ratio, each time on a fresh copy; the model is left as it is.
 
@@ -67,6 +69,7 @@ def analyze_sensitivity(
         observer: Is told how far it is.
         device: Where the importance "taylor" computes the loss.
         compute: What measures the points.
+        trial_samples: A few real samples on which removals are tried; the example input by default.
 
     Returns:
         The curve of each group by name.
@@ -77,7 +80,7 @@ def analyze_sensitivity(
     wrong = [ratio for ratio in ratios if not 0 < ratio < 1]
     if wrong or not ratios:
         raise ModelError(f"ratios {list(ratios)}: expected at least one, each above 0 and below 1")
-    groups = find_groups(model, example_input)
+    groups = find_groups(model, example_input, samples=trial_samples)
     pruned = compute.share(model)
     bench = compute.share(_PointBench(example_input, evaluate, importance, samples, device))
     points = [(group, ratio) for group in groups for ratio in sorted(ratios)]
@@ -112,7 +115,7 @@ def analyze_sensitivity(
 class _PointBench:
     """What measures the points of all curves."""
 
-    example_input: torch.Tensor
+    example_input: ModuleInputs
     evaluate: Evaluate
     importance: Importance
     samples: Dataset | None

@@ -145,7 +145,8 @@ def _find_correctable(model: onnx.ModelProto, quantized: onnx.ModelProto) -> Ite
         if node.input[1] not in constants:
             continue
         channels = _count_channels(node, constants[node.input[1]])
-        bias = _find_added(node, readers, constants) if node.op_type == "MatMul" else node.input[_BIAS_INPUT]
+        own = node.input[_BIAS_INPUT] if len(node.input) > _BIAS_INPUT else ""
+        bias = _find_added(node, readers, constants) if node.op_type == "MatMul" else own
         if bias in constants and np.prod(constants[bias].dims) == channels and len(readers[bias]) == 1:
             yield _Correctable(node, bias, channels)
 

@@ -13,7 +13,7 @@ from onnxruntime.quantization import CalibrationMethod, QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
 from drupelet_host.data.samples import Tensors
-from drupelet_host.errors import ExportError
+from drupelet_host.errors import DataError, ExportError
 from drupelet_host.onnx_files.canonical import write_canonical
 from drupelet_host.onnx_files.graph import (
     copy_model,
@@ -25,6 +25,7 @@ from drupelet_host.onnx_files.graph import (
     strip_unused,
 )
 from drupelet_host.onnx_files.preparation import prepare
+from drupelet_host.onnx_files.running import run_samples
 from drupelet_host.quantization.bias import add_missing_biases, broadcast_biases, correct_biases, separate_biases
 from drupelet_host.quantization.inner_weights import store_inner_weights
 from drupelet_host.quantization.layers import LAYER_OPS, Layer, find_layers
@@ -141,8 +142,10 @@ def _try_nodes(calibrated: Calibrated) -> dict[str, str]:
         try:
             quantized = _quantize(calibrated.model, ranges, excluded=out, name=calibrated.name)
             del quantized.graph.value_info[:]
+            # Some faults, such as a scale for another axis of shared weights, show only when it runs.
             open_session(quantized, name="the int8 model")
-        except ExportError as error:
+            list(run_samples(quantized, calibrated.samples[:1]))
+        except (ExportError, DataError) as error:
             return f"quantizing it failed: {str(error).removeprefix(f'{calibrated.name}: ')}"
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -20,18 +20,46 @@ from drupelet_host.errors import RecipeError
 from drupelet_host.recipe.sources import ExistingFile, Factory, Section, existing_file
 from drupelet_shared.contract.faults import list_faults
 from drupelet_shared.names import Name
+from drupelet_shared.tensors import Datatype, TensorSpec
 
 CLASSIFICATION = "classification"
+INPUT_NAME, OUTPUT_NAME = "input", "output"
 TFLITE_SUFFIX = ".tflite"
 MODEL_SUFFIXES = (".onnx", ".pt2", TFLITE_SUFFIX)
 
 InputShape = Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=2, max_length=8)]
+InputDatatype = Literal["FP32", "FP64", "INT8", "INT16", "INT32", "INT64", "UINT8", "BOOL"]
 
 
 def _labels_from_file(value: object, info: ValidationInfo) -> object:
     if not isinstance(value, str):
         return value
     return tuple(existing_file(Path(value), info).read_text(encoding="utf-8").splitlines())
+
+
+class InputSection(Section):
+    """[[model.inputs]]: one of several inputs of a module, or one that is not an array of floats.
+
+    Attributes:
+        name: The name of the input for clients and in the data.
+        shape: The shape, batch first; the batch is 1.
+        datatype: The datatype: "INT64" for the indices that an embedding takes, "BOOL" for a mask.
+    """
+
+    name: Name
+    shape: Annotated[tuple[Annotated[int, Field(gt=0)], ...], Field(min_length=1, max_length=8)]
+    datatype: InputDatatype = "FP32"
+
+    @field_validator("shape")
+    @classmethod
+    def _one_at_a_time(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return _check_batch(value)
+
+
+def _check_batch(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if shape[0] != 1:
+        raise ValueError("the first number is the batch size, which must be 1")
+    return shape
 
 
 class ModelSection(Section):
@@ -43,7 +71,10 @@ class ModelSection(Section):
         release: The release number, which must increase with each package of the same name: devices refuse a lower one.
         factory: A callable that returns the module: "file.py:callable" or "package.module:callable".
         weights: A file with the module's state_dict.
-        input_shape: The shape of the module's input, batch first; the batch is 1.
+        input_shape: The shape of the module's input of floats, batch first; the batch is 1. The input is called
+            `input`.
+        inputs: Instead of `input_shape`, the inputs of a module that takes several, or integers, in the order of its
+            `forward`.
         outputs: The names of the module's outputs, in its order.
         file: Instead of a factory, an ONNX file (`.onnx`), a `torch.export` program (`.pt2`), or a LiteRT file
             (`.tflite`), which is measured, checked and packed unchanged.
@@ -53,7 +84,13 @@ class ModelSection(Section):
     """
 
     model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["factory", "input_shape"]}, {"required": ["file"]}]}
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["factory", "input_shape"]},
+                {"required": ["factory", "inputs"]},
+                {"required": ["file"]},
+            ]
+        }
     )
 
     name: Name
@@ -62,6 +99,7 @@ class ModelSection(Section):
     factory: Factory | None = None
     weights: ExistingFile | None = None
     input_shape: InputShape | None = None
+    inputs: tuple[InputSection, ...] = ()
     outputs: tuple[Name, ...] = ()
     file: ExistingFile | None = None
     task: Name = CLASSIFICATION
@@ -72,8 +110,14 @@ class ModelSection(Section):
     @field_validator("input_shape")
     @classmethod
     def _one_at_a_time(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if value is not None and value[0] != 1:
-            raise ValueError("the first number is the batch size, which must be 1")
+        return None if value is None else _check_batch(value)
+
+    @field_validator("inputs")
+    @classmethod
+    def _named_differently(cls, value: tuple[InputSection, ...]) -> tuple[InputSection, ...]:
+        names = [item.name for item in value]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{', '.join(repeated)}: several inputs have this name")
         return value
 
     @field_validator("file")
@@ -87,12 +131,26 @@ class ModelSection(Section):
     def _module_or_file(self) -> Self:
         if (self.factory is None) == (self.file is None):
             raise ValueError("expected either a factory (a PyTorch module) or a file (.onnx, .pt2, .tflite)")
-        if self.factory is not None and self.input_shape is None:
-            raise ValueError("a factory needs input_shape, for example [1, 3, 224, 224]")
-        given = [name for name in ("weights", "input_shape", "outputs") if getattr(self, name)]
+        if self.factory is not None and self.input_shape is None and not self.inputs:
+            raise ValueError(
+                "a factory needs input_shape, for example [1, 3, 224, 224], or [[model.inputs]] with the name, shape "
+                "and datatype of each input"
+            )
+        if self.input_shape is not None and self.inputs:
+            raise ValueError("expected either input_shape, for one input of floats, or [[model.inputs]]")
+        given = [name for name in ("weights", "input_shape", "inputs", "outputs") if getattr(self, name)]
         if self.file is not None and given:
             raise ValueError(f"{', '.join(given)}: only a factory needs them: a file contains them")
         return self
+
+    @property
+    def specs(self) -> tuple[TensorSpec, ...]:
+        """The inputs of a module; none of a file, which names its own."""
+        if self.input_shape is not None:
+            return (TensorSpec(name=INPUT_NAME, datatype=Datatype.FP32, shape=self.input_shape),)
+        return tuple(
+            TensorSpec(name=item.name, datatype=Datatype(item.datatype), shape=item.shape) for item in self.inputs
+        )
 
 
 def parse_model_section(document: Mapping[str, Any], *, folder: Path) -> ModelSection:

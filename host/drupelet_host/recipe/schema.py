@@ -21,7 +21,7 @@ from pydantic import (
 from drupelet_host.errors import RecipeError
 from drupelet_host.recipe.compute import ComputeSection
 from drupelet_host.recipe.latency import BoardsSection, StatedLatency
-from drupelet_host.recipe.model import TFLITE_SUFFIX, ModelSection
+from drupelet_host.recipe.model import INPUT_NAME, TFLITE_SUFFIX, ModelSection
 from drupelet_host.recipe.sources import DataSection, ExistingFile, Section, recipe_folder
 from drupelet_host.recipe.target import DEFAULT_TARGET, TARGETS
 from drupelet_host.recipe.tasks import DETECTION, SEGMENTATION, DetectionSection, EvaluationSection, SegmentationSection
@@ -30,7 +30,6 @@ from drupelet_shared.contract.schemas import FilledIn
 from drupelet_shared.package.manifest import EngineName, ImagePreprocessing
 from drupelet_shared.units import ByteSize
 
-INPUT_NAME, OUTPUT_NAME = "input", "output"
 # What a variant keeps of the metric where the recipe says nothing: with less, a package has led with a detector whose
 # every score was zero.
 DEFAULT_FLOOR = 0.95
@@ -331,12 +330,17 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _image_fits_input(self) -> Self:
-        if self.image is None or self.model.input_shape is None:
+        if self.image is None or not self.model.specs:
             return self
+        wanted = [spec for spec in self.model.specs if len(self.model.specs) == 1 or spec.name == self.image.input]
+        if not wanted:
+            names = ", ".join(spec.name for spec in self.model.specs)
+            raise ValueError(f"image.input = {self.image.input!r}: expected the input that an image becomes: {names}")
         plane = (self.image.height, self.image.width)
         shape = (self.image.channels, *plane) if self.image.layout == "NCHW" else (*plane, self.image.channels)
-        if (1, *shape) != self.model.input_shape:
-            raise ValueError(f"image gives {[1, *shape]}, model.input_shape is {list(self.model.input_shape)}")
+        if (1, *shape) != wanted[0].shape:
+            name = "model.input_shape" if self.model.input_shape else f"the shape of {wanted[0].name!r}"
+            raise ValueError(f"image gives {[1, *shape]}, {name} is {list(wanted[0].shape)}")
         return self
 
 

@@ -26,6 +26,7 @@ from drupelet_host.selection.candidates.conversion import ENGINES, ConversionSet
 from drupelet_host.selection.check import Check
 from drupelet_host.selection.constraints import check_constraints
 from drupelet_host.selection.variants import JUDGED
+from drupelet_host.torch_models.inputs import Example
 from drupelet_shared.package.manifest import EngineName
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class CandidateJudge:
         metric: Scores the outputs.
         calibration: The calibration samples.
         method: The calibration method.
-        input_shape: The shape of the model's input, batch first.
+        example: A few samples, on which each export is compared with PyTorch; or the shape of a float input.
         output_names: The names of the model's outputs.
         compute: What converts a candidate for the engines.
     """
@@ -83,7 +84,7 @@ class CandidateJudge:
     metric: Metric
     calibration: Samples
     method: Method
-    input_shape: tuple[int, ...]
+    example: Example
     output_names: tuple[str, ...]
     compute: ComputeBackend = IN_PROCESS
 
@@ -133,7 +134,7 @@ class CandidateJudge:
                 (
                     self.compute.share(model),
                     *shared,
-                    ConversionSettings(engine, self.method, self.input_shape, self.output_names),
+                    ConversionSettings(engine, self.method, self.example, self.output_names),
                 ),
             )
             for model in models

@@ -14,8 +14,10 @@ from drupelet_host.errors import ModelError
 from drupelet_host.recipe.factories import call_factory
 from drupelet_host.recipe.model import ModelSection
 from drupelet_host.recipe.user_errors import describe_user_error
+from drupelet_host.torch_models.inputs import make_zeros
 from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_host.torch_models.weight_norm import bake_weights
+from drupelet_shared.tensors import Datatype, TensorSpec
 
 # What wrappers put before the names of a module's weights.
 _PREFIXES = {
@@ -94,13 +96,13 @@ def _advise(state: object, model: nn.Module) -> str | None:
 
 
 def check_runs(
-    model: nn.Module, input_shape: tuple[int, ...], *, names: Sequence[str] = ()
+    model: nn.Module, inputs: Sequence[TensorSpec], *, names: Sequence[str] = ()
 ) -> dict[str, tuple[int, ...]]:
     """Run a model once on zeros.
 
     Args:
         model: The model.
-        input_shape: The shape of its input.
+        inputs: Its inputs.
         names: The names of its outputs; empty for names by position.
 
     Returns:
@@ -111,8 +113,16 @@ def check_runs(
     """
     try:
         with torch.inference_mode():
-            returned = model(torch.zeros(input_shape))
+            returned = model(*(make_zeros(spec.datatype, spec.shape) for spec in inputs))
     except Exception as error:  # a user's module may raise anything
         what = describe_user_error(error)
-        raise ModelError(f"model does not take an input of shape {list(input_shape)}: {what}") from error
+        taken = " and ".join(_describe_input(spec, alone=len(inputs) == 1) for spec in inputs)
+        raise ModelError(f"model does not take {taken}: {what}") from error
     return {name: tuple(tensor.shape) for name, tensor in name_outputs(returned, names=names).items()}
+
+
+def _describe_input(spec: TensorSpec, *, alone: bool) -> str:
+    shape = list(spec.shape)
+    if alone and spec.datatype is Datatype.FP32:
+        return f"an input of shape {shape}"
+    return f"{spec.name!r} of shape {shape} ({spec.datatype})"

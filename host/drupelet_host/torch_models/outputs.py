@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from drupelet_host.errors import ModelError
-from drupelet_host.recipe.schema import OUTPUT_NAME
+from drupelet_host.recipe.model import OUTPUT_NAME
 
 
 def name_outputs(returned: object, *, names: Sequence[str] = ()) -> dict[str, torch.Tensor]:

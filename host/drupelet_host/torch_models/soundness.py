@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from drupelet_host.errors import ModelError
+from drupelet_host.torch_models.inputs import ModuleInputs, run_module
 
 # Threads may add in another order; what draws random numbers differs by far more.
 _SAME = 1e-4
@@ -31,18 +30,17 @@ def check_parameters(model: nn.Module) -> None:
             raise ModelError(_describe(name, tensor, torch.isnan(tensor)))
 
 
-def check_repeats_module(model: nn.Module, inputs: npt.NDArray[Any]) -> None:
+def check_repeats_module(model: nn.Module, sample: ModuleInputs) -> None:
     """Check that a module gives the same answers to the same inputs.
 
     Args:
         model: The module; it is left in evaluation mode.
-        inputs: One sample, batch first.
+        sample: One sample, batch first.
 
     Raises:
         ModelError: It does not; the message names the first module that differs.
     """
     model.eval()
-    sample = torch.from_numpy(inputs)
     first, second = (_run_all(model, sample) for _ in range(2))
     for (name, before), (_, after) in zip(first, second, strict=False):
         if before.shape != after.shape or not _are_close(before, after):
@@ -61,13 +59,13 @@ def _describe(name: str, tensor: torch.Tensor, wrong: torch.Tensor) -> str:
     )
 
 
-def _run_all(model: nn.Module, sample: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
+def _run_all(model: nn.Module, sample: ModuleInputs) -> list[tuple[str, torch.Tensor]]:
     """Return the first tensor that each module gave out, in the order of the run; the whole model's comes last."""
     seen: list[tuple[str, torch.Tensor]] = []
     hooks = [module.register_forward_hook(partial(_note, seen, name)) for name, module in model.named_modules()]
     try:
         with torch.inference_mode():
-            model(sample)
+            run_module(model, sample)
     finally:
         for hook in hooks:
             hook.remove()

@@ -13,6 +13,7 @@ import torch
 
 from drupelet_host.errors import DataError
 from drupelet_host.recipe.schema import AugmentConfig
+from drupelet_host.torch_models.inputs import ModuleInputs, list_tensors, map_inputs
 
 _IMAGES_RANK = 4
 
@@ -49,17 +50,26 @@ class Views:
         sample = torch.arange(samples, device=device)[:, None, None]
         return images[sample, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
+    def show_images(self, inputs: ModuleInputs, which: torch.Tensor) -> ModuleInputs:
+        """Return the inputs with every image in the view that is given for its sample; other inputs stay.
+
+        Args:
+            inputs: The inputs.
+            which: As in `show`.
+        """
+        return map_inputs(inputs, lambda values: self.show(values, which) if _are_images(values) else values)
+
     def to(self, device: torch.device) -> Views:
         """Return the same views on a device."""
         return Views(self.mirrored.to(device), self.down.to(device), self.right.to(device))
 
 
-def choose_views(config: AugmentConfig | None, shape: tuple[int, ...], *, seed: int) -> Views | None:
+def choose_views(config: AugmentConfig | None, inputs: ModuleInputs, *, seed: int) -> Views | None:
     """Draw random views with a seed.
 
     Args:
         config: The allowed changes; None for no augmentation.
-        shape: The shape of the training inputs.
+        inputs: The training inputs.
         seed: The seed of the draw.
 
     Returns:
@@ -70,14 +80,17 @@ def choose_views(config: AugmentConfig | None, shape: tuple[int, ...], *, seed: 
     """
     if config is None:
         return None
-    if len(shape) != _IMAGES_RANK:
+    tensors = list_tensors(inputs)
+    sides = [min(values.shape[2:]) for values in tensors if _are_images(values)]
+    if not sides:
+        shapes = " and ".join(str(list(values.shape[1:])) for values in tensors)
         raise DataError(
-            f"prune.recovery.augment: the model takes inputs of shape {list(shape[1:])}: "
+            f"prune.recovery.augment: the model takes inputs of shape {shapes}: "
             "expected images of shape [channels, height, width]"
         )
-    if config.shift >= min(shape[2:]):
+    if config.shift >= min(sides):
         raise DataError(
-            f"prune.recovery.augment.shift = {config.shift}: expected less than the image's {min(shape[2:])} pixels"
+            f"prune.recovery.augment.shift = {config.shift}: expected less than the image's {min(sides)} pixels"
         )
     generator = np.random.default_rng(seed)
     others = config.views - 1
@@ -88,3 +101,7 @@ def choose_views(config: AugmentConfig | None, shape: tuple[int, ...], *, seed: 
         torch.from_numpy(np.concatenate([[0], down])),
         torch.from_numpy(np.concatenate([[0], right])),
     )
+
+
+def _are_images(values: torch.Tensor) -> bool:
+    return values.ndim == _IMAGES_RANK

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from drupelet_host.errors import ModelError
+from drupelet_host.evaluation.channel_groups import find_groups
 
 _SCORES_RANK = 2
 _SMALLEST_VARIANCE = 1e-6
@@ -22,7 +23,13 @@ def is_scores(outputs: Outputs) -> bool:
 
 
 def imitation_loss(
-    outputs: Outputs, *, teacher: Outputs, labels: torch.Tensor | None, temperature: float, weight: float
+    outputs: Outputs,
+    *,
+    teacher: Outputs,
+    labels: torch.Tensor | None,
+    temperature: float,
+    weight: float,
+    error_weights: Outputs | None = None,
 ) -> torch.Tensor:
     """Compute the loss of a student: soft targets and labels for a classifier's scores, else the squared error.
 
@@ -32,9 +39,10 @@ def imitation_loss(
         labels: Class indices; None without labels.
         temperature: As in `distillation_loss`.
         weight: As in `distillation_loss`.
+        error_weights: From `weigh_errors`; without them each output is one group of channels.
 
     Returns:
-        The loss. A squared error is divided by the variance of the teacher's output.
+        The loss. A squared error is divided by the variance of the teacher's output, in each group of channels.
 
     Raises:
         ModelError: No output is a floating-point tensor.
@@ -44,7 +52,12 @@ def imitation_loss(
         return distillation_loss(
             outputs[name], teacher=teacher[name], labels=labels, temperature=temperature, weight=weight
         )
-    errors = [_relative_error(outputs[name], target) for name, target in teacher.items() if target.is_floating_point()]
+    known = error_weights or {}
+    errors = [
+        _relative_error(outputs[name], target, known.get(name))
+        for name, target in teacher.items()
+        if target.is_floating_point()
+    ]
     if not errors:
         raise ModelError(f"outputs {', '.join(outputs)}: expected at least one of floating-point numbers to learn from")
     return torch.stack(errors).mean()
@@ -80,5 +93,34 @@ def distillation_loss(
     return weight * soft + (1 - weight) * functional.cross_entropy(scores, labels)
 
 
-def _relative_error(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def weigh_errors(answers: Outputs) -> dict[str, torch.Tensor]:
+    """Return what each channel's squared error is multiplied by, so that every group of channels counts alike.
+
+    A detector that merges boxes in pixels and scores from 0 to 1 in one output would otherwise learn its boxes alone.
+
+    Args:
+        answers: The original's outputs by name, of shape (samples, ...).
+
+    Returns:
+        For each output with channels of unlike ranges a tensor that can be broadcast to it.
+    """
+    weights = {}
+    for name, values in answers.items():
+        groups = find_groups([values.numpy()]) if values.is_floating_point() else ()
+        axis = groups[0].axis if groups else None
+        if axis is None:
+            continue
+        own = [group for group in groups if group.axis == axis]
+        channels = torch.empty(values.shape[axis])
+        for group in own:
+            chosen = torch.tensor(group.channels)
+            variance = values.index_select(axis, chosen).var(unbiased=False).clamp_min(_SMALLEST_VARIANCE)
+            channels[chosen] = len(channels) / (len(own) * len(chosen) * variance)
+        weights[name] = channels.view([-1 if dim == axis else 1 for dim in range(values.ndim)])
+    return weights
+
+
+def _relative_error(output: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    if weights is not None:
+        return ((output - target).square() * weights).mean()
     return (output - target).square().mean() / target.var(unbiased=False).clamp_min(_SMALLEST_VARIANCE)

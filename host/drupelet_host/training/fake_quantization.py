@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from drupelet_host.data.dataset import Inputs
+from drupelet_host.torch_models.inputs import ModuleInputs, run_module, split_inputs, take_samples
 
 _LOWEST, _HIGHEST = -128, 127
 # Weights are symmetric, so that their zero point is zero.
@@ -26,7 +26,7 @@ _LAYERS = (nn.modules.conv._ConvNd, nn.Linear)  # noqa: SLF001 - torch has no pu
 
 
 @contextmanager
-def fake_quantized(model: nn.Module, inputs: Inputs) -> Iterator[None]:
+def fake_quantized(model: nn.Module, inputs: ModuleInputs) -> Iterator[None]:
     """Round weights and inputs of convolutions and linear layers as static int8 does, while the block runs.
 
     Weights have a scale for each output channel, inputs one scale, whose range follows the batches in training mode.
@@ -54,11 +54,11 @@ def fake_quantized(model: nn.Module, inputs: Inputs) -> Iterator[None]:
                 parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
 
 
-def _observe(model: nn.Module, inputs: Inputs) -> None:
+def _observe(model: nn.Module, inputs: ModuleInputs) -> None:
     model.eval()
     with torch.no_grad():
-        for batch in torch.from_numpy(inputs[: 4 * _BATCH]).split(_BATCH):  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            model(batch)
+        for batch in split_inputs(take_samples(inputs, slice(4 * _BATCH)), _BATCH):
+            run_module(model, batch)
 
 
 class _RoundedWeight(nn.Module):

@@ -15,6 +15,7 @@ from drupelet_host.evaluation.cost import count_macs
 from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.torch_models.device import on_device
 from drupelet_host.torch_models.digest import digest_module
+from drupelet_host.torch_models.inputs import list_tensors, map_inputs, run_module
 from drupelet_host.training.batch_norm import reestimate_statistics
 from drupelet_host.training.finished_parts import FinishedRecovery
 from drupelet_host.training.step import Step, make_step
@@ -159,7 +160,7 @@ class _TrainingState:
             model=model,
             training_data=training_data,
             batch_size=batch_size,
-            step=make_step(model, optimizer, config),
+            step=make_step(model, optimizer, config, training_data.error_weights),
             schedule=_schedule(optimizer, config, learning_rate=learning_rate, steps=steps),
             shuffle=np.random.default_rng(seed),
             look=np.random.default_rng((seed, 1)),
@@ -167,7 +168,7 @@ class _TrainingState:
 
     def train_epoch(self) -> None:
         self.model.train()
-        held, samples = self.training_data.samples.inputs.device, len(self.training_data)
+        held, samples = self.training_data.samples.device, len(self.training_data)
         order = torch.from_numpy(self.shuffle.permutation(samples)).to(held)
         views = 1 if self.training_data.views is None else len(self.training_data.views)
         which = torch.from_numpy(self.look.integers(0, views, samples)).to(held)
@@ -187,14 +188,14 @@ def _make_optimizer(model: nn.Module, *, learning_rate: float, device: torch.dev
 
 def _prefer_channels_last(model: nn.Module, training_data: TrainingData) -> None:
     """Use the channels-last layout, in which convolutions train fastest, where the model takes images and allows it."""
-    example = training_data.example_input.to(training_data.device)
-    if example.ndim != _IMAGES_RANK:
+    example = map_inputs(training_data.example_input, lambda values: values.to(training_data.device))
+    if not any(values.ndim == _IMAGES_RANK for values in list_tensors(example)):
         return
     _lay_out(model, torch.channels_last)
     model.eval()
     try:
         with torch.no_grad():
-            model(example)
+            run_module(model, example)
     except RuntimeError:  # the model calls `view`, which needs the default layout
         _lay_out(model, torch.contiguous_format)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize, prune
 
 from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.torch_models.device import device_of, use_bfloat16
+from drupelet_host.torch_models.inputs import run_module
 from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_host.training.distillation import imitation_loss
 from drupelet_host.training.training_data import Batch
@@ -26,19 +27,25 @@ _STEPS_BEFORE_RECORDING = 3
 Step = Callable[[Batch], None]
 
 
-def make_step(model: nn.Module, optimizer: torch.optim.Optimizer, config: RecoveryConfig) -> Step:
+def make_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: RecoveryConfig,
+    error_weights: Mapping[str, torch.Tensor] | None = None,
+) -> Step:
     """Return a function that trains the model by one step, on the model's device.
 
     Args:
         model: The model; it must be in training mode when the step is called.
         optimizer: The optimizer; on a GPU its learning rate must be a tensor on that device.
         config: The loss and the precision.
+        error_weights: From `weigh_errors`, on the model's device.
 
     Returns:
         The step, which is called with a batch and updates the model. On a GPU it is recorded where possible.
     """
     device = device_of(model)
-    step = _PlainStep(model, optimizer, config, use_bfloat16(config.precision, device))
+    step = _PlainStep(model, optimizer, config, use_bfloat16(config.precision, device), error_weights or {})
     return _RecordedStep(step, device) if device.type == "cuda" and can_be_recorded(model) else step
 
 
@@ -62,6 +69,7 @@ class _PlainStep:
     optimizer: torch.optim.Optimizer
     config: RecoveryConfig
     bfloat16: bool
+    error_weights: Mapping[str, torch.Tensor]
 
     def __call__(self, batch: Batch) -> None:
         # Before the step and to None: a recorded step has gradients in its own memory.
@@ -70,14 +78,16 @@ class _PlainStep:
         self.optimizer.step()
 
     def _loss(self, batch: Batch) -> torch.Tensor:
-        with torch.autocast(batch.inputs.device.type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
-            outputs = name_outputs(self.model(batch.inputs))
+        device_type = batch.device.type
+        with torch.autocast(device_type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
+            outputs = name_outputs(run_module(self.model, batch.inputs))
         return imitation_loss(
             {name: values.float() if self.bfloat16 else values for name, values in outputs.items()},
             teacher=batch.answers,
             labels=batch.labels,
             temperature=self.config.temperature,
             weight=self.config.distillation_weight,
+            error_weights=self.error_weights,
         )
 
 

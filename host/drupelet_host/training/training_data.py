@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -13,11 +13,23 @@ from drupelet_host.data.dataset import Dataset
 from drupelet_host.evaluation.cost import count_macs
 from drupelet_host.recipe.schema import AugmentConfig
 from drupelet_host.torch_models.device import CPU, fits, on_device
+from drupelet_host.torch_models.inputs import (
+    ModuleInputs,
+    count_samples,
+    list_tensors,
+    make_tensors,
+    map_inputs,
+    run_module,
+    split_inputs,
+    take_samples,
+)
 from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_host.training.augmentation import Views, choose_views
+from drupelet_host.training.distillation import weigh_errors
 from drupelet_host.training.finished_parts import NOTHING_FINISHED, FinishedParts
 
 _BATCH = 256
+_WEIGHED_SAMPLES = 256
 Change = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -26,22 +38,27 @@ class Batch:
     """A batch of samples with their targets.
 
     Attributes:
-        inputs: The inputs, of shape (samples, ...).
+        inputs: The inputs, of shape (samples, ...), by name where there are several.
         labels: The class indices; None without labels.
         answers: The original model's outputs by name.
     """
 
-    inputs: torch.Tensor
+    inputs: ModuleInputs
     labels: torch.Tensor | None
     answers: Mapping[str, torch.Tensor]
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return count_samples(self.inputs)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that holds the samples."""
+        return list_tensors(self.inputs)[0].device
 
     @property
     def tensors(self) -> list[torch.Tensor]:
         """All tensors of the batch, in a fixed order."""
-        return [self.inputs, *([] if self.labels is None else [self.labels]), *self.answers.values()]
+        return [*list_tensors(self.inputs), *([] if self.labels is None else [self.labels]), *self.answers.values()]
 
     def pick(self, chosen: torch.Tensor) -> Batch:
         """Return the samples at these indices."""
@@ -62,7 +79,9 @@ class Batch:
 
     def _each(self, change: Change) -> Batch:
         labels = None if self.labels is None else change(self.labels)
-        return Batch(change(self.inputs), labels, {name: change(values) for name, values in self.answers.items()})
+        return Batch(
+            map_inputs(self.inputs, change), labels, {name: change(values) for name, values in self.answers.items()}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +94,7 @@ class TrainingData:
         device: The device that trains.
         views: The augmented views of the samples, if any; answers then have shape (samples, views, ...).
         finished: The recoveries on this data that an interrupted run of the pass has finished.
+        error_weights: What the errors of each output's channels are multiplied by; see `weigh_errors`.
     """
 
     samples: Batch
@@ -82,14 +102,15 @@ class TrainingData:
     device: torch.device = CPU
     views: Views | None = None
     finished: FinishedParts = NOTHING_FINISHED
+    error_weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.samples)
 
     @property
-    def example_input(self) -> torch.Tensor:
+    def example_input(self) -> ModuleInputs:
         """One sample on the CPU, batch first."""
-        return self.samples.inputs[:1].cpu()
+        return map_inputs(self.samples.inputs, lambda values: values[:1].cpu())
 
     def take(self, chosen: torch.Tensor, which: torch.Tensor | None = None) -> Batch:
         """Return samples on the device that trains.
@@ -104,7 +125,7 @@ class TrainingData:
         seen = torch.zeros_like(chosen) if which is None else which
         seen, sample = seen.to(self.device), torch.arange(len(batch), device=self.device)
         answers = {name: values[sample, seen] for name, values in batch.answers.items()}
-        return Batch(self.views.show(batch.inputs, seen), batch.labels, answers)
+        return Batch(self.views.show_images(batch.inputs, seen), batch.labels, answers)
 
 
 def prepare_training_data(
@@ -133,11 +154,11 @@ def prepare_training_data(
         DataError: `augment` is given and the model does not take images.
     """
     original = copy.deepcopy(original).eval()
-    inputs = torch.from_numpy(train.inputs)
-    views = choose_views(augment, train.inputs.shape, seed=seed)
+    inputs = make_tensors(train.inputs)
+    views = choose_views(augment, inputs, seed=seed)
     views = None if views is None else views.to(device)
     with on_device(original, device), torch.inference_mode():
-        batches = [_answer(original, batch.to(device), views) for batch in torch.split(inputs, _BATCH)]
+        batches = [_answer(original, _move(batch, device), views) for batch in split_inputs(inputs, _BATCH)]
         answers = {name: torch.cat([batch[name] for batch in batches]).cpu() for name in batches[0]}
     samples = Batch(
         inputs,
@@ -146,13 +167,22 @@ def prepare_training_data(
         {name: values.clone() for name, values in answers.items()},
     )
     held = samples.to(device) if fits(sum(tensor.nbytes for tensor in samples.tensors), device) else samples
-    return TrainingData(held, count_macs(original, inputs[:1]), device, views, finished)
+    some = {name: values[:: max(1, len(values) // _WEIGHED_SAMPLES)] for name, values in answers.items()}
+    weights = weigh_errors({name: values if views is None else values.flatten(0, 1) for name, values in some.items()})
+    macs = count_macs(original, take_samples(inputs, slice(1)))
+    on_its_device = {name: values.to(device) for name, values in weights.items()}
+    return TrainingData(held, macs, device, views, finished, on_its_device)
 
 
-def _answer(original: nn.Module, inputs: torch.Tensor, views: Views | None) -> dict[str, torch.Tensor]:
+def _move(inputs: ModuleInputs, device: torch.device) -> ModuleInputs:
+    return map_inputs(inputs, lambda values: values.to(device))
+
+
+def _answer(original: nn.Module, inputs: ModuleInputs, views: Views | None) -> dict[str, torch.Tensor]:
     """Return the original's outputs for the samples; with views, of shape (samples, views, ...)."""
     if views is None:
-        return name_outputs(original(inputs))
-    each = [torch.full((len(inputs),), place, device=inputs.device) for place in range(len(views))]
-    by_view = [name_outputs(original(views.show(inputs, which))) for which in each]
+        return name_outputs(run_module(original, inputs))
+    device = list_tensors(inputs)[0].device
+    each = [torch.full((count_samples(inputs),), place, device=device) for place in range(len(views))]
+    by_view = [name_outputs(run_module(original, views.show_images(inputs, which))) for which in each]
     return {name: torch.stack([answers[name] for answers in by_view], dim=1) for name in by_view[0]}

@@ -75,7 +75,7 @@ def make_resnet18() -> Path:
 
     from drupelet_host.export.onnx import export_onnx  # noqa: PLC0415
     from drupelet_host.quantization.static import quantize_static  # noqa: PLC0415
-    from drupelet_host.recipe.schema import INPUT_NAME  # noqa: PLC0415
+    from drupelet_host.recipe.model import INPUT_NAME  # noqa: PLC0415
 
     sys.path.insert(0, str(_EXAMPLE))
     from model import ResNet18  # noqa: PLC0415 - the example's own module

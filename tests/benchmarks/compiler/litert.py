@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmarks.compiler.network import load_module, load_original
 from benchmarks.compiler.samples import pick_calibration, read_training
 from benchmarks.compiler.setting import INPUT_SHAPE, OUTPUT_NAME, Setting
+from drupelet_host.data.samples import split_dataset
 from drupelet_host.export.litert import export_litert, quantize_litert, require_litert
 from drupelet_host.selection.variants import LITERT_FLOAT, LITERT_STATIC
 
@@ -37,5 +38,5 @@ def make_litert(row: str, setting: Setting) -> dict[str, Path]:
     export_litert(model, INPUT_SHAPE, exported, output_names=(OUTPUT_NAME,))
     if LITERT_STATIC in wanted:
         training, _ = read_training(setting)
-        quantize_litert(exported, wanted[LITERT_STATIC], calibration=pick_calibration(training).inputs)
+        quantize_litert(exported, wanted[LITERT_STATIC], calibration=split_dataset(pick_calibration(training)).feeds)
     return wanted

@@ -18,7 +18,7 @@ from drupelet_host.export.onnx import export_onnx
 from drupelet_host.quantization.ncnn.bias import correct_biases
 from drupelet_host.quantization.ncnn.static import NcnnInt8Settings, calibrate_ncnn, write_ncnn_int8
 from drupelet_host.quantization.static import quantize_static
-from drupelet_host.recipe.schema import INPUT_NAME
+from drupelet_host.recipe.model import INPUT_NAME
 from drupelet_shared.files import write_atomically
 
 FLOAT, STATIC_INT8, DYNAMIC_INT8, INT8_WEIGHTS = "float32", "static int8", "dynamic int8", "int8 weights"

@@ -25,7 +25,7 @@ from benchmarks.instructions.counting import count
 from benchmarks.instructions.emulator import FOLDER, EmulatedPi
 from drupelet_host.export.onnx import export_onnx
 from drupelet_host.quantization.static import StaticSettings, calibrate, write_static
-from drupelet_host.recipe.schema import INPUT_NAME
+from drupelet_host.recipe.model import INPUT_NAME
 from drupelet_host.recipe.target import LayerKind
 
 _SHORT, _LONG = 2, 6

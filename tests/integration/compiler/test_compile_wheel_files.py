@@ -1,4 +1,4 @@
-"""ONNX files from other people's wheels, compiled as they are; parity by ONNX Runtime and NumPy alone.
+"""ONNX files from other people's wheels, compiled as they are; parity by ONNX Runtime and NumPy alone, and over MQTT.
 
 Opt-in, since the wheels are 80 MB: DRUPELET_WHEEL_FILES=1.
 """
@@ -13,6 +13,9 @@ import onnxruntime as ort
 import pytest
 
 from drupelet_host.recipe.schema import parse_recipe
+from support.agent.agents import run_agent_command, running_agent
+from support.agent.sites import Site, make_site
+from support.broker.brokers import Broker
 from support.model.compiled import compile_and_verify
 from support.model.model_wheels import unpack_wheel
 from support.model.wheel_files import FILES, Feed, draw_validation
@@ -39,8 +42,20 @@ def relative_error(found: list[list[np.ndarray]], wanted: list[list[np.ndarray]]
     return max(sum(off[index::outputs]) / sum(size[index::outputs]) for index in range(outputs))
 
 
+def ask_device(
+    site: Site, broker: Broker, package: Path, samples: list[Feed]
+) -> tuple[str, list[dict[str, np.ndarray]]]:
+    """Install a package, and return the variant that the device chose and its answers."""
+    config = site.configure(broker)
+    run_agent_command(config, "install", str(package))
+    with site.listener(broker) as heard, running_agent(config), site.client(broker) as client:
+        variant = heard.wait_for(site.topics.model_state("wheel"), health="ready")["variant"]
+        return variant, [client.infer("wheel", sample, timeout_s=60).outputs for sample in samples]
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", list(FILES))
-def test_a_file_from_a_wheel_compiles_and_answers_as_the_original(name: str, tmp_path: Path) -> None:
+def test_a_file_from_a_wheel_compiles_and_answers_as_the_original(name: str, tmp_path: Path, embedded: Broker) -> None:
     file = FILES[name]
     source = unpack_wheel(file.wheel) / file.path
     (tmp_path / "data.py").write_text(
@@ -48,10 +63,12 @@ def test_a_file_from_a_wheel_compiles_and_answers_as_the_original(name: str, tmp
         f"def train():\n    return draw_train({name!r})\n\n\ndef validation():\n    return draw_validation({name!r})\n",
         encoding="utf-8",
     )
+    site = make_site(tmp_path)
     document = {
         "model": {"name": "wheel", "version": "1", "release": 1, "file": str(source), "task": "any"},
         "data": {"train": "data.py:train", "validation": "data.py:validation"},
         "quantize": {"method": "minmax", "variants": ["static", "dynamic", "float16"]},
+        "output": {"key": str(site.keys.private)},
     }
     compiled = compile_and_verify(parse_recipe(document, folder=tmp_path), tmp_path / "unpacked")
     samples = draw_validation(name)
@@ -61,3 +78,9 @@ def test_a_file_from_a_wheel_compiles_and_answers_as_the_original(name: str, tmp
         assert relative_error(run(path, samples), wanted) < ALLOWED[variant.precision], variant.id
         assert variant.size_bytes < 1.03 * source.stat().st_size, variant.id
     assert any(variant.size_bytes < 0.7 * source.stat().st_size for variant in compiled.manifest.variants)
+    assert compiled.state.package is not None
+    chosen, answers = ask_device(site, embedded, compiled.state.package, samples[:2])
+    (served,) = [variant for variant in compiled.manifest.variants if variant.id == chosen]
+    names = [spec.name for spec in compiled.manifest.outputs]
+    local = run(compiled.package.folder / served.path, samples[:2])
+    assert relative_error([[answer[output] for output in names] for answer in answers], local) < 1e-6

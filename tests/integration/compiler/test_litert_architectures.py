@@ -34,7 +34,11 @@ def test_an_architecture_answers_in_litert_as_in_pytorch(tmp_path: Path, name: s
     names = list(name_outputs(model(torch.from_numpy(inputs[:1]))))
     # The export compares the numbers with PyTorch's.
     export_litert(model, shape, tmp_path / "float.tflite", output_names=names)
-    quantize_litert(tmp_path / "float.tflite", tmp_path / "int8.tflite", calibration=inputs[:16])
+    quantize_litert(
+        tmp_path / "float.tflite",
+        tmp_path / "int8.tflite",
+        calibration=[{"input": sample[None]} for sample in inputs[:16]],
+    )
     expected = split_rows(answer_module(model, inputs, names=names), count=len(inputs))
     session = load_engine("litert").load(tmp_path / "int8.tflite", threads=1)
     # LiteRT lists outputs by name, whatever order the module has.

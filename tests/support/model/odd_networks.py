@@ -10,6 +10,14 @@ from onnx import TensorProto, helper
 
 from support.model.branching_networks import branches, captured_relu
 from support.model.odd_parts import IMAGE, VECTOR, Array, Feed, conv, draw, feeds, tensor, write
+from support.model.rare_networks import (
+    dequantized_weights,
+    matrix_bias,
+    shared_axes,
+    shared_feeds,
+    sparse_weights,
+    vector_product,
+)
 
 
 def gemm_bias(path: Path, bias: Array) -> Path:
@@ -325,4 +333,9 @@ QUANTIZABLE: dict[str, tuple[Callable[[Path], Path], list[Feed]]] = {
     "squares": (squares, feeds(IMAGE)),
     "numbered names": (numbered_names, feeds(IMAGE)),
     "newest": (newest, feeds(VECTOR)),
+    "shared axes": (shared_axes, shared_feeds()),
+    "matrix bias": (matrix_bias, feeds([4, 64])),
+    "sparse weights": (sparse_weights, feeds(VECTOR)),
+    "dequantized weights": (dequantized_weights, feeds(VECTOR)),
+    "vector product": (vector_product, feeds(VECTOR)),
 }

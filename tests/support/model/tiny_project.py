@@ -18,7 +18,7 @@ from drupelet_host.data.dataset import Dataset
 from drupelet_host.data.samples import Samples, Tensors, split_dataset, split_rows
 from drupelet_host.evaluation.metrics import TOP1
 from drupelet_host.evaluation.scoring import evaluate_module
-from drupelet_host.recipe.schema import INPUT_NAME
+from drupelet_host.recipe.model import INPUT_NAME
 
 INPUT_SHAPE = (1, 1, 8, 8)
 CLASSES = 4
@@ -189,15 +189,15 @@ def start_state(workspace: Path, model: nn.Module, *, train: Dataset, validation
     )
     return CompileState(
         workspace=workspace,
-        samples=split_dataset(validation, input_name="input"),
-        calibration=split_dataset(train, input_name="input"),
+        samples=split_dataset(validation),
+        calibration=split_dataset(train),
         metric=TOP1,
         training=training,
     )
 
 
 def validation_samples() -> Samples:
-    return split_dataset(trained().validation, input_name="input")
+    return split_dataset(trained().validation)
 
 
 def samples(count: int = 1) -> np.ndarray:

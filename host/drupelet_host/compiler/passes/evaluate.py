@@ -36,19 +36,17 @@ class EvaluateConfig(PassConfig):
     """What is exported, and how it is measured.
 
     Attributes:
-        input_shape: The input shape for the export; None for a model that came as a file.
         engines: The engines in which the original is measured.
         threads: The threads of each session.
     """
 
-    input_shape: tuple[int, ...] | None
     engines: tuple[EngineName, ...]
     threads: int = THREADS
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take the input shape from [model], the engines from [export]."""
-        return cls(input_shape=recipe.model.input_shape, engines=recipe.export.engines)
+        """Take the engines from [export]."""
+        return cls(engines=recipe.export.engines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +95,11 @@ class EvaluatePass:
         self, state: CompileState, observer: Observer
     ) -> tuple[CompileState, dict[EngineName, Path], CostCount]:
         training = state.require_training()
-        shape, names = self.config.input_shape, training.output_names
-        assert shape is not None, "the recipe checks it"
-        model = training.original
+        model, samples, names = training.original, training.few_samples, training.output_names
         known: Exporters = {
-            "onnxruntime": lambda path: export_onnx(model, shape, path, output_names=names),
-            _LITERT: lambda path: export_litert(model, shape, path, output_names=names),
-            _NCNN: lambda path: export_ncnn(model, shape, path, output_names=names),
+            "onnxruntime": lambda path: export_onnx(model, samples, path, output_names=names),
+            _LITERT: lambda path: export_litert(model, samples, path, output_names=names),
+            _NCNN: lambda path: export_ncnn(model, samples, path, output_names=names),
         }
         exporters = {engine: export for engine, export in known.items() if engine in self.config.engines}
         state, originals = _export(exporters, state, observer)

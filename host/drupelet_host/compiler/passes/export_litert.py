@@ -22,9 +22,9 @@ class ExportLitertPass:
     config: ExportConfig
 
     @classmethod
-    def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take the input shape from [model]."""
-        return cls(ExportConfig.from_recipe(recipe))
+    def from_recipe(cls, recipe: Recipe) -> Self:  # noqa: ARG003 - the same for every pass
+        """Take nothing from the recipe."""
+        return cls(ExportConfig())
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Export."""
@@ -36,7 +36,7 @@ class ExportLitertPass:
         training, path = state.require_training(), state.workspace / f"{LITERT_FLOAT}.tflite"
         export_litert(
             training.model,
-            self.config.input_shape,
+            training.few_samples,
             path,
             output_names=training.output_names,
             tolerance=self.config.tolerance,

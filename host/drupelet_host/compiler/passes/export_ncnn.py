@@ -17,9 +17,8 @@ from drupelet_host.selection.variants import FLOAT, NCNN_FLOAT
 
 
 class ExportNcnnConfig(PassConfig):
-    """The input's shape, for a module, and the largest difference from the original."""
+    """The largest difference from the original."""
 
-    input_shape: tuple[int, ...] | None
     tolerance: float = EXPORT_TOLERANCE
 
 
@@ -31,9 +30,9 @@ class ExportNcnnPass:
     config: ExportNcnnConfig
 
     @classmethod
-    def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take the input shape from [model]."""
-        return cls(ExportNcnnConfig(input_shape=recipe.model.input_shape))
+    def from_recipe(cls, recipe: Recipe) -> Self:  # noqa: ARG003 - the same for every pass
+        """Take nothing from the recipe."""
+        return cls(ExportNcnnConfig())
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Convert; a model that ncnn cannot run is left to the other engines."""
@@ -54,10 +53,9 @@ class ExportNcnnPass:
                 state.artifacts[FLOAT], path, sample=state.calibration.feeds[0], tolerance=self.config.tolerance
             )
             return
-        assert self.config.input_shape is not None, "the recipe checks it"
         export_ncnn(
             state.training.model,
-            self.config.input_shape,
+            state.training.few_samples,
             path,
             output_names=state.training.output_names,
             tolerance=self.config.tolerance,

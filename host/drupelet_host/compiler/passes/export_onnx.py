@@ -16,16 +16,9 @@ from drupelet_host.selection.variants import FLOAT
 
 
 class ExportConfig(PassConfig):
-    """The input's shape, and how far the export may be from PyTorch."""
+    """How far the export may be from PyTorch."""
 
-    input_shape: tuple[int, ...]
     tolerance: float = EXPORT_TOLERANCE
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take the input shape from [model]."""
-        assert recipe.model.input_shape is not None, "only a module is exported"
-        return cls(input_shape=recipe.model.input_shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +29,9 @@ class ExportOnnxPass:
     config: ExportConfig
 
     @classmethod
-    def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take the input shape from [model]."""
-        return cls(ExportConfig.from_recipe(recipe))
+    def from_recipe(cls, recipe: Recipe) -> Self:  # noqa: ARG003 - the same for every pass
+        """Take nothing from the recipe."""
+        return cls(ExportConfig())
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Export."""
@@ -47,7 +40,7 @@ class ExportOnnxPass:
         training, path = state.require_training(), state.workspace / f"{FLOAT}.onnx"
         export_onnx(
             training.model,
-            self.config.input_shape,
+            training.few_samples,
             path,
             output_names=training.output_names,
             tolerance=self.config.tolerance,

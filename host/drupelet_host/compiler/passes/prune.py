@@ -113,7 +113,7 @@ class PrunePass:
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Prune the model in steps, with recovery after each."""
         training = state.require_training()
-        unpruned = find_structure(training.model, training.example_input).unpruned
+        unpruned = find_structure(training.model, training.example_input, samples=training.few_samples).unpruned
         for layer, reason in unpruned.items():
             observer.decided(f"{layer} is not pruned: {reason}")
         observer.decided(f"recovery trains on: {describe_device(self.device)}")

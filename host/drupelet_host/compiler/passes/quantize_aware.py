@@ -18,6 +18,7 @@ from drupelet_host.recipe.schema import Recipe, RecoveryConfig
 from drupelet_host.selection.judge import CandidateJudge
 from drupelet_host.selection.variants import JUDGED
 from drupelet_host.torch_models.device import CPU, choose_device
+from drupelet_host.torch_models.inputs import make_tensors
 from drupelet_host.training.fake_quantization import fake_quantized
 from drupelet_host.training.recovery import count_passes, prepare_training_data, recover
 
@@ -104,7 +105,7 @@ class QuantizeAwarePass:
             what = f"epoch {epoch} of at most {passes}: metric with rounding {metric:.4f}"
             observer.progressed(what, done=epoch, total=passes)
 
-        with fake_quantized(model, training.train.inputs):
+        with fake_quantized(model, make_tensors(training.train.inputs)):
             recover(
                 model,
                 training_data,

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-import numpy as np
-
 from drupelet_host.compiler.configuration import PassConfig
 from drupelet_host.compiler.pass_protocol import PassResult, add_variant, attempt_variant
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.export.litert import quantize_litert
 from drupelet_host.progress.observer import Observer
-from drupelet_host.recipe.schema import INPUT_NAME, Recipe
+from drupelet_host.recipe.schema import Recipe
 from drupelet_host.selection.variants import LITERT_FLOAT, LITERT_STATIC
 
 
@@ -42,7 +40,6 @@ class QuantizeLitertPass:
 
     def _quantize(self, state: CompileState, observer: Observer) -> PassResult:
         path = state.workspace / f"{LITERT_STATIC}.tflite"
-        calibration = np.concatenate([feed[INPUT_NAME] for feed in state.calibration.feeds])
-        quantize_litert(state.artifacts[LITERT_FLOAT], path, calibration=calibration)
+        quantize_litert(state.artifacts[LITERT_FLOAT], path, calibration=state.calibration.feeds)
         observer.progressed(f"quantized {LITERT_STATIC}", done=1, total=1)
         return add_variant(state, LITERT_STATIC, path)

@@ -49,6 +49,7 @@ class SensitivityPass:
             observer=observer,
             device=self.device,
             compute=state.compute,
+            trial_samples=training.few_samples,
         )
         metrics = {f"robustness.{name}": curve.robustness for name, curve in curves.items()}
         return PassResult(replace(state, curves=curves), metrics)

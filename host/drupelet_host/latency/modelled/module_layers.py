@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from drupelet_host.latency.modelled.layers import LayerKind, LayerShape
+from drupelet_host.torch_models.inputs import ModuleInputs, run_module
 
 _KINDS: Mapping[str, LayerKind] = {
     "convolution": "convolution",
@@ -48,7 +49,7 @@ _WEIGHT, _STRIDE, _TRANSPOSED, _GROUPS = 1, 3, 6, 8
 _POOL_STRIDE = 2
 
 
-def read_module_layers(model: nn.Module, example_input: torch.Tensor) -> tuple[LayerShape, ...]:
+def read_module_layers(model: nn.Module, example_input: ModuleInputs) -> tuple[LayerShape, ...]:
     """Return the layers of a module in order of execution, as an engine would run them after export.
 
     Args:
@@ -60,7 +61,7 @@ def read_module_layers(model: nn.Module, example_input: torch.Tensor) -> tuple[L
     model.eval()
     try:
         with torch.no_grad(), recorder:
-            model(example_input)
+            run_module(model, example_input)
     finally:
         model.train(was_training)
     return tuple(recorder.layers)

@@ -15,13 +15,14 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 from drupelet_host.pruning.flow.operators import note
 from drupelet_host.pruning.flow.record import FlowRecord
+from drupelet_host.torch_models.inputs import ModuleInputs, map_inputs, run_module
 from drupelet_host.torch_models.outputs import name_outputs
 
 _RECURRENCE = "a recurrent layer takes its channels"
 _RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
-def follow_channels(model: nn.Module, example_input: torch.Tensor) -> FlowRecord:
+def follow_channels(model: nn.Module, example_input: ModuleInputs) -> FlowRecord:
     """Run a model and record where its channels go.
 
     Args:
@@ -35,7 +36,7 @@ def follow_channels(model: nn.Module, example_input: torch.Tensor) -> FlowRecord
     twin = copy.deepcopy(model).eval()
     record = FlowRecord(twin)
     with _recurrence_apart(twin, record), torch.inference_mode(mode=False), torch.no_grad(), _Following(record):
-        returned = twin(example_input.clone())
+        returned = run_module(twin, map_inputs(example_input, torch.clone))
     record.pin(list(name_outputs(returned).values()), "its channels are the model's output")
     return record
 

@@ -20,10 +20,12 @@ from drupelet_host.pruning.ratio.plan import PruningPlan, Target
 from drupelet_host.pruning.ratio.policy import layer_factors
 from drupelet_host.pruning.sensitivity import SensitivityCurve
 from drupelet_host.pruning.structure.groups import Importance, PrunableGroup, find_groups
+from drupelet_host.pruning.structure.trial import TRIAL_SAMPLES
 from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.selection.frontier import JudgedCandidate
 from drupelet_host.selection.metric_limit import MetricLimit
 from drupelet_host.torch_models.device import CPU
+from drupelet_host.torch_models.inputs import ModuleInputs, make_tensors
 from drupelet_host.training.finished_parts import NOTHING_FINISHED, FinishedParts
 from drupelet_host.training.recovery import Evaluate, TrainingData, count_passes, prepare_training_data, recover
 
@@ -143,7 +145,8 @@ def progressive_pruning(
     run = _Run(
         # A copy: measuring and tracing switch a module's mode.
         original=copy.deepcopy(model).eval(),
-        example_input=torch.from_numpy(dataset.inputs[:1]),
+        example_input=make_tensors(dataset.first(1)),
+        trial_samples=make_tensors(dataset.spread(TRIAL_SAMPLES)),
         evaluate=evaluate,
         training_data=prepare_training_data(
             model, dataset, device=device, augment=recovery.augment, seed=seed, finished=finished
@@ -170,7 +173,8 @@ class _Position:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
     original: nn.Module
-    example_input: torch.Tensor
+    example_input: ModuleInputs
+    trial_samples: ModuleInputs
     evaluate: Evaluate
     training_data: TrainingData
     samples: Dataset
@@ -180,7 +184,7 @@ class _Run:
     observer: Observer
 
     def prune(self, curves: Mapping[str, SensitivityCurve] | None, *, max_metric_drop: float | None) -> PruningResult:
-        plan = self.pruner.plan(find_groups(self.original, self.example_input), curves)
+        plan = self.pruner.plan(find_groups(self.original, self.example_input, samples=self.trial_samples), curves)
         before = plan.channels_at(0.0)
         baseline = self.evaluate(self.original)
         lowest = -math.inf if max_metric_drop is None else MetricLimit(baseline, max_metric_drop).lowest

@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 from drupelet_host.pruning.rewriting.attention import HeadedAttention, MultiheadAttention, SelfAttention, rows_of
+from drupelet_host.torch_models.inputs import ModuleInputs, run_module
 
 _THREE = 3
 _TOKENS_RANK = 3
 _AGREEMENT = 1e-9
 
 
-def rewrite_attention(model: nn.Module, example_input: torch.Tensor) -> None:
+def rewrite_attention(model: nn.Module, example_input: ModuleInputs) -> None:
     """Replace, in place, every attention that is recognised; the model computes what it did before.
 
     Torch's own is known; a module of a person's own is one if its linear layers, put together as attention, compute
@@ -30,7 +31,7 @@ def rewrite_attention(model: nn.Module, example_input: torch.Tensor) -> None:
             setattr(model.get_submodule(parent), child, rewritten.train(original.training))
 
 
-def _candidates(model: nn.Module, example_input: torch.Tensor) -> list[tuple[str, nn.Module, tuple[torch.Tensor, ...]]]:
+def _candidates(model: nn.Module, example_input: ModuleInputs) -> list[tuple[str, nn.Module, tuple[torch.Tensor, ...]]]:
     modules = [(name, module) for name, module in model.named_modules() if name and _looks_like_attention(module)]
     calls: dict[nn.Module, tuple[Any, ...]] = {}
 
@@ -41,7 +42,7 @@ def _candidates(model: nn.Module, example_input: torch.Tensor) -> list[tuple[str
     try:
         if modules:
             with torch.no_grad():
-                model(example_input)
+                run_module(model, example_input)
     finally:
         for hook in hooks:
             hook.remove()

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from drupelet_host.torch_models.inputs import ModuleInputs, run_module
+
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
@@ -19,7 +21,7 @@ class _Axis:
     padding: int
 
 
-def trim_padding(model: nn.Module, example_input: torch.Tensor) -> int:
+def trim_padding(model: nn.Module, example_input: ModuleInputs) -> int:
     """Cut the kernels of zero-padded convolutions down to the taps that see input, in place.
 
     With inputs of exactly this shape the outputs stay the same: a 3 x 3 kernel on a 1 x 1 map is a 1 x 1 kernel. A
@@ -79,11 +81,11 @@ def _cut(layer: nn.modules.conv._ConvNd, axes: list[_Axis]) -> int:
     return before - layer.weight.numel()
 
 
-def _input_sizes(model: nn.Module, example_input: torch.Tensor) -> dict[nn.modules.conv._ConvNd, set[tuple[int, ...]]]:
+def _input_sizes(model: nn.Module, example_input: ModuleInputs) -> dict[nn.modules.conv._ConvNd, set[tuple[int, ...]]]:
     """Return the spatial sizes that each convolution sees; a shared one may see several."""
     sizes: dict[nn.modules.conv._ConvNd, set[tuple[int, ...]]] = {}
     with _watched(model, sizes), torch.no_grad():
-        model(example_input)
+        run_module(model, example_input)
     return sizes
 
 

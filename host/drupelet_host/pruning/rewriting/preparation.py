@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from drupelet_host.pruning.rewriting.attention_rewriting import rewrite_attention
+from drupelet_host.torch_models.inputs import ModuleInputs
 from drupelet_host.torch_models.weight_norm import bake_weights
 
 
-def prepare_for_pruning(model: nn.Module, example_input: torch.Tensor) -> None:
+def prepare_for_pruning(model: nn.Module, example_input: ModuleInputs) -> None:
     """Rewrite, in place, the layers whose channels could not be removed otherwise; the model computes what it did.
 
     Args:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-import torch
 from torch import nn
 
 from drupelet_host.compute.in_process import IN_PROCESS
@@ -26,11 +25,13 @@ from drupelet_host.pruning.search.settings import SearchSettings
 from drupelet_host.pruning.search.steps import plan_step
 from drupelet_host.pruning.sensitivity import SensitivityCurve, analyze_sensitivity
 from drupelet_host.pruning.structure.groups import PrunableGroup, find_groups
+from drupelet_host.pruning.structure.trial import TRIAL_SAMPLES
 from drupelet_host.pruning.widths import next_width
 from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.selection.frontier import JudgedCandidate
 from drupelet_host.selection.judge import CandidateResult
 from drupelet_host.selection.metric_limit import MetricLimit
+from drupelet_host.torch_models.inputs import ModuleInputs, make_tensors
 from drupelet_host.training.recovery import Evaluate, TrainingData, count_passes, recover
 
 # A smaller model is cheaper to recover, so the steps are large: a long recovery compensates the loss of each.
@@ -81,9 +82,14 @@ class SearchPath:
     budget: SearchBudget
 
     @property
-    def example_input(self) -> torch.Tensor:
+    def example_input(self) -> ModuleInputs:
         """One training sample, batch first."""
-        return torch.from_numpy(self.train.inputs[:1])
+        return make_tensors(self.train.first(1))
+
+    @property
+    def trial_samples(self) -> ModuleInputs:
+        """A few training samples, on which removals are tried."""
+        return make_tensors(self.train.spread(TRIAL_SAMPLES))
 
     def for_worker(self) -> SearchPath:
         """Return the path as a worker takes it: without what belongs to this process."""
@@ -98,7 +104,8 @@ class SearchPath:
 
     def find_groups(self) -> dict[str, PrunableGroup]:
         """Return the groups that can be pruned, by name."""
-        return {group.name: group for group in find_groups(self.original, self.example_input)}
+        groups = find_groups(self.original, self.example_input, samples=self.trial_samples)
+        return {group.name: group for group in groups}
 
     def relaxed(self, state: SearchState, *, stride: float = _FIRST_STRIDE) -> SearchState:
         """Return the state with twice the limit on the metric, which the recipe does not state."""
@@ -254,6 +261,7 @@ class SearchPath:
             samples=self.samples,
             device=self.settings.device,
             compute=self.settings.compute,
+            trial_samples=self.trial_samples,
         )
         self.observer.decided("the model has halved: measured its sensitivity again")
         return replace(state, curves=curves, curves_at=cost, blocked=frozenset())

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-import torch
 from torch import nn
 
 from drupelet_host.evaluation.cost import count_parameters
@@ -19,6 +18,7 @@ from drupelet_host.pruning.structure.candidates import find_candidate
 from drupelet_host.pruning.structure.slices import cut_slices
 from drupelet_host.pruning.structure.tracing import Trace
 from drupelet_host.pruning.structure.unprunable import Unprunable
+from drupelet_host.torch_models.inputs import ModuleInputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class CostMeasure:
     weights: CostWeights = field(default_factory=CostWeights)
     time: TimeCost = field(default_factory=MacCost)
 
-    def count(self, model: nn.Module, example_input: torch.Tensor) -> tuple[int, float]:
+    def count(self, model: nn.Module, example_input: ModuleInputs) -> tuple[int, float]:
         """Return the parameters and the time of a model.
 
         Args:
@@ -169,7 +169,7 @@ class LayerSavings:
 
 
 def measure_savings(
-    model: nn.Module, example_input: torch.Tensor, channels: Mapping[str, int], *, measure: CostMeasure
+    model: nn.Module, example_input: ModuleInputs, channels: Mapping[str, int], *, measure: CostMeasure
 ) -> LayerSavings:
     """Return what narrower groups save, counted on a copy for each group that has lost half of it.
 

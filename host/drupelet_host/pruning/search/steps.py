@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 
-import torch
 from torch import nn
 
 from drupelet_host.pruning.search.choice import ChannelChoice
 from drupelet_host.pruning.search.savings import CostMeasure, measure_savings
 from drupelet_host.pruning.structure.groups import remove_channels
+from drupelet_host.torch_models.inputs import ModuleInputs
 
 # How the widths of layers follow from those of groups is a line only for a while.
 _LARGEST_PART = 0.25
@@ -18,7 +18,7 @@ _LARGEST_PART = 0.25
 
 def plan_step(
     model: nn.Module,
-    example_input: torch.Tensor,
+    example_input: ModuleInputs,
     channels: Mapping[str, int],
     *,
     goal: float,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from torch import nn
 
 from drupelet_host.pruning.structure.blocks import Blocks, find_blocks
@@ -16,6 +15,7 @@ from drupelet_host.pruning.structure.slices import Importance, Slice, score_slic
 from drupelet_host.pruning.structure.tracing import Coupling, Trace
 from drupelet_host.pruning.structure.trial import UNSEEN, Trial
 from drupelet_host.pruning.structure.unprunable import IN_THE_OUTPUT, Unprunable
+from drupelet_host.torch_models.inputs import ModuleInputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def find_candidate(model: nn.Module, trace: Trace, root: str) -> Candidate | Unp
 
 
 def find_sound(
-    model: nn.Module, trace: Trace, samples: torch.Tensor
+    model: nn.Module, trace: Trace, samples: ModuleInputs
 ) -> tuple[tuple[Candidate, ...], Mapping[str, str]]:
     """Try every candidate.
 

@@ -16,6 +16,7 @@ from torch_pruning import ops
 from torch_pruning.pruner.function import BasePruningFunc as PruningFunction
 
 from drupelet_host.errors import ModelError
+from drupelet_host.torch_models.inputs import ModuleInputs, list_tensors
 from drupelet_host.torch_models.outputs import name_outputs
 
 __all__ = ["CoupledChannels", "DependencyGraph", "PruningFunction", "UntraceableError"]
@@ -52,7 +53,7 @@ class DependencyGraph:
     """Which channels of which layers depend on each other (Fang et al., "DepGraph", 2023)."""
 
     def __init__(
-        self, model: nn.Module, example_input: torch.Tensor, *, functions: Mapping[type[nn.Module], PruningFunction]
+        self, model: nn.Module, example_input: ModuleInputs, *, functions: Mapping[type[nn.Module], PruningFunction]
     ) -> None:
         """Trace a model.
 
@@ -69,7 +70,7 @@ class DependencyGraph:
             with torch.inference_mode(mode=False), torch.enable_grad():
                 self._graph = graph.build_dependency(
                     model,
-                    example_input.clone(),
+                    [values.clone() for values in list_tensors(example_input)],
                     output_transform=_differentiable,
                     customized_pruners=dict(functions),
                     verbose=False,

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import nn
 
 from drupelet_host.errors import ModelError
@@ -16,6 +15,7 @@ from drupelet_host.pruning.structure.candidates import Candidate, find_candidate
 from drupelet_host.pruning.structure.slices import Importance, Slice, cut_slices
 from drupelet_host.pruning.structure.tracing import Trace, called_layers
 from drupelet_host.pruning.structure.unprunable import Unprunable
+from drupelet_host.torch_models.inputs import ModuleInputs
 
 __all__ = ["Importance", "PrunableGroup", "Role", "Structure", "find_groups", "find_structure", "remove_channels"]
 
@@ -61,17 +61,36 @@ class Structure:
     unpruned: Mapping[str, str]
 
 
-def find_groups(model: nn.Module, example_input: torch.Tensor) -> tuple[PrunableGroup, ...]:
-    """The groups of `find_structure`."""
-    return find_structure(model, example_input).groups
+def find_groups(
+    model: nn.Module, example_input: ModuleInputs, *, samples: ModuleInputs | None = None
+) -> tuple[PrunableGroup, ...]:
+    """Return the groups of `find_structure`.
+
+    Args:
+        model: The model.
+        example_input: An input it takes.
+        samples: As in `find_structure`.
+
+    Returns:
+        The groups.
+    """
+    return find_structure(model, example_input, samples=samples).groups
 
 
-def find_structure(model: nn.Module, example_input: torch.Tensor) -> Structure:
+def find_structure(model: nn.Module, example_input: ModuleInputs, *, samples: ModuleInputs | None = None) -> Structure:
     """What can be pruned and why the rest cannot; the model is left as it is.
 
     A group is taken only if a copy of the model that has lost half of it still runs, keeps its outputs' shapes, and
-    computes what the whole model computes with those channels at zero. The same model gives the same groups in the
-    same order.
+    computes what the whole model computes with those channels at zero, on every sample. The same model gives the same
+    groups in the same order.
+
+    Args:
+        model: The model.
+        example_input: An input it takes.
+        samples: A few real samples on which removals are tried; the example input by default.
+
+    Returns:
+        The groups, and why other layers are in none.
 
     Raises:
         ModelError: The model's dependencies cannot be traced.
@@ -82,13 +101,13 @@ def find_structure(model: nn.Module, example_input: torch.Tensor) -> Structure:
     if not called:
         raise ModelError("the model has no convolution, linear or recurrent layer: there is nothing to prune")
     trace = Trace(rewritten, example_input)
-    candidates, faults = find_sound(rewritten, trace, example_input)
+    candidates, faults = find_sound(rewritten, trace, example_input if samples is None else samples)
     groups = tuple(_describe(candidate, trace, first=called[0], last=called[-1]) for candidate in candidates)
     return Structure(groups, _explain(trace, groups=groups, faults=faults))
 
 
 def remove_channels(
-    model: nn.Module, example_input: torch.Tensor, removals: Mapping[str, int], *, importance: Importance
+    model: nn.Module, example_input: ModuleInputs, removals: Mapping[str, int], *, importance: Importance
 ) -> None:
     """Remove the least important channels, in place: the model's layers really get smaller.
 

@@ -18,6 +18,7 @@ from drupelet_host.pruning.structure.dependency_graph import CoupledChannels, De
 from drupelet_host.pruning.structure.recurrent import RECURRENT, RecurrentPruner, opaque_recurrence
 from drupelet_host.pruning.structure.slices import CONVOLUTION, Slice
 from drupelet_host.pruning.structure.unprunable import Unprunable
+from drupelet_host.torch_models.inputs import ModuleInputs, run_module
 
 _UNSEEN = "its outputs do not lead to the model's, as far as Torch-Pruning can see"
 LAYERS = (CONVOLUTION, nn.Linear, *RECURRENT)
@@ -51,7 +52,7 @@ class Trace:
         ModelError: The model's dependencies cannot be traced.
     """
 
-    def __init__(self, model: nn.Module, example_input: torch.Tensor) -> None:
+    def __init__(self, model: nn.Module, example_input: ModuleInputs) -> None:
         """Trace a copy of a model.
 
         Args:
@@ -138,7 +139,7 @@ class Trace:
         return self._names.get(target)
 
 
-def called_layers(model: nn.Module, example_input: torch.Tensor) -> list[str]:
+def called_layers(model: nn.Module, example_input: ModuleInputs) -> list[str]:
     """The names of convolutions, linear and recurrent layers in the order in which they are called."""
     called: list[str] = []
     hooks = [
@@ -148,14 +149,14 @@ def called_layers(model: nn.Module, example_input: torch.Tensor) -> list[str]:
     ]
     try:
         with torch.no_grad():
-            model(example_input)
+            run_module(model, example_input)
     finally:
         for hook in hooks:
             hook.remove()
     return called
 
 
-def _follow(model: nn.Module, example_input: torch.Tensor) -> dict[str, Component]:
+def _follow(model: nn.Module, example_input: ModuleInputs) -> dict[str, Component]:
     """Return the component of every layer and parameter that makes channels."""
     return {
         place.layer: component

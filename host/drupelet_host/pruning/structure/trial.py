@@ -13,19 +13,22 @@ from torch.overrides import TorchFunctionMode
 
 from drupelet_host.pruning.structure.slices import Slice, blank_slices, cut_slices, find_target
 from drupelet_host.pruning.structure.unprunable import IN_THE_OUTPUT
+from drupelet_host.torch_models.inputs import ModuleInputs, list_tensors, map_inputs, run_module
 from drupelet_host.torch_models.outputs import name_outputs
 
 UNSEEN = "no output changes without its channels on the samples: nothing shows that they can be removed"
+# Real samples of a trial: one alone may leave a layer without effect that others show.
+TRIAL_SAMPLES = 4
 _TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}
 
 
 class Trial:
-    """A copy of a model with real samples and a random input, on which removals are tried.
+    """A copy of a model with real samples and random ones, on which removals are tried.
 
     The copy is in double precision where the model can be: the smallest wrong weight then stands out from rounding.
     """
 
-    def __init__(self, model: nn.Module, samples: torch.Tensor) -> None:
+    def __init__(self, model: nn.Module, samples: ModuleInputs) -> None:
         """Copy the model and run it once.
 
         Args:
@@ -38,7 +41,7 @@ class Trial:
             self._whole = self._run_all(self._model)
         except (RuntimeError, TypeError, ValueError):
             self._model = copy.deepcopy(model).eval()
-            self._inputs = [values.to(samples.dtype) for values in self._inputs]
+            self._inputs = [map_inputs(inputs, _single_precision) for inputs in self._inputs]
             self._whole = self._run_all(self._model)
         self._tolerance = _TOLERANCES[next((p.dtype for p in self._model.parameters()), torch.float32)]
 
@@ -75,7 +78,7 @@ class Trial:
 
     def _run_all(self, model: nn.Module) -> list[Mapping[str, torch.Tensor]]:
         with torch.no_grad():
-            return [name_outputs(model(values)) for values in self._inputs]
+            return [name_outputs(run_module(model, inputs)) for inputs in self._inputs]
 
     def _agree(
         self,
@@ -100,12 +103,22 @@ def _close(expected: torch.Tensor, actual: torch.Tensor, *, tolerance: float) ->
     return bool((expected - actual).abs().max() <= tolerance * expected.abs().max())
 
 
-def _trial_inputs(samples: torch.Tensor) -> list[torch.Tensor]:
-    """Return the samples and a random input; integers have none, since not every value may be valid."""
-    if not samples.is_floating_point():
-        return [samples]
+def _trial_inputs(samples: ModuleInputs) -> list[ModuleInputs]:
+    """Return the samples, and random ones whose integers are the samples': not every value may be valid."""
     generator = torch.Generator().manual_seed(0)
-    return [samples.double(), torch.randn(samples.shape, generator=generator, dtype=torch.float64)]
+
+    def draw(values: torch.Tensor) -> torch.Tensor:
+        if not values.is_floating_point():
+            return values
+        return torch.randn(values.shape, generator=generator, dtype=torch.float64)
+
+    real = map_inputs(samples, lambda values: values.double() if values.is_floating_point() else values)
+    has_floats = any(values.is_floating_point() for values in list_tensors(samples))
+    return [real, map_inputs(samples, draw)] if has_floats else [real]
+
+
+def _single_precision(values: torch.Tensor) -> torch.Tensor:
+    return values.float() if values.is_floating_point() else values
 
 
 def _shapes(outputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Size]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from torch import nn
 
 from drupelet_host.compute.model_files import ModelFiles
@@ -22,8 +21,8 @@ from drupelet_host.export.onnx import export_onnx
 from drupelet_host.quantization.ncnn.static import NcnnInt8Settings, calibrate_ncnn, write_ncnn_int8
 from drupelet_host.quantization.ranges import Method
 from drupelet_host.quantization.static import StaticSettings, quantize_static
-from drupelet_host.recipe.schema import INPUT_NAME
 from drupelet_host.selection.variants import FLOAT, LITERT_FLOAT, LITERT_STATIC, NCNN_FLOAT, NCNN_STATIC, STATIC
+from drupelet_host.torch_models.inputs import Example
 from drupelet_shared.package.manifest import EngineName
 
 log = logging.getLogger(__name__)
@@ -36,13 +35,13 @@ class ConversionSettings:
     Attributes:
         engine: The engine that they are for.
         method: The calibration method.
-        input_shape: The shape of the model's input, batch first.
+        example: A few samples, on which each export is compared with PyTorch; or the shape of a float input.
         output_names: The names of the model's outputs.
     """
 
     engine: EngineName
     method: Method
-    input_shape: tuple[int, ...]
+    example: Example
     output_names: tuple[str, ...]
 
 
@@ -82,7 +81,7 @@ def convert_candidate(
 
 def _write_onnx(model: nn.Module, calibration: Samples, settings: ConversionSettings, folder: Path) -> dict[str, Path]:
     paths = {name: folder / f"{name}.onnx" for name in (FLOAT, STATIC)}
-    export_onnx(model, settings.input_shape, paths[FLOAT], output_names=settings.output_names)
+    export_onnx(model, settings.example, paths[FLOAT], output_names=settings.output_names)
     try:
         quantize_static(
             paths[FLOAT], paths[STATIC], calibration=calibration.feeds, settings=StaticSettings(settings.method)
@@ -97,15 +96,14 @@ def _write_litert(
     model: nn.Module, calibration: Samples, settings: ConversionSettings, folder: Path
 ) -> dict[str, Path]:
     paths = {name: folder / f"{name}.tflite" for name in (LITERT_FLOAT, LITERT_STATIC)}
-    export_litert(model, settings.input_shape, paths[LITERT_FLOAT], output_names=settings.output_names)
-    joined = np.concatenate([feed[INPUT_NAME] for feed in calibration.feeds])
-    quantize_litert(paths[LITERT_FLOAT], paths[LITERT_STATIC], calibration=joined)
+    export_litert(model, settings.example, paths[LITERT_FLOAT], output_names=settings.output_names)
+    quantize_litert(paths[LITERT_FLOAT], paths[LITERT_STATIC], calibration=calibration.feeds)
     return paths
 
 
 def _write_ncnn(model: nn.Module, calibration: Samples, settings: ConversionSettings, folder: Path) -> dict[str, Path]:
     paths = {name: folder / f"{name}.param" for name in (NCNN_FLOAT, NCNN_STATIC)}
-    export_ncnn(model, settings.input_shape, paths[NCNN_FLOAT], output_names=settings.output_names)
+    export_ncnn(model, settings.example, paths[NCNN_FLOAT], output_names=settings.output_names)
     try:
         calibrated = calibrate_ncnn(paths[NCNN_FLOAT], samples=calibration.feeds)
         write_ncnn_int8(calibrated, paths[NCNN_STATIC], settings=NcnnInt8Settings(settings.method))

@@ -14,6 +14,7 @@ from drupelet_host.data.image_folder import read_image_folder
 from drupelet_host.data.readers import read_idx_pair, read_npz
 from drupelet_host.errors import DataError
 from drupelet_shared.package.manifest import ImagePreprocessing
+from drupelet_shared.tensors import Datatype, TensorSpec
 
 GRAY = ImagePreprocessing(input="input", color="gray", height=4, width=4)
 
@@ -53,7 +54,9 @@ def test_a_subset_is_the_same_for_the_same_seed() -> None:
 def test_samples_of_another_shape_do_not_fit() -> None:
     dataset = make_dataset((np.ones((2, 1, 7, 8)), [0, 1]), source="train")
     with pytest.raises(DataError, match=r"has shape \[1, 7, 8\]: the model takes \[1, 8, 8\]"):
-        check_fits(dataset, input_shape=(1, 1, 8, 8), source="train")
+        check_fits(
+            dataset, specs=[TensorSpec(name="input", datatype=Datatype.FP32, shape=(1, 1, 8, 8))], source="train"
+        )
 
 
 def test_an_npz_gives_its_arrays(tmp_path: Path) -> None:

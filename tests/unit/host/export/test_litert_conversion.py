@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from drupelet_host.data.samples import Tensors, split_dataset
 from drupelet_host.errors import DataError, ExportError
 from drupelet_host.evaluation.scoring import evaluate_session
 from drupelet_host.export.litert import export_litert, quantize_litert, require_litert
@@ -34,6 +35,10 @@ class Counting(nn.Module):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         self.calls += 1
         return inputs * self.calls
+
+
+def calibration(count: int) -> list[Tensors]:
+    return list(split_dataset(trained().train).feeds[:count])
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +73,7 @@ def test_the_litert_file_names_no_path_of_this_machine(float_model: Path) -> Non
 @needs_converter
 def test_the_quantized_litert_model_is_smaller_agrees_and_takes_floats(float_model: Path, tmp_path: Path) -> None:
     path = tmp_path / "int8.tflite"
-    quantize_litert(float_model, path, calibration=trained().train.inputs[:64])
+    quantize_litert(float_model, path, calibration=calibration(64))
     session = load_engine("litert").load(path, threads=1)
     assert evaluate_session(session, validation_samples()) >= trained().evaluate(trained().model) - 0.05
     assert path.stat().st_size < float_model.stat().st_size / 2
@@ -79,13 +84,13 @@ def test_the_quantized_litert_model_is_smaller_agrees_and_takes_floats(float_mod
 def test_the_same_calibration_quantizes_to_the_same_litert_bytes(float_model: Path, tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a.tflite", "b.tflite")]
     for path in paths:
-        quantize_litert(float_model, path, calibration=trained().train.inputs[:8])
+        quantize_litert(float_model, path, calibration=calibration(8))
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 @needs_converter
 def test_the_order_of_the_calibration_samples_does_not_matter(float_model: Path, tmp_path: Path) -> None:
-    samples = trained().train.inputs[:8]
+    samples = calibration(8)
     quantize_litert(float_model, tmp_path / "a.tflite", calibration=samples)
     quantize_litert(float_model, tmp_path / "b.tflite", calibration=samples[::-1])
     assert (tmp_path / "a.tflite").read_bytes() == (tmp_path / "b.tflite").read_bytes()
@@ -101,7 +106,7 @@ def test_a_litert_export_that_computes_something_else_is_refused(tmp_path: Path)
 def test_a_file_that_is_no_litert_model_cannot_be_quantized(tmp_path: Path) -> None:
     (tmp_path / "model.tflite").write_bytes(b"not a model")
     with pytest.raises(ExportError, match=r"int8\.tflite: LiteRT's quantize ended with status 1: \S"):
-        quantize_litert(tmp_path / "model.tflite", tmp_path / "int8.tflite", calibration=trained().train.inputs[:1])
+        quantize_litert(tmp_path / "model.tflite", tmp_path / "int8.tflite", calibration=calibration(1))
 
 
 def test_a_model_that_cannot_be_traced_is_not_converted(tmp_path: Path) -> None:
@@ -111,7 +116,7 @@ def test_a_model_that_cannot_be_traced_is_not_converted(tmp_path: Path) -> None:
 
 def test_litert_quantization_needs_calibration_samples(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="0 samples"):
-        quantize_litert(tmp_path / "any", tmp_path / "int8.tflite", calibration=trained().train.inputs[:0])
+        quantize_litert(tmp_path / "any", tmp_path / "int8.tflite", calibration=[])
 
 
 @pytest.mark.skipif(INSTALLED, reason="litert-torch is installed")

@@ -155,7 +155,7 @@ def test_distillation_of_equal_scores_costs_nothing_and_labels_add_cross_entropy
 def test_statistics_are_those_of_the_data_after_reestimation() -> None:
     model = torch.nn.Sequential(torch.nn.BatchNorm1d(2))
     inputs = np.random.default_rng(0).normal(3, 2, (512, 2)).astype(np.float32)
-    reestimate_statistics(model, inputs)
+    reestimate_statistics(model, torch.from_numpy(inputs))
     assert model[0].running_mean.tolist() == pytest.approx(inputs.mean(axis=0).tolist(), abs=0.05)
     assert model[0].momentum == 0.1
     assert not model.training

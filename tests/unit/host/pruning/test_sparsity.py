@@ -22,7 +22,7 @@ from support.model.tiny_project import INPUT_SHAPE, calibration_feeds, start_sta
 
 def started(folder: Path) -> CompileState:
     state = start_state(folder, trained().model, train=trained().train, validation=trained().validation)
-    evaluate = EvaluatePass(EvaluateConfig(input_shape=INPUT_SHAPE, engines=("onnxruntime",)))
+    evaluate = EvaluatePass(EvaluateConfig(engines=("onnxruntime",)))
     return evaluate.run(state, observer=RecordingObserver()).state
 
 

@@ -22,7 +22,7 @@ from drupelet_host.quantization.float16 import store_float16
 from drupelet_host.quantization.static import StaticSettings, calibrate, quantize_static, write_static
 from drupelet_host.quantization.unquantizable import find_by_trying, find_idle
 from drupelet_shared.engines.registry import load_engine
-from support.model import branching_networks, odd_networks, odd_parts
+from support.model import branching_networks, odd_networks, odd_parts, rare_networks
 from support.model.odd_networks import QUANTIZABLE
 from support.model.odd_parts import IMAGE, VECTOR, Feed, feeds
 
@@ -161,6 +161,15 @@ def test_a_file_of_a_new_operator_set_is_lowered_for_older_engines(tmp_path: Pat
     optimise(odd_networks.newest(tmp_path / "model.onnx"), path, samples=feeds(VECTOR, count=2))
     model = onnx.load(path)
     assert (model.ir_version, [opset.version for opset in model.opset_import]) == (10, [21])
+
+
+@pytest.mark.parametrize("make", [rare_networks.stacked_products, rare_networks.taken_names])
+def test_a_node_that_dynamic_int8_fails_at_leaves_the_others_int8(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    source, int8 = make(tmp_path / "source.onnx"), tmp_path / "int8.onnx"
+    quantize_dynamic(source, int8)
+    products = [node.op_type for node in onnx.load(int8).graph.node if "MatMul" in node.op_type]
+    assert sorted(products) == ["MatMul", "MatMulInteger"]
+    assert KEPT < worst(int8, source, feeds(VECTOR)) < 1.0
 
 
 def test_names_that_do_not_collide_stay(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from torch import nn
 
 from drupelet_host.errors import ModelError
 from drupelet_host.evaluation.answers import check_answers
-from drupelet_host.onnx_files.soundness import check_repeats, check_weights
+from drupelet_host.onnx_files.soundness import check_interface, check_repeats, check_weights
 from drupelet_host.torch_models.soundness import check_parameters, check_repeats_module
-from support.model import odd_networks
+from support.model import odd_networks, rare_networks
 from support.model.odd_parts import VECTOR, feeds
 
 
@@ -66,8 +66,8 @@ def test_a_module_that_draws_random_numbers_is_refused_by_its_name() -> None:
 
     model = nn.Sequential(nn.Linear(8, 8), Noisy(), nn.Linear(8, 2))
     with pytest.raises(ModelError, match="module '1' draws random numbers"):
-        check_repeats_module(model, np.ones((1, 8), np.float32))
-    check_repeats_module(nn.Sequential(nn.Linear(8, 8), nn.Dropout()), np.ones((1, 8), np.float32))
+        check_repeats_module(model, torch.ones(1, 8))
+    check_repeats_module(nn.Sequential(nn.Linear(8, 8), nn.Dropout()), torch.ones(1, 8))
 
 
 def test_a_parameter_that_is_no_number_is_refused_by_name() -> None:
@@ -91,3 +91,19 @@ def test_an_output_that_is_never_a_number_is_refused() -> None:
 def test_an_output_that_is_sometimes_no_number_is_compared_as_it_is() -> None:
     check_answers([{"y": np.array([1.0, np.nan])}, {"y": np.array([np.nan, 2.0])}], source="model.onnx")
     check_answers([{"y": np.array([1.0, -np.inf])}] * 2, source="model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("make", "fault"),
+    [
+        (rare_networks.silent, "it takes no inputs"),
+        (rare_networks.named_class, r"output 'y' holds text.* model\.labels of the recipe turns it into text"),
+        (rare_networks.shapeless, "input 'x' has no shape: declare its dimensions"),
+        (rare_networks.long_name, "has a name of 300 characters: the protocol takes 256"),
+    ],
+)
+def test_a_file_that_a_device_cannot_be_asked_for_is_refused_with_what_to_change(
+    tmp_path: Path, make: Callable[[Path], Path], fault: str
+) -> None:
+    with pytest.raises(ModelError, match=fault):
+        check_interface(make(tmp_path / "model.onnx"))

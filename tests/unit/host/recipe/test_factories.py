@@ -11,6 +11,7 @@ from drupelet_host.recipe.factories import call_factory, load_factory, parse_fac
 from drupelet_host.recipe.model import ModelSection
 from drupelet_host.recipe.schema import load_recipe
 from drupelet_host.torch_models.loading import check_runs, load_model, load_weights
+from drupelet_shared.tensors import Datatype, TensorSpec
 from support.model.tiny_project import INPUT_SHAPE, trained, write_project
 
 
@@ -82,10 +83,14 @@ def test_weights_of_another_model_are_refused(recipe: Path) -> None:
         load_weights(trained().model, recipe)
 
 
+def _image(*shape: int) -> TensorSpec:
+    return TensorSpec(name="input", datatype=Datatype.FP32, shape=shape)
+
+
 def test_an_input_shape_that_the_model_does_not_take_is_refused() -> None:
     with pytest.raises(ModelError, match=r"does not take an input of shape \[1, 3, 8, 8\]"):
-        check_runs(trained().model, (1, 3, 8, 8))
-    assert check_runs(trained().model, INPUT_SHAPE) == {"output": (1, 4)}
+        check_runs(trained().model, [_image(1, 3, 8, 8)])
+    assert check_runs(trained().model, [_image(*INPUT_SHAPE)]) == {"output": (1, 4)}
 
 
 def test_a_file_imports_its_neighbours_and_those_of_two_projects_are_not_mixed(tmp_path: Path) -> None:

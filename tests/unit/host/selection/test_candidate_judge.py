@@ -55,7 +55,7 @@ def judge(
         metric=TOP1,
         calibration=Samples(calibration_feeds(16)),
         method="minmax",
-        input_shape=INPUT_SHAPE,
+        example=INPUT_SHAPE,
         output_names=("output",),
     )
     return judged(trained().model)

@@ -37,7 +37,7 @@ def test_a_model_without_a_layer_for_int8_is_judged_in_float(tmp_path: Path) -> 
         metric=Fidelity(),
         calibration=Samples(feeds),
         method="minmax",
-        input_shape=SHAPE,
+        example=SHAPE,
         output_names=("output",),
     )
     result = judge(model)

@@ -11,6 +11,7 @@ from torch import nn
 
 from drupelet_host.errors import ModelError
 from drupelet_host.torch_models.loading import check_runs, load_weights
+from drupelet_shared.tensors import Datatype, TensorSpec
 
 
 def network() -> nn.Module:
@@ -54,4 +55,4 @@ def test_a_module_that_fails_is_named_with_its_line() -> None:
             return x @ torch.zeros(3, 3)
 
     with pytest.raises(ModelError, match=r"\(test_checkpoints\.py, line \d+, in forward\)"):
-        check_runs(Broken(), (1, 4))
+        check_runs(Broken(), [TensorSpec(name="input", datatype=Datatype.FP32, shape=(1, 4))])

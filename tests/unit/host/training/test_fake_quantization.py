@@ -13,9 +13,10 @@ from drupelet_host.compiler.passes.evaluate import EvaluateConfig, EvaluatePass
 from drupelet_host.compiler.passes.quantize_aware import QuantizeAwareConfig, QuantizeAwarePass
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.recipe.schema import Constraints, RecoveryConfig
+from drupelet_host.torch_models.inputs import make_tensors
 from drupelet_host.training.fake_quantization import fake_quantized
 from fakes.observer import RecordingObserver
-from support.model.tiny_project import INPUT_SHAPE, start_state, trained
+from support.model.tiny_project import start_state, trained
 
 
 def uneven() -> nn.Module:
@@ -30,22 +31,22 @@ def uneven() -> nn.Module:
 
 
 def test_inside_the_block_a_module_computes_with_rounded_numbers_and_afterwards_as_before() -> None:
-    model, inputs = copy.deepcopy(trained().model), trained().train.inputs[:8]
-    before = model(torch.from_numpy(inputs))
+    model, inputs = copy.deepcopy(trained().model), make_tensors(trained().train.first(8))
+    before = model(inputs)
     with fake_quantized(model, inputs):
-        inside = model(torch.from_numpy(inputs))
+        inside = model(inputs)
         layer = model.conv1.weight
         steps = layer / (layer.abs().amax(dim=(1, 2, 3), keepdim=True) / 127)
         assert torch.allclose(steps, steps.round(), atol=1e-3)
     difference = (inside - before).abs().max() / before.abs().max()
     assert 1e-5 < difference < 0.2
-    assert torch.equal(model(torch.from_numpy(inputs)), before)
+    assert torch.equal(model(inputs), before)
     assert set(model.state_dict()) == set(trained().model.state_dict())
 
 
 def test_an_error_inside_the_block_leaves_a_plain_module() -> None:
     model = copy.deepcopy(trained().model)
-    with pytest.raises(ZeroDivisionError), fake_quantized(model, trained().train.inputs):
+    with pytest.raises(ZeroDivisionError), fake_quantized(model, make_tensors(trained().train.inputs)):
         raise ZeroDivisionError
     assert set(model.state_dict()) == set(trained().model.state_dict())
 
@@ -53,16 +54,14 @@ def test_an_error_inside_the_block_leaves_a_plain_module() -> None:
 def started(folder: Path, model: nn.Module) -> CompileState:
     state = start_state(folder, model, train=trained().train, validation=trained().validation)
     state = replace(state, calibration=state.calibration.subset(64, seed=0))
-    evaluate = EvaluatePass(EvaluateConfig(input_shape=INPUT_SHAPE, engines=("onnxruntime",)))
+    evaluate = EvaluatePass(EvaluateConfig(engines=("onnxruntime",)))
     return evaluate.run(state, observer=RecordingObserver()).state
 
 
 def aware_pass(limit: float) -> QuantizeAwarePass:
     return QuantizeAwarePass(
         config=QuantizeAwareConfig(
-            judge=JudgeConfig(
-                constraints=Constraints(max_metric_drop=limit), method="minmax", input_shape=INPUT_SHAPE, samples=64
-            ),
+            judge=JudgeConfig(constraints=Constraints(max_metric_drop=limit), method="minmax", samples=64),
             max_metric_drop=limit,
             recovery=RecoveryConfig(epochs=6, learning_rate=5e-3),
         ),

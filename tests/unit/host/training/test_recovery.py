@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from drupelet_host.errors import ModelError
 from drupelet_host.evaluation.cost import count_macs
 from drupelet_host.pruning.structure.groups import remove_channels
 from drupelet_host.recipe.schema import RecoveryConfig
-from drupelet_host.training.distillation import imitation_loss
+from drupelet_host.training.distillation import imitation_loss, weigh_errors
 from drupelet_host.training.recovery import TrainingData, count_passes, prepare_training_data, recover
 from support.model.tiny_project import INPUT_SHAPE, trained
 
@@ -146,3 +147,21 @@ def test_a_cheaper_model_may_learn_for_longer() -> None:
     assert count_passes(pruned, training_data, config) == round(10 * math.sqrt(gain))
     assert count_passes(pruned, TrainingData(training_data.samples, training_data.macs * 10**6), config) == 80
     assert count_passes(pruned, training_data, RecoveryConfig(epochs=0)) == 0
+
+
+def test_scores_beside_boxes_weigh_as_much_in_the_loss_as_the_boxes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    boxes, scores = 300 * torch.rand(64, 4, 10, generator=generator), torch.rand(64, 3, 10, generator=generator)
+    merged = torch.cat([boxes, scores], dim=1)
+    weights = weigh_errors({"merged": merged})
+    means = [[boxes.mean().expand_as(boxes), scores], [boxes, scores.mean().expand_as(scores)]]
+    settings: dict[str, Any] = {"labels": None, "temperature": 1, "weight": 1, "error_weights": weights}
+    losses = [
+        imitation_loss({"merged": torch.cat(wrong, 1)}, teacher={"merged": merged}, **settings) for wrong in means
+    ]
+    # An answer that knows nothing of one group has lost half, whichever group it is.
+    assert [loss.item() for loss in losses] == pytest.approx([0.5, 0.5], abs=0.02)
+
+
+def test_an_output_whose_channels_are_alike_has_no_weights() -> None:
+    assert weigh_errors({"scores": torch.rand(32, 5, 10), "classes": torch.zeros(32, 5, dtype=torch.int64)}) == {}

@@ -20,6 +20,7 @@ from drupelet_host.torch_models.device import (
     on_device,
     use_bfloat16,
 )
+from drupelet_host.torch_models.inputs import make_tensors
 from drupelet_host.training.fake_quantization import fake_quantized
 from drupelet_host.training.recovery import recover
 from drupelet_host.training.step import can_be_recorded
@@ -87,7 +88,7 @@ def test_training_in_bfloat16_keeps_float32_weights_and_computes_something_else(
 def test_a_step_with_python_in_it_is_not_recorded() -> None:
     model = copy.deepcopy(trained().model)
     assert can_be_recorded(model)
-    with fake_quantized(model, trained().train.inputs):
+    with fake_quantized(model, make_tensors(trained().train.inputs)):
         assert not can_be_recorded(model)
     handle = model.register_forward_hook(lambda *_: None)
     assert not can_be_recorded(model)

@@ -41,12 +41,12 @@ def test_each_image_is_shown_in_a_view_of_its_own() -> None:
 
 
 def test_the_first_view_is_the_image_and_the_others_stay_within_what_is_allowed() -> None:
-    views = choose_views(AugmentConfig(shift=2, views=64), (1, 3, 8, 8), seed=0)
+    views = choose_views(AugmentConfig(shift=2, views=64), torch.zeros(1, 3, 8, 8), seed=0)
     assert views is not None
     assert not views.mirrored.any()
     assert (views.down[0], views.right[0]) == (0, 0)
     assert set(views.down.tolist()) == set(views.right.tolist()) == {-2, -1, 0, 1, 2}
-    mirrored = choose_views(AugmentConfig(mirror=True, views=64), (1, 3, 8, 8), seed=0)
+    mirrored = choose_views(AugmentConfig(mirror=True, views=64), torch.zeros(1, 3, 8, 8), seed=0)
     assert mirrored is not None
     assert set(mirrored.mirrored.tolist()) == {False, True}
     assert not mirrored.mirrored[0]
@@ -97,7 +97,7 @@ def test_what_is_no_image_has_no_other_views() -> None:
 
 def test_a_shift_beyond_the_image_is_refused() -> None:
     with pytest.raises(DataError, match=r"shift = 8: expected less than the image's 8 pixels"):
-        choose_views(AugmentConfig(shift=8), (1, 3, 8, 8), seed=0)
+        choose_views(AugmentConfig(shift=8), torch.zeros(1, 3, 8, 8), seed=0)
 
 
 def test_views_that_would_all_be_the_same_are_refused() -> None:
