@@ -74,8 +74,10 @@ def compare_outputs(
     """
     if actual.shape != expected.shape:
         raise ExportError(f"{path.name}: the output has shape {actual.shape}: the original gives {expected.shape}")
-    scale = float(np.abs(expected).max()) or 1.0
-    difference = float(np.nan_to_num(np.abs(actual - expected).max(), nan=np.inf)) / scale
+    # Verdicts and indices are compared as numbers.
+    given, wanted = actual.astype(np.float64), expected.astype(np.float64)
+    scale = float(np.abs(wanted).max()) or 1.0
+    difference = float(np.nan_to_num(np.abs(given - wanted).max(), nan=np.inf)) / scale
     if difference > tolerance:
         raise ExportError(
             f"{path.name}: outputs differ from the original's by {difference:.3g} of the largest value: "
