@@ -58,6 +58,10 @@ class LatencyCost:
         # The same sizes come up again and again: a step changes a few layers only.
         self._look_up = lru_cache(_CACHED_SHAPES)(self._sum_up)
 
+    def __reduce__(self) -> tuple[type[LatencyCost], tuple[LatencyTable, tuple[Way, ...]]]:
+        # A worker looks sizes up itself: the wrapper of a cache cannot be pickled.
+        return LatencyCost, (self._table, self._ways)
+
     def of_layer(self, shape: LayerShape) -> float:
         """Return the milliseconds of one layer."""
         return self._look_up(replace(shape, name=""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,10 @@ def test_a_module_has_the_layers_of_the_file_it_is_exported_to(name: str, tmp_pa
     example = torch.zeros(ARCHITECTURES[name].input_shape)
     export_onnx(model, tuple(example.shape), tmp_path / "model.onnx", output_names=("output",))
     assert _sizes(read_module_layers(model, example)) == _sizes(read_onnx_layers(tmp_path / "model.onnx"))
+
+
+def test_a_measure_travels_to_a_worker_and_counts_the_same_there() -> None:
+    measure = latency(make_table({"linear": 1.0, "pointwise": 1.0, "convolution": 2.0}))
+    sent = pickle.loads(pickle.dumps(measure))
+
+    assert sent.count(two_branches(), EXAMPLE) == measure.count(two_branches(), EXAMPLE)
