@@ -11,6 +11,7 @@ from typing import Self, TypeVar
 from drupelet_host.client.connection.address import BrokerAddress
 from drupelet_host.client.connection.connection import Connection
 from drupelet_host.client.connection.link import DELAY_ADVICE, delays_small_messages
+from drupelet_host.client.connection.retained import open_filters
 from drupelet_host.client.connection.transport import ReceivedMessage, TransportFactory
 from drupelet_host.fleet.state import Fleet
 from drupelet_shared.contract.topics import DEFAULT_PREFIX, Announcement, FleetTopics
@@ -56,10 +57,8 @@ class FleetFeed:
         Raises:
             BrokerError: The broker cannot be reached or refuses the client.
         """
-        first, *others = self._topics.filters
-        self._transport.open(first, on_message=self._receive, timeout_s=self._connect_timeout_s)
-        for topic in others:
-            self._transport.subscribe(topic)
+        filters = self._topics.filters
+        open_filters(self._transport, filters, on_message=self._receive, timeout_s=self._connect_timeout_s)
         return self
 
     def __exit__(

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from drupelet_host.client.connection.address import BrokerAddress
 from drupelet_host.client.connection.connection import Connection
+from drupelet_host.client.connection.retained import QUIET_S, open_filters, read_retained
 from drupelet_host.client.connection.transport import MessageProperties, ReceivedMessage, TransportFactory
 from drupelet_host.errors import BrokerError
 from drupelet_host.rollout.observation import Observations, ObservedDevice
@@ -25,8 +26,6 @@ from drupelet_shared.contract.wire import JSON_TYPE
 
 Result = TypeVar("Result")
 
-# The broker sends all retained messages together, so a pause of this length is their end.
-_QUIET_S = 1.0
 _POLL_S = 0.05
 _COMMAND_EXPIRY_S = 60
 
@@ -76,10 +75,8 @@ class RolloutLink:
         Raises:
             BrokerError: The broker cannot be reached or refuses the client.
         """
-        first, *others = self._observations.filters
-        self._transport.open(first, on_message=self._receive, timeout_s=self._connect_timeout_s)
-        for topic in others:
-            self._transport.subscribe(topic)
+        filters = self._observations.filters
+        open_filters(self._transport, filters, on_message=self._receive, timeout_s=self._connect_timeout_s)
         return self
 
     def __exit__(
@@ -93,7 +90,7 @@ class RolloutLink:
         count, quiet_at_s = -1, 0.0
         while count != self._retained or time.monotonic() < quiet_at_s:
             if count != self._retained:
-                count, quiet_at_s = self._retained, time.monotonic() + _QUIET_S
+                count, quiet_at_s = self._retained, time.monotonic() + QUIET_S
             time.sleep(_POLL_S)
 
     def read(self, view: Callable[[Mapping[str, ObservedDevice], float], Result]) -> Result:
@@ -198,23 +195,13 @@ def read_records(
     Raises:
         BrokerError: The broker cannot be reached or refuses the client.
     """
-    payloads: dict[str, bytes] = {}
-    transport = transport_factory(broker, keeps_session=False)
-    received_s = time.monotonic()
-
-    def receive(message: ReceivedMessage) -> None:
-        nonlocal received_s
-        received_s = time.monotonic()
-        payloads[message.topic.rpartition("/")[2]] = message.payload
-
-    transport.open(RolloutTopics(prefix=prefix).filter, on_message=receive, timeout_s=connect_timeout_s)
-    try:
-        received_s = time.monotonic()
-        while time.monotonic() < received_s + _QUIET_S:
-            time.sleep(_POLL_S)
-    finally:
-        transport.close()
-    return {name: payload for name, payload in sorted(payloads.items()) if payload}
+    payloads = read_retained(
+        [RolloutTopics(prefix=prefix).filter],
+        broker=broker,
+        timeout_s=connect_timeout_s,
+        transport_factory=transport_factory,
+    )
+    return {topic.rpartition("/")[2]: payload for topic, payload in sorted(payloads.items()) if payload}
 
 
 def read_record(payload: bytes) -> SignedRecord | None:

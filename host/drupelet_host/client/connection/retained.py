@@ -4,13 +4,69 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 
-from drupelet_host.client.connection.transport import ReceivedMessage, Transport
+from drupelet_host.client.connection.address import BrokerAddress
+from drupelet_host.client.connection.transport import MessageHandler, ReceivedMessage, Transport, TransportFactory
 
 # The broker sends all retained messages of a subscription together, so a pause of this length is their end.
 QUIET_S = 0.7
+_POLL_S = 0.05
+
+
+def open_filters(transport: Transport, filters: Sequence[str], *, on_message: MessageHandler, timeout_s: float) -> None:
+    """Connect and subscribe to several topic filters; retained messages arrive from now on.
+
+    Args:
+        transport: A transport that is not open yet.
+        filters: The topic filters, at least one.
+        on_message: Receives each message, on the transport's own thread.
+        timeout_s: The limit for connecting.
+
+    Raises:
+        BrokerError: The broker cannot be reached or refuses the client.
+    """
+    first, *others = filters
+    transport.open(first, on_message=on_message, timeout_s=timeout_s)
+    for topic in others:
+        transport.subscribe(topic)
+
+
+def read_retained(
+    filters: Sequence[str], *, broker: BrokerAddress, timeout_s: float, transport_factory: TransportFactory
+) -> dict[str, bytes]:
+    """Return everything that the broker has stored under some topic filters, read over a connection of its own.
+
+    Args:
+        filters: The topic filters, at least one.
+        broker: The broker's address.
+        timeout_s: The limit for connecting to the broker.
+        transport_factory: Makes the connection to the broker.
+
+    Returns:
+        The latest payload by topic; an empty one is a message that was deleted meanwhile.
+
+    Raises:
+        BrokerError: The broker cannot be reached or refuses the client.
+    """
+    payloads: dict[str, bytes] = {}
+    received_s = time.monotonic()
+
+    def receive(message: ReceivedMessage) -> None:
+        nonlocal received_s
+        payloads[message.topic] = message.payload
+        if message.is_retained:
+            # Others never end in a large fleet.
+            received_s = time.monotonic()
+
+    transport = transport_factory(broker, keeps_session=False)
+    open_filters(transport, filters, on_message=receive, timeout_s=timeout_s)
+    with closing(transport):
+        received_s = time.monotonic()
+        while time.monotonic() < received_s + QUIET_S:
+            time.sleep(_POLL_S)
+    return payloads
 
 
 class RetainedTopics:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 from pydantic import BaseModel, ValidationError
 
 from drupelet_host.client.connection.address import BrokerAddress
 from drupelet_host.client.connection.connection import Connection
-from drupelet_host.client.connection.retained import QUIET_S
-from drupelet_host.client.connection.transport import ReceivedMessage, TransportFactory
+from drupelet_host.client.connection.retained import read_retained
+from drupelet_host.client.connection.transport import TransportFactory
 from drupelet_host.client.control.watching import DeviceReport
 from drupelet_shared.contract.delivery import DeliveryState
 from drupelet_shared.contract.messages import DeviceStatus, ModelState
 
-_POLL_S = 0.05
 _KINDS: Mapping[str, type[BaseModel]] = {"status": DeviceStatus, "state": ModelState, "delivery": DeliveryState}
 
 
@@ -37,26 +35,12 @@ def read_reports(
         BrokerError: The broker cannot be reached or refuses the client.
     """
     base = prefix.strip("/")
-    payloads: dict[str, bytes] = {}
-    received_s = time.monotonic()
-
-    def receive(message: ReceivedMessage) -> None:
-        nonlocal received_s
-        payloads[message.topic] = message.payload
-        if message.is_retained:
-            # Others never end in a large fleet.
-            received_s = time.monotonic()
-
-    transport = transport_factory(broker, keeps_session=False)
-    transport.open(f"{base}/+/status", on_message=receive, timeout_s=connect_timeout_s)
-    try:
-        transport.subscribe(f"{base}/+/models/+/state")
-        transport.subscribe(f"{base}/+/models/+/delivery")
-        received_s = time.monotonic()
-        while time.monotonic() < received_s + QUIET_S:
-            time.sleep(_POLL_S)
-    finally:
-        transport.close()
+    payloads = read_retained(
+        [f"{base}/+/status", f"{base}/+/models/+/state", f"{base}/+/models/+/delivery"],
+        broker=broker,
+        timeout_s=connect_timeout_s,
+        transport_factory=transport_factory,
+    )
     return _make_reports(base, payloads)
 
 
