@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,10 @@ from support.broker.brokers import Broker, embedded_broker, find_mosquitto, mosq
 
 # Read when PyTorch starts its threads: on a busy machine, threads that spin while they wait keep others from working.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# A shell ignores interrupts in its background jobs, and every program that a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No example fails because the machine is busy.
 settings.register_profile("drupelet", deadline=None)
