@@ -69,7 +69,8 @@ def test_a_command_goes_to_several_devices_and_fails_where_one_does(tmp_path: Pa
         assert outcomes[1]["code"] == "signature_untrusted"
         everyone = json.loads(drupelet("list", "--all", "--broker", embedded.url, "--json").stdout)
         assert {site.topics.device for site in sites} <= {outcome["device"] for outcome in everyone}
-        assert json.loads(drupelet("list", "--broker", embedded.url, "--json").stdout) == everyone
+        by_default = json.loads(drupelet("list", "--broker", embedded.url, "--json").stdout)
+        assert [outcome["device"] for outcome in by_default] == [outcome["device"] for outcome in everyone]
     changing = drupelet("rollback", "digits", "--broker", embedded.url, status=2)
     assert "name the devices: --device NAME" in changing.stderr
 
@@ -83,7 +84,8 @@ def test_devices_are_chosen_by_the_labels_of_their_configuration_also_when_they_
         (online,) = json.loads(drupelet("list", "--label", label, "--label", "board=pi4", *where).stdout)
         assert (online["device"], online["ok"]) == (site.topics.device, True)
         missed = drupelet("list", "--label", label, "--label", "board=pi5", *where, status=1).stderr
-        assert f"with the labels {label}, board=pi5 is online [device_offline]" in missed
+        assert f"with the labels {label}, board=pi5 is online" in missed
+        assert missed.rstrip().endswith("[device_offline]")
     (offline,) = json.loads(drupelet("status", "--label", label, *where).stdout)
     assert offline["result"]["status"]["state"] == "offline"
     assert "labels board=pi4 site=" in drupelet("status", "--label", label, "--broker", embedded.url).stdout

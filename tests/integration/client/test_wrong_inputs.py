@@ -27,7 +27,7 @@ FILES_AND_NAMES = [
     ("folder that is not there", "keygen nowhere/maker", ["nowhere/maker.key", "no folder nowhere", "make it"], 1),
     ("target without a table", "estimate model.onnx --target toaster", ["'toaster'", "raspberry_pi_4"], 1),
     ("unknown engine", "estimate model.onnx --engine tensorrt", ["'tensorrt'", "'onnxruntime'"], 2),
-    ("source in place of a model", "estimate model.py", ["model.py", ".onnx, .pt2, .tflite or .drupe"], 1),
+    ("source in place of a model", "estimate model.py", ["model.py", ".onnx, .pt2, .tflite, .param or .drupe"], 1),
     ("no model file", "init model.txt", ["'model.txt'", "a factory (model.py:build)"], 2),
     ("malformed shape", "init model.py:build --input-shape 1,3,x", ["'1,3,x'", "1,3,224,224"], 2),
     ("unknown factory", "init model.py:bild --input-shape 1,1,8,8", ["model.py:bild", "the module has", "build"], 1),

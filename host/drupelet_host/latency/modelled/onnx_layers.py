@@ -131,7 +131,9 @@ class _Reader:
         self._floats: set[str] = set()
         for value in (*graph.input, *graph.value_info, *graph.output):
             tensor = value.type.tensor_type
-            self._shapes[value.name] = tuple(max(1, dimension.dim_value) for dimension in tensor.shape.dim)
+            # A tensor whose rank cannot be inferred has no shape, which is not the empty shape of a scalar.
+            if tensor.HasField("shape"):
+                self._shapes[value.name] = tuple(max(1, dimension.dim_value) for dimension in tensor.shape.dim)
             if tensor.elem_type in _FLOATS:
                 self._floats.add(value.name)
         self._makers: dict[str, onnx.NodeProto] = {output: node for node in graph.node for output in node.output}
@@ -224,7 +226,7 @@ class _Reader:
         output = node.output[0]
         kind = gates.get(output, _KINDS.get(node.op_type, "other"))
         shape = self._shapes.get(output)
-        if kind in _MULTIPLYING and (shape is None or node.input[0] not in self._shapes):
+        if kind in _MULTIPLYING and (shape is None or not self._are_known(node, convolves=kind == "convolution")):
             raise ModelError(f"the shape of {node.op_type} {node.name or output} cannot be inferred")
         if kind is None or shape is None or not node.input:
             return None
@@ -235,6 +237,12 @@ class _Reader:
         if output not in self._floats and node.op_type not in _KINDS:
             return None
         return self._elementwise(node, kind, shape)
+
+    def _are_known(self, node: onnx.NodeProto, *, convolves: bool) -> bool:
+        """Return whether the shapes that the cost of a multiplying node follows from are known."""
+        if not self._shapes.get(node.input[0]):
+            return False
+        return not convolves or self._source(node.input[1]) in self._shapes
 
     def _convolution(self, node: onnx.NodeProto, shape: Shape) -> LayerShape:
         attributes = _attributes(node)
@@ -257,7 +265,7 @@ class _Reader:
         )
 
     def _linear(self, node: onnx.NodeProto, shape: Shape) -> LayerShape:
-        incoming = self._shapes.get(node.input[0], (1,))
+        incoming = self._shapes[node.input[0]]
         width = incoming[0] if node.op_type == "Gemm" and _attributes(node).get("transA") else incoming[-1]
         rows = max(1, math.prod(shape[:-1]))
         return LayerShape(

@@ -18,6 +18,10 @@ def test_a_dot_becomes_an_underscore_and_a_suffix(name: str, escaped: str) -> No
     assert escape_name(name) == escaped
 
 
+def count_none(_: str) -> bool:
+    return False
+
+
 def test_only_a_device_whose_name_has_an_underscore_needs_a_suffix() -> None:
     assert unique_prefix("cam") == "drupelet_cam"
     assert unique_prefix("cam_agent").startswith("drupelet_cam_agent_")
@@ -32,7 +36,12 @@ def test_names_that_differ_in_dots_and_underscores_stay_distinct() -> None:
 def test_sensors_of_devices_whose_names_start_alike_share_no_id() -> None:
     ids = [
         [part["unique_id"] for part in device_components(DeviceTopics(device), expire_after_s=5).values()]
-        + [part["unique_id"] for part in model_components(DeviceTopics(device), ["m"], expire_after_s=5).values()]
+        + [
+            part["unique_id"]
+            for part in model_components(
+                DeviceTopics(device), ["m"], expire_after_s=5, counts_labels=count_none
+            ).values()
+        ]
         for device in ("cam", "cam_agent", "cam.agent", "cam_m")
     ]
     flat = list(itertools.chain(*ids))
@@ -41,7 +50,7 @@ def test_sensors_of_devices_whose_names_start_alike_share_no_id() -> None:
 
 def test_a_model_has_latencies_counts_and_a_problem_sensor_of_its_own_topic() -> None:
     topics = DeviceTopics("cam")
-    components = model_components(topics, ["digits"], expire_after_s=5)
+    components = model_components(topics, ["digits"], expire_after_s=5, counts_labels=count_none)
     assert set(components) == {
         f"digits_{sensor}" for sensor in ("latency_p50", "latency_p99", "requests", "errors", "problem")
     }
@@ -51,4 +60,4 @@ def test_a_model_has_latencies_counts_and_a_problem_sensor_of_its_own_topic() ->
 
 
 def test_a_device_without_models_has_no_model_sensors() -> None:
-    assert model_components(DeviceTopics("cam"), [], expire_after_s=5) == {}
+    assert model_components(DeviceTopics("cam"), [], expire_after_s=5, counts_labels=count_none) == {}
