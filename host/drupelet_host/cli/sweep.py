@@ -104,7 +104,7 @@ def _print_plan(runs: Sequence[Run], *, as_json: bool) -> None:
 
 @contextmanager
 def _show_table(runs: Sequence[Run], *, quiet: bool) -> Iterator[OnResult]:
-    """Provide what is told of results; it draws a table of all runs on standard error."""
+    """Yield a function that takes each result and draws a table of all runs on standard error."""
     results: dict[str, RunResult] = {}
     if quiet or not progress_console.is_terminal:
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from drupelet_host.compute.backend import OnDone, Shared, Task
+from drupelet_host.compute.backend import OnDone, Shared, Task, count_on
 from drupelet_host.compute.in_process import InProcess
 from drupelet_host.compute.local_pool import LocalPool
 
@@ -57,11 +57,7 @@ class AdaptivePool:
         """Wait for tasks; see `ComputeBackend.gather`."""
         tasks = [self._tasks.pop(number) for number in numbers]
         results: list[Any] = []
-
-        def report(name: str, done: int, _total: int) -> None:
-            if on_done is not None:
-                on_done(name, len(results) + done, len(tasks))
-
+        report = count_on(on_done, results, total=len(tasks))
         start = self._clock()
         while not self.is_parallel and len(results) < len(tasks):
             left = len(tasks) - len(results)

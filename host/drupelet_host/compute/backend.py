@@ -79,7 +79,7 @@ class ComputeBackend(Protocol):
 
         Args:
             numbers: The numbers of submitted tasks, each gathered once.
-            on_done: Is told of every task that is done, in the order in which they end.
+            on_done: Called for each finished task, in the order in which they end.
 
         Raises:
             ComputeError: The workers of a task died again and again, or a worker cannot be reached.
@@ -105,7 +105,7 @@ def run_tasks(compute: ComputeBackend, tasks: Sequence[Task], *, on_done: OnDone
     Args:
         compute: The backend.
         tasks: The tasks.
-        on_done: Is told of every task that is done.
+        on_done: Called for each finished task.
 
     Returns:
         The results in the order of the tasks.
@@ -128,7 +128,7 @@ def run_until(
         tasks: The tasks.
         is_over: Whether nothing more may be begun; None where time is not limited.
         at_least: How many tasks are begun whatever the time.
-        on_done: Is told of every task that is done, with the number of all tasks.
+        on_done: Called for each finished task, with the number of all tasks.
 
     Returns:
         The results of the tasks that were begun, in order.
@@ -136,11 +136,23 @@ def run_until(
     if is_over is None:
         return run_tasks(compute, tasks, on_done=on_done)
     results: list[Any] = []
-
-    def report(name: str, done: int, _total: int) -> None:
-        if on_done is not None:
-            on_done(name, len(results) + done, len(tasks))
-
+    report = count_on(on_done, results, total=len(tasks))
     while len(results) < len(tasks) and (len(results) < at_least or not is_over()):
         results += run_tasks(compute, tasks[len(results) : len(results) + compute.workers], on_done=report)
     return results
+
+
+def count_on(on_done: OnDone | None, results: Sequence[object], *, total: int) -> OnDone:
+    """Return what to call while a part of some tasks is computed, so that `on_done` counts on from the parts before.
+
+    Args:
+        on_done: Called with the number of all tasks that are done; None for nothing.
+        results: The results of the parts before, which grow with each part.
+        total: How many tasks there are in all parts.
+    """
+
+    def report(name: str, done: int, _total: int) -> None:
+        if on_done is not None:
+            on_done(name, len(results) + done, total)
+
+    return report

@@ -12,7 +12,7 @@ from drupelet_host.sweep.compile_run import compile_run
 from drupelet_host.sweep.results import RunResult, read_result
 from drupelet_host.sweep.runs import Run
 
-# Is told of each run that is done, with its result.
+# Called for each finished run with its result.
 OnResult = Callable[[Run, RunResult], None]
 
 
@@ -40,7 +40,7 @@ def run_sweep(
     Args:
         runs: The runs.
         compute: What computes.
-        on_result: Is told of each result, also of those that were there.
+        on_result: Called for each result, including those of earlier sweeps.
         is_fresh: Whether to compile again what has a result.
 
     Returns:

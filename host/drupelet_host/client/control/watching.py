@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from drupelet_host.client.connection.address import BrokerAddress
 from drupelet_host.client.connection.connection import Connection
 from drupelet_host.client.connection.presence import explain_absence, read_statuses, status_filter
-from drupelet_host.client.connection.retained import QUIET_S, RetainedTopics
+from drupelet_host.client.connection.retained import QUIET_S, RetainedTopics, open_filters
 from drupelet_host.client.connection.transport import ReceivedMessage, TransportFactory
 from drupelet_host.errors import DeviceOfflineError
 from drupelet_shared.contract.delivery import DeliveryState
@@ -86,9 +86,8 @@ class DeviceWatch:
             BrokerError: The broker cannot be reached or refuses the client.
         """
         self._received_at_s = time.monotonic()
-        self._transport.open(self._topics.status, on_message=self._receive, timeout_s=self._connect_timeout_s)
-        self._transport.subscribe(self._topics.model_state("+"))
-        self._transport.subscribe(self._topics.delivery("+"))
+        filters = (self._topics.status, self._topics.model_state("+"), self._topics.delivery("+"))
+        open_filters(self._transport, filters, on_message=self._receive, timeout_s=self._connect_timeout_s)
         self._received_at_s = time.monotonic()
         return self
 

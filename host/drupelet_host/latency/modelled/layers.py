@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +33,7 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
 # The kernels of all three engines compute tiles of 4 input and 8 output channels.
 _TILE_IN, _TILE_OUT = 4, 8
 _WINDOW_3X3 = 9
+_SPATIAL = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,3 +109,10 @@ class LayerShape:
 
 def _round_up(count: float, multiple: int) -> float:
     return math.ceil(count / multiple) * multiple
+
+
+def channels_and_pixels(shape: Sequence[int]) -> tuple[int, int]:
+    """Return the channels and the pixels of a tensor with channels behind the batch, as ONNX and PyTorch have them."""
+    if len(shape) >= _SPATIAL:
+        return shape[1], math.prod(shape[2:])
+    return (shape[-1] if len(shape) else 1), 1

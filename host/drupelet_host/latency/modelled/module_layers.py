@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from drupelet_host.latency.modelled.layers import LayerKind, LayerShape
+from drupelet_host.latency.modelled.layers import LayerKind, LayerShape, channels_and_pixels
 from drupelet_host.torch_models.inputs import ModuleInputs, run_module
 
 _KINDS: Mapping[str, LayerKind] = {
@@ -43,7 +43,6 @@ _KINDS: Mapping[str, LayerKind] = {
 }
 # Folded into a convolution before them when the module is exported.
 _NORMS = {"native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "_batch_norm_no_update"}
-_SPATIAL = 3
 # Where the operators have their arguments.
 _WEIGHT, _STRIDE, _TRANSPOSED, _GROUPS = 1, 3, 6, 8
 _POOL_STRIDE = 2
@@ -116,10 +115,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
         tensors = _tensors(args)
         if kind == "linear":
             return _linear(tensors[1] if name in {"addmm", "baddbmm"} else tensors[0], output)
-        channels, pixels = _channels_and_pixels(tensors[0])
+        channels, pixels = channels_and_pixels(tensors[0].shape)
         if kind == "concat":
-            channels = sum(_channels_and_pixels(tensor)[0] for tensor in tensors)
-        out_channels, out_pixels = _channels_and_pixels(output)
+            channels = sum(channels_and_pixels(tensor.shape)[0] for tensor in tensors)
+        out_channels, out_pixels = channels_and_pixels(output.shape)
         sizes = args[1] if kind in {"max_pool", "average_pool"} else ()
         strides = args[_POOL_STRIDE] if sizes and len(args) > _POOL_STRIDE else ()
         return LayerShape(
@@ -162,10 +161,3 @@ def _tensors(args: Sequence[Any]) -> list[torch.Tensor]:
     for argument in args:
         values.extend(_tensors(argument) if isinstance(argument, (list, tuple)) else [argument])
     return [one for one in values if isinstance(one, torch.Tensor)]
-
-
-def _channels_and_pixels(tensor: torch.Tensor) -> tuple[int, int]:
-    shape = tensor.shape
-    if len(shape) >= _SPATIAL:
-        return shape[1], math.prod(shape[2:])
-    return (shape[-1] if len(shape) else 1), 1

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 
 from drupelet_host.errors import ModelError
-from drupelet_host.latency.modelled.layers import LayerKind, LayerShape
+from drupelet_host.latency.modelled.layers import LayerKind, LayerShape, channels_and_pixels
 from drupelet_shared.engines.base import Tensors
 
 Shape = tuple[int, ...]
@@ -69,7 +69,6 @@ _FLOAT_RESULTS = {"Gemm", "MatMul"}
 _MULTIPLYING = {"convolution", "linear"}
 _GATED: dict[str, LayerKind] = {"Sigmoid": "silu", "HardSigmoid": "hardswish"}
 _FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16}
-_SPATIAL = 3
 
 
 def read_onnx_layers(path: Path, *, feed: Tensors | None = None) -> tuple[LayerShape, ...]:
@@ -281,10 +280,10 @@ class _Reader:
     def _elementwise(self, node: onnx.NodeProto, kind: LayerKind, shape: Shape) -> LayerShape:
         incoming = [self._shapes[name] for name in node.input if name in self._shapes and name not in self._constants]
         first = incoming[0] if incoming else shape
-        channels, pixels = _channels_and_pixels(first)
+        channels, pixels = channels_and_pixels(first)
         if kind == "concat":
-            channels = sum(_channels_and_pixels(one)[0] for one in incoming) or channels
-        out_channels, out_pixels = _channels_and_pixels(shape)
+            channels = sum(channels_and_pixels(one)[0] for one in incoming) or channels
+        out_channels, out_pixels = channels_and_pixels(shape)
         window = pixels if kind == "global_pool" else math.prod(_attributes(node).get("kernel_shape") or [1])
         makers = [self._maker(name) for name in node.input]
         return LayerShape(
@@ -299,12 +298,6 @@ class _Reader:
             stored="int8" if self._is_int8(node) else "float32",
             name=node.name or node.output[0],
         )
-
-
-def _channels_and_pixels(shape: Shape) -> tuple[int, int]:
-    if len(shape) >= _SPATIAL:
-        return shape[1], math.prod(shape[2:])
-    return (shape[-1] if shape else 1), 1
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
