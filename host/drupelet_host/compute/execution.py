@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from drupelet_host.compute.backend import Shared, Task
-from drupelet_host.compute.user_code import UserFile, import_user_code
+from drupelet_host.compute.user_code import find_user_code, import_user_code
 from drupelet_host.errors import ComputeError
 
 # Workers keep the latest values: the data of a compile, and the models of the step that it is at.
@@ -64,13 +64,18 @@ def find_shared(task: Task) -> tuple[Shared, ...]:
     return tuple(argument for argument in task.arguments if isinstance(argument, Shared))
 
 
-def encode_task(task: Task, user_code: Sequence[UserFile]) -> bytes:
-    """Return a task as a worker takes it: behind the user's files that its objects are made of.
+def encode(value: object, *, with_sources: bool) -> bytes:
+    """Return a task or a shared value as a worker takes it: behind the user's files that it is made of.
+
+    Args:
+        value: The task or the value.
+        with_sources: Whether the content of these files goes along, for workers on other machines.
 
     Raises:
-        Exception: An argument cannot be pickled.
+        Exception: A part of it cannot be pickled.
     """
-    return pickle.dumps((tuple(user_code), pickle.dumps(task)))
+    pickled = pickle.dumps(value)
+    return pickle.dumps((find_user_code(pickled, with_sources=with_sources), pickled))
 
 
 def execute(payload: bytes, shared: SharedValues) -> bytes:
@@ -81,9 +86,7 @@ def execute(payload: bytes, shared: SharedValues) -> bytes:
         shared: The shared values.
     """
     try:
-        user_code, encoded = pickle.loads(payload)  # noqa: S301 - from the process that started this one
-        import_user_code(user_code)
-        task: Task = pickle.loads(encoded)  # noqa: S301 - as above
+        task: Task = _decode(payload)
         return pickle.dumps(Outcome(call(task, load=shared.load)))
     except Exception as error:  # noqa: BLE001 - a task may raise anything, which the caller raises again
         return pickle.dumps(Outcome(error=_portable(error)))
@@ -93,6 +96,12 @@ def decode_outcome(encoded: bytes) -> Outcome:
     """Read what `execute` returned."""
     outcome: Outcome = pickle.loads(encoded)  # noqa: S301 - from a worker that this process started
     return outcome
+
+
+def _decode(encoded: bytes) -> Any:  # noqa: ANN401 - whatever was encoded
+    user_code, pickled = pickle.loads(encoded)  # noqa: S301 - from the process that started this one
+    import_user_code(user_code)
+    return pickle.loads(pickled)  # noqa: S301 - as above
 
 
 def _portable(error: Exception) -> Exception:
@@ -109,7 +118,7 @@ class SharedValues:
     """The shared values that a worker has loaded, the latest ones.
 
     Args:
-        fetch: Returns the pickled value of a key.
+        fetch: Returns the encoded value of a key.
     """
 
     def __init__(self, fetch: Callable[[str], bytes]) -> None:
@@ -119,7 +128,7 @@ class SharedValues:
     def load(self, shared: Shared) -> Any:  # noqa: ANN401 - any value is shared
         """Return the value."""
         if shared.key not in self._values:
-            self._values[shared.key] = pickle.loads(self._fetch(shared.key))  # noqa: S301 - from the parent process
+            self._values[shared.key] = _decode(self._fetch(shared.key))
         self._values.move_to_end(shared.key)
         while len(self._values) > _MAX_KEPT:
             self._values.popitem(last=False)

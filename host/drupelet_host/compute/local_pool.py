@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import pickle
 import tempfile
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -15,8 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from drupelet_host.compute.backend import OnDone, Shared, Task
-from drupelet_host.compute.execution import Outcome, call, decode_outcome, encode_task, find_shared
-from drupelet_host.compute.user_code import capture_user_code
+from drupelet_host.compute.execution import Outcome, call, decode_outcome, encode, find_shared
 from drupelet_host.compute.worker_process import READY, WorkerProcess
 from drupelet_host.errors import ComputeError
 
@@ -150,8 +148,8 @@ class LocalPool:
         submission = self._submissions[number]
         try:
             if any(shared.key.startswith(_UNPICKLED) for shared in find_shared(submission.task)):
-                raise TypeError("a shared value cannot be pickled")  # noqa: TRY301 - as if `encode_task` met it
-            payload = encode_task(submission.task, capture_user_code(with_sources=False))
+                raise TypeError("a shared value cannot be pickled")  # noqa: TRY301 - as if `encode` met it
+            payload = encode(submission.task, with_sources=False)
         except Exception as error:  # noqa: BLE001 - a person's objects may refuse in many ways
             self._run_here(submission, error)
             return
@@ -215,13 +213,13 @@ class LocalPool:
 
     def _write(self, value: object) -> Shared:
         try:
-            pickled = pickle.dumps(value)
+            encoded = encode(value, with_sources=False)
         except Exception:  # noqa: BLE001 - as in `_send`, which computes such tasks here
             return Shared(f"{_UNPICKLED}{id(value):x}", value)
-        key = hashlib.sha256(pickled).hexdigest()
+        key = hashlib.sha256(encoded).hexdigest()
         path = Path(self._shared_folder) / key
         if not path.exists():
-            path.write_bytes(pickled)
+            path.write_bytes(encoded)
         return Shared(key, value)
 
     @property

@@ -7,8 +7,6 @@ import hashlib
 import importlib
 import logging
 import os
-import pickle
-import sys
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,9 +15,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from drupelet_host.compute.backend import OnDone, Shared, Task
-from drupelet_host.compute.execution import Outcome, SharedValues, decode_outcome, encode_task, execute, find_shared
-from drupelet_host.compute.user_code import capture_user_code
+from drupelet_host.compute.execution import Outcome, SharedValues, decode_outcome, encode, execute, find_shared
 from drupelet_host.errors import ComputeError
+from drupelet_host.recipe.user_folders import program_path
 
 log = logging.getLogger(__name__)
 
@@ -113,12 +111,12 @@ class RayCluster:
         known = self._remembered.get(id(value))
         if known is None:
             try:
-                pickled = pickle.dumps(value)
+                encoded = encode(value, with_sources=True)
             except Exception as error:
                 raise ComputeError(f"compute: the model or the data cannot be sent: {_first_line(error)}") from error
-            known = Shared(hashlib.sha256(pickled).hexdigest(), value)
+            known = Shared(hashlib.sha256(encoded).hexdigest(), value)
             if known.key not in self._stored:
-                self._stored[known.key] = self._ray.put(pickled)
+                self._stored[known.key] = self._ray.put(encoded)
             self._remembered[id(value)] = known
         self._remembered.move_to_end(id(value))
         while len(self._remembered) > _MAX_REMEMBERED:
@@ -133,7 +131,7 @@ class RayCluster:
         """
         task = replace(task, threads=task.threads or self.threads)
         try:
-            payload = encode_task(task, capture_user_code(with_sources=True))
+            payload = encode(task, with_sources=True)
         except Exception as error:
             raise ComputeError(f"task {task.name}: it cannot be sent to the cluster: {_first_line(error)}") from error
         self._submitted += 1
@@ -227,7 +225,7 @@ def run_on_node(payload: bytes, values: dict[str, Any]) -> bytes:
 def _same_import_path() -> Iterator[None]:
     """Let the workers of a cluster that is started here import what this process can."""
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109 - a text is wanted
+    os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in program_path())  # noqa: PTH109 - a text is wanted
     try:
         yield
     finally:

@@ -11,6 +11,8 @@ import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from drupelet_host.recipe.user_folders import program_path
+
 READY = b"ready"
 _STANDARD_ERROR = 2
 
@@ -28,7 +30,7 @@ class WorkerProcess:
         reader, self._lifeline = os.pipe()
         command = [sys.executable, "-m", "drupelet_host.compute.worker", str(folder)]
         command += ["--fd", str(theirs.fileno()), "--lifeline", str(reader)]
-        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)  # noqa: PTH109 - a text is wanted
+        paths = os.pathsep.join(path or os.getcwd() for path in program_path())  # noqa: PTH109 - a text is wanted
         try:
             self._process = subprocess.Popen(
                 command,

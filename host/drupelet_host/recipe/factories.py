@@ -6,18 +6,17 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from drupelet_host.recipe.user_errors import describe_user_error
+from drupelet_host.recipe.user_folders import MODULE_PREFIX, importing_from, list_modules, make_importable
 from drupelet_shared.errors import DrupeletError
 
-# The modules that users' files have imported from their own folder, with that folder.
-_neighbours: dict[str, str] = {}
 # The files that have been imported, with their time and size.
 _imported: dict[Path, tuple[tuple[int, int], ModuleType]] = {}
 
@@ -86,15 +85,32 @@ def call_factory(ref: FactoryRef, *, error: type[DrupeletError]) -> Any:  # noqa
     """Load the callable and call it without arguments."""
     factory = load_factory(ref, error=error)
     try:
-        with _neighbours_of(ref.file):
+        with importing_from(ref.file.parent) if ref.file else nullcontext():
             return factory()
     except Exception as cause:  # a user's factory may raise anything
         raise error(f"factory {ref}: calling it failed: {describe_user_error(cause)}") from cause
 
 
-def imported_files() -> tuple[Path, ...]:
+@dataclass(frozen=True, slots=True)
+class ImportedFile:
+    """A file that factories were imported from.
+
+    Attributes:
+        path: The file.
+        module: The name of its module.
+        neighbours: The names of the modules from its folder that can be imported now.
+    """
+
+    path: Path
+    module: str
+    neighbours: tuple[str, ...]
+
+
+def imported_files() -> tuple[ImportedFile, ...]:
     """Return the files that factories were imported from, in the order in which they were."""
-    return tuple(_imported)
+    return tuple(
+        ImportedFile(path, module.__name__, list_modules(path.parent)) for path, (_, module) in _imported.items()
+    )
 
 
 def import_file(path: Path, *, location: Path | None = None) -> ModuleType:
@@ -108,40 +124,16 @@ def import_file(path: Path, *, location: Path | None = None) -> ModuleType:
     stat = location.stat()
     version = (stat.st_mtime_ns, stat.st_size)
     if path in _imported and _imported[path][0] == version:
+        make_importable(location.parent)
         return _imported[path][1]
     # Dataclasses, pickle and torch.export look a class's module up in sys.modules by a name that no other file has.
-    name = f"_drupelet_recipe_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    name = f"{MODULE_PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(name, location)
     assert spec is not None, location
     assert spec.loader is not None, location
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    with _neighbours_of(location):
+    with importing_from(location.parent):
         spec.loader.exec_module(module)
     _imported[path] = (version, module)
     return module
-
-
-@contextmanager
-def _neighbours_of(file: Path | None) -> Iterator[None]:
-    """Let a user's file import modules of its folder, as it can when it runs as a program.
-
-    These modules stay in sys.modules, which pickle and torch.export need, until a file of another folder is imported,
-    whose folder may have modules of the same names.
-    """
-    if file is None:
-        yield
-        return
-    folder = str(file.parent)
-    for name in [name for name, origin in _neighbours.items() if origin != folder]:
-        sys.modules.pop(name, None)
-        del _neighbours[name]
-    before = set(sys.modules)
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-        for name in set(sys.modules) - before:
-            if str(Path(getattr(sys.modules[name], "__file__", None) or "/").parent) == folder:
-                _neighbours[name] = folder

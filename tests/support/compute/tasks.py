@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -70,3 +71,8 @@ def convolve(weights: torch.Tensor, images: torch.Tensor) -> bytes:
     torch.nn.functional.conv2d(images, weights).square().mean().backward()
     assert weights.grad is not None
     return weights.grad.numpy().tobytes()
+
+
+def call(function: Callable[[int], int], value: int) -> int:
+    """Call a function that travelled with the task."""
+    return function(value)

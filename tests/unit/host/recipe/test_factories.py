@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pickle
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from drupelet_host.errors import DataError, ModelError
 from drupelet_host.recipe.factories import call_factory, load_factory, parse_factory
 from drupelet_host.recipe.model import ModelSection
 from drupelet_host.recipe.schema import load_recipe
+from drupelet_host.recipe.user_folders import program_path
 from drupelet_host.torch_models.loading import check_runs, load_model, load_weights
 from drupelet_shared.tensors import Datatype, TensorSpec
 from support.model.tiny_project import INPUT_SHAPE, trained, write_project
@@ -48,6 +48,16 @@ def test_a_factory_that_fails_says_how(recipe: Path) -> None:
         ModelError, match=r"calling it failed: ZeroDivisionError: division by zero \(broken\.py, line 2, in build\)"
     ):
         call_factory(parse_factory("broken.py:build", folder=recipe.parent), error=ModelError)
+
+
+def test_what_a_factory_made_imports_a_neighbour_when_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "package_of_mine").mkdir()
+    (tmp_path / "package_of_mine" / "__init__.py").write_text("SIZE = 7\n")
+    (tmp_path / "make.py").write_text(
+        "def make():\n    def call():\n        from package_of_mine import SIZE\n        return SIZE\n    return call\n"
+    )
+
+    assert call_factory(parse_factory("make.py:make", folder=tmp_path), error=ModelError)() == 7
 
 
 def test_network_and_data_in_one_file_share_their_classes(recipe: Path) -> None:
@@ -105,4 +115,4 @@ def test_a_file_imports_its_neighbours_and_those_of_two_projects_are_not_mixed(t
         )
         found.append(call_factory(parse_factory("data.py:load", folder=folder), error=DataError))
     assert found == [(1, 10), (2, 20)]
-    assert not [path for path in sys.path if path.startswith(str(tmp_path))]
+    assert not [path for path in program_path() if path.startswith(str(tmp_path))]
