@@ -57,6 +57,7 @@ class BrokerLink:
         run_id: str,
         outbox_length: int,
         labels: Mapping[str, str] | None = None,
+        measures: bool = False,
         discovery: Discovery | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -70,6 +71,7 @@ class BrokerLink:
             run_id: Identifies this run of the agent in birth message and will.
             outbox_length: How many telemetry messages wait for the broker at most.
             labels: The device's labels, which birth message and will carry.
+            measures: Whether the device times candidates of a compiler, which the birth message says.
             discovery: Describes the device to Home Assistant; None where it is not configured.
             clock: Time and timers; the event loop's if None.
         """
@@ -85,7 +87,9 @@ class BrokerLink:
         self.session: BrokerSession = open_session(on_connected=self._on_connected, on_message=self._on_message)
         self.dispatcher = Dispatcher(self.session)
         self.replies = ReplyPublisher(self.session.publish, on_undeliverable=self._report_undeliverable)
-        self.announcer = Announcer(topics, self.session, run_id=run_id, outbox_length=outbox_length, labels=labels)
+        self.announcer = Announcer(
+            topics, self.session, run_id=run_id, outbox_length=outbox_length, labels=labels, measures=measures
+        )
         self._requests = RequestHandler(
             topics,
             models.find,

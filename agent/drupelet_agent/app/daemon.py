@@ -214,6 +214,7 @@ def _make_link(config: AgentConfig, topics: DeviceTopics, fleet: Fleet) -> Broke
         run_id=run_id,
         outbox_length=config.telemetry.outbox_length,
         labels=config.labels,
+        measures=config.trust.measure,
         discovery=_make_discovery(config, topics) if config.home_assistant else None,
     )
     if config.pools:

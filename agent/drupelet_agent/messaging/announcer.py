@@ -40,6 +40,7 @@ class Announcer:
         run_id: str,
         outbox_length: int,
         labels: Mapping[str, str] | None = None,
+        measures: bool = False,
     ) -> None:
         """Create an announcer.
 
@@ -49,11 +50,13 @@ class Announcer:
             run_id: Identifies this run of the agent in birth message and will.
             outbox_length: How many telemetry messages wait for the broker at most.
             labels: The device's labels.
+            measures: Whether the device times candidates of a compiler.
         """
         self._topics = topics
         self._session = session
         self._run_id = run_id
         self._labels = labels
+        self._measures = measures
         self._store: StoreState | None = None
         self._store_error: str | None = None
         self._outbox = Outbox(telemetry_length=outbox_length, events_length=_EVENTS_LENGTH)
@@ -125,6 +128,7 @@ class Announcer:
             agent_version=__version__,
             store=self._store,
             store_error=self._store_error,
+            measures=self._measures,
             labels=_or_absent(self._labels),
         )
         self._session.publish(_status_publication(self._topics, status))

@@ -22,7 +22,8 @@ def check(recipe: Path, *, as_json: bool) -> None:
     """Check RECIPE and everything it names, and print the passes that a compile would run.
 
     Loads the model and the data as a compile does: shapes, value ranges, labels, samples that are in two parts, layer
-    patterns, the output folder, the signing key, and the engines that are installed. Nothing is written. The time is a
+    patterns, the output folder, the signing key, the engines that are installed, and the boards of [target.boards]:
+    whether their broker answers, and whether they are online and measure. Nothing is written. The time is a
     guess from one inference on this machine.
 
     Example: drupelet check recipe.toml
@@ -43,6 +44,7 @@ def check(recipe: Path, *, as_json: bool) -> None:
         "engines": ", ".join(f"{name} {version}" for name, version in checked.engines.items()),
         "samples": ", ".join(f"{count} {part}" for part, count in checked.samples.items()),
         "metric": checked.metric,
+        "latency": checked.latency,
         "constraints": ", ".join(f"{key} {value}" for key, value in loaded.constraints if value is not None) or "none",
         "passes": ", ".join(checked.passes),
         "package": f"{loaded.output.folder}/{loaded.model.name}-{loaded.model.version}.drupe",

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from drupelet_host.recipe.schema import Recipe
 
 
-_CONNECT_TIMEOUT_S = 10.0
-
-
 @click.command(cls=BrokerCommand)
 @click.argument("recipe", type=InputPath(dir_okay=False))
 @click.option(
@@ -105,11 +102,10 @@ def compile_command(
     loaded, broker = _with_boards(loaded, devices, connection)
     from drupelet_host.cli.compile_progress import show_progress  # noqa: PLC0415 - as above
     from drupelet_host.compiler.compile import compile_recipe  # noqa: PLC0415 - as above
-    from drupelet_host.compiler.latency_sources.choice import make_latency_source  # noqa: PLC0415 - as above
+    from drupelet_host.compiler.latency_sources.choice import check_source, make_latency_source  # noqa: PLC0415 - as above
     from drupelet_host.compiler.registry import passes_of  # noqa: PLC0415 - as above
 
-    if broker is not None:
-        _check_boards(loaded, broker)
+    check_source(loaded, broker=broker)
     kept = None if no_cache else cache or default_cache()
     with show_progress(quiet=quiet, cache=kept, passes=passes_of(loaded)) as observer:
         source = make_latency_source(loaded, observer=observer, broker=broker)
@@ -141,19 +137,6 @@ def read_compute(section: ComputeSection, where: str | None) -> ComputeSection:
         return type(section).model_validate({**section.model_dump(), "on": where})
     except ValidationError as error:
         raise click.UsageError(f"--on: {describe_faults(error)}") from error
-
-
-def _check_boards(recipe: Recipe, broker: BrokerAddress) -> None:
-    """Check that every board is online: the first of them is asked after minutes of work."""
-    from drupelet_host.client.inference.device import DeviceClient  # noqa: PLC0415 - as above
-
-    boards = recipe.target.boards
-    if boards is None:
-        return
-    limit_s = _CONNECT_TIMEOUT_S
-    for device in boards.devices:
-        with DeviceClient(device, broker=broker, prefix=boards.prefix, connect_timeout_s=limit_s) as client:
-            client.check_online(timeout_s=limit_s)
 
 
 def _with_boards(

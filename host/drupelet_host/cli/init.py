@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
 
 from drupelet_host.cli.command_group import GroupedCommand
-from drupelet_host.cli.output import console
+from drupelet_host.cli.output import console, print_json
 from drupelet_shared.units import format_bytes
 
 if TYPE_CHECKING:
     from drupelet_host.project.inspection import InspectedModel
+    from drupelet_host.recipe.model import ModelSection
+    from drupelet_shared.tensors import TensorSpec
 
 
 @click.command(cls=GroupedCommand)
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     help="Folder for recipe.toml and data.py.",
 )
 @click.option("--force", is_flag=True, help="Replace a recipe.toml and data.py that are there.")
+@click.option("--json", "as_json", is_flag=True, help="Print what the model is and what was written as JSON.")
 def init(
     model: str,
     *,
@@ -43,6 +46,7 @@ def init(
     labels: Path | None,
     output: Path,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Look at MODEL, and write a commented recipe and a data file for it.
 
@@ -85,10 +89,33 @@ def init(
         labels=None if labels is None else _relative(str(labels), output),
     )
     recipe, data = write_project(output, draft, inspected, overwrite=force)
+    if as_json:
+        print_json(_as_json(inspected, section, recipe=recipe, data=data))
+        return
     _print_model(inspected, section.file)
     console.print(f"wrote {recipe} and {data}", markup=False, soft_wrap=True)
     console.print(f"next: put your samples into {data}, then", markup=False, soft_wrap=True)
     console.print(f"  drupelet check {recipe}\n  drupelet compile {recipe}", markup=False, soft_wrap=True)
+
+
+def _as_json(model: InspectedModel, section: ModelSection, *, recipe: Path, data: Path) -> dict[str, Any]:
+    return {
+        "name": section.name,
+        "inputs": [_spec_as_json(spec) for spec in model.inputs],
+        "outputs": [_spec_as_json(spec) for spec in model.outputs],
+        "parameters": model.parameters,
+        "macs": model.macs,
+        "size_bytes": None if section.file is None else section.file.stat().st_size,
+        "task": model.task,
+        "image": None if model.image is None else {"color": model.image.color, "layout": model.image.layout},
+        "is_pruned": section.file is None,
+        "recipe": str(recipe),
+        "data": str(data),
+    }
+
+
+def _spec_as_json(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
 
 
 def _print_model(model: InspectedModel, file: Path | None) -> None:
@@ -111,7 +138,7 @@ def _print_model(model: InspectedModel, file: Path | None) -> None:
 def _ask_shape() -> str:
     if not os.isatty(0):
         raise click.UsageError("a factory needs --input-shape, batch first: --input-shape 1,3,224,224")
-    answer: str = click.prompt("shape of the input, batch first", default="1,3,224,224")
+    answer: str = click.prompt("shape of the input, batch first", default="1,3,224,224", err=True)
     return answer
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.progress import BarColumn, DownloadColumn, Progress, Task, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, Task, TaskID, TextColumn, TransferSpeedColumn
 from rich.text import Text
 
 from drupelet_host.cli.control_options import ControlCommand, ControlOptions, control_options, run_on_devices
@@ -43,11 +44,15 @@ def push(*, package: Path, control: ControlOptions, staged: bool) -> None:
     with ExitStack() as stack:
         stack.enter_context(explain_interruption(lambda: _KEPT))
         opened = stack.enter_context(open_package(package, trusted_keys=None))
-        progress = None if control.as_json else stack.enter_context(_make_progress())
+        progress = None if control.as_json else _make_progress()
+        if progress is not None:
+            # It is started with the first device: without one, such as where no broker answers, nothing is drawn.
+            stack.callback(progress.stop)
 
         def work(client: ControlClient, device: str) -> InstalledRelease:
             observer = _PushProgress(device, progress)
-            result = push_package(client, device, package, opened, activate=not staged, observer=observer)
+            with observer.drawn():
+                result = push_package(client, device, package, opened, activate=not staged, observer=observer)
             if result.was_installed:
                 observer.print("it has this package already")
             return result.release
@@ -73,7 +78,21 @@ class _PushProgress:
     def __init__(self, device: str, progress: Progress | None) -> None:
         self._device = device
         self._progress = progress
-        self._task = progress.add_task(device, total=None) if progress else None
+        self._task: TaskID | None = None
+
+    @contextmanager
+    def drawn(self) -> Iterator[None]:
+        """Draw the bar while the block runs, and after it unless the block failed."""
+        if self._progress is None:
+            yield
+            return
+        self._progress.start()
+        self._task = self._progress.add_task(self._device, total=None)
+        try:
+            yield
+        except BaseException:
+            self._progress.remove_task(self._task)
+            raise
 
     def sent(self, done: int, total: int) -> None:
         """Draw how many bytes the device has received."""

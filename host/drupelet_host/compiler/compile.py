@@ -9,7 +9,7 @@ from pathlib import Path
 
 from drupelet_host.compiler.cache import PassCache
 from drupelet_host.compiler.fingerprint import fingerprint_start
-from drupelet_host.compiler.latency_sources.choice import make_latency_source
+from drupelet_host.compiler.latency_sources.choice import check_source, make_latency_source
 from drupelet_host.compiler.pipeline import Pipeline
 from drupelet_host.compiler.registry import UNCACHED, make_pass, passes_of
 from drupelet_host.compiler.start import start_compile
@@ -48,11 +48,14 @@ def compile_recipe(
         ModelError: The model cannot be loaded, traced or exported.
         DataError: The data cannot be read or does not match the model.
         ComputeError: Workers cannot be started or reached, or died again and again.
+        DeviceOfflineError: A board that the recipe names is not online.
         ConstraintError: No variant meets the constraints; no package was written.
         StorageError: The output folder or the cache cannot be written, or has no room.
         DrupeletError: A pass fails for another reason.
     """
     passes = [make_pass(name, recipe) for name in passes_of(recipe)]
+    if latency_source is None:
+        check_source(recipe)
     source = latency_source or make_latency_source(recipe, observer=observer)
     require_writable(recipe.output.folder, what="output folder")
     if cache is not None:

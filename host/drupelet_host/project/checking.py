@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from drupelet_host.compiler.latency_sources.choice import check_source, describe_source
 from drupelet_host.compiler.registry import make_pass, passes_of
 from drupelet_host.compiler.start import start_compile
 from drupelet_host.compiler.state import CompileState
@@ -36,6 +37,7 @@ class CheckedRecipe:
 
     Attributes:
         engines: The versions of the recipe's engines.
+        latency: Where the latency on the target comes from.
         metric: The metric's name.
         samples: How many samples each part of the data has.
         passes: The passes, in order.
@@ -44,6 +46,7 @@ class CheckedRecipe:
     """
 
     engines: dict[str, str]
+    latency: str
     metric: str
     samples: dict[str, int]
     passes: tuple[str, ...]
@@ -52,7 +55,7 @@ class CheckedRecipe:
 
 
 def check_recipe(recipe: Recipe) -> CheckedRecipe:
-    """Check everything that can be known before the first pass: engines, key, folder, model, data, metric, patterns.
+    """Check everything that can be known before the first pass, from the boards to the layer patterns.
 
     Args:
         recipe: The recipe, whose own faults `load_recipe` has found.
@@ -61,6 +64,9 @@ def check_recipe(recipe: Recipe) -> CheckedRecipe:
         What the compile would work with.
 
     Raises:
+        BrokerError: The broker of the recipe's boards cannot be reached.
+        DeviceOfflineError: A board of the recipe is not online.
+        LatencyError: A board of the recipe does not allow measuring.
         EngineUnavailableError: An engine of the recipe, or what converts to it, is not installed.
         ModelError: The model cannot be loaded, or is not what its task needs.
         DataError: The data cannot be read or does not fit the model or the metric.
@@ -69,6 +75,7 @@ def check_recipe(recipe: Recipe) -> CheckedRecipe:
     """
     engines: dict[str, str] = {name: load_engine(name).version for name in recipe.export.engines}
     _require_converters(recipe)
+    check_source(recipe)
     passes = passes_of(recipe)
     for name in passes:
         make_pass(name, recipe)
@@ -77,6 +84,7 @@ def check_recipe(recipe: Recipe) -> CheckedRecipe:
         state = start_compile(recipe, Path(folder))
         return CheckedRecipe(
             engines=engines,
+            latency=describe_source(recipe),
             metric=state.metric.name,
             samples=_count_samples(state),
             passes=passes,

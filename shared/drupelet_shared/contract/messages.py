@@ -36,6 +36,8 @@ class DeviceStatus(_Message):
         store: Whether packages can be installed: "read_only" is the usual end of an SD card, "failed" another error of
             the store; what is active is served in either case. Absent in the last will.
         store_error: What is wrong with the store, in words; absent if nothing is.
+        measures: Whether the device times candidates of a compiler (section 12.2 of the contract). Absent in the last
+            will, and in messages of agents that do not tell.
         labels: The labels of its configuration, by name; in birth and will, so that a device that is offline can be
             chosen by them too. Absent if it has none.
     """
@@ -46,6 +48,7 @@ class DeviceStatus(_Message):
     agent_version: str
     store: StoreState | None = None
     store_error: str | None = None
+    measures: bool | None = None
     labels: Labels | None = None
 
 

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from drupelet_host.recipe.schema import load_recipe
+from support.broker.brokers import free_port
 from support.model.task_project import write_detector, write_segmentation
 from support.model.tflite_models import write_linear_tflite
 from support.package.served_packages import linear_weights
@@ -67,6 +68,28 @@ def test_a_factory_takes_its_shape_and_weights(tmp_path: Path) -> None:
     assert result["metric"] == "agreement"
     assert result["samples"] == {"train": 64, "validation": 64}
     assert result["passes"][:4] == ["evaluate", "importance", "sensitivity", "prune"]
+
+
+def test_what_was_found_of_a_model_and_written_is_told_as_json(tmp_path: Path) -> None:
+    write_segmentation(tmp_path / "model.onnx")
+    told = json.loads(drupelet("init", "model.onnx", "--output", "project", "--json", folder=tmp_path).stdout)
+    assert told["inputs"] == [{"name": "image", "datatype": "FP32", "shape": [1, 3, 32, 32]}]
+    assert (told["task"], told["image"], told["is_pruned"]) == ("tensors", {"color": "rgb", "layout": "NCHW"}, False)
+    assert told["size_bytes"] == (tmp_path / "model.onnx").stat().st_size
+    assert [told["recipe"], told["data"]] == ["project/recipe.toml", "project/data.py"]
+    assert load_recipe(tmp_path / told["recipe"]).model.name == told["name"]
+
+
+def test_a_check_looks_for_the_boards_before_it_loads_the_model(tmp_path: Path) -> None:
+    write_segmentation(tmp_path / "model.onnx")
+    drupelet("init", "model.onnx", folder=tmp_path)
+    (tmp_path / "data.py").write_text("raise RuntimeError('loaded')\n")
+    with (tmp_path / "recipe.toml").open("a") as recipe:
+        recipe.write(f'\n[target.boards]\ndevices = ["pi-7"]\nbroker = "mqtt://localhost:{free_port()}"\n')
+    for command in ("check", "compile"):
+        done = drupelet(command, "recipe.toml", folder=tmp_path, status=1)
+        assert "no MQTT broker listens there" in done.stderr, done.stderr
+        assert done.stderr.rstrip().endswith("[broker_error]")
 
 
 @pytest.mark.parametrize("kind", ["tokens", "detector", "tflite"])

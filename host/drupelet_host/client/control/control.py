@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from types import TracebackType
@@ -19,6 +19,7 @@ from drupelet_host.client.connection.transport import MessageProperties, Receive
 from drupelet_host.client.control.calls import CallAnswer, PendingCall, PendingCalls
 from drupelet_host.errors import BrokerError, DeviceOfflineError, RemoteError
 from drupelet_shared.contract.commands import CommandProgress
+from drupelet_shared.contract.messages import DeviceStatus
 from drupelet_shared.contract.topics import DEFAULT_PREFIX, DeviceTopics
 from drupelet_shared.contract.wire import CODE_PROPERTY, JSON_TYPE, OK_CODE, PROGRESS_CODE
 
@@ -199,6 +200,14 @@ class ControlClient:
         if refusal is not None:
             raise _refusal(topic, refusal)
 
+    def read_statuses(self, devices: Collection[str] = ()) -> dict[str, DeviceStatus]:
+        """Return the retained statuses of devices by name: of all, as soon as those of `devices` are among them."""
+        topics = {self.topics(device).status for device in devices}
+        payloads = self._retained.read_until(
+            status_filter(self._prefix), lambda known: bool(topics) and topics <= set(known), timeout_s=2 * QUIET_S
+        )
+        return read_statuses(payloads)
+
     def _wait_until_online(self, device: str) -> None:
         status_topic = self.topics(device).status
         with self._watch_lock:
@@ -210,8 +219,7 @@ class ControlClient:
             self._calls.wait_until_online(device, timeout_s=self._connect_timeout_s)
         except DeviceOfflineError as error:
             # Also tells whether another name is meant.
-            payloads = self._retained.read_until(status_filter(self._prefix), lambda _: False, timeout_s=2 * QUIET_S)
-            absence = explain_absence(device, read_statuses(payloads), prefix=self._prefix)
+            absence = explain_absence(device, self.read_statuses(), prefix=self._prefix)
             raise (absence or error) from None
 
     def _receive(self, message: ReceivedMessage) -> None:

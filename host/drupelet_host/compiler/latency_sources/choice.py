@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from drupelet_host.client.connection.address import BrokerAddress, TlsOptions, parse_broker_url, read_password
+from drupelet_host.client.connection.address import BrokerAddress
+from drupelet_host.compiler.latency_sources.boards import check_boards, read_address
 from drupelet_host.errors import RecipeError
 from drupelet_host.latency.board import Board, BoardLimits
 from drupelet_host.latency.candidate_package import CandidatePacker
@@ -16,7 +17,6 @@ from drupelet_host.latency.source import LatencySource
 from drupelet_host.latency.workstation import WorkstationSource
 from drupelet_host.packaging.keys import load_private_key
 from drupelet_host.progress.observer import Observer
-from drupelet_host.recipe.latency import BoardsSection
 from drupelet_host.recipe.schema import Recipe
 from drupelet_host.recipe.target import find_target
 from drupelet_shared.package.manifest import Target
@@ -38,7 +38,7 @@ def make_latency_source(recipe: Recipe, *, observer: Observer, broker: BrokerAdd
         InvalidValueError: The broker's URL or a certificate is malformed.
         KeyFileError: The signing key cannot be read.
     """
-    kind = _choose(recipe)
+    kind = choose_kind(recipe)
     if kind == "boards":
         return _make_boards(recipe, observer=observer, broker=broker)
     if kind == "workstation":
@@ -59,7 +59,7 @@ def describe_source(recipe: Recipe) -> str:
     Raises:
         RecipeError: The recipe names no boards, or the device has no table.
     """
-    kind, boards = _choose(recipe), recipe.target.boards
+    kind, boards = choose_kind(recipe), recipe.target.boards
     if kind == "boards" and boards is not None:
         return f"measured on {', '.join(boards.devices)}"
     return modelled_for(require_table(recipe).label) if kind == "model" else WORKSTATION
@@ -85,7 +85,29 @@ def require_table(recipe: Recipe) -> LatencyTable:
     return table
 
 
-def _choose(recipe: Recipe) -> Kind:
+def check_source(recipe: Recipe, *, broker: BrokerAddress | None = None) -> None:
+    """Check that the boards of a recipe are online and measure, if the recipe has its latencies from boards.
+
+    Args:
+        recipe: The recipe.
+        broker: The broker of the boards, in place of the recipe's.
+
+    Raises:
+        RecipeError: The recipe names no boards, or the device has no table.
+        BrokerError: The broker cannot be reached or refuses the client.
+        DrupeletError: A board is missing, offline or measures nothing.
+    """
+    boards = recipe.target.boards
+    if choose_kind(recipe) == "boards" and boards is not None:
+        check_boards(boards, broker=broker)
+
+
+def choose_kind(recipe: Recipe) -> Kind:
+    """Return which kind of source a recipe has its latencies from.
+
+    Raises:
+        RecipeError: The recipe names no boards.
+    """
     stated, boards = recipe.target.latency, recipe.target.boards
     if stated == "auto":
         if boards is not None:
@@ -101,7 +123,7 @@ def _make_boards(recipe: Recipe, *, observer: Observer, broker: BrokerAddress | 
     assert section is not None, "the caller has boards"
     target, key = find_target(recipe.target.device), recipe.output.key
     limits = BoardLimits(max_seconds=section.max_seconds, max_wait_s=section.max_wait_s, patience_s=section.patience_s)
-    address = broker or _read_address(section)
+    address = broker or read_address(section)
     boards = [
         Board(device, broker=address, prefix=section.prefix, limits=limits, on_event=observer.decided)
         for device in dict.fromkeys(section.devices)
@@ -111,11 +133,3 @@ def _make_boards(recipe: Recipe, *, observer: Observer, broker: BrokerAddress | 
         signing_key=None if key is None else load_private_key(key),
     )
     return DeviceSource(boards, packer)
-
-
-def _read_address(section: BoardsSection) -> BrokerAddress:
-    tls = None
-    if section.ca_file or section.cert_file:
-        tls = TlsOptions(section.ca_file, section.cert_file, section.key_file)
-    password = read_password(section.password_file) if section.password_file or "@" in section.broker else None
-    return parse_broker_url(section.broker, password=password, tls=tls)

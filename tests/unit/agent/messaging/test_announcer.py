@@ -65,6 +65,14 @@ def test_birth_and_will_carry_the_labels_of_the_device_and_nothing_without_any(s
     assert b"labels" not in offline_publication(TOPICS, run_id="run", labels={}).payload
 
 
+@pytest.mark.parametrize("measures", [True, False])
+def test_the_birth_message_says_whether_the_device_measures_candidates(session: FakeSession, *, measures: bool) -> None:
+    announcer = Announcer(TOPICS, session, run_id="run", outbox_length=2, measures=measures)
+    session.connect()
+    announcer.announce([])
+    assert json.loads(session.published[0].payload)["measures"] is measures
+
+
 def test_states_and_statuses_are_retained_and_numbers_are_not(announcer: Announcer, session: FakeSession) -> None:
     session.connect()
     announcer.announce([STATE])
