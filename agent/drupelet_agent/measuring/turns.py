@@ -31,6 +31,9 @@ _SLOW_MODEL_S = 60.0
 _MIN_SLOT_BYTES = 4096
 # Short enough that a request which arrives in a turn soon has the memory bus to itself.
 _TURN_S = 0.05
+# Requests that come often leave short gaps only: a turn that one arrived in makes the next ones shorter.
+_SHORTEST_TURN_S = 0.002
+_SHORTER, _LONGER = 0.5, 1.1
 # In at least this many turns, whatever slows the device down for a while slows every variant down alike.
 _MIN_TURNS = 5
 _MIN_RUNS = 10
@@ -90,6 +93,7 @@ class TurnTaker:
         self._observe = observe
         self._spawn = spawn
         self._observed_s = time.monotonic()
+        self._turn_s = _TURN_S
         self.measured_s = 0.0
 
     @property
@@ -173,12 +177,14 @@ class TurnTaker:
         before = self._quiet.wait()
         start_s = time.monotonic()
         warmup = 1 if entry.times_ms else _WARMUP_RUNS
-        entry.worker.send(TimeRuns(warmup=warmup, runs=MAX_TIMED_RUNS, max_seconds=_TURN_S))
+        entry.worker.send(TimeRuns(warmup=warmup, runs=MAX_TIMED_RUNS, max_seconds=self._turn_s))
         answer = expect(entry.worker, TimedRuns, timeout_s=_SLOW_MODEL_S)
         seconds = time.monotonic() - start_s
         entry.footprint_bytes = max(entry.footprint_bytes, answer.footprint_bytes)
         if self._quiet.was_disturbed(before, seconds):
+            self._turn_s = max(_SHORTEST_TURN_S, _SHORTER * self._turn_s)
             return
+        self._turn_s = min(_TURN_S, _LONGER * self._turn_s)
         entry.times_ms.extend(answer.times_ms)
         entry.seconds += seconds
         self.measured_s += seconds

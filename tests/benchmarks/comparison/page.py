@@ -17,6 +17,7 @@ from benchmarks.comparison.tables import (
     render_instructions,
     render_modelled,
 )
+from benchmarks.comparison.target_tables import render_latency_model, render_target
 
 RESULTS = ROOT / "tests/benchmarks/results"
 PAGE = ROOT / "shared/docs/comparison.md"
@@ -28,6 +29,8 @@ _SECTIONS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "engines": ("Engines: time on a workstation", render_engine_times),
     "modelled": ("Engines: modelled time on the Pi's processor", render_modelled),
     "instructions": ("Engines: instructions on the Pi's processor", render_instructions),
+    "latency-model": ("The timing model beside published times", render_latency_model),
+    "target": ("Deciding by the target's latency", render_target),
 }
 # The charts that `make pictures` draws from the same results, with what each shows.
 _CHARTS: Mapping[str, Mapping[str, str]] = {

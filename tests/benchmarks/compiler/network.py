@@ -88,11 +88,20 @@ def _train(setting: Setting) -> nn.Module:
     with on_device(model, device):
         # Processors without it emulate bfloat16, many times slower than float32.
         bfloat16 = use_bfloat16(setting.precision, device)
-        _fit(model, inputs, labels, epochs=setting.original_epochs, bfloat16=bfloat16)
+        fit(model, inputs, labels, epochs=setting.original_epochs, bfloat16=bfloat16)
     return model
 
 
-def _fit(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, *, epochs: int, bfloat16: bool) -> None:
+def fit(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, *, epochs: int, bfloat16: bool) -> None:
+    """Train a network in place.
+
+    Args:
+        model: The network, on the device of the samples.
+        inputs: All training images.
+        labels: Their classes.
+        epochs: How often it sees them.
+        bfloat16: Whether it computes in bfloat16.
+    """
     optimizer = torch.optim.SGD(
         model.parameters(), lr=_LEARNING_RATE, momentum=_MOMENTUM, nesterov=True, weight_decay=_WEIGHT_DECAY
     )

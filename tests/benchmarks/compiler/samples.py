@@ -20,7 +20,7 @@ _BORDER = 2
 
 def read_training(setting: Setting) -> tuple[Dataset, Dataset]:
     """Return what trains, and what selects: no compiler ever sees the test images."""
-    whole = _read(setting.data, "train")
+    whole = read_fashion(setting.data, "train")
     order = np.random.default_rng(SEED).permutation(len(whole))
     selection = np.sort(order[: min(_SELECTION_SAMPLES, setting.samples)])
     training = np.sort(order[_SELECTION_SAMPLES:][: setting.samples])
@@ -33,7 +33,7 @@ def read_training(setting: Setting) -> tuple[Dataset, Dataset]:
 
 def read_test(setting: Setting) -> Dataset:
     """Return the 10,000 images that only the report looks at."""
-    return _read(setting.data, "t10k")
+    return read_fashion(setting.data, "t10k")
 
 
 def pick_calibration(training: Dataset) -> Dataset:
@@ -53,7 +53,13 @@ def write_archives(setting: Setting) -> tuple[Path, Path]:
     return paths
 
 
-def _read(folder: Path, part: str) -> Dataset:
+def read_fashion(folder: Path, part: str) -> Dataset:
+    """Return the images as the network takes them, with their labels.
+
+    Args:
+        folder: Of the four IDX files.
+        part: "train" or "t10k".
+    """
     images, labels = read_idx_pair(folder / f"{part}-images-idx3-ubyte.gz", folder / f"{part}-labels-idx1-ubyte.gz")
     # 28 x 28 with a border of background is 32 x 32; the network takes three channels.
     padded = np.pad(images, ((0, 0), (0, 0), (_BORDER, _BORDER), (_BORDER, _BORDER)))

@@ -3,14 +3,15 @@
     python -m benchmarks.latency_model published --data ../shared/data/pi4
     python -m benchmarks.latency_model table
 
-`published` ends with 1 where the mean absolute error of the scaled estimates is above 8 %.
+`published` prints JSON, and a table on standard error. It ends with 1 where the mean absolute error of the scaled
+estimates is above 8 %.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
-import statistics
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -18,14 +19,8 @@ from pathlib import Path
 from benchmarks.instructions.emulator import FOLDER, ROOT, EmulatedPi
 from benchmarks.latency_model.collecting import collect, read_records
 from benchmarks.latency_model.fitting import make_table, read_accuracy, write_table
-from benchmarks.latency_model.published import (
-    Comparison,
-    best_scale,
-    compare,
-    int8_ratios,
-    pairs_in_order,
-    rank_correlation,
-)
+from benchmarks.latency_model.published import Comparison, compare
+from benchmarks.latency_model.report import format_report, make_report
 
 _TABLE = ROOT / "host/drupelet_host/latency/modelled/raspberry_pi_4.json"
 _WORK = ROOT / ".bench/latency-model"
@@ -33,7 +28,6 @@ _DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "ncn
 _PROBES = 96
 # Changing it changes every probe: records of another value must not be mixed in.
 _MACS = 15e6
-_HIGHEST_ERROR = 0.08
 
 
 def main() -> None:
@@ -66,24 +60,10 @@ def main() -> None:
 
 
 def _report(comparisons: list[Comparison]) -> int:
-    scale = read_accuracy()["scale"]
-    print(f"{'network':<24}{'estimate':>10}{'published':>11}{'error':>8}   ms; estimates times {scale}")
-    for one in comparisons:
-        estimate = one.modelled_ms * scale
-        print(f"{one.network:<24}{estimate:>10.1f}{one.published_ms:>11.1f}{one.error(scale):>8.1%}")
-    for network, (published, modelled) in int8_ratios(comparisons).items():
-        print(f"{network:<24} int8 / float32: published {published:.2f}, modelled {modelled:.2f}")
-    errors = [abs(one.error(scale)) for one in comparisons]
-    raw = [one.error(1) for one in comparisons]
-    in_order, pairs = pairs_in_order(comparisons)
-    print(f"unscaled: mean absolute error {statistics.mean(map(abs, raw)):.1%}, bias {statistics.mean(raw):+.1%}")
-    print(f"best single factor for these networks: {best_scale(comparisons):.3f}")
-    print(f"rank correlation {rank_correlation(comparisons):.3f}; {in_order} of {pairs} pairs in order")
-    mean = statistics.mean(errors)
-    print(
-        f"{len(errors)} networks: mean absolute error {mean:.1%}, worst {max(errors):.1%}; limit {_HIGHEST_ERROR:.0%}"
-    )
-    return int(mean > _HIGHEST_ERROR)
+    report = make_report(comparisons, scale=read_accuracy()["scale"])
+    print(json.dumps(report, indent=2))
+    print(format_report(report), file=sys.stderr)
+    return int(not report["met"])
 
 
 def _make_table(path: Path) -> None:

@@ -4,7 +4,8 @@
 
 An agent on this machine stands for the board. Its original's median gives the limits, from 90 % of it downwards. Each
 recipe is compiled with that board in the loop and installed there; the plan's own median must be within the limit.
-Another model is served all the while. Measure on an idle machine. Prints JSON.
+Another model is served all the while. The first limits are compiled again as ratios on the workstation, for minutes.
+On a busy machine, times before and during differ by its load too. Prints JSON.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -20,13 +22,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
 from drupelet_host.client import BrokerAddress
 from drupelet_host.client.control.control import ControlClient
 from drupelet_host.compiler.compile import compile_recipe
-from drupelet_host.errors import ConstraintError
+from drupelet_host.errors import ConstraintError, LatencyError
 from drupelet_host.latency.machine import describe_machine
 from drupelet_host.recipe.schema import Recipe, parse_recipe
 from drupelet_shared.contract.commands import InstalledRelease, InstallRequest
@@ -42,6 +45,11 @@ _SIDE = 24
 _HIGHEST, _LOWEST = 0.9, 0.35
 _IMAGE = {"image": np.zeros((1, 1, 8, 8), np.float32)}
 _REQUEST_EVERY_S = 0.1
+# A busy machine leaves few gaps between two requests.
+_BOARD_SECONDS, _BOARD_WAIT_S = 3.0, 600.0
+_START_S = 300.0
+_MOST_TRIALS = 5
+_WORKSTATION_RECIPES = 3
 
 
 @dataclass
@@ -98,25 +106,36 @@ def run(folder: Path, broker: Broker, recipes: int, seconds_before: float) -> di
     project, load_before = write_large_project(folder / "project"), os.getloadavg()
     served = Served()
     with running_agent(config), site.listener(broker) as listener:
+        listener.patience_s = _START_S
         listener.wait_for(site.topics.model_state("digits"), health="ready")
         with requests(site, broker, served):
             time.sleep(seconds_before)
             served.measuring = True
             original_ms = compile_original(project, site, broker)
             shares = np.linspace(_HIGHEST, _LOWEST, recipes)
-            outcomes = [
-                compile_and_install(project, site, broker, limit_ms=share * original_ms, number=number)
-                for number, share in enumerate(shares, start=1)
-            ]
+            outcomes = []
+            for number, share in enumerate(shares, start=1):
+                outcome = compile_and_install(project, site, broker, limit_ms=share * original_ms, number=number)
+                outcomes.append(outcome)
+                print(f"recipe {number}: {outcome}", file=sys.stderr, flush=True)
             served.measuring = False
+            workstation = [
+                time_workstation(project, site, broker, share=share, number=number)
+                for number, share in enumerate(shares[:_WORKSTATION_RECIPES], start=1)
+            ]
     compiled = [outcome for outcome in outcomes if outcome.fault is None]
     return {
         "machine": describe_machine(),
+        "what": "an agent on this machine as the board; every number was measured on it, under the load that is stated",
         "load": {"before": load_before, "after": os.getloadavg()},
         "original_ms": original_ms,
         "compiled": len(compiled),
         "held": sum(outcome.held for outcome in compiled),
         "served_p99_ms": {"before": p99(served.before), "during": p99(served.during)},
+        "compile_minutes": {
+            "boards": [round(outcome.compile_minutes, 2) for outcome in outcomes[:_WORKSTATION_RECIPES]],
+            "workstation": [round(minutes, 2) for minutes in workstation],
+        },
         "recipes": [{**asdict(outcome), "held": outcome.held} for outcome in outcomes],
     }
 
@@ -135,8 +154,16 @@ def write_large_project(folder: Path) -> Path:
     return folder
 
 
-def make_recipe(project: Path, site: Site, broker: Broker, *, number: int, limit: str | None) -> Recipe:
-    """Return a recipe with a board in the loop.
+def make_recipe(
+    project: Path,
+    site: Site,
+    broker: Broker,
+    *,
+    number: int,
+    limit: str | float | None,
+    latency: Literal["boards", "workstation"] = "boards",
+) -> Recipe:
+    """Return a recipe.
 
     Args:
         project: The folder of the model.
@@ -144,12 +171,15 @@ def make_recipe(project: Path, site: Site, broker: Broker, *, number: int, limit
         broker: The broker.
         number: The release.
         limit: The limit on the latency; None for none.
+        latency: The source of latencies.
     """
     document = tomllib.loads(RECIPE_SOURCE)
     document["model"] |= {"input_shape": [1, 1, _SIDE, _SIDE], "release": number, "version": f"{number}.0.0"}
-    document["target"] = {"boards": {"devices": [site.topics.device], "broker": broker.url, "max_seconds": 5.0}}
+    boards: dict[str, Any] = {"devices": [site.topics.device], "broker": broker.url}
+    boards |= {"max_seconds": _BOARD_SECONDS, "max_wait_s": _BOARD_WAIT_S}
+    document["target"] = {"boards": boards} if latency == "boards" else {"latency": latency}
     document["constraints"] = {"max_metric_drop": 0.1}
-    document["prune"] = {"recovery": {"epochs": 2}, "max_trials": 8}
+    document["prune"] = {"recovery": {"epochs": 2}, "max_trials": _MOST_TRIALS}
     if limit is None:
         document["prune"] = {"prune_ratio": 0.0, "iterations": 1, "recovery": {"epochs": 0}}
     else:
@@ -179,7 +209,7 @@ def compile_and_install(project: Path, site: Site, broker: Broker, *, limit_ms: 
     recipe = make_recipe(project, site, broker, number=number, limit=f"{limit_ms:.6f} ms")
     try:
         state = compile_recipe(recipe)
-    except ConstraintError as error:
+    except (ConstraintError, LatencyError) as error:
         return Outcome(limit_ms, (time.monotonic() - start_s) / 60, fault=str(error).partition("\n")[0])
     outcome = Outcome(limit_ms, (time.monotonic() - start_s) / 60)
     outcome.compiled_ms = state.measurements[state.ranking[0]].target_latency.p50_ms
@@ -189,6 +219,25 @@ def compile_and_install(project: Path, site: Site, broker: Broker, *, limit_ms: 
         installed = control.command(site.topics.device, "install", request, InstalledRelease)
     outcome.installed_ms = installed.plan.p50_ms
     return outcome
+
+
+def time_workstation(project: Path, site: Site, broker: Broker, *, share: float, number: int) -> float:
+    """Return the minutes of the same compile with latencies of this machine's own.
+
+    Args:
+        project: The folder of the model.
+        site: The device, which takes no part.
+        broker: The broker.
+        share: The limit as a ratio to the original.
+        number: The release.
+    """
+    start_s = time.monotonic()
+    recipe = make_recipe(project, site, broker, number=number, limit=float(share), latency="workstation")
+    try:
+        compile_recipe(recipe)
+    except ConstraintError as error:
+        print(f"workstation, recipe {number}: {error}", file=sys.stderr, flush=True)
+    return (time.monotonic() - start_s) / 60
 
 
 @contextmanager

@@ -30,7 +30,11 @@ from support.model.onnx_models import write_add_model, write_expanding_model
 from support.model.tiny_project import RECIPE_SOURCE, write_project
 
 FEED = {"input": np.ones((1, 1), np.float32)}
+# For a busy machine: what is waited for here takes seconds on a quiet one.
+pytestmark = pytest.mark.timeout(600)
+
 MEASURE = "trust.measure = true"
+PATIENCE_S = 240.0
 TARGET = Target(device="raspberry_pi_4", architecture="aarch64")
 
 
@@ -49,17 +53,23 @@ class Events:
 def source_of(
     broker: Broker, key: Path, *devices: str, on_event: Callable[[str], None] = lambda _: None, **limits: float
 ) -> DeviceSource:
-    address = BrokerAddress(broker.host, broker.port)
-    chosen = BoardLimits(**{"max_seconds": 0.5, "patience_s": 60.0, **limits})
-    boards = [Board(device, broker=address, limits=chosen, on_event=on_event) for device in devices]
+    boards = [board_of(broker, device, on_event=on_event, **limits) for device in devices]
     return DeviceSource(boards, CandidatePacker(TARGET, load_private_key(key)))
+
+
+def board_of(
+    broker: Broker, device: str, *, on_event: Callable[[str], None] = lambda _: None, **limits: float
+) -> Board:
+    # A busy machine may take long for an upload, which must not count as a board that is gone.
+    chosen = BoardLimits(**{"max_seconds": 0.5, "patience_s": PATIENCE_S, **limits})
+    return Board(device, broker=BrokerAddress(broker.host, broker.port), limits=chosen, on_event=on_event)
 
 
 def models_in(folder: Path) -> dict[str, Path]:
     return {
         "original": write_expanding_model(folder / "original.onnx", count=400_000),
         "fast": write_add_model(folder / "fast.onnx"),
-        "slow": write_expanding_model(folder / "slow.onnx", count=800_000),
+        "slow": write_expanding_model(folder / "slow.onnx", count=6_400_000),
     }
 
 
@@ -69,8 +79,10 @@ def test_a_board_times_models_and_is_named_as_the_source(site: Site, broker: Bro
     with running_agent(site.configure(broker, extra=MEASURE)):
         found = source.measure(models_in(tmp_path), feed=FEED, references=("original",), precision=0.1)
     assert list(found) == ["original", "fast", "slow"]
-    assert found["fast"].interval.high_ms < found["original"].interval.low_ms
-    assert found["original"].p50_ms < found["slow"].p50_ms
+    # Each has sixteen times the work of the one before, or more: that much no load on the machine turns around.
+    assert found["fast"].p50_ms < found["original"].p50_ms < found["slow"].p50_ms
+    for estimate in found.values():
+        assert estimate.interval.low_ms <= estimate.p50_ms <= estimate.interval.high_ms
     assert {estimate.source for estimate in found.values()} == {f"measured on {device}"}
     assert source.label == source.fingerprint == f"measured on {device}"
     assert found["slow"].memory_bytes is not None
@@ -82,16 +94,18 @@ def test_boards_share_the_candidates_and_each_measures_the_reference(
     (tmp_path / "other").mkdir()
     other = make_site(tmp_path / "other")
     (other.folder / "trust/maker.pub").write_bytes(site.keys.public.read_bytes())
-    source = source_of(embedded, site.keys.private, site.topics.device, other.topics.device)
+    # Neither is done with its part before the other has taken its own: no precision ends them early.
+    source = source_of(embedded, site.keys.private, site.topics.device, other.topics.device, max_seconds=2.0)
     with ExitStack() as stack:
         for one in (site, other):
             stack.enter_context(running_agent(one.configure(embedded, extra=MEASURE)))
-        found = source.measure(models_in(tmp_path), feed=FEED, references=("original",), precision=0.5)
+        found = source.measure(models_in(tmp_path), feed=FEED, references=("original",), precision=1e-9)
     assert {found["fast"].source, found["slow"].source} == {f"measured on {one.topics.device}" for one in (site, other)}
 
 
 def test_the_other_board_measures_everything_when_one_is_gone(site: Site, embedded: Broker, tmp_path: Path) -> None:
-    source = source_of(embedded, site.keys.private, "gone", site.topics.device, patience_s=1.0)
+    boards = [board_of(embedded, "gone", patience_s=1.0), board_of(embedded, site.topics.device)]
+    source = DeviceSource(boards, CandidatePacker(TARGET, load_private_key(site.keys.private)))
     with running_agent(site.configure(embedded, extra=MEASURE)):
         found = source.measure(models_in(tmp_path), feed=FEED, precision=0.5)
     assert {estimate.source for estimate in found.values()} == {f"measured on {site.topics.device}"}
@@ -146,16 +160,16 @@ def test_measuring_begins_again_after_the_agent_was_killed(site: Site, embedded:
         thread.start()
         _wait_until(lambda: any((site.folder / "state/candidates").glob("*/package/manifest.json")))
         agent.process.kill()
-        agent.process.wait(timeout=20)
+        agent.process.wait(timeout=PATIENCE_S)
     with running_agent(config):
-        thread.join(timeout=90)
+        thread.join(timeout=PATIENCE_S)
     assert not thread.is_alive()
     assert len(results) == 1
     assert any("begins again" in event for event in events.told)
 
 
 def _wait_until(is_true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not is_true():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -153,7 +153,7 @@ def test_every_result_says_what_it_was_measured_on() -> None:
 
 
 def test_a_stage_without_a_result_is_said_to_be_unmeasured(tmp_path: Path) -> None:
-    assert render(tmp_path).count("Not measured yet on an idle machine") == 5
+    assert render(tmp_path).count("Not measured yet on an idle machine") == 7
 
 
 def test_one_and_two_threads_stand_side_by_side_with_the_spread_of_the_rounds(tmp_path: Path) -> None:
@@ -180,6 +180,55 @@ def test_modelled_times_stand_with_their_error_and_are_no_measurements(tmp_path:
     assert "| ONNX Runtime | float32 | 616 ms ± 35 % |" in text
     assert "| ncnn | float32 | 189 ms ± 20 % |" in text
     assert "**These are estimates by the timing model in `deploy/emulator/cortex_a72`, not measurements.**" in text
+
+
+def test_published_times_stand_beside_modelled_ones_with_their_error(tmp_path: Path) -> None:
+    report = {
+        "machine": MACHINE,
+        "scale": 1.085,
+        "networks": [{"network": "alexnet", "published_ms": 139.42, "modelled_ms": 150.9, "error": 0.0825}],
+        "int8_to_float32": {"resnet50": {"published": 0.794, "modelled": 0.803}},
+        "mean_error": 0.0825,
+        "worst_error": 0.0825,
+        "rank_correlation": 0.99,
+        "pairs": {"in_order": 3, "all": 4},
+    }
+    text = render(tmp_path, **{"latency-model": report})
+    assert "| alexnet | 139.4 ms | 150.9 ms | +8.2% |" in text
+    assert "| resnet50 | 0.79 | 0.80 |" in text
+    assert "mean absolute error 8.2%" in text
+    assert "3 of 4 pairs" in text
+
+
+def test_what_the_search_by_latency_reached_stands_with_its_aims(tmp_path: Path) -> None:
+    plan = {
+        "network": "resnet18",
+        "what": "trained",
+        "engine": "litert",
+        "precision": "int8",
+        "original_ms": 7.0,
+        "reductions_at_equal_metric": [0.1, 0.2, 0.3],
+        "median_reduction": 0.2,
+    }
+    time = {
+        "row": "f",
+        "engine": "litert",
+        "precision": "int8",
+        "ms": 0.6,
+        "error": 0.25,
+        "table_ms": 0.63,
+        "top1": 0.929,
+    }
+    targets = {
+        "lower_at_equal_metric": {"aim": "15%", "reached": {"resnet18": 0.2, "yolo": None}, "met": False},
+        "times_faster": {"aim": 12.0, "reached": 13.5, "met": True},
+    }
+    results = {"plans-resnet18": plan, "recorded": {"times": [time]}}
+    text = render(tmp_path, target={"machine": MACHINE, "targets": targets, "results": results})
+    assert "| lower at equal metric | 15% | resnet18 20.0 %, yolo not comparable | **no** |" in text
+    assert "| times faster | 12.0 | 13.5 | yes |" in text
+    assert "| resnet18 | litert int8 | 7.00 ms | 20.0 % | 10.0 % to 30.0 % | trained |" in text
+    assert "| (f) | litert | int8 | 0.60 ms ± 25 % | 0.63 ms | 92.90% |" in text
 
 
 def test_the_compilers_files_stand_with_the_machine_that_measured_them(tmp_path: Path) -> None:

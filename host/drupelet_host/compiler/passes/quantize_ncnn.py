@@ -7,13 +7,16 @@ from typing import ClassVar, Literal, Self
 
 from drupelet_host.compiler.configuration import PassConfig, stated_or_default_drop
 from drupelet_host.compiler.judging import FileJudge
+from drupelet_host.compiler.latency_sources.choice import find_table
 from drupelet_host.compiler.pass_protocol import PassResult, add_variant, attempt_variant, drop_variant
 from drupelet_host.compiler.state import CompileState
+from drupelet_host.latency.modelled.table import load_table
 from drupelet_host.progress.observer import Observer
 from drupelet_host.progress.pace import Pace
 from drupelet_host.quantization.choice import describe_method
 from drupelet_host.quantization.ncnn.choice import NcnnChoice, choose_ncnn_method, keep_costly_layers
 from drupelet_host.quantization.ncnn.float16 import store_ncnn_float16
+from drupelet_host.quantization.ncnn.savings import look_up_savings
 from drupelet_host.quantization.ncnn.static import NcnnCalibrated, calibrate_ncnn, write_ncnn_int8
 from drupelet_host.quantization.ranges import METHODS, Method
 from drupelet_host.recipe.schema import Recipe
@@ -29,6 +32,7 @@ class QuantizeNcnnConfig(PassConfig):
         trial_samples: Validation samples that choose.
         variants: Of "static", "mixed" and "float16", those to make.
         max_metric_drop: The largest drop of the metric that a mixture may leave.
+        latency_table: The version of the table of what layers take on the target; None ranks layers by loss alone.
         max_minutes: The time after which no method is tried and no layer is measured any more.
     """
 
@@ -37,30 +41,39 @@ class QuantizeNcnnConfig(PassConfig):
     trial_samples: int
     variants: tuple[str, ...]
     max_metric_drop: float
+    latency_table: str | None = None
     max_minutes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class QuantizeNcnnPass:
-    """Makes the variants that [quantize] names; a model that cannot be made one way goes without."""
+    """Makes the variants that [quantize] names; a model that cannot be made one way goes without.
+
+    Attributes:
+        config: What the pass reads from the recipe.
+        seed: Of the draw of validation samples.
+        target: The device whose latency table tells what int8 saves in each layer; None ranks them by loss alone.
+    """
 
     name: ClassVar[str] = "quantize_ncnn"
     config: QuantizeNcnnConfig
     seed: int
+    target: str | None = None
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """Read [quantize] and the limit on the metric."""
-        quantize = recipe.quantize
+        """Read [quantize], the limit on the metric, and what is known of the target."""
+        quantize, table = recipe.quantize, find_table(recipe)
         config = QuantizeNcnnConfig(
             samples=quantize.samples,
             method=quantize.method,
             trial_samples=quantize.trial_samples,
             variants=tuple(name for name in quantize.variants if name != "dynamic"),
             max_metric_drop=stated_or_default_drop(recipe),
+            latency_table=None if table is None else table.label,
             max_minutes=quantize.max_minutes,
         )
-        return cls(config, recipe.seed)
+        return cls(config, recipe.seed, None if table is None else recipe.target.device)
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Quantize."""
@@ -112,12 +125,17 @@ class QuantizeNcnnPass:
         pace: Pace,
     ) -> PassResult:
         observer = pace.observer
-
         limit = state.metric_limit(self.config.max_metric_drop, baseline=judge(state.originals["ncnn"]))
         if limit.allows(choice.score):
             return drop_variant(state, NCNN_MIXED, "every layer keeps the metric in int8", observer=observer)
         mixed = keep_costly_layers(
-            calibrated, choice, judge=judge, lowest_score=limit.lowest, pace=pace, compute=state.compute
+            calibrated,
+            choice,
+            judge=judge,
+            lowest_score=limit.lowest,
+            saved_ms=look_up_savings(calibrated, None if self.target is None else load_table(self.target)),
+            pace=pace,
+            compute=state.compute,
         )
         if mixed is None:
             reason = f"no mixture of int8 and float32 reaches {limit.lowest:.4f}"

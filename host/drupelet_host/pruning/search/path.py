@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,6 +12,7 @@ from torch import nn
 from drupelet_host.compute.in_process import IN_PROCESS
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.evaluation.cost import count_macs, count_parameters
+from drupelet_host.latency.modelled.module_layers import read_module_layers
 from drupelet_host.progress.observer import SILENT, Observer
 from drupelet_host.pruning.importance import prune_least_important
 from drupelet_host.pruning.ratio.policy import layer_factors
@@ -19,6 +20,7 @@ from drupelet_host.pruning.ratio.progressive import PruningResult
 from drupelet_host.pruning.rewriting.padding_trim import trim_padding
 from drupelet_host.pruning.search.budget import SearchBudget
 from drupelet_host.pruning.search.choice import ChannelChoice
+from drupelet_host.pruning.search.judged import choose_variants, measure_cost
 from drupelet_host.pruning.search.position import Position, SearchState
 from drupelet_host.pruning.search.savings import CostMeasure
 from drupelet_host.pruning.search.settings import SearchSettings
@@ -355,21 +357,19 @@ class SearchPath:
 
     def choose_variants(self, result: CandidateResult, *, drop: float) -> tuple[str, ...]:
         """Return the variant that is judged in each engine."""
-        lowest = self.lowest(drop)
-        # A model that cannot be int8 is measured in float alone.
-        measured = [[name for name in names if name in result.measurements] for names in self.settings.variants]
-        if self.settings.by_latency:
-            # Where none keeps the metric the last counts, which then has to be the float variant still.
-            times = {name: each.target_latency.p50_ms for name, each in result.measurements.items()}
-            good = [[name for name in names if result.measurements[name].metric >= lowest] for names in measured]
-            return tuple(
-                min(fit, key=lambda name: times[name]) if fit else names[-1]
-                for fit, names in zip(good, measured, strict=True)
-            )
-        return tuple(
-            next((name for name in names if result.measurements[name].metric >= lowest), names[-1])
-            for names in measured
-        )
+        return choose_variants(result, self.settings, lowest=self.lowest(drop))
+
+    def measure_cost(self, position: Position, judged: Sequence[str]) -> CostMeasure:
+        """Return what the cost of the next steps is counted by.
+
+        Args:
+            position: Where the path is.
+            judged: The variants that are judged.
+
+        Returns:
+            The measure.
+        """
+        return measure_cost(self.settings, judged, read_module_layers(position.model, self.example_input))
 
     def lowest(self, drop: float) -> float:
         """Return the lowest metric that is within a drop."""

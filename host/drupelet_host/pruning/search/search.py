@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from torch import nn
 
@@ -14,7 +15,7 @@ from drupelet_host.pruning.ratio.progressive import PruningResult
 from drupelet_host.pruning.search.beam import Beam, JudgeAll
 from drupelet_host.pruning.search.budget import SearchBudget
 from drupelet_host.pruning.search.path import SearchPath
-from drupelet_host.pruning.search.position import Position
+from drupelet_host.pruning.search.position import Position, SearchState
 from drupelet_host.pruning.search.settings import SearchSettings
 from drupelet_host.pruning.sensitivity import SensitivityCurve
 from drupelet_host.selection.judge import CandidateResult
@@ -97,7 +98,7 @@ def _search(
     before = {name: group.channels for name, group in groups.items()}
     position = path.start(before, resumed)
     judged = path.choose_variants(position.result, drop=path.settings.max_metric_drop)
-    state = path.first_state(position, curves, path.settings.measure_cost(judged))
+    state = path.first_state(position, curves, path.measure_cost(position, judged))
     candidates = list(resumed.candidates) if resumed is not None else []
     if not candidates:
         reason = f"unpruned; steps are judged as {' and '.join(judged)}"
@@ -129,6 +130,8 @@ def _search(
         path.tell(candidates[-1], judged)
         state = path.renewed(state, attempt) if kept else path.narrowed(state, position, attempt, groups)
         position = attempt if kept else position
+        if kept:
+            judged, state = _choose_again(path, position, judged, state)
     _say_why_it_ended(path, position, trials=len(candidates) - 1)
     return PruningResult(
         model=position.model,
@@ -139,6 +142,17 @@ def _search(
         candidates=tuple(candidates),
         passes=path.budget.passes,
     )
+
+
+def _choose_again(
+    path: SearchPath, position: Position, judged: tuple[str, ...], state: SearchState
+) -> tuple[tuple[str, ...], SearchState]:
+    """Return the variants that the next steps are judged as: in a smaller model another one may be the fastest."""
+    chosen = path.choose_variants(position.result, drop=state.drop)
+    if not path.settings.by_latency or chosen == judged:
+        return judged, state
+    path.observer.decided(f"steps are judged as {' and '.join(chosen)} from here on")
+    return chosen, replace(state, measure=path.measure_cost(position, chosen))
 
 
 def _say_why_it_ended(path: SearchPath, position: Position, *, trials: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -10,8 +10,8 @@ import torch
 from drupelet_host.compute.backend import ComputeBackend
 from drupelet_host.compute.in_process import IN_PROCESS
 from drupelet_host.latency.modelled.table import LatencyTable
-from drupelet_host.pruning.search.savings import CostMeasure, CostWeights
-from drupelet_host.pruning.search.time_cost import LatencyCost, Way
+from drupelet_host.pruning.search.savings import CostWeights
+from drupelet_host.pruning.search.time_cost import Way
 from drupelet_host.pruning.structure.groups import Importance
 from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.torch_models.device import CPU
@@ -67,14 +67,3 @@ class SearchSettings:
     beam: int = 1
     candidate_threads: int | None = None
     compute: ComputeBackend = IN_PROCESS
-
-    def measure_cost(self, judged: Sequence[str]) -> CostMeasure:
-        """Return what a step's cost is counted by.
-
-        Args:
-            judged: The variants that are judged, one for each engine.
-        """
-        ways = [self.ways[name] for name in judged if name in self.ways]
-        if self.table is None or not ways:
-            return CostMeasure(self.weights)
-        return CostMeasure(self.weights, LatencyCost(self.table, ways))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from drupelet_host.ncnn_files.running import run_tensors
 from drupelet_host.progress.pace import UNHURRIED, Pace
 from drupelet_host.quantization.choice import Judge, MethodScore, describe_method
 from drupelet_host.quantization.ncnn.bias import correct_biases
+from drupelet_host.quantization.ncnn.savings import rank_by_worth
 from drupelet_host.quantization.ncnn.static import NcnnCalibrated, NcnnInt8Settings, write_ncnn_int8
 from drupelet_host.quantization.ranges import METHODS, Method
 from drupelet_shared.engines.base import Array, Tensors
@@ -114,25 +115,29 @@ def keep_costly_layers(
     *,
     judge: Judge,
     lowest_score: float,
+    saved_ms: Mapping[str, float] | None = None,
     pace: Pace = UNHURRIED,
     compute: ComputeBackend = IN_PROCESS,
 ) -> NcnnChoice | None:
     """Keep the fewest layers in float32 with which the model reaches a score.
 
-    Layers are ranked by the error of the outputs with only that layer in int8; bisection finds their number.
+    Layers are ranked by the error of the outputs with only that layer in int8, for the time that int8 saves in it;
+    bisection finds their number.
 
     Args:
         calibrated: The float32 model.
         choice: The best settings with every layer in int8.
         judge: Scores a model file on samples that were not used for calibration.
         lowest_score: The score to reach.
+        saved_ms: What int8 saves on the target in each layer; None ranks layers by their errors alone.
         pace: Receives the progress, and limits the time; the mixture with the fewest float layers so far is taken.
         compute: What measures the layers.
 
     Returns:
         The settings of the mixed model, or None where none reaches the score.
     """
-    names = rank_by_loss(calibrated, choice.settings, pace=pace, compute=compute)
+    errors = measure_errors(calibrated, choice.settings, pace=pace, compute=compute)
+    names = rank_by_worth(errors, saved_ms)
     method, corrected = choice.settings.method, choice.settings.biases is not None
     best: NcnnChoice | None = None
     low, high = 1, len(names) - 1
@@ -152,19 +157,19 @@ def keep_costly_layers(
     return best
 
 
-def rank_by_loss(
+def measure_errors(
     calibrated: NcnnCalibrated,
     settings: NcnnInt8Settings,
     *,
     pace: Pace = UNHURRIED,
     compute: ComputeBackend = IN_PROCESS,
-) -> list[str]:
-    """Return the names of the int8 layers, by decreasing relative RMS error with only that layer in int8.
+) -> dict[str, float]:
+    """Return the relative RMS error of the outputs with only one layer in int8, by the layer's name.
 
     Args:
         calibrated: The float32 model.
         settings: The settings with every layer in int8.
-        pace: Receives the progress, and limits the time: layers that were not measured come last, in order.
+        pace: Receives the progress, and limits the time: layers that were not measured have no error.
         compute: What measures the layers.
     """
     few = replace(calibrated, samples=list(calibrated.samples[:_LOSS_SAMPLES]))
@@ -177,8 +182,7 @@ def rank_by_loss(
         alone = replace(settings, keep_float=settings.keep_float | frozenset(names) - {name}, biases=None)
         tasks.append(Task(f"ncnn: {name} alone in int8", measure_error, (shared, expected, alone)))
     measured = run_until(compute, tasks, is_over=pace.limit, on_done=_report(pace))
-    losses = dict(zip(names, measured, strict=False))
-    return sorted(names, key=lambda name: (-losses.get(name, 0.0), name))
+    return dict.fromkeys(names, 0.0) | dict(zip(names, measured, strict=False))
 
 
 def measure_error(calibrated: NcnnCalibrated, expected: Sequence[Tensors], settings: NcnnInt8Settings) -> float:

@@ -101,6 +101,23 @@ def test_turns_in_which_a_request_arrived_do_not_count() -> None:
     assert candidate.mean_ms == 1.0
 
 
+def test_turns_become_short_enough_for_the_gaps_that_frequent_requests_leave() -> None:
+    clock_ms = 0
+
+    def between_requests(_spec: WorkerSpec, _run: int) -> float:
+        nonlocal clock_ms
+        clock_ms += 1
+        if clock_ms % 20 == 0:
+            bench.gate.request_started()
+            bench.gate.request_finished()
+        return 1.0
+
+    bench = Bench(between_requests)
+    for timing in bench.measure(max_wait_s=2.0):
+        assert timing.p50_ms == 1.0
+        assert timing.is_precise
+
+
 def test_a_worker_that_dies_is_reported_and_the_other_variant_is_measured() -> None:
     def dying(spec: WorkerSpec, _: int) -> float:
         if spec.variant == "candidate":

@@ -31,8 +31,8 @@ EXAMPLE = torch.zeros(INPUT_SHAPE)
 FLOAT, INT8 = "float", "int8"
 
 
-def measurement(metric: float, size_bytes: int) -> Measurement:
-    timing = Timing(p50_ms=1.0, p95_ms=1.0, p99_ms=1.0, runs=1, mean_ms=1.0)
+def measurement(metric: float, size_bytes: int, ms: float = 1.0) -> Measurement:
+    timing = Timing(p50_ms=ms, p95_ms=ms, p99_ms=ms, runs=1, mean_ms=ms)
     return Measurement(Path("model.onnx"), size_bytes, metric, timing, 1)
 
 
@@ -111,6 +111,23 @@ def test_where_int8_alone_costs_more_than_the_limit_the_float_variant_is_judged(
     result = search(Judge(wanted=original_size() // 2, int8_metric=0.5))
     assert result.candidates[0].reason == "unpruned; steps are judged as float"
     assert count_parameters(result.model) <= original_size() // 2
+
+
+def test_the_variant_that_is_the_fastest_in_the_smaller_model_is_judged_from_there_on() -> None:
+    class FasterLater(Judge):
+        def __call__(self, model: nn.Module) -> CandidateResult:
+            result = super().__call__(model)
+            size = count_parameters(model)
+            # Int8 is slower in the original, and faster in everything smaller, where it loses the metric at last.
+            int8 = measurement(float(size > wanted), size, ms=2.0 if size == original_size() else 0.5)
+            return CandidateResult({**result.measurements, INT8: int8}, result.excess)
+
+    wanted = original_size() // 4
+    observer = RecordingObserver()
+    result = search(FasterLater(wanted=1), observer=observer, by_latency=True, max_trials=20)
+    assert result.candidates[0].reason == "unpruned; steps are judged as float"
+    assert "steps are judged as int8 from here on" in observer.decisions
+    assert count_parameters(result.model) > wanted
 
 
 def test_after_a_step_that_was_taken_back_half_of_it_is_tried() -> None:

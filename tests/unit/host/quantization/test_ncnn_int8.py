@@ -15,11 +15,13 @@ from torch import nn
 
 from drupelet_host.errors import DataError, ExportError
 from drupelet_host.export.ncnn import export_ncnn
+from drupelet_host.latency.modelled.table import load_table
 from drupelet_host.ncnn_files.graph import parse_graph
 from drupelet_host.ncnn_files.running import run_tensors
 from drupelet_host.quantization.ncnn.bias import correct_biases
-from drupelet_host.quantization.ncnn.choice import choose_ncnn_method, keep_costly_layers, rank_by_loss
+from drupelet_host.quantization.ncnn.choice import choose_ncnn_method, keep_costly_layers, measure_errors
 from drupelet_host.quantization.ncnn.float16 import store_ncnn_float16
+from drupelet_host.quantization.ncnn.savings import look_up_savings, rank_by_worth
 from drupelet_host.quantization.ncnn.static import (
     NcnnCalibrated,
     NcnnInt8Settings,
@@ -190,10 +192,11 @@ def test_the_fewest_costly_layers_stay_in_float(tmp_path: Path) -> None:
     judge = partial(closeness, name="mobilenet", folder=tmp_path)
     choice = choose_ncnn_method(model, judge=judge, methods=("minmax",))
     lowest = choice.score + 0.4 * (1 - choice.score)
-    mixed = keep_costly_layers(model, choice, judge=judge, lowest_score=lowest)
+    saved_ms = look_up_savings(model, load_table("raspberry_pi_4"))
+    mixed = keep_costly_layers(model, choice, judge=judge, lowest_score=lowest, saved_ms=saved_ms)
     assert mixed is not None
     assert mixed.score >= lowest
-    ranked = rank_by_loss(model, choice.settings)
+    ranked = rank_by_worth(measure_errors(model, choice.settings), saved_ms)
     assert mixed.settings.keep_float == frozenset(ranked[: len(mixed.settings.keep_float)])
     assert keep_costly_layers(model, choice, judge=judge, lowest_score=2.0) is None
 

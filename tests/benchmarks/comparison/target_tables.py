@@ -1,0 +1,89 @@
+"""The parts of the page on modelled times: the timing model itself, and what deciding by the target is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from benchmarks.comparison.machine_facts import describe_machine, warn_if_busy
+
+Report = Mapping[str, Any]
+
+
+def render_latency_model(report: Report) -> str:
+    """Return each network's published and modelled time."""
+    pairs = report["pairs"]
+    words = (
+        f"{len(report['networks'])} networks of ncnn's benchmark, one thread. Published times of a Raspberry Pi 4, "
+        f"beside **modelled** ones (QEMU and `deploy/emulator/cortex_a72`, times {report['scale']}): mean absolute "
+        f"error {report['mean_error']:.1%}, worst {report['worst_error']:.1%}, rank correlation "
+        f"{report['rank_correlation']:.3f}, {pairs['in_order']} of {pairs['all']} pairs that are a tenth apart in "
+        f"order. The factor was fitted to these networks. Modelled on {report['machine']['date'][:10]}; the machine's "
+        "load does not change a modelled time."
+    )
+    lines = ["| network | published | modelled | error |", "|---|---:|---:|---:|"]
+    lines += [
+        f"| {one['network']} | {one['published_ms']:.1f} ms | {one['modelled_ms']:.1f} ms | {one['error']:+.1%} |"
+        for one in report["networks"]
+    ]
+    ratios = ["| | int8 / float32, published | modelled |", "|---|---:|---:|"]
+    ratios += [
+        f"| {network} | {ratio['published']:.2f} | {ratio['modelled']:.2f} |"
+        for network, ratio in report["int8_to_float32"].items()
+    ]
+    return "\n\n".join([words, "\n".join(lines), "\n".join(ratios)])
+
+
+def render_target(report: Report) -> str:
+    """Return what the search by latency, boards in the loop and recorded shapes reached."""
+    parts = [describe_machine(report["machine"]), *warn_if_busy(report["machine"])]
+    lines = ["| | aim | reached | met |", "|---|---|---|---|"]
+    for name, target in report["targets"].items():
+        reached = target["reached"]
+        if isinstance(reached, Mapping):
+            reached = ", ".join(f"{key} {_percent(value)}" for key, value in reached.items())
+        met = "yes" if target["met"] else "**no**"
+        lines.append(f"| {name.replace('_', ' ')} | {target['aim']} | {reached} | {met} |")
+    return "\n\n".join([*parts, "\n".join(lines), *_render_parts(report["results"])])
+
+
+def _render_parts(results: Report) -> Iterator[str]:
+    plans = [part for name, part in results.items() if name.startswith("plans-")]
+    if plans:
+        yield (
+            "**Latency-driven against MAC-driven search**, modelled, each model in its best engine. Both ways see the "
+            "same sensitivity curves, make the same number of steps and recover alike."
+        )
+        lines = ["| network | engine | original | lower at equal metric: median | range | setting |"]
+        lines.append("|---|---|---:|---:|---:|---|")
+        lines += [_render_plan(part) for part in plans]
+        yield "\n".join(lines)
+    if "recorded" in results:
+        yield _render_recorded(results["recorded"])
+
+
+def _render_plan(part: Report) -> str:
+    reductions = part["reductions_at_equal_metric"]
+    spread = f"{_percent(min(reductions))} to {_percent(max(reductions))}" if reductions else ""
+    return (
+        f"| {part['network']} | {part['engine']} {part['precision']} | {part['original_ms']:.2f} ms "
+        f"| {_percent(part['median_reduction'])} | {spread} | {part['what']} |"
+    )
+
+
+def _render_recorded(part: Report) -> str:
+    words = (
+        "**The compiler's rows on the Pi's processor**, modelled: networks of the recorded shapes with seeded weights "
+        "in the timing model, one thread. Top-1 is that of the trained files in the table of the compiler."
+    )
+    lines = ["| row | engine | precision | modelled | by the latency table | top-1 |", "|---|---|---|---:|---:|---:|"]
+    lines += [
+        f"| ({time['row']}) | {time['engine']} | {time['precision']} "
+        f"| {time['ms']:.2f} ms ± {100 * time['error']:.0f} % | {time['table_ms']:.2f} ms | {time['top1']:.2%} |"
+        for time in part["times"]
+    ]
+    return f"{words}\n\n" + "\n".join(lines)
+
+
+def _percent(value: float | None) -> str:
+    return "not comparable" if value is None else f"{100 * value:.1f} %"
