@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from drupelet_host.quantization.ranges import Method
 from drupelet_host.recipe.schema import Constraints, Recipe
+from drupelet_host.selection.asked import list_stated
 
 # The default limit: without any limit a model that no longer works would be accepted.
 DEFAULT_DROP = 0.01
@@ -28,11 +29,13 @@ class JudgeConfig(PassConfig):
         constraints: The limits that candidates must meet.
         method: The calibration method of int8; min-max if the recipe selects "auto".
         samples: The number of training samples for calibration.
+        stated: The variants that the recipe names; empty where it leaves them open.
     """
 
     constraints: Constraints
     method: Method
     samples: int
+    stated: tuple[str, ...] = ()
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, *, metric_alone: bool = False) -> JudgeConfig:
@@ -47,6 +50,7 @@ class JudgeConfig(PassConfig):
             constraints=Constraints(max_metric_drop=constraints.max_metric_drop) if metric_alone else constraints,
             method="minmax" if method == "auto" else method,
             samples=recipe.quantize.samples,
+            stated=list_stated(recipe),
         )
 
 

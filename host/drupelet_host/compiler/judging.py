@@ -17,6 +17,7 @@ from drupelet_host.evaluation.scoring import evaluate_session
 from drupelet_host.latency.engines import THREADS, engine_of
 from drupelet_host.pruning.search.beam import JudgeAll
 from drupelet_host.recipe.schema import Constraints
+from drupelet_host.selection.asked import list_judged
 from drupelet_host.selection.judge import CandidateJudge, CandidateResult
 from drupelet_host.torch_models.digest import digest_module
 from drupelet_host.training.finished_parts import FinishedParts
@@ -42,6 +43,7 @@ def make_judge(state: CompileState, config: JudgeConfig) -> CandidateJudge:
         example=state.require_training().few_samples,
         output_names=state.require_training().output_names,
         compute=state.compute,
+        asked=list_judged(config.stated),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from drupelet_host.errors import ConstraintError
 from drupelet_host.recipe.model import TFLITE_SUFFIX
 from drupelet_host.recipe.schema import Recipe
-from drupelet_host.selection.variants import IDS_BY_NAME
+from drupelet_host.selection.variants import IDS_BY_NAME, JUDGED
 
 
 def list_stated(recipe: Recipe) -> tuple[str, ...]:
@@ -16,6 +16,19 @@ def list_stated(recipe: Recipe) -> tuple[str, ...]:
     if "variants" not in recipe.quantize.model_fields_set or (file is not None and file.suffix == TFLITE_SUFFIX):
         return ()
     return recipe.quantize.variants
+
+
+def list_judged(stated: Sequence[str]) -> frozenset[str]:
+    """Return the ids of what a search judges for the variants that a recipe names; none where it may judge anything.
+
+    Args:
+        stated: The names in `quantize.variants`; what is not "static" is near float.
+    """
+    if not stated or ("static" in stated and len(set(stated)) > 1):
+        return frozenset()
+    static = IDS_BY_NAME["static"]
+    judged = frozenset(name for names in JUDGED.values() for name in names)
+    return judged & static if "static" in stated else judged - static
 
 
 def list_missing(asked: Sequence[str], ranking: Sequence[str]) -> tuple[str, ...]:

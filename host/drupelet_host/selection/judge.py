@@ -74,6 +74,8 @@ class CandidateJudge:
         example: A few samples, on which each export is compared with PyTorch; or the shape of a float input.
         output_names: The names of the model's outputs.
         compute: What converts a candidate for the engines.
+        asked: The ids of the variants that the recipe names; empty where it leaves them open. Where one of them keeps
+            the metric, others in its engine do not count.
     """
 
     originals: Mapping[EngineName, Path]
@@ -87,6 +89,7 @@ class CandidateJudge:
     example: Example
     output_names: tuple[str, ...]
     compute: ComputeBackend = IN_PROCESS
+    asked: frozenset[str] = frozenset()
 
     def __call__(self, model: nn.Module) -> CandidateResult:
         """Export, quantize and measure a candidate; see `judge_all`."""
@@ -112,11 +115,21 @@ class CandidateJudge:
                 checks = self._check(measured)
         for engine in self.originals:
             measured.pop(engine, None)
+        for name in self._unasked(measured, checks):
+            del measured[name]
         excess = [
-            find_excess(tuple(check for check in checks if check.variant in JUDGED[engine]))
+            find_excess(tuple(check for check in checks if check.variant in measured.keys() & {*JUDGED[engine]}))
             for engine in self.originals
         ]
         return CandidateResult(measured, max((value for value in excess if value is not None), default=None))
+
+    def _unasked(self, measured: Mapping[str, Measurement], checks: Sequence[Check]) -> list[str]:
+        """Return the variants that the recipe does not name, of engines in which one that it names keeps the metric."""
+        missed = {check.variant for check in checks if check.constraint == _METRIC_CONSTRAINT and not check.met}
+        of_engines = [[name for name in JUDGED[engine] if name in measured] for engine in self.originals]
+        return [
+            name for names in of_engines if self.asked & {*names} - missed for name in names if name not in self.asked
+        ]
 
     def _check(self, measured: Mapping[str, Measurement]) -> tuple[Check, ...]:
         references = {engine: measured.get(engine, known) for engine, known in self.references.items()}

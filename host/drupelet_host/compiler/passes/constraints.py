@@ -19,6 +19,7 @@ from drupelet_host.selection.continuation import find_continuation
 from drupelet_host.selection.dominance import drop_idle, find_worse_than_original
 from drupelet_host.selection.frontier import describe_frontier
 from drupelet_host.selection.metric_floor import find_below_floor
+from drupelet_host.selection.variants import IDS_BY_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,21 @@ class ConstraintsPass:
         _tell_latency(checks, ranking[0], state, observer)
         values = {f"{check.variant}.{check.constraint}": float(check.value) for check in checks}
         state = replace(state, ranking=kept, dropped=dropped)
-        require_stated(self.stated, state.ranking, state.dropped)
+        self._require_stated(checks, state)
         return PassResult(state, values)
+
+    def _require_stated(self, checks: tuple[Check, ...], state: CompileState) -> None:
+        """Check that a variant that the recipe names is left; the search goes on where one misses the latency alone."""
+        try:
+            require_stated(self.stated, state.ranking, state.dropped)
+        except ConstraintError as error:
+            ids = frozenset[str]().union(*(IDS_BY_NAME[name] for name in self.stated))
+            named = [check for check in checks if check.variant in ids]
+            raise ConstraintError(
+                str(error),
+                frontier=state.pruning.candidates if state.pruning else (),
+                goes_on=find_continuation(named, state.pruning, before=state.continuation),
+            ) from error
 
     def _rank(
         self, checks: tuple[Check, ...], measurements: Mapping[str, Measurement], state: CompileState

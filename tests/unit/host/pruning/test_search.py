@@ -122,7 +122,7 @@ def test_the_variant_that_is_the_fastest_in_the_smaller_model_is_judged_from_the
             int8 = measurement(float(size > wanted), size, ms=2.0 if size == original_size() else 0.5)
             return CandidateResult({**result.measurements, INT8: int8}, result.excess)
 
-    wanted = original_size() // 4
+    wanted = original_size() // 20
     observer = RecordingObserver()
     result = search(FasterLater(wanted=1), observer=observer, by_latency=True, max_trials=20)
     assert result.candidates[0].reason == "unpruned; steps are judged as float"

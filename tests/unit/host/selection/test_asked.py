@@ -9,7 +9,8 @@ import pytest
 
 from drupelet_host.errors import ConstraintError
 from drupelet_host.recipe.schema import Recipe, parse_recipe
-from drupelet_host.selection.asked import list_missing, list_stated, require_stated
+from drupelet_host.selection.asked import list_judged, list_missing, list_stated, require_stated
+from drupelet_host.selection.variants import FLOAT, LITERT_FLOAT, LITERT_STATIC, NCNN_FLOAT, NCNN_STATIC, STATIC
 
 
 def recipe(folder: Path, file: str, **quantize: object) -> Recipe:
@@ -55,3 +56,19 @@ def test_only_the_reasons_of_stated_variants_are_given() -> None:
     dropped = {"ort-wf16": "nothing to store"}
     with pytest.raises(ConstraintError, match=re.escape("[static]: none of them could be made: no reason is known.")):
         require_stated(("static",), ("ort-fp32",), dropped)
+
+
+@pytest.mark.parametrize(
+    ("stated", "judged"),
+    [
+        ((), set()),
+        (("static",), {STATIC, LITERT_STATIC, NCNN_STATIC}),
+        (("float16",), {FLOAT, LITERT_FLOAT, NCNN_FLOAT}),
+        (("dynamic", "float16"), {FLOAT, LITERT_FLOAT, NCNN_FLOAT}),
+        (("static", "float16"), set()),
+    ],
+)
+def test_a_search_judges_what_is_near_to_the_variants_that_a_recipe_names(
+    stated: tuple[str, ...], judged: set[str]
+) -> None:
+    assert list_judged(stated) == judged

@@ -44,7 +44,11 @@ def references(originals: dict[EngineName, Path]) -> dict[str, Measurement]:
 
 
 def judge(
-    originals: Mapping[EngineName, Path], references: Mapping[str, Measurement], *engines: EngineName, **limits: float
+    originals: Mapping[EngineName, Path],
+    references: Mapping[str, Measurement],
+    *engines: EngineName,
+    asked: frozenset[str] = frozenset(),
+    **limits: float,
 ) -> CandidateResult:
     judged = CandidateJudge(
         originals={engine: originals[engine] for engine in engines},
@@ -57,6 +61,7 @@ def judge(
         method="minmax",
         example=INPUT_SHAPE,
         output_names=("output",),
+        asked=asked,
     )
     return judged(trained().model)
 
@@ -105,6 +110,20 @@ def test_latency_and_memory_are_measured_beside_the_original(
 
     assert set(constrained.measurements) == {FLOAT, STATIC}
     assert constrained.excess == pytest.approx(1 - 1 / min(value for value in memory if value), rel=1e-9)
+
+
+def test_only_the_variants_that_the_recipe_names_decide_where_they_keep_the_metric(
+    originals: dict[EngineName, Path], references: dict[str, Measurement], result: CandidateResult
+) -> None:
+    sizes = {name: each.size_bytes for name, each in result.measurements.items()}
+    # Int8 alone would meet the limit.
+    limit = (sizes[STATIC] + sizes[FLOAT]) // 2
+    named = judge(originals, references, ORT, asked=frozenset({FLOAT}), max_size=limit, max_metric_drop=0.5)
+    assert set(named.measurements) == {FLOAT}
+    assert named.excess == pytest.approx(1 - limit / sizes[FLOAT], rel=1e-9)
+    # Nothing keeps more than the whole metric.
+    failing = judge(originals, references, ORT, asked=frozenset({STATIC}), max_metric_drop=-0.5)
+    assert set(failing.measurements) == {FLOAT, STATIC}
 
 
 @pytest.mark.skipif(importlib.util.find_spec("litert_torch") is not None, reason="LiteRT's converter is installed")
