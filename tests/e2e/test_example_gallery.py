@@ -18,6 +18,7 @@ from drupelet_host.recipe.schema import load_recipe
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.inference import InferenceReply, InferenceRequest, decode_reply, encode_request
 from drupelet_shared.package.reading import UnpackedPackage, unpack_package
+from drupelet_shared.postprocessing.answer import Answerer
 
 EXAMPLES = Path(__file__).parents[2] / "host" / "examples"
 GALLERY = sorted(path.parent.name for path in EXAMPLES.glob("*/recipe.toml"))
@@ -49,6 +50,7 @@ def ask(package: UnpackedPackage, sample: np.ndarray) -> InferenceReply:
         model_version=manifest.version,
         manifest=manifest,
         session=load_engine(variant.engine).load(package.folder / variant.path, threads=1),
+        answerer=None if manifest.postprocessing is None else Answerer(manifest.postprocessing),
     )
     sent = encode_request(InferenceRequest(inputs={manifest.inputs[0].name: sample}, binary_output=True), binary=True)
     answer = handler.handle(
@@ -72,7 +74,8 @@ def test_an_example_is_the_same_four_files(name: str) -> None:
 @pytest.mark.parametrize("name", GALLERY)
 def test_an_example_is_trained_compiled_packed_and_answers(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name
-    shutil.copytree(EXAMPLES / name, folder, ignore=shutil.ignore_patterns("__pycache__", "build", "*.pt", "*.drupe"))
+    made = shutil.ignore_patterns("__pycache__", "build", "*.pt", "*.drupe", "threshold.txt")
+    shutil.copytree(EXAMPLES / name, folder, ignore=made)
     run("train.py", folder=folder)
     run("-m", "drupelet_host", "compile", "recipe.toml", "--quiet", folder=folder)
     recipe = load_recipe(folder / "recipe.toml")
@@ -83,11 +86,12 @@ def test_an_example_is_trained_compiled_packed_and_answers(name: str, tmp_path: 
     validation = load_data(folder).validation()
     inputs, labels = validation if isinstance(validation, tuple) else (validation, None)
     replies = [ask(package, inputs[row : row + 1]).outputs for row in range(40)]
-    assert all(set(reply) == {spec.name for spec in package.manifest.outputs} for reply in replies)
+    names = {"score", "is_anomaly", "threshold"} if name == "anomaly" else {o.name for o in package.manifest.outputs}
+    assert all(set(reply) == names for reply in replies)
     if recipe.model.task == "classification":
         (output,) = package.manifest.outputs
         right = [reply[output.name].argmax() == label for reply, label in zip(replies, labels, strict=False)]
         assert np.mean(right) > 0.9
     if name == "anomaly":
-        right = [bool(reply["anomalous"].item()) == bool(label) for reply, label in zip(replies, labels, strict=False)]
+        right = [bool(reply["is_anomaly"].item()) == bool(label) for reply, label in zip(replies, labels, strict=False)]
         assert np.mean(right) > 0.9

@@ -87,7 +87,8 @@ class ModelConfig(Section):
         objective: Replaces `tuning.objective`.
         max_p99_ms: Replaces `tuning.max_p99_ms`.
         contract: Replaces the whole section `contract`.
-        count_labels: Count the labels that a detection model finds, in its telemetry and for Home Assistant.
+        count_labels: Count the labels that a detection model finds, or the verdicts of an anomaly detector, in its
+            telemetry and for Home Assistant.
     """
 
     objective: Objective | None = None

@@ -24,7 +24,7 @@ class ModelMetrics:
         """Start the first window.
 
         Args:
-            counts_labels: Whether the labels in replies with boxes are counted.
+            counts_labels: Whether the labels in replies with boxes, and verdicts, are counted.
         """
         self._labels = LabelCounts() if counts_labels else None
         self._totals: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""How often each label was found in the answers of a detection model, for models whose configuration asks for it."""
+"""How often each label or verdict was in the answers of a model, for models whose configuration asks for it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 MAX_LABELS = 64
 _MAX_CHARACTERS = 64
 OTHER = "other"
+ANOMALY, NORMAL = "anomaly", "normal"
 
 
 class LabelCounts:
@@ -20,7 +21,7 @@ class LabelCounts:
         self._counts: Counter[str] = Counter()
 
     def record(self, reply: bytes) -> None:
-        """Count the labels of a reply with boxes; any other reply counts nothing."""
+        """Count the labels of a reply with boxes, or the verdicts of one with verdicts; any other counts nothing."""
         for label in find_labels(reply):
             name = label[:_MAX_CHARACTERS]
             is_known = name in self._counts or len(self._counts) < MAX_LABELS
@@ -33,13 +34,15 @@ class LabelCounts:
 
 
 def find_labels(reply: bytes) -> list[str]:
-    """Return the labels of the boxes in a JSON reply (contract, section 4); empty if it has none."""
+    """Return the labels of the boxes in a JSON reply (contract, section 4), or its verdicts; empty without both."""
     # Cheaper than to parse what cannot have any.
-    if b'"boxes"' not in reply:
+    if b'"boxes"' not in reply and b'"is_anomaly"' not in reply:
         return []
     try:
         outputs = json.loads(reply)["outputs"]
         tensors = {output["name"]: output["data"] for output in outputs}
+        if "is_anomaly" in tensors:
+            return [ANOMALY if verdict else NORMAL for verdict in _flat(tensors["is_anomaly"])]
         return [label for label in _flat(tensors["labels"]) if isinstance(label, str)] if "boxes" in tensors else []
     except (ValueError, KeyError, TypeError):
         return []

@@ -19,7 +19,7 @@ from drupelet_shared.inference import (
 )
 from drupelet_shared.inference.images import prepare_image
 from drupelet_shared.package.manifest import Manifest
-from drupelet_shared.postprocessing.answer import ImageAnswerer
+from drupelet_shared.postprocessing.answer import Answerer
 from drupelet_shared.postprocessing.geometry import ImageGeometry
 from drupelet_shared.tensors import count_values
 
@@ -51,7 +51,7 @@ class RequestHandler:
         model_version: str,
         manifest: Manifest,
         session: Session,
-        answerer: ImageAnswerer | None = None,
+        answerer: Answerer | None = None,
     ) -> None:
         """Create a handler.
 
@@ -60,7 +60,7 @@ class RequestHandler:
             model_version: The version that replies carry.
             manifest: The package's manifest, for inputs, outputs and image processing.
             session: The loaded model.
-            answerer: Converts the outputs for an image; None sends them as they are.
+            answerer: Converts the outputs to the answer; None sends them as they are.
         """
         self._model_name = model_name
         self._model_version = model_version
@@ -130,7 +130,8 @@ class RequestHandler:
         return tuple(output.name for output in request.outputs)
 
     def _encode(self, request: InferenceRequest, outputs: dict[str, Array], geometry: ImageGeometry | None) -> Encoded:
-        if geometry is not None and self._answerer is not None:
+        # Who names outputs gets them as the model gives them.
+        if self._answerer is not None and request.outputs is None:
             outputs = self._answerer.answer(outputs, geometry)
         reply = InferenceReply(
             model_name=self._model_name, model_version=self._model_version, id=request.id, outputs=outputs

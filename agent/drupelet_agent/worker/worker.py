@@ -59,7 +59,7 @@ from drupelet_shared.errors import (
 from drupelet_shared.inference import Encoded
 from drupelet_shared.package.golden import check_golden, load_golden
 from drupelet_shared.package.manifest import LABELS_PATH, MANIFEST_PATH, Manifest, parse_manifest
-from drupelet_shared.postprocessing.answer import ImageAnswerer, read_priors
+from drupelet_shared.postprocessing.answer import Answerer, read_priors
 from drupelet_shared.postprocessing.specs import Detection
 from drupelet_shared.process_memory import read_memory
 from drupelet_shared.timing import summarize
@@ -249,12 +249,12 @@ def _error_reply(error: RequestError) -> Handled:
     return Handled(encoded=encoded, decode_ms=0.0, inference_ms=0.0, encode_ms=0.0)
 
 
-def _make_answerer(folder: Path, manifest: Manifest) -> ImageAnswerer | None:
+def _make_answerer(folder: Path, manifest: Manifest) -> Answerer | None:
     postprocessing = manifest.postprocessing
     if postprocessing is None:
         return None
     priors = postprocessing.priors if isinstance(postprocessing, Detection) else None
-    return ImageAnswerer(
+    return Answerer(
         postprocessing,
         labels=_read_labels(folder, manifest),
         priors=None if priors is None else read_priors((folder / priors).read_bytes()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from rich.table import Table
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
 @click.option(
     "--name", metavar="NAME", help="What devices and clients call the model; the file's or factory's name by default."
 )
-@click.option("--input-shape", metavar="SHAPE", help="Shape of a factory's input, batch first: 1,3,224,224.")
+@click.option(
+    "--input-shape",
+    "input_shapes",
+    metavar="SHAPE",
+    multiple=True,
+    help="Shape of a factory's input, batch first: 1,3,224,224. One for each of several inputs, as NAME=SHAPE or "
+    "NAME=SHAPE:DATATYPE: tokens=1,12:INT64.",
+)
 @click.option("--weights", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A factory's state_dict.")
 @click.option("--labels", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="One label on each line.")
 @click.option(
@@ -41,7 +48,7 @@ def init(
     model: str,
     *,
     name: str | None,
-    input_shape: str | None,
+    input_shapes: tuple[str, ...],
     weights: Path | None,
     labels: Path | None,
     output: Path,
@@ -57,16 +64,18 @@ def init(
     Example: drupelet init network.onnx --output my-model
 
     Example: drupelet init model.py:build --weights weights.pt --input-shape 1,3,224,224
+
+    Example: drupelet init model.py:build --input-shape image=1,3,64,64 --input-shape place=1,1:INT64
     """
     from drupelet_host.recipe.model import MODEL_SUFFIXES, parse_model_section  # noqa: PLC0415 - as the compiler below
 
-    shape = None
+    inputs: dict[str, object] = {}
     if Path(model).suffix not in MODEL_SUFFIXES:
         if ":" not in model:
             expected = "expected a file (.onnx, .pt2, .tflite) or a factory (model.py:build)"
             raise click.UsageError(f"MODEL {model!r}: {expected}")
-        shape = _parse_shape(input_shape or _ask_shape())
-    elif input_shape or weights:
+        inputs = _describe_inputs(input_shapes or (_ask_shape(),))
+    elif input_shapes or weights:
         raise click.UsageError(
             "--input-shape and --weights are for a factory: a file states its inputs and has weights"
         )
@@ -75,7 +84,7 @@ def init(
     from drupelet_host.project.inspection import inspect_model  # noqa: PLC0415
 
     chosen = name or _suggest_name(model)
-    source = {"factory": model, "input_shape": shape} if shape else {"file": model}
+    source = {"factory": model, **inputs} if inputs else {"file": model}
     section = parse_model_section(
         {"name": chosen, "version": "1.0.0", "release": 1, **source, **({"weights": str(weights)} if weights else {})},
         folder=Path(),
@@ -85,7 +94,7 @@ def init(
         name=chosen,
         source=_relative(model, output),
         weights=None if weights is None else _relative(str(weights), output),
-        input_shape=shape,
+        is_factory=bool(inputs),
         labels=None if labels is None else _relative(str(labels), output),
     )
     recipe, data = write_project(output, draft, inspected, overwrite=force)
@@ -137,15 +146,43 @@ def _print_model(model: InspectedModel, file: Path | None) -> None:
 
 def _ask_shape() -> str:
     if not os.isatty(0):
-        raise click.UsageError("a factory needs --input-shape, batch first: --input-shape 1,3,224,224")
+        raise click.UsageError(
+            "a factory needs --input-shape, batch first: --input-shape 1,3,224,224, or for each of several inputs "
+            "--input-shape image=1,3,224,224 --input-shape tokens=1,12:INT64"
+        )
     answer: str = click.prompt("shape of the input, batch first", default="1,3,224,224", err=True)
     return answer
 
 
-def _parse_shape(text: str) -> tuple[int, ...]:
+def _describe_inputs(texts: tuple[str, ...]) -> dict[str, object]:
+    """Return the keys of [model] that state the inputs: `input_shape`, or `inputs` where they have names."""
+    if len(texts) == 1 and "=" not in texts[0] and ":" not in texts[0]:
+        return {"input_shape": _parse_shape(texts[0], option=texts[0])}
+    return {"inputs": [_parse_input(text) for text in texts]}
+
+
+def _parse_input(text: str) -> dict[str, object]:
+    name, equals, rest = text.partition("=")
+    if not (equals and name.strip()):
+        raise click.UsageError(
+            f"--input-shape {text!r}: expected a name before the shape of each input: image=1,3,224,224 or "
+            "tokens=1,12:INT64"
+        )
+    shape, colon, datatype = rest.partition(":")
+    from drupelet_host.recipe.model import InputDatatype  # noqa: PLC0415 - as above
+
+    if colon and datatype.strip().upper() not in get_args(InputDatatype):
+        raise click.UsageError(
+            f"--input-shape {text!r}: {datatype!r} is no datatype: expected one of {', '.join(get_args(InputDatatype))}"
+        )
+    stated = {"datatype": datatype.strip().upper()} if colon else {}
+    return {"name": name.strip(), "shape": _parse_shape(shape, option=text), **stated}
+
+
+def _parse_shape(text: str, *, option: str) -> tuple[int, ...]:
     parts = [part.strip() for part in re.split(r"[,x]", text.strip().removeprefix("[").removesuffix("]"))]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise click.UsageError(f"--input-shape {text!r}: expected whole numbers, batch first: 1,3,224,224")
+        raise click.UsageError(f"--input-shape {option!r}: expected whole numbers, batch first: 1,3,224,224")
     return tuple(int(part) for part in parts)
 
 

@@ -25,6 +25,7 @@ from drupelet_shared.inference import (
     encode_reply,
     encode_request,
 )
+from drupelet_shared.postprocessing.anomaly import SCORE, THRESHOLD, VERDICT
 
 _LABELLED = ("labels", "scores", "indices")
 _BOXES = "boxes"
@@ -82,7 +83,7 @@ def _describe_nothing() -> ModelState:
 
 
 def print_reply(reply: InferenceReply, *, top: int | None) -> None:
-    """Print a table of the labelled classes, the detected objects, the segments or the tensors.
+    """Print a table of the labelled classes, the detected objects, the segments, the verdicts or the tensors.
 
     Args:
         reply: The reply.
@@ -102,6 +103,8 @@ def print_reply(reply: InferenceReply, *, top: int | None) -> None:
         console.print(_classes_table(reply, top=top))
     elif is_segmentation(reply):
         console.print(_segments_table(reply))
+    elif is_verdict(reply):
+        console.print(_verdicts_table(reply))
     else:
         console.print(_tensors_table(reply))
 
@@ -171,6 +174,11 @@ def is_segmentation(reply: InferenceReply) -> bool:
     return set(_SEGMENTS) <= set(reply.outputs) and classes is not None and classes.ndim == 2  # noqa: PLR2004 - a map
 
 
+def is_verdict(reply: InferenceReply) -> bool:
+    """Tell whether the reply is an anomaly detector's answer."""
+    return set(reply.outputs) == {SCORE, VERDICT, THRESHOLD}
+
+
 def _is_labelled(reply: InferenceReply) -> bool:
     """Tell whether the reply has labelled classes: a classifier's or detector's answer to an image."""
     arrays = [reply.outputs.get(name) for name in _LABELLED]
@@ -192,6 +200,15 @@ def _boxes_table(reply: InferenceReply, *, top: int | None) -> Table:
     labels, scores, boxes = (reply.outputs[name].tolist() for name in ("labels", "scores", _BOXES))
     for label, score, box in list(zip(labels, scores, boxes, strict=True))[:top]:
         table.add_row(Text(str(label)), f"{score:.4f}", *(f"{side:.0f}" for side in box))
+    return table
+
+
+def _verdicts_table(reply: InferenceReply) -> Table:
+    table = Table("verdict", "score", "threshold")
+    (threshold,) = reply.outputs[THRESHOLD].tolist()
+    for score, anomalous in zip(reply.outputs[SCORE].tolist(), reply.outputs[VERDICT].tolist(), strict=True):
+        verdict = Text("anomaly", style="red") if anomalous else Text("normal")
+        table.add_row(verdict, f"{score:.4g}", f"{threshold:.4g}")
     return table
 
 

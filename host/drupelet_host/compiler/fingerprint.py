@@ -15,6 +15,7 @@ from drupelet_host.compiler.state import CompileState, Training
 from drupelet_host.data.labels import Labels
 from drupelet_host.data.samples import Samples
 from drupelet_host.evaluation.metrics import CustomMetric, Metric
+from drupelet_host.evaluation.task_metrics.anomaly import BalancedAccuracy
 from drupelet_host.evaluation.task_metrics.detection import MeanAveragePrecision
 from drupelet_host.evaluation.task_metrics.segmentation import MeanIntersectionOverUnion
 from drupelet_host.latency.machine import describe_machine
@@ -100,7 +101,7 @@ def _list_training(training: Training) -> Iterator[bytes]:
 
 def _list_metric(metric: Metric) -> Iterator[bytes]:
     """What a task's metric takes from the recipe; the file of a person's own is among the sources."""
-    if isinstance(metric, MeanAveragePrecision | MeanIntersectionOverUnion):
+    if isinstance(metric, MeanAveragePrecision | MeanIntersectionOverUnion | BalancedAccuracy):
         yield repr(metric).encode()
     if isinstance(metric, MeanAveragePrecision) and metric.priors is not None:
         yield metric.priors.tobytes()

@@ -14,13 +14,14 @@ from drupelet_host.compiler.state import CompileState, Training
 from drupelet_host.data.checks import check_ranges, find_overlaps
 from drupelet_host.data.dataset import Dataset, check_fits
 from drupelet_host.data.feeds import load_samples
-from drupelet_host.data.labels import Labels, check_class_labels, check_masks, check_objects
+from drupelet_host.data.labels import Labels, check_class_labels, check_masks, check_objects, check_verdicts
 from drupelet_host.data.samples import Samples, hold_out, split_dataset, split_rows
 from drupelet_host.data.sources import load_source
 from drupelet_host.errors import DataError, ModelError, RecipeError
 from drupelet_host.evaluation.answers import check_answers
 from drupelet_host.evaluation.metrics import TOP1, Agreement, CustomMetric, Fidelity, Metric
 from drupelet_host.evaluation.scoring import answer_module, answer_session
+from drupelet_host.evaluation.task_metrics.anomaly import BalancedAccuracy
 from drupelet_host.evaluation.task_metrics.detection import OVERLAPS, MeanAveragePrecision
 from drupelet_host.evaluation.task_metrics.segmentation import MeanIntersectionOverUnion
 from drupelet_host.export.files import make_loadable
@@ -29,24 +30,30 @@ from drupelet_host.onnx_files.preparation import prepare
 from drupelet_host.onnx_files.soundness import check_interface, check_repeats, check_weights
 from drupelet_host.quantization.layers import Layer, find_layers, match_layers
 from drupelet_host.recipe.factories import FactoryRef, load_factory
-from drupelet_host.recipe.model import CLASSIFICATION, OUTPUT_NAME, TFLITE_SUFFIX
+from drupelet_host.recipe.model import CLASSIFICATION, TFLITE_SUFFIX
 from drupelet_host.recipe.postprocessing import load_priors, resolve_postprocessing
 from drupelet_host.recipe.schema import Recipe
 from drupelet_host.recipe.sources import DataSource
-from drupelet_host.recipe.tasks import DETECTION, SEGMENTATION
+from drupelet_host.recipe.tasks import ANOMALY, DETECTION, SEGMENTATION
 from drupelet_host.torch_models.inputs import make_tensors
 from drupelet_host.torch_models.loading import check_runs, load_model
-from drupelet_host.torch_models.soundness import check_parameters, check_repeats_module
+from drupelet_host.torch_models.soundness import check_batches, check_parameters, check_repeats_module
 from drupelet_shared.engines.base import Session
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.package.manifest import ImagePreprocessing
-from drupelet_shared.postprocessing.specs import Detection, Segmentation
+from drupelet_shared.postprocessing.specs import Anomaly, Detection, Segmentation
 from drupelet_shared.tensors import TensorSpec, shape_matches
 
 _MATRIX_RANK = 2
 _CHECKED_ANSWERS = 16
+_CHECKED_BATCH = 3
 _METRICS: Mapping[str, Callable[[], Metric]] = {"top1": lambda: TOP1, "agreement": Agreement, "fidelity": Fidelity}
-_TASK_METRICS = {"map50": DETECTION, "map50_95": DETECTION, "mean_iou": SEGMENTATION}
+_TASK_METRICS = {
+    "map50": DETECTION,
+    "map50_95": DETECTION,
+    "mean_iou": SEGMENTATION,
+    "balanced_accuracy": ANOMALY,
+}
 _LABELLED = {"top1", *_TASK_METRICS}
 Shape = tuple[int, ...]
 _Part = Literal["train", "validation", "test"]
@@ -75,6 +82,7 @@ def _start_from_module(recipe: Recipe, workspace: Path) -> CompileState:
     test = _load_dataset(recipe, "test", classes=classes) if recipe.data.test else None
     if recipe.data.hold_out is not None:
         validation, test = hold_out(validation, recipe.data.hold_out, seed=recipe.seed)
+    check_batches(model, make_tensors(validation.first(_CHECKED_BATCH)))
     check_repeats_module(model, make_tensors(validation.first(1)))
     seen = answer_module(model, validation.first(_CHECKED_ANSWERS), names=list(outputs))
     checked = min(len(validation), _CHECKED_ANSWERS)
@@ -83,7 +91,7 @@ def _start_from_module(recipe: Recipe, workspace: Path) -> CompileState:
     if recipe.model.task != CLASSIFICATION:
         # Training learns from class indices alone; every other task learns from the original's outputs.
         train = replace(train, labels=None)
-    _check_module_patterns(recipe, model, train, workspace)
+    _check_module_patterns(recipe, model, train, workspace, output_names=list(outputs))
     parts: dict[str, Dataset] = {"train": train, "validation": validation} | ({"test": test} if test else {})
     check_ranges(parts, image=recipe.image)
     if metric is not TOP1:
@@ -143,7 +151,9 @@ def _start_from_file(recipe: Recipe, workspace: Path) -> CompileState:
     )
 
 
-def _check_module_patterns(recipe: Recipe, model: nn.Module, train: Dataset, workspace: Path) -> None:
+def _check_module_patterns(
+    recipe: Recipe, model: nn.Module, train: Dataset, workspace: Path, *, output_names: Sequence[str]
+) -> None:
     """Check that each pattern of [prune] and [quantize] matches a layer, before hours of pruning."""
     names = [name for name, _ in model.named_modules() if name]
 
@@ -155,7 +165,7 @@ def _check_module_patterns(recipe: Recipe, model: nn.Module, train: Dataset, wor
     if idle := [pattern for pattern in recipe.quantize.keep_float if is_idle(pattern)]:
         # They may mean tensors of the exported graph.
         path = workspace / "layers.onnx"
-        export_onnx(model, make_tensors(train.first(1)), path, output_names=recipe.model.outputs or (OUTPUT_NAME,))
+        export_onnx(model, make_tensors(train.first(1)), path, output_names=output_names)
         _require_matches(idle, find_layers(prepare(path)))
 
 
@@ -207,15 +217,17 @@ def choose_metric(recipe: Recipe, *, labels: Labels | None, outputs: Mapping[str
 def _default_metric(recipe: Recipe, *, labelled: bool) -> str:
     if recipe.model.task == CLASSIFICATION:
         return "top1" if labelled else "agreement"
-    if not labelled or (recipe.detection is None and recipe.segmentation is None):
-        return "fidelity"
-    return "mean_iou" if recipe.detection is None else "map50_95"
+    sections = {"map50_95": recipe.detection, "mean_iou": recipe.segmentation, "balanced_accuracy": recipe.anomaly}
+    stated = (name for name, section in sections.items() if section is not None)
+    return next(stated, "fidelity") if labelled else "fidelity"
 
 
 def _task_metric(name: str, recipe: Recipe, outputs: Mapping[str, Shape]) -> Metric:
     spec, image = resolve_postprocessing(recipe, outputs), recipe.image
     if name == "mean_iou" and isinstance(spec, Segmentation):
         return MeanIntersectionOverUnion(spec)
+    if name == "balanced_accuracy" and isinstance(spec, Anomaly):
+        return BalancedAccuracy(spec)
     if name in OVERLAPS and isinstance(spec, Detection) and image is not None:
         size = (image.height, image.width)
         return MeanAveragePrecision(spec, size=size, overlaps=OVERLAPS[name], priors=load_priors(recipe), name=name)
@@ -280,3 +292,5 @@ def _check_labels(recipe: Recipe, labels: Labels | None, *, classes: int | None,
         check_objects(labels, size=(recipe.image.height, recipe.image.width), classes=named, source=source)
     elif recipe.segmentation is not None:
         check_masks(labels, classes=named, source=source)
+    elif recipe.anomaly is not None:
+        check_verdicts(labels, source=source)

@@ -68,6 +68,19 @@ def check_class_labels(labels: Labels, *, classes: int | None, source: str) -> N
         )
 
 
+def check_verdicts(labels: Labels, *, source: str) -> None:
+    """Check that the labels say of each sample whether it is an anomaly.
+
+    Raises:
+        DataError: They are something other than 0 and 1.
+    """
+    if labels.ndim != 1 or labels.dtype.kind != "i" or not set(labels.tolist()) <= {0, 1}:
+        raise DataError(
+            f"{source}: labels are {labels.dtype} of shape {list(labels.shape)}: an anomaly detector takes 0 for a "
+            "normal sample and 1 for an anomaly"
+        )
+
+
 def check_objects(labels: Labels, *, size: tuple[int, int], classes: int | None, source: str) -> None:
     """Check that the labels are objects within the model's input.
 

@@ -29,8 +29,16 @@ def count_parameters(model: nn.Module) -> int:
 def count_macs(model: nn.Module, example_input: ModuleInputs) -> int:
     """Count the multiply-accumulates of convolutions and matrix products in one forward pass."""
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        run_module(model, example_input)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        # The counter cannot follow a parameter that a module hands to another while it needs a gradient.
+        for parameter in trained:
+            parameter.requires_grad_(requires_grad=False)
+        with torch.no_grad(), counter:
+            run_module(model, example_input)
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(requires_grad=True)
     return int(counter.get_total_flops()) // _FLOPS_PER_MAC
 
 

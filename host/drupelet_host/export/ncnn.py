@@ -34,7 +34,7 @@ from drupelet_host.torch_models.inputs import (
     name_inputs,
     run_module,
 )
-from drupelet_host.torch_models.outputs import name_outputs
+from drupelet_host.torch_models.outputs import FlatOutputs, name_outputs
 from drupelet_shared.engines.base import Array
 from drupelet_shared.engines.ncnn_signature import NcnnSignature, NcnnTensor
 from drupelet_shared.engines.registry import load_engine
@@ -174,7 +174,7 @@ def _convert_module(model: nn.Module, inputs: ModuleInputs, output_names: Sequen
             with warnings.catch_warnings():
                 # The tracer warns about shapes, which are fixed here.
                 warnings.simplefilter("ignore")
-                traced = torch.jit.trace(_Outputs(model, output_names), tensors, check_trace=False)  # type: ignore[no-untyped-call]
+                traced = torch.jit.trace(FlatOutputs(model, output_names), tensors, check_trace=False)  # type: ignore[no-untyped-call]
                 traced.save(str(program))
             return _convert(program, shapes, what=what)
         except ExportError:
@@ -183,19 +183,6 @@ def _convert_module(model: nn.Module, inputs: ModuleInputs, output_names: Sequen
             return _convert(exported, shapes, what=what)
         except Exception as error:  # the tracer's exceptions share no base class
             raise ExportError(f"{what}: torch.jit cannot trace the model: {_last_line(str(error))}") from error
-
-
-class _Outputs(nn.Module):
-    """Wraps a module so that its outputs are a tuple in the order of their names."""
-
-    def __init__(self, model: nn.Module, output_names: Sequence[str]) -> None:
-        super().__init__()
-        self.model = model
-        self.output_names = list(output_names)
-
-    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Run the model and return its outputs in order."""
-        return tuple(name_outputs(self.model(*inputs), names=self.output_names).values())
 
 
 def _convert(source: Path, input_shapes: Sequence[tuple[int, ...]], *, what: str) -> _Converted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,10 +17,22 @@ from drupelet_host.errors import ExportError
 from drupelet_host.export.agreement import EXPORT_TOLERANCE, check_against_pytorch
 from drupelet_host.onnx_files.canonical import write_canonical
 from drupelet_host.recipe.model import OUTPUT_NAME
-from drupelet_host.torch_models.inputs import Example, list_tensors, make_batches, name_inputs
+from drupelet_host.recipe.user_errors import find_user_line
+from drupelet_host.torch_models.inputs import (
+    Example,
+    ModuleInputs,
+    list_tensors,
+    make_batches,
+    name_inputs,
+    run_module,
+)
+from drupelet_host.torch_models.outputs import FlatOutputs, is_nested
 
 if TYPE_CHECKING:
     import onnx
+
+# The sequences with which PyTorch colours its messages for a terminal.
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def export_onnx(
@@ -49,7 +62,7 @@ def export_onnx(
     try:
         with quiet_exporter():
             program = torch.onnx.export(
-                model,
+                _flatten(model, inputs[0], output_names),
                 tuple(list_tensors(inputs[0])),
                 dynamo=True,
                 input_names=list(name_inputs(inputs[0])),
@@ -58,11 +71,21 @@ def export_onnx(
                 verbose=False,
             )
     except Exception as error:  # the exporter's exceptions share no base class
-        raise ExportError(f"{path.name}: torch.onnx cannot export the model: {first_line(error)}") from error
+        raise ExportError(f"{path.name}: torch.onnx cannot export the model: {describe_cause(error)}") from error
     assert program is not None, "dynamo=True always returns a program"
     proto: onnx.ModelProto = program.model_proto
     write_canonical(proto, path)
     check_against_pytorch(model, inputs, path, engine="onnxruntime", output_names=output_names, tolerance=tolerance)
+
+
+def _flatten(model: nn.Module, inputs: ModuleInputs, output_names: Sequence[str]) -> nn.Module:
+    """Return a module whose outputs the exporter takes; most are left as they are, and so are their weights' names."""
+    with torch.inference_mode():
+        returned = run_module(model, inputs)
+    # The exporter cannot give an output the name of a weight; within the wrapper that has another name.
+    weights = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
+    needs_wrapper = is_nested(returned) or not weights.isdisjoint(output_names)
+    return FlatOutputs(model, output_names).eval() if needs_wrapper else model
 
 
 @contextmanager
@@ -79,6 +102,13 @@ def quiet_exporter() -> Iterator[None]:
         log.setLevel(level)
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of an exception's message; exporters append pages of advice to theirs."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def describe_cause(error: Exception) -> str:
+    """Return the first line of the message of what caused an exception, and the line of a person's code that led to it.
+
+    Exporters wrap the cause, and append pages of advice to their messages.
+    """
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    lines = [line for line in _COLORS.sub("", str(cause)).splitlines() if line.strip()]
+    return (lines or [type(cause).__name__])[0].strip() + find_user_line(cause)

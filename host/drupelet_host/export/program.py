@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from drupelet_host.errors import ExportError, ModelError
-from drupelet_host.export.onnx import first_line, quiet_exporter
+from drupelet_host.export.onnx import describe_cause, quiet_exporter
 from drupelet_host.onnx_files.canonical import write_canonical
 from drupelet_host.torch_models.outputs import name_outputs
 
@@ -32,7 +32,7 @@ def convert_program(source: Path, path: Path) -> Path:
                 loaded, dynamo=True, output_names=_find_names(loaded), external_data=False, verbose=False
             )
     except Exception as error:  # the exceptions of loading and exporting share no base class
-        raise ExportError(f"{source.name}: cannot be converted to ONNX: {first_line(error)}") from error
+        raise ExportError(f"{source.name}: cannot be converted to ONNX: {describe_cause(error)}") from error
     assert program is not None, "dynamo=True always returns a program"
     write_canonical(program.model_proto, path)
     return path

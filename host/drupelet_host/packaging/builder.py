@@ -50,7 +50,7 @@ class PackageDescription:
         target: The device that the package is for.
         variants: The variants, best first.
         preprocessing: How an image is converted to an input; None for a model without image input.
-        postprocessing: How outputs are converted to labels, boxes or a class map; None for raw tensors.
+        postprocessing: How outputs are converted to labels, boxes, a class map or a verdict; None for raw tensors.
         lineage: The records of the passes.
     """
 

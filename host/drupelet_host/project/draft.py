@@ -9,7 +9,7 @@ import numpy as np
 
 from drupelet_host.errors import StorageError
 from drupelet_host.project.inspection import InspectedModel, sample_shape
-from drupelet_host.recipe.model import CLASSIFICATION, TFLITE_SUFFIX
+from drupelet_host.recipe.model import CLASSIFICATION, INPUT_NAME, TFLITE_SUFFIX
 from drupelet_shared.files import write_atomically
 from drupelet_shared.tensors import NUMPY_DTYPE, Datatype, TensorSpec
 
@@ -25,14 +25,14 @@ class Draft:
         name: What devices and clients call it.
         source: The file, or the factory "file.py:callable", relative to the recipe's folder.
         weights: The state_dict of a factory's module, likewise.
-        input_shape: Of a factory's module.
+        is_factory: Whether `source` is a factory, whose inputs the recipe states.
         labels: The file of labels, likewise.
     """
 
     name: str
     source: str
     weights: str | None = None
-    input_shape: tuple[int, ...] | None = None
+    is_factory: bool = False
     labels: str | None = None
 
 
@@ -53,7 +53,7 @@ def write_project(folder: Path, draft: Draft, model: InspectedModel, *, overwrit
     """
     files = {
         folder / RECIPE_FILE: draft_recipe(draft, model),
-        folder / DATA_FILE: draft_data(model, is_module=draft.input_shape is not None),
+        folder / DATA_FILE: draft_data(model, is_module=draft.is_factory),
     }
     there = [str(path) for path in files if path.exists()]
     if there and not overwrite:
@@ -72,7 +72,7 @@ def write_project(folder: Path, draft: Draft, model: InspectedModel, *, overwrit
 
 def draft_recipe(draft: Draft, model: InspectedModel) -> str:
     """Return a commented recipe that compiles."""
-    source = "factory" if draft.input_shape is not None else "file"
+    source = "factory" if draft.is_factory else "file"
     lines = [
         "# The model that drupelet compiles, and what the result must reach. All keys: `drupelet schema recipe`.",
         "[model]",
@@ -83,10 +83,10 @@ def draft_recipe(draft: Draft, model: InspectedModel) -> str:
     ]
     if draft.weights is not None:
         lines.append(f"weights = {_quote(draft.weights)}")
-    if draft.input_shape is not None:
-        lines.append(f"input_shape = {list(draft.input_shape)}")
+    if draft.is_factory:
         if draft.weights is None:
             lines.append('# weights = "weights.pt"   # the state_dict of the trained network')
+        lines += _input_lines(model.inputs)
     lines.append(f"task = {_quote(model.task)}{_explain_task(model)}")
     lines.append(_labels_line(draft, model))
     lines += ["", "[data]                     # data.py: your samples go there", f'train = "{DATA_FILE}:train"']
@@ -117,7 +117,7 @@ def draft_data(model: InspectedModel, *, is_module: bool) -> str:
     image = model.image
     shapes = {spec.name: list(sample_shape(spec, image=image)) for spec in model.inputs}
     about = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-    body = _module_body(shapes["input"]) if is_module else _file_body(model.inputs, shapes)
+    body = _module_body(model.inputs) if is_module else _file_body(model.inputs, shapes)
     functions = "\n\n\n".join(_function(part, seed=seed) for seed, part in enumerate(_SAMPLES))
     return (
         f'"""Samples for {about}.\n\n'
@@ -132,20 +132,34 @@ def _function(part: str, *, seed: int) -> str:
     return f'def {part}():\n    """Return {count} samples{rest}."""\n    return draw({count}, seed={seed})'
 
 
-def _module_body(shape: list[int]) -> str:
+def _module_body(inputs: tuple[TensorSpec, ...]) -> str:
+    if _is_plain(inputs):
+        values = _random_values(inputs[0], _stacked(inputs[0]))
+    else:
+        entries = [
+            f"        {_quote(spec.name)}: {_random_values(spec, f'(count, *{list(spec.shape[1:])})')},\n"
+            for spec in inputs
+        ]
+        values = "{\n" + "".join(entries) + "    }"
     return (
         "def draw(count, seed):\n"
         '    """Return inputs of shape (count, ...) and their labels; None without labels."""\n'
         "    random = np.random.default_rng(seed)\n"
-        f"    inputs = random.random((count, *{shape[1:]}), np.float32)\n"
+        f"    inputs = {values}\n"
         "    labels = None\n"
         "    return inputs, labels"
     )
 
 
+def _stacked(spec: TensorSpec) -> str:
+    """Return the Python expression of the shape of `count` samples."""
+    sizes = ", ".join(map(str, spec.shape[1:]))
+    return f"(count, {sizes})"
+
+
 def _file_body(inputs: tuple[TensorSpec, ...], shapes: dict[str, list[int]]) -> str:
     entries = "\n".join(
-        f"            {_quote(spec.name)}: {_random_values(spec, shapes[spec.name])}," for spec in inputs
+        f"            {_quote(spec.name)}: {_random_values(spec, str(shapes[spec.name]))}," for spec in inputs
     )
     return (
         "def draw(count, seed):\n"
@@ -157,7 +171,7 @@ def _file_body(inputs: tuple[TensorSpec, ...], shapes: dict[str, list[int]]) -> 
     )
 
 
-def _random_values(spec: TensorSpec, shape: list[int]) -> str:
+def _random_values(spec: TensorSpec, shape: str) -> str:
     """Return the Python expression of an input's values; integers are 0 or 1, which every vocabulary has."""
     if spec.datatype is Datatype.BYTES:
         return f"np.full({shape}, b'text', object)"
@@ -167,6 +181,21 @@ def _random_values(spec: TensorSpec, shape: list[int]) -> str:
     if name.startswith("float"):
         return f"random.random({shape}).astype(np.{name})"
     return f"random.integers(0, 2, {shape}).astype(np.{name})"
+
+
+def _is_plain(inputs: tuple[TensorSpec, ...]) -> bool:
+    """Return whether `input_shape` states the inputs."""
+    return [(spec.name, spec.datatype) for spec in inputs] == [(INPUT_NAME, Datatype.FP32)]
+
+
+def _input_lines(inputs: tuple[TensorSpec, ...]) -> list[str]:
+    if _is_plain(inputs):
+        return [f"input_shape = {list(inputs[0].shape)}"]
+    entries = [
+        f"    {{ name = {_quote(spec.name)}, shape = {list(spec.shape)}, datatype = {_quote(spec.datatype)} }},"
+        for spec in inputs
+    ]
+    return ["inputs = [                 # in the order of the network's forward", *entries, "]"]
 
 
 def _image_lines(model: InspectedModel) -> list[str]:
@@ -184,7 +213,7 @@ def _image_lines(model: InspectedModel) -> list[str]:
 def _explain_task(model: InspectedModel) -> str:
     if model.task == CLASSIFICATION:
         return ""
-    return '   # "detection" and "segmentation" have sections of their own; any other name is for people'
+    return '   # "detection", "segmentation" and "anomaly" have sections of their own; any other name is for people'
 
 
 def _labels_line(draft: Draft, model: InspectedModel) -> str:

@@ -75,11 +75,12 @@ class ModelSection(Section):
             `input`.
         inputs: Instead of `input_shape`, the inputs of a module that takes several, or integers, in the order of its
             `forward`.
-        outputs: The names of the module's outputs, in its order.
+        outputs: The names of the module's outputs, in its order; without it the keys and fields of what `forward`
+            returns, joined by dots.
         file: Instead of a factory, an ONNX file (`.onnx`), a `torch.export` program (`.pt2`), or a LiteRT file
             (`.tflite`), which is measured, checked and packed unchanged.
-        task: "classification" converts one output of shape (1, classes) to labels; "detection" and "segmentation" are
-            described in sections of these names; any other name only documents the model in the manifest.
+        task: "classification" converts one output of shape (1, classes) to labels; "detection", "segmentation" and
+            "anomaly" are described in sections of these names; any other name only documents the model in the manifest.
         labels: The label of each class: a list, or a file with one label in each line.
     """
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from drupelet_host.errors import DataError, ModelError
 from drupelet_host.recipe.model import CLASSIFICATION
 from drupelet_host.recipe.schema import Recipe
-from drupelet_host.recipe.tasks import DetectionSection, SegmentationSection
+from drupelet_host.recipe.tasks import AnomalySection, DetectionSection, SegmentationSection
 from drupelet_shared.engines.base import Array
 from drupelet_shared.postprocessing.answer import read_priors
 from drupelet_shared.postprocessing.specs import (
+    Anomaly,
     Classification,
     Detection,
     DetectionForm,
@@ -43,6 +44,8 @@ def resolve_postprocessing(recipe: Recipe, outputs: Shapes) -> Postprocessing | 
         return _resolve_detection(recipe.detection, outputs, labels=len(recipe.model.labels))
     if recipe.segmentation is not None:
         return _resolve_segmentation(recipe.segmentation, outputs)
+    if recipe.anomaly is not None:
+        return _resolve_anomaly(recipe.anomaly, outputs)
     if recipe.model.task != CLASSIFICATION:
         return None
     ((name, shape),) = outputs.items()
@@ -108,11 +111,20 @@ def _find_form(outputs: Shapes, *, labels: int) -> tuple[DetectionForm, bool]:
 
 
 def _resolve_segmentation(section: SegmentationSection, outputs: Shapes) -> Segmentation:
-    names = (section.output,) if section.output is not None else tuple(outputs)
-    _check_names("segmentation.output", names, outputs)
+    name = _choose_output("segmentation.output", section.output, outputs)
+    return Segmentation(output=name, **section.model_dump(exclude={"output"}))
+
+
+def _resolve_anomaly(section: AnomalySection, outputs: Shapes) -> Anomaly:
+    return Anomaly(output=_choose_output("anomaly.output", section.output, outputs), threshold=section.threshold)
+
+
+def _choose_output(key: str, stated: str | None, outputs: Shapes) -> str:
+    names = (stated,) if stated is not None else tuple(outputs)
+    _check_names(key, names, outputs)
     if len(names) != 1:
-        raise ModelError(f"segmentation.output: {_describe(outputs)}: name one of them")
-    return Segmentation(output=names[0], **section.model_dump(exclude={"output"}))
+        raise ModelError(f"{key}: {_describe(outputs)}: name one of them")
+    return names[0]
 
 
 def _check_names(key: str, names: tuple[str, ...], outputs: Shapes) -> None:

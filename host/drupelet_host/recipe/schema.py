@@ -24,7 +24,15 @@ from drupelet_host.recipe.latency import BoardsSection, StatedLatency
 from drupelet_host.recipe.model import INPUT_NAME, TFLITE_SUFFIX, ModelSection
 from drupelet_host.recipe.sources import DataSection, ExistingFile, Section, recipe_folder
 from drupelet_host.recipe.target import DEFAULT_TARGET, TARGETS
-from drupelet_host.recipe.tasks import DETECTION, SEGMENTATION, DetectionSection, EvaluationSection, SegmentationSection
+from drupelet_host.recipe.tasks import (
+    ANOMALY,
+    DETECTION,
+    SEGMENTATION,
+    AnomalySection,
+    DetectionSection,
+    EvaluationSection,
+    SegmentationSection,
+)
 from drupelet_shared.contract.faults import list_faults
 from drupelet_shared.contract.schemas import FilledIn
 from drupelet_shared.package.manifest import EngineName, ImagePreprocessing
@@ -275,6 +283,7 @@ class Recipe(Section):
         image: How an image is converted to the model's input; without it the model takes only tensors.
         detection: The meaning of a detector's outputs.
         segmentation: The meaning of a segmentation model's output.
+        anomaly: The meaning of an anomaly detector's score.
         compute: Where the tasks of a compile run.
         output: The package.
     """
@@ -296,17 +305,19 @@ class Recipe(Section):
     image: Annotated[ImagePreprocessing, FilledIn("input", INPUT_NAME), BeforeValidator(_with_input)] | None = None
     detection: DetectionSection | None = None
     segmentation: SegmentationSection | None = None
+    anomaly: AnomalySection | None = None
     compute: ComputeSection = ComputeSection()
     output: OutputSection
 
     @model_validator(mode="after")
     def _task_has_its_section(self) -> Self:
-        for task, section in ((DETECTION, self.detection), (SEGMENTATION, self.segmentation)):
+        sections = {DETECTION: self.detection, SEGMENTATION: self.segmentation, ANOMALY: self.anomaly}
+        for task, section in sections.items():
             if section is None:
                 continue
             if self.model.task != task:
                 raise ValueError(f"[{task}] is for model.task = {task!r}: it is {self.model.task!r}")
-            if self.image is None:
+            if self.image is None and task != ANOMALY:
                 raise ValueError(f"[{task}] is for images: add [image] with color, height and width")
         return self
 

@@ -1,12 +1,13 @@
-"""[evaluation], [detection] and [segmentation] of the recipe: the metric, and the meaning of the model's outputs."""
+"""[evaluation], [detection], [segmentation] and [anomaly] of the recipe: the metric, and what the outputs mean."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, ValidationInfo
 
-from drupelet_host.recipe.sources import ExistingFile, Factory, Section
+from drupelet_host.recipe.sources import ExistingFile, Factory, Section, existing_file
 from drupelet_shared.postprocessing.specs import (
     Activation,
     BoxFormat,
@@ -17,7 +18,7 @@ from drupelet_shared.postprocessing.specs import (
     Stride,
 )
 
-DETECTION, SEGMENTATION = "detection", "segmentation"
+DETECTION, SEGMENTATION, ANOMALY = "detection", "segmentation", "anomaly"
 
 
 class EvaluationSection(Section):
@@ -27,12 +28,15 @@ class EvaluationSection(Section):
         metric: "top1" is the accuracy and needs labels; "agreement" is the fraction of samples that get the same class
             as from the original model; "fidelity" is one minus the relative error of all outputs against the
             original's. "map50" and "map50_95" are a detector's mean average precision, "mean_iou" is a segmentation
-            model's mean intersection over union, and these three need labels. "file.py:function" is your own function,
-            called with the outputs of all samples (dictionaries of arrays) and the labels. "auto" is "top1", "map50_95"
-            or "mean_iou" with labels, by the task; without labels "agreement" for a classifier, else "fidelity".
+            model's mean intersection over union, "balanced_accuracy" the mean share of normal samples and of anomalies
+            that are told apart, and these four need labels. "file.py:function" is your own function, called with the
+            outputs of all samples (dictionaries of arrays) and the labels. "auto" is "top1", "map50_95", "mean_iou" or
+            "balanced_accuracy" with labels, by the task; without labels "agreement" for a classifier, else "fidelity".
     """
 
-    metric: Literal["auto", "top1", "agreement", "fidelity", "map50", "map50_95", "mean_iou"] | Factory = "auto"
+    metric: (
+        Literal["auto", "top1", "agreement", "fidelity", "map50", "map50_95", "mean_iou", "balanced_accuracy"] | Factory
+    ) = "auto"
 
 
 class DetectionSection(Section):
@@ -89,3 +93,27 @@ class SegmentationSection(Section):
     values: Literal["scores", "classes"] = "scores"
     threshold: Fraction = 0.5
     activation: Literal["none", "sigmoid"] = "sigmoid"
+
+
+def _number_from_file(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, str):
+        return value
+    path = existing_file(Path(value), info)
+    try:
+        return float(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path.name}: expected one number in the file") from error
+
+
+class AnomalySection(Section):
+    """[anomaly]: from which score on a sample is an anomaly.
+
+    Attributes:
+        output: The output that has the score; the model's only output by default.
+        threshold: The highest score of a normal sample: a number, or a file that holds it, as training writes it.
+    """
+
+    output: OutputName | None = None
+    threshold: Annotated[
+        float, Field(allow_inf_nan=False), BeforeValidator(_number_from_file, json_schema_input_type=float | str)
+    ]

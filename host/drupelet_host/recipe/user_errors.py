@@ -21,11 +21,16 @@ def describe_user_error(error: BaseException) -> str:
     if isinstance(error, SyntaxError) and error.filename:
         # Its message names the file and the line.
         return text
+    return f"{text}{find_user_line(error)}"
+
+
+def find_user_line(error: BaseException) -> str:
+    """Return the last line of a person's own code that led to an error, in brackets; empty if none did."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]
     if not frames:
-        return text
+        return ""
     last = frames[-1]
-    return f"{text} ({Path(last.filename).name}, line {last.lineno}, in {last.name})"
+    return f" ({Path(last.filename).name}, line {last.lineno}, in {last.name})"
 
 
 def _is_own(filename: str) -> bool:

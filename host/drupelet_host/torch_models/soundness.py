@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import torch
 from torch import nn
 
 from drupelet_host.errors import ModelError
-from drupelet_host.torch_models.inputs import ModuleInputs, run_module
+from drupelet_host.recipe.user_errors import describe_user_error
+from drupelet_host.torch_models.inputs import ModuleInputs, count_samples, run_module
+from drupelet_host.torch_models.outputs import find_tensors, name_outputs
 
 # Threads may add in another order; what draws random numbers differs by far more.
 _SAME = 1e-4
@@ -28,6 +29,37 @@ def check_parameters(model: nn.Module) -> None:
         # Infinity in a buffer is a mask.
         if tensor.is_floating_point() and bool(torch.isnan(tensor).any()):
             raise ModelError(_describe(name, tensor, torch.isnan(tensor)))
+
+
+def check_batches(model: nn.Module, samples: ModuleInputs) -> None:
+    """Check that a module takes several samples at a time, and that its outputs have one row for each.
+
+    Args:
+        model: The module; it is left in evaluation mode.
+        samples: A few samples, batch first; a single one tells nothing.
+
+    Raises:
+        ModelError: The module fails, or an output does not have the samples along its first axis.
+    """
+    count = count_samples(samples)
+    if count == 1:
+        return
+    model.eval()
+    try:
+        with torch.inference_mode():
+            returned = run_module(model, samples)
+    except Exception as error:  # a user's module may raise anything
+        raise ModelError(
+            f"model does not take {count} samples at a time, as training needs: {describe_user_error(error)}; take the "
+            "batch size in its forward from the inputs: inputs.shape[0]"
+        ) from error
+    for name, tensor in name_outputs(returned).items():
+        if tensor.ndim == 0 or len(tensor) != count:
+            raise ModelError(
+                f"model's output {name!r} has shape {list(tensor.shape)} for {count} samples: expected the samples "
+                "along the first axis; return it once for each sample, a constant as "
+                "constant.expand(inputs.shape[0], ...)"
+            )
 
 
 def check_repeats_module(model: nn.Module, sample: ModuleInputs) -> None:
@@ -73,19 +105,9 @@ def _run_all(model: nn.Module, sample: ModuleInputs) -> list[tuple[str, torch.Te
 
 
 def _note(seen: list[tuple[str, torch.Tensor]], name: str, _module: nn.Module, _inputs: object, output: object) -> None:
-    tensor = next((item for item in _flatten(output) if item.is_floating_point()), None)
+    tensor = next((item for item in find_tensors(output) if item.is_floating_point()), None)
     if tensor is not None:
         seen.append((name, tensor.detach().clone()))
-
-
-def _flatten(value: object) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _flatten(item)
-    elif isinstance(value, dict):
-        yield from _flatten(list(value.values()))
 
 
 def _are_close(before: torch.Tensor, after: torch.Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""An anomaly detector: an autoencoder whose error is the score, and the threshold above which a window is anomalous."""
+"""An anomaly detector: an autoencoder whose error is the score."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ SAMPLES = 256
 
 
 class AnomalyDetector(nn.Module):
-    """Scores windows of vibration; (batch, 1, 256) to a score and a verdict of shape (batch, 1) each."""
-
-    threshold: torch.Tensor
+    """Scores windows of vibration: (batch, 1, 256) to a score (batch, 1) and the rebuilt window (batch, 256)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,13 +22,12 @@ class AnomalyDetector(nn.Module):
             nn.Linear(32 * SAMPLES // 16, 8),
         )
         self.decoder = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, SAMPLES))
-        self.register_buffer("threshold", torch.tensor(1.0))
 
     def forward(self, window: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the mean squared error of the reconstruction, and whether it exceeds the threshold."""
+        """Return the mean squared error of the reconstruction, and the reconstruction."""
         rebuilt = self.decoder(self.encoder(window))
         score = (rebuilt - window.squeeze(1)).square().mean(dim=1, keepdim=True)
-        return {"score": score, "anomalous": score > self.threshold, "rebuilt": rebuilt}
+        return {"score": score, "rebuilt": rebuilt}
 
 
 def build() -> nn.Module:

@@ -220,7 +220,7 @@ class Manifest(_Model):
         inputs: The tensors it takes.
         outputs: The tensors it gives.
         preprocessing: How an image becomes an input.
-        postprocessing: What the outputs mean: classes, boxes or a class map.
+        postprocessing: What the outputs mean: classes, boxes, a class map or a verdict.
         target: The device it was compiled for.
         variants: In the order the compiler ranks them, best first.
         files: Every file of the package besides the manifest and the signature.

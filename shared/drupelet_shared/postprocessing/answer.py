@@ -1,4 +1,4 @@
-"""The answer to an image: a model's outputs as a person can use them."""
+"""The answer to a request: a model's outputs as a person can use them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from drupelet_shared.engines.base import Array, Tensors
+from drupelet_shared.postprocessing.anomaly import judge
 from drupelet_shared.postprocessing.classification import labelled_top_k
 from drupelet_shared.postprocessing.detection import detect, labelled_boxes
 from drupelet_shared.postprocessing.geometry import ImageGeometry
 from drupelet_shared.postprocessing.segmentation import class_map, labelled_class_map
-from drupelet_shared.postprocessing.specs import Classification, Detection, Segmentation
+from drupelet_shared.postprocessing.specs import Anomaly, Classification, Detection, Segmentation
 
 
 @dataclass(frozen=True, slots=True)
-class ImageAnswerer:
-    """Converts a model's outputs for an image to the answer.
+class Answerer:
+    """Converts a model's outputs to the answer to an image or to tensors.
 
     Attributes:
         postprocessing: What the outputs mean.
@@ -26,24 +27,28 @@ class ImageAnswerer:
         priors: The prior boxes (n, 4) of a detector of form "ssd".
     """
 
-    postprocessing: Classification | Detection | Segmentation
+    postprocessing: Classification | Detection | Segmentation | Anomaly
     labels: Sequence[str] = ()
     priors: Array | None = None
 
-    def answer(self, outputs: Tensors, geometry: ImageGeometry) -> dict[str, Array]:
-        """Convert the outputs for one image.
+    def answer(self, outputs: Tensors, geometry: ImageGeometry | None) -> dict[str, Array]:
+        """Convert the outputs for one request.
 
         Args:
             outputs: The model's outputs by name.
-            geometry: How the image was fitted into the model's input.
+            geometry: How the image was fitted into the model's input; None where tensors were sent.
 
         Returns:
-            The tensors of the answer by name.
+            The tensors of the answer by name; tensors are answered with the outputs, except by a verdict.
 
         Raises:
             InferenceFailedError: The outputs are not what the post-processing says.
         """
         spec = self.postprocessing
+        if isinstance(spec, Anomaly):
+            return judge(outputs, spec)
+        if geometry is None:
+            return dict(outputs)
         if isinstance(spec, Classification):
             return labelled_top_k(outputs[spec.output], spec, labels=self.labels)
         if isinstance(spec, Segmentation):

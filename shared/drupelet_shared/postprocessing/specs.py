@@ -1,4 +1,4 @@
-"""The post-processing that a manifest describes: classification, detection or segmentation."""
+"""The post-processing that a manifest describes: classification, detection, segmentation or anomalies."""
 
 from __future__ import annotations
 
@@ -130,4 +130,23 @@ class Segmentation(_Spec):
         return (self.output,)
 
 
-Postprocessing = Annotated[Classification | Detection | Segmentation, Field(discriminator="kind")]
+class Anomaly(_Spec):
+    """A score becomes a verdict: a sample whose score exceeds the threshold is an anomaly.
+
+    Attributes:
+        kind: Which post-processing this is.
+        output: The output that has the score, or a score for each part of the sample.
+        threshold: The highest score of a normal sample.
+    """
+
+    kind: Literal["anomaly"] = "anomaly"
+    output: str
+    threshold: float
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The outputs that are read."""
+        return (self.output,)
+
+
+Postprocessing = Annotated[Classification | Detection | Segmentation | Anomaly, Field(discriminator="kind")]

@@ -17,7 +17,7 @@ from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.inference import InferenceReply, decode_reply
 from drupelet_shared.package.manifest import LABELS_PATH
 from drupelet_shared.package.reading import UnpackedPackage
-from drupelet_shared.postprocessing.answer import ImageAnswerer
+from drupelet_shared.postprocessing.answer import Answerer
 from drupelet_shared.postprocessing.specs import Detection, Segmentation
 from support.model.compiled import Compiled, compile_and_verify
 from support.model.task_project import LABELS, SIZE, draw, task_recipe, write_detector, write_segmentation
@@ -50,7 +50,7 @@ def answer(package: UnpackedPackage, picture: np.ndarray) -> InferenceReply:
         model_version=manifest.version,
         manifest=manifest,
         session=load_engine(variant.engine).load(package.folder / variant.path, threads=1),
-        answerer=ImageAnswerer(manifest.postprocessing, labels=labels),
+        answerer=Answerer(manifest.postprocessing, labels=labels),
     )
     pixels = np.round(picture * 255).astype(np.uint8).transpose(1, 2, 0).repeat(2, axis=0).repeat(2, axis=1)
     buffer = io.BytesIO()

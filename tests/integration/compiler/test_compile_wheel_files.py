@@ -13,6 +13,7 @@ import onnxruntime as ort
 import pytest
 
 from drupelet_host.recipe.schema import parse_recipe
+from drupelet_shared.engines.registry import load_engine
 from support.agent.agents import run_agent_command, running_agent
 from support.agent.sites import Site, make_site
 from support.broker.brokers import Broker
@@ -82,5 +83,7 @@ def test_a_file_from_a_wheel_compiles_and_answers_as_the_original(name: str, tmp
     chosen, answers = ask_device(site, embedded, compiled.state.package, samples[:2])
     (served,) = [variant for variant in compiled.manifest.variants if variant.id == chosen]
     names = [spec.name for spec in compiled.manifest.outputs]
-    local = run(compiled.package.folder / served.path, samples[:2])
-    assert relative_error([[answer[output] for output in names] for answer in answers], local) < 1e-6
+    # The product's session: plain ONNX Runtime saturates int8 sums on x86. Several threads add in another order.
+    session = load_engine("onnxruntime").load(compiled.package.folder / served.path, threads=1)
+    local = [list(session.run(sample, names).values()) for sample in samples[:2]]
+    assert relative_error([[answer[output] for output in names] for answer in answers], local) < 1e-4

@@ -20,6 +20,27 @@ from support.package.served_packages import linear_weights
 SHAPES = Path(__file__).parents[3] / "host" / "examples" / "shapes"
 
 
+TWO_INPUTS = """
+import torch
+from torch import nn
+
+
+class Both(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.image, self.tokens, self.head = nn.Conv2d(3, 8, 3), nn.Embedding(9, 4), nn.Linear(13, 3)
+
+    def forward(self, image, tokens, known):
+        about = self.tokens(tokens).mean(1)
+        seen = self.image(image).relu().mean((2, 3))
+        return self.head(torch.cat([seen, about, known.unsqueeze(1).float()], 1))
+
+
+def build():
+    return Both()
+"""
+
+
 def drupelet(*words: str | Path, folder: Path, status: int = 0) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "drupelet_host", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, cwd=folder)
@@ -92,6 +113,30 @@ def test_a_check_looks_for_the_boards_before_it_loads_the_model(tmp_path: Path) 
         assert done.stderr.rstrip().endswith("[broker_error]")
 
 
+def test_a_factory_of_several_inputs_takes_a_shape_for_each(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(TWO_INPUTS)
+    shapes = ("--input-shape", "image=1,3,8,8", "--input-shape", "tokens=1x6:int64", "--input-shape", "known=1:BOOL")
+    shown = drupelet("init", "model.py:build", *shapes, "--name", "both", folder=tmp_path).stdout
+    assert "tokens: INT64 [1, 6]" in shown
+    recipe = load_recipe(tmp_path / "recipe.toml")
+    stated = [(spec.name, spec.shape, spec.datatype) for spec in recipe.model.specs]
+    assert stated == [("image", (1, 3, 8, 8), "FP32"), ("tokens", (1, 6), "INT64"), ("known", (1,), "BOOL")]
+    with (tmp_path / "recipe.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[prune]\nprune_ratio = 0.0\n\n[quantize]\nmethod = "minmax"\nvariants = ["static"]\n')
+    drupelet("compile", "recipe.toml", "--quiet", "--no-cache", folder=tmp_path)
+    assert (tmp_path / "build/both-1.0.0.drupe").is_file()
+
+
+def test_a_single_input_of_integers_has_a_name_and_a_datatype(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(
+        "from torch import nn\n\n\n"
+        "def build():\n    return nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(24, 3))\n"
+    )
+    drupelet("init", "model.py:build", "--input-shape", "tokens=1,6:INT64", "--name", "words", folder=tmp_path)
+    result = json.loads(drupelet("check", "recipe.toml", "--json", folder=tmp_path).stdout)
+    assert result["samples"] == {"train": 64, "validation": 64}
+
+
 @pytest.mark.parametrize("kind", ["tokens", "detector", "tflite"])
 def test_the_recipes_of_other_models_check_too(tmp_path: Path, kind: str) -> None:
     if kind == "tflite":
@@ -125,6 +170,9 @@ def test_what_is_there_is_not_replaced(tmp_path: Path) -> None:
         (("nothing.onnx",), "there is no file"),
         (("model.py:build",), "a factory needs --input-shape"),
         (("model.py:build", "--input-shape", "3,cat"), "expected whole numbers"),
+        (("model.py:build", "--input-shape", "1,3", "--input-shape", "b=1,3"), "a name before the shape of each input"),
+        (("model.py:build", "--input-shape", "a=1,3:float"), "'float' is no datatype: expected one of FP32"),
+        (("model.py:build", "--input-shape", "a=1,3", "--input-shape", "a=1,4"), "several inputs have this name"),
         (("a.onnx", "--input-shape", "1,3"), "--input-shape and --weights are for a factory"),
     ],
 )

@@ -11,8 +11,8 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 from drupelet_agent.worker.handler import RequestHandler
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.package.manifest import FileEntry, ImagePreprocessing, Manifest, Target
-from drupelet_shared.postprocessing.answer import ImageAnswerer
-from drupelet_shared.postprocessing.specs import Classification, Detection, Segmentation
+from drupelet_shared.postprocessing.answer import Answerer
+from drupelet_shared.postprocessing.specs import Anomaly, Classification, Detection, Segmentation
 from drupelet_shared.tensors import Datatype, TensorSpec
 from support.agent.values import make_variant
 
@@ -33,7 +33,7 @@ def make_handler(
     inputs: Sequence[TensorSpec],
     outputs: Sequence[TensorSpec],
     preprocessing: ImagePreprocessing | None = None,
-    postprocessing: Classification | Detection | Segmentation | None = None,
+    postprocessing: Classification | Detection | Segmentation | Anomaly | None = None,
 ) -> RequestHandler:
     path = folder / "model.onnx"
     graph = helper.make_graph(list(nodes), "test", [_value(s) for s in inputs], [_value(s) for s in outputs])
@@ -54,14 +54,19 @@ def make_handler(
         variants=(variant,),
         files=tuple(FileEntry(path=p, sha256="0" * 64, size_bytes=1) for p in (variant.path, variant.golden.path)),
     )
-    answerer = None if postprocessing is None else ImageAnswerer(postprocessing, labels=LABELS)
+    answerer = None if postprocessing is None else Answerer(postprocessing, labels=LABELS)
     session = load_engine("onnxruntime").load(path, threads=1)
     return RequestHandler(
         model_name="tiny", model_version="1.2.3", manifest=manifest, session=session, answerer=answerer
     )
 
 
-def adder(folder: Path) -> RequestHandler:
+def judge_of_sums(folder: Path, *, threshold: float) -> RequestHandler:
+    """As `adder`, and a sum above the threshold is an anomaly."""
+    return adder(folder, postprocessing=Anomaly(output="sum", threshold=threshold))
+
+
+def adder(folder: Path, *, postprocessing: Anomaly | None = None) -> RequestHandler:
     """`a` FP32 [n] and `b` FP32 [n] give `sum` and `product`."""
     vector = {"datatype": Datatype.FP32, "shape": (-1,)}
     return make_handler(
@@ -69,6 +74,7 @@ def adder(folder: Path) -> RequestHandler:
         [helper.make_node("Add", ["a", "b"], ["sum"]), helper.make_node("Mul", ["a", "b"], ["product"])],
         inputs=[TensorSpec(name=name, **vector) for name in ("a", "b")],
         outputs=[TensorSpec(name=name, **vector) for name in ("sum", "product")],
+        postprocessing=postprocessing,
     )
 
 

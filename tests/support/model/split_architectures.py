@@ -135,16 +135,22 @@ class UNet(nn.Module):
 
 
 class C2f(nn.Module):
-    """A split whose second half goes on through bottlenecks, all of it joined at the end (YOLOv8)."""
+    """A split whose second half goes on through bottlenecks, all of it joined at the end (YOLOv8).
 
-    def __init__(self, inputs: int, outputs: int, count: int) -> None:
+    It is split with `chunk`, or, as for some exports, with `split` and stated sizes.
+    """
+
+    def __init__(self, inputs: int, outputs: int, count: int, *, states_sizes: bool = False) -> None:
         super().__init__()
         half = outputs // 2
+        self.states_sizes = states_sizes
         self.before, self.after = _conv(inputs, outputs, 1), _conv((2 + count) * half, outputs, 1)
         self.blocks = nn.ModuleList(nn.Sequential(_conv(half, half), _conv(half, half)) for _ in range(count))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        parts = list(self.before(x).chunk(2, dim=1))
+        together = self.before(x)
+        half = together.shape[1] // 2
+        parts = list(together.split((half, half), dim=1) if self.states_sizes else together.chunk(2, dim=1))
         for block in self.blocks:
             parts.append(parts[-1] + block(parts[-1]))
         return self.after(torch.cat(parts, dim=1))
@@ -169,7 +175,9 @@ class Yolo(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = nn.Sequential(_conv(3, 16, stride=2), C2f(16, 32, 1), _conv(32, 32, stride=2), C2f(32, 32, 2))
+        self.body = nn.Sequential(
+            _conv(3, 16, stride=2), C2f(16, 32, 1), _conv(32, 32, stride=2), C2f(32, 32, 2, states_sizes=True)
+        )
         self.pooled = Pooled(32)
         self.boxes = nn.Sequential(_conv(32, 32), nn.Conv2d(32, 4 * _BINS, 1))
         self.scores = nn.Sequential(_conv(32, 32), nn.Conv2d(32, 3, 1))

@@ -15,7 +15,6 @@ from torch import nn
 from torch_pruning import ops
 from torch_pruning.pruner.function import BasePruningFunc as PruningFunction
 
-from drupelet_host.errors import ModelError
 from drupelet_host.torch_models.inputs import ModuleInputs, list_tensors
 from drupelet_host.torch_models.outputs import name_outputs
 
@@ -23,7 +22,7 @@ __all__ = ["CoupledChannels", "DependencyGraph", "PruningFunction", "Untraceable
 
 
 class UntraceableError(Exception):
-    """Torch-Pruning cannot follow the channels of a layer; the message has its reason."""
+    """Torch-Pruning cannot follow the channels of a layer or of a whole model; the message has its reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class DependencyGraph:
             functions: How kinds of layers that Torch-Pruning does not know lose channels.
 
         Raises:
-            ModelError: The model cannot be traced.
+            UntraceableError: Torch-Pruning cannot trace the model.
         """
         graph = torch_pruning.DependencyGraph()
         try:
@@ -76,7 +75,7 @@ class DependencyGraph:
                     verbose=False,
                 )
         except Exception as error:  # Torch-Pruning raises bare exceptions
-            raise ModelError(f"the model's layers cannot be traced for pruning: {error}") from error
+            raise UntraceableError(f"{type(error).__name__}: {error}") from error
 
     def modules(self) -> list[nn.Module]:
         """Return the modules whose outputs lead to the model's, in the order of the trace."""

@@ -48,8 +48,8 @@ class Trace:
         model: The model, its attention loosened.
         example_input: An input that it takes.
 
-    Raises:
-        ModelError: The model's dependencies cannot be traced.
+    Torch-Pruning raises an exception for some models, such as one with a split of stated sizes that three layers read.
+    Their channels are then followed operator by operator alone.
     """
 
     def __init__(self, model: nn.Module, example_input: ModuleInputs) -> None:
@@ -61,14 +61,13 @@ class Trace:
         """
         # The graph follows grad_fn, so it needs gradients even where the caller has switched them off.
         twin = copy.deepcopy(model).eval().requires_grad_(requires_grad=True)
-        with opaque_recurrence(twin):
-            self._graph = DependencyGraph(twin, example_input, functions=dict.fromkeys(RECURRENT, RecurrentPruner()))
+        self._graph, self._untraceable = _trace(twin, example_input)
         self._modules = {name: module for name, module in twin.named_modules() if name}
         self._names = {module: name for name, module in self._modules.items()}
         self.layers = tuple(name for name, module in self._modules.items() if isinstance(module, LAYERS))
         self.public = _public_names(twin)
-        layers = (self._names[module] for module in self._graph.modules() if isinstance(module, LAYERS))
-        self._traced = dict.fromkeys(layers)
+        traced = self._graph.modules() if self._graph else twin.modules()
+        self._traced = dict.fromkeys(self._names[module] for module in traced if isinstance(module, LAYERS))
         self._components = _follow(twin, example_input)
 
     def roots(self) -> Iterator[str]:
@@ -87,6 +86,8 @@ class Trace:
         """Return everything that goes with all outputs of a layer, as Torch-Pruning says, or why it cannot tell."""
         if root not in self._traced:
             return Unprunable(_UNSEEN)
+        if self._graph is None:
+            return Unprunable(f"Torch-Pruning cannot trace the model: {self._untraceable}")
         try:
             return self._coupling(list(self._graph.coupled(self._modules[root], range(self.channels(root)))))
         except UntraceableError as error:
@@ -108,6 +109,8 @@ class Trace:
         component = self._components.get(root)
         if component is not None and component.root.layer == root:
             return component.width
+        if self._graph is None:
+            return count_outputs(self._modules[root])
         return self._graph.channels(self._modules[root])
 
     def coupling(self, root: str, indices: Sequence[int]) -> Coupling:
@@ -116,6 +119,8 @@ class Trace:
         Raises:
             ModelError: Torch-Pruning cannot follow them.
         """
+        if self._graph is None:
+            raise ModelError(f"group {self.public[root]!r}: Torch-Pruning cannot trace the model: {self._untraceable}")
         try:
             return self._coupling(list(self._graph.coupled(self._modules[root], indices)))
         except UntraceableError as error:
@@ -135,8 +140,24 @@ class Trace:
     def _name(self, target: nn.Module | nn.Parameter) -> str | None:
         # The graph also holds additions, reshapes and the like, which are no part of the model.
         if isinstance(target, nn.Parameter):
-            return self._graph.parameter_names().get(target)
+            return self._graph.parameter_names().get(target) if self._graph else None
         return self._names.get(target)
+
+
+def _trace(model: nn.Module, example_input: ModuleInputs) -> tuple[DependencyGraph | None, str]:
+    """Return Torch-Pruning's graph, or None and why there is none."""
+    try:
+        with opaque_recurrence(model):
+            return DependencyGraph(model, example_input, functions=dict.fromkeys(RECURRENT, RecurrentPruner())), ""
+    except UntraceableError as error:
+        return None, str(error)
+
+
+def count_outputs(layer: nn.Module) -> int:
+    """Return how many outputs a convolution, linear or recurrent layer has."""
+    if isinstance(layer, CONVOLUTION):
+        return layer.out_channels
+    return layer.out_features if isinstance(layer, nn.Linear) else int(layer.hidden_size)
 
 
 def called_layers(model: nn.Module, example_input: ModuleInputs) -> list[str]:

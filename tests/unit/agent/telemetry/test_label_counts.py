@@ -22,6 +22,16 @@ def reply(*labels: str) -> bytes:
     return json.dumps({"model_name": "shapes", "outputs": outputs}).encode()
 
 
+def test_verdicts_are_counted_as_labels() -> None:
+    outputs = [
+        {"name": "score", "shape": [3], "datatype": "FP32", "data": [0.1, 0.9, 0.2]},
+        {"name": "is_anomaly", "shape": [3], "datatype": "BOOL", "data": [False, True, False]},
+        {"name": "threshold", "shape": [1], "datatype": "FP32", "data": [0.5]},
+    ]
+    answer = json.dumps({"model_name": "vibration", "outputs": outputs}).encode()
+    assert find_labels(answer) == ["normal", "anomaly", "normal"]
+
+
 def test_labels_are_counted_over_a_window_and_then_again_from_none() -> None:
     counts = LabelCounts()
     for labels in (("circle", "square", "circle"), (), ("circle",)):

@@ -20,7 +20,7 @@ from drupelet_shared.errors import (
 )
 from drupelet_shared.inference import InferenceReply, InferenceRequest, decode_reply, encode_request
 from drupelet_shared.tensors import Datatype
-from support.agent.handlers import adder, box_finder, brightness, channel_map, identity
+from support.agent.handlers import adder, box_finder, brightness, channel_map, identity, judge_of_sums
 
 
 def tensor(name: str, *data: float, datatype: str = "FP32") -> dict[str, Any]:
@@ -184,3 +184,27 @@ def test_a_refused_request_keeps_its_id(
 def test_an_unknown_content_type_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ContentTypeError):
         adder(tmp_path).handle(memoryview(b"{}"), content_type="text/html", header_length=None)
+
+
+def test_tensors_are_answered_with_a_verdict_where_the_manifest_has_a_threshold(tmp_path: Path) -> None:
+    reply = ask(judge_of_sums(tmp_path, threshold=5.0), {"id": "7", "inputs": [tensor("a", 1, 2), tensor("b", 3, 4)]})
+    assert {output["name"]: (output["datatype"], output["data"]) for output in reply["outputs"]} == {
+        "score": ("FP32", [4, 6]),
+        "is_anomaly": ("BOOL", [False, True]),
+        "threshold": ("FP32", [5]),
+    }
+
+
+def test_who_names_outputs_gets_them_without_a_verdict(tmp_path: Path) -> None:
+    document = {"inputs": [tensor("a", 2), tensor("b", 3)], "outputs": [{"name": "product"}]}
+    reply = ask(judge_of_sums(tmp_path, threshold=5.0), document)
+    assert [(output["name"], output["data"]) for output in reply["outputs"]] == [("product", [6])]
+
+
+def test_a_binary_verdict_comes_back_as_it_was_sent(tmp_path: Path) -> None:
+    inputs = {"a": np.array([1, 2], np.float32), "b": np.array([3, 4], np.float32)}
+    outputs = ask_binary(
+        judge_of_sums(tmp_path, threshold=5.0), InferenceRequest(inputs=inputs, binary_output=True)
+    ).outputs
+    assert outputs["is_anomaly"].tolist() == [False, True]
+    assert outputs["is_anomaly"].dtype == np.bool_

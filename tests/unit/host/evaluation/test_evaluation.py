@@ -25,6 +25,23 @@ def test_macs_are_those_of_the_textbook() -> None:
     assert count_parameters(model) == 8 * 3 * 9 + 8 + 128 * 10 + 10
 
 
+class Queries(nn.Module):
+    """Hands a parameter of its own to a layer, as detection transformers do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries, self.layer = nn.Parameter(torch.zeros(5, 8)), nn.Linear(8, 10)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.layer(self.queries.expand(inputs.shape[0], -1, -1)) + inputs
+
+
+def test_the_macs_of_a_layer_that_takes_a_parameter_are_counted_and_it_stays_trainable() -> None:
+    model = Queries()
+    assert count_macs(model, torch.zeros(1, 5, 10)) == 5 * 8 * 10
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
 def test_the_metric_is_the_fraction_that_is_right() -> None:
     validation = trained().validation
     assert validation.labels is not None

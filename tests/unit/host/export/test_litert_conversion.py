@@ -11,6 +11,7 @@ from drupelet_host.data.samples import Tensors, split_dataset
 from drupelet_host.errors import DataError, ExportError
 from drupelet_host.evaluation.scoring import evaluate_session
 from drupelet_host.export.litert import export_litert, quantize_litert, require_litert
+from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_shared.engines.registry import load_engine
 from support.model.tiny_project import INPUT_SHAPE, trained, validation_samples
 
@@ -123,3 +124,39 @@ def test_litert_quantization_needs_calibration_samples(tmp_path: Path) -> None:
 def test_a_missing_converter_is_named_with_how_to_install_it() -> None:
     with pytest.raises(ExportError, match=r"litert_torch not installed: pip install 'drupelet\[host,litert-convert\]'"):
         require_litert()
+
+
+class Two(nn.Module):
+    """Takes a picture and numbers about it, whose names are not in alphabetical order, and answers in a nest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.picture, self.about, self.head = nn.Conv2d(1, 8, 3), nn.Linear(3, 8), nn.Linear(8, 4)
+
+    def forward(self, picture: torch.Tensor, about: torch.Tensor) -> dict[str, object]:
+        features = self.picture(picture).relu().mean((2, 3)) * self.about(about).sigmoid()
+        return {"scores": self.head(features), "aux": (features, [about - features.mean(1, keepdim=True)])}
+
+
+@needs_converter
+def test_several_inputs_and_nested_outputs_convert_with_their_names(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Two().eval()
+    samples = {"picture": torch.rand(16, 1, 8, 8), "about": torch.randn(16, 3)}
+    names = ["scores", "aux.0", "aux.1.0"]
+    path = tmp_path / "two.tflite"
+    # The export compares the answers with PyTorch's.
+    export_litert(model, samples, path, output_names=names)
+    feeds = [{name: values[row : row + 1].numpy() for name, values in samples.items()} for row in range(16)]
+    quantize_litert(path, tmp_path / "int8.tflite", calibration=feeds)
+    for file, tolerance in ((path, 1e-5), (tmp_path / "int8.tflite", 0.05)):
+        session = load_engine("litert").load(file, threads=1)
+        assert {spec.name: spec.shape for spec in session.inputs} == {"picture": (1, 1, 8, 8), "about": (1, 3)}
+        assert {spec.name for spec in session.outputs} == set(names)
+        for row, feed in enumerate(feeds):
+            answer = session.run(feed, names)
+            with torch.inference_mode():
+                expected = name_outputs(model(*(values[row : row + 1] for values in samples.values())))
+            for name, values in expected.items():
+                off = float((torch.from_numpy(answer[name]) - values).abs().max())
+                assert off <= tolerance * max(1.0, float(values.abs().max())), (file.name, name)
