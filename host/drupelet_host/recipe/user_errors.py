@@ -13,6 +13,8 @@ _FOREIGN = tuple(
     for folder in {*sysconfig.get_paths().values(), sys.prefix, str(Path(__file__).resolve().parents[2])}
     if folder
 )
+# Packages may also be installed elsewhere, for the user or on PYTHONPATH.
+_INSTALLED = {"site-packages", "dist-packages"}
 
 
 def describe_user_error(error: BaseException) -> str:
@@ -34,5 +36,6 @@ def find_user_line(error: BaseException) -> str:
 
 
 def _is_own(filename: str) -> bool:
-    path = str(Path(filename).resolve())
-    return Path(path).is_file() and not path.startswith(_FOREIGN)
+    path = Path(filename).resolve()
+    installed = _INSTALLED.intersection(path.parts) or str(path).startswith(_FOREIGN)
+    return path.is_file() and not installed
