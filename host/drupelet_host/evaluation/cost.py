@@ -33,12 +33,12 @@ def count_macs(model: nn.Module, example_input: ModuleInputs) -> int:
     try:
         # The counter cannot follow a parameter that a module hands to another while it needs a gradient.
         for parameter in trained:
-            parameter.requires_grad_(requires_grad=False)
+            parameter.requires_grad = False
         with torch.no_grad(), counter:
             run_module(model, example_input)
     finally:
         for parameter in trained:
-            parameter.requires_grad_(requires_grad=True)
+            parameter.requires_grad = True
     return int(counter.get_total_flops()) // _FLOPS_PER_MAC
 
 

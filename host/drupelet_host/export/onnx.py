@@ -91,15 +91,17 @@ def _flatten(model: nn.Module, inputs: ModuleInputs, output_names: Sequence[str]
 @contextmanager
 def quiet_exporter() -> Iterator[None]:
     """Silence the exporter's warnings about its own internals, such as deprecations and optional packages."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def describe_cause(error: Exception) -> str:

@@ -46,6 +46,12 @@ class FlatOutputs(nn.Module):
     """Wraps a module so that its outputs are a tuple of tensors, in the order of their names."""
 
     def __init__(self, model: nn.Module, output_names: Sequence[str]) -> None:
+        """Wrap a module.
+
+        Args:
+            model: The module.
+            output_names: The names of its outputs, in its order.
+        """
         super().__init__()
         self.model = model
         self.output_names = list(output_names)

@@ -157,7 +157,10 @@ def count_outputs(layer: nn.Module) -> int:
     """Return how many outputs a convolution, linear or recurrent layer has."""
     if isinstance(layer, CONVOLUTION):
         return layer.out_channels
-    return layer.out_features if isinstance(layer, nn.Linear) else int(layer.hidden_size)
+    if isinstance(layer, nn.Linear):
+        return layer.out_features
+    assert isinstance(layer, nn.RNNBase), "the layers of LAYERS"
+    return layer.hidden_size
 
 
 def called_layers(model: nn.Module, example_input: ModuleInputs) -> list[str]:
