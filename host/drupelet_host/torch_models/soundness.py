@@ -17,12 +17,17 @@ _SAME = 1e-4
 
 
 def check_parameters(model: nn.Module) -> None:
-    """Check that every parameter is a finite number and no buffer holds NaN.
+    """Check that every parameter is a finite number that engines compute with, and no buffer holds NaN.
 
     Raises:
         ModelError: One is not; the message names it.
     """
     for name, parameter in model.named_parameters():
+        if parameter.dtype is torch.bfloat16:
+            raise ModelError(
+                f"model: parameter {name!r} is bfloat16, with which ONNX Runtime, LiteRT and ncnn do not compute on a "
+                "processor: call .float() on the module in its factory"
+            )
         if not bool(torch.isfinite(parameter).all()):
             raise ModelError(_describe(name, parameter, ~torch.isfinite(parameter)))
     for name, tensor in model.named_buffers():

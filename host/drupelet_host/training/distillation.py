@@ -59,7 +59,10 @@ def imitation_loss(
         if target.is_floating_point()
     ]
     if not errors:
-        raise ModelError(f"outputs {', '.join(outputs)}: expected at least one of floating-point numbers to learn from")
+        raise ModelError(
+            f"outputs {', '.join(outputs)}: expected at least one of floating-point numbers for a pruned model "
+            "to learn from; let the model return its scores, or set prune.prune_ratio = 0"
+        )
     return torch.stack(errors).mean()
 
 

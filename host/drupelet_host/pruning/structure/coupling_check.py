@@ -55,7 +55,7 @@ def check_subset(coupling: Sequence[Slice], subset: Sequence[Slice], chosen: Col
 
 
 def check_against_flow(model: nn.Module, slices: Sequence[Slice], component: Component) -> bool:
-    """Return whether a coupling names the same channels of the same layers as the operators do.
+    """Return whether a coupling names the same channels of the same layers as the operators do, and of no other layer.
 
     Args:
         model: The traced model.
@@ -72,7 +72,7 @@ def check_against_flow(model: nn.Module, slices: Sequence[Slice], component: Com
         for (layer, side), indices in _indices(slices, None).items()
         if isinstance(find_target(model, layer), (CONVOLUTION, nn.Linear))
     }
-    return all(_in_one_group(model, key, coupled.get(key, set())) == indices for key, indices in followed.items())
+    return {key: _in_one_group(model, key, indices) for key, indices in coupled.items()} == followed
 
 
 def _in_one_group(model: nn.Module, key: tuple[str, str], indices: set[int]) -> set[int]:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from drupelet_host.errors import ModelError
-from drupelet_host.torch_models.soundness import check_batches
+from drupelet_host.torch_models.soundness import check_batches, check_parameters
 
 
 class Answering(nn.Module):
@@ -46,3 +46,8 @@ def test_other_outputs_are_refused_with_advice(how: str, message: str) -> None:
 
 def test_one_sample_tells_nothing() -> None:
     check_batches(Answering("one number"), torch.zeros(1, 8))
+
+
+def test_weights_that_no_engine_computes_with_are_refused_with_advice() -> None:
+    with pytest.raises(ModelError, match=r"parameter '0\.weight' is bfloat16.*call \.float\(\) on the module"):
+        check_parameters(nn.Sequential(nn.Linear(2, 2)).to(torch.bfloat16))
