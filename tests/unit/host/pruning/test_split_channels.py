@@ -77,6 +77,21 @@ class ShuffleUnit(nn.Module):
         return x.view(count, 2, channels // 2, height, width).transpose(1, 2).reshape(count, channels, height, width)
 
 
+class Parts(nn.Module):
+    """Three unequal parts of a stem, two of them changed by layers of their own, all of them joined again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 40, 3, padding=1)
+        self.first, self.second = nn.Conv2d(8, 16, 1), nn.Conv2d(20, 16, 1)
+        self.head = nn.Linear(44, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, second, kept = torch.relu(self.stem(x)).split((8, 20, 12), dim=1)
+        joined = [torch.relu(self.first(first)), torch.relu(self.second(second)), kept]
+        return self.head(torch.cat(joined, dim=1).mean(dim=(2, 3)))
+
+
 def shuffle_net() -> nn.Module:
     stem = nn.Conv2d(3, 32, 3, padding=1)
     return nn.Sequential(
@@ -92,6 +107,7 @@ def splitting(name: str) -> nn.Module:
 MODELS: dict[str, Callable[[], nn.Module]] = {
     **{name: lambda name=name: splitting(name) for name in SPLITS},
     "bare": Bare,
+    "parts": Parts,
     "shuffle": shuffle_net,
 }
 
@@ -120,6 +136,13 @@ def test_a_layer_whose_outputs_are_split_in_another_way_keeps_its_channels(name:
     torch.manual_seed(0)
     structure = find_structure(splitting(name).eval(), torch.randn(IMAGE))
     assert [group.name for group in structure.groups] == ["stem"]
+
+
+def test_layers_behind_an_unequal_split_lose_channels_though_torch_pruning_couples_them_with_the_stem() -> None:
+    torch.manual_seed(0)
+    structure = find_structure(Parts().eval(), torch.randn(IMAGE))
+    assert [group.name for group in structure.groups] == ["first", "second"]
+    assert structure.unpruned["stem"] == "the model's code splits its channels in unequal parts"
 
 
 def test_layers_around_shuffles_lose_the_channels_that_meet() -> None:
