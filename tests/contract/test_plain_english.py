@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from support.source.tree import REPOSITORY, package_modules
+from support.source.tree import REPOSITORY, markdown_files, package_modules
 
 # Each expression is a phrase that a reader had to decode, with the term that replaced it.
 DIALECT: dict[str, str] = {
@@ -27,13 +28,12 @@ DIALECT: dict[str, str] = {
     r"Error: (?:It|None|They|There) (?:is|does|has|are|do)(?: not| none)?\.$": "a whole clause",
 }
 _PATTERN = re.compile("|".join(f"(?:{expression})" for expression in DIALECT), re.IGNORECASE | re.MULTILINE)
-# Recorded as it was said at the time, or the text of others.
-_PAGES_LEFT_OUT = ("tests/", "host/dashboard/node_modules/", ".venv/", "site/", "build/")
 
 
-def _pages() -> list[Path]:
-    pages = (path.relative_to(REPOSITORY) for path in REPOSITORY.rglob("*.md"))
-    return sorted(page for page in pages if not str(page).startswith(_PAGES_LEFT_OUT))
+def _find_dialect(texts: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]]:
+    """The phrases of the dialect in each file that has any."""
+    phrases = ((name, [match.group() for text in parts for match in _PATTERN.finditer(text)]) for name, parts in texts)
+    return {name: matches for name, matches in phrases if matches}
 
 
 def _texts(module: Path) -> list[str]:
@@ -47,18 +47,15 @@ def _comments(module: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip().startswith("#")]
 
 
-@pytest.mark.parametrize("module", package_modules(), ids=str)
-def test_a_module_speaks_plain_english(module: Path) -> None:
-    texts = [*_texts(module), *_comments(module)]
-
-    assert [match.group() for text in texts for match in _PATTERN.finditer(text)] == []
+def test_every_module_speaks_plain_english() -> None:
+    assert _find_dialect((str(module), [*_texts(module), *_comments(module)]) for module in package_modules()) == {}
 
 
-@pytest.mark.parametrize("page", _pages(), ids=str)
-def test_a_page_speaks_plain_english(page: Path) -> None:
-    text = (REPOSITORY / page).read_text(encoding="utf-8")
+def test_every_page_speaks_plain_english() -> None:
+    pages = markdown_files()
 
-    assert [match.group() for match in _PATTERN.finditer(text)] == []
+    assert Path("README.md") in pages
+    assert _find_dialect((str(page), [(REPOSITORY / page).read_text(encoding="utf-8")]) for page in pages) == {}
 
 
 @pytest.mark.parametrize(

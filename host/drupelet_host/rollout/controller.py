@@ -17,7 +17,7 @@ from drupelet_host.rollout.devices import (
 from drupelet_host.rollout.gate import find_early_failure, judge_wave, parse_gate
 from drupelet_host.rollout.observation import ObservedDevice
 from drupelet_host.rollout.orders import Activate, Desire, Order
-from drupelet_host.rollout.rollback import RollbackStep
+from drupelet_host.rollout.rollback import SETTLE_S, RollbackStep
 from drupelet_host.rollout.state import DeviceEntry, RolloutState, WaveEntry
 from drupelet_shared.contract.delivery import DesiredPackage, DesiredState, RolloutMark
 
@@ -40,18 +40,19 @@ class Step:
 class RolloutController:
     """Leads one roll-out; `step` is called again and again until the state says that it has ended."""
 
-    def __init__(self, state: RolloutState, *, start_s: float) -> None:
+    def __init__(self, state: RolloutState, *, start_s: float, settle_s: float = SETTLE_S) -> None:
         """Make a controller.
 
         Args:
             state: The roll-out, which the controller keeps up to date.
             start_s: The current time, by the clock of the observations.
+            settle_s: The time that a device has to finish an installation when it is rolled back.
         """
         self.state = state
         self._gate = parse_gate(state.spec.gate)
         self._start_s = start_s
         self._timers: dict[str, DeviceTimer] = {}
-        self._rollback = RollbackStep(state)
+        self._rollback = RollbackStep(state, settle_s=settle_s)
 
     def step(self, observed: Mapping[str, ObservedDevice], *, now_s: float, now: datetime) -> Step:
         """Bring the roll-out up to date and return what to send.

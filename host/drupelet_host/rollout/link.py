@@ -85,12 +85,12 @@ class RolloutLink:
         """Disconnect."""
         self._transport.close()
 
-    def wait_until_known(self) -> None:
-        """Wait until no further retained message arrives; others never end in a fleet that sends telemetry."""
+    def wait_until_known(self, *, quiet_s: float = QUIET_S) -> None:
+        """Wait until no further retained message arrives for `quiet_s`; others never end in a fleet with telemetry."""
         count, quiet_at_s = -1, 0.0
         while count != self._retained or time.monotonic() < quiet_at_s:
             if count != self._retained:
-                count, quiet_at_s = self._retained, time.monotonic() + QUIET_S
+                count, quiet_at_s = self._retained, time.monotonic() + quiet_s
             time.sleep(_POLL_S)
 
     def read(self, view: Callable[[Mapping[str, ObservedDevice], float], Result]) -> Result:

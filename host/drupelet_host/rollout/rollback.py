@@ -11,20 +11,22 @@ from drupelet_host.rollout.state import DeviceEntry, RolloutState
 from drupelet_shared.contract.delivery import DesiredState
 
 # A device that was installing when its desired state changed may still finish within this time.
-_SETTLE_S = 3.0
+SETTLE_S = 3.0
 _FINAL = frozenset({"rolled_back", "kept", "rollback_pending"})
 
 
 class RollbackStep:
     """Leads the devices of one wave back; `step` is called until `is_done`."""
 
-    def __init__(self, state: RolloutState) -> None:
+    def __init__(self, state: RolloutState, *, settle_s: float = SETTLE_S) -> None:
         """Make the step.
 
         Args:
             state: The roll-out.
+            settle_s: The time that a device has to finish an installation after its desired state changed.
         """
         self._state = state
+        self._settle_s = settle_s
         self._start_s: float | None = None
         self._restored_s: dict[str, float] = {}
         self._commanded_s: dict[str, float] = {}
@@ -75,7 +77,7 @@ class RollbackStep:
         if name not in self._restored_s:
             self._restored_s[name] = now_s
             return [Desire(name, _previous(entry))]
-        if now_s - self._restored_s[name] >= _SETTLE_S:
+        if now_s - self._restored_s[name] >= self._settle_s:
             entry.phase = "kept" if final == "kept" else "rolled_back"
         return []
 

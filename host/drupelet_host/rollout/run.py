@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from drupelet_host.rollout.controller import RolloutController
 from drupelet_host.rollout.link import RolloutLink
 from drupelet_host.rollout.records import make_record, save_state, sign_record
+from drupelet_host.rollout.rollback import SETTLE_S
 from drupelet_host.rollout.state import RolloutState
 
 _POLL_S = 0.5
@@ -38,7 +39,14 @@ class RolloutOutput:
     on_progress: OnProgress
 
 
-def run_rollout(state: RolloutState, link: RolloutLink, output: RolloutOutput, *, poll_s: float = _POLL_S) -> None:
+def run_rollout(
+    state: RolloutState,
+    link: RolloutLink,
+    output: RolloutOutput,
+    *,
+    poll_s: float = _POLL_S,
+    settle_s: float = SETTLE_S,
+) -> None:
     """Run a roll-out until it is completed, stopped or held; when it is interrupted, its file has what is needed.
 
     Args:
@@ -46,12 +54,13 @@ def run_rollout(state: RolloutState, link: RolloutLink, output: RolloutOutput, *
         link: A connected link that knows the devices.
         output: Where its traces go.
         poll_s: The time between steps.
+        settle_s: The time that a device has to finish an installation when it is rolled back.
 
     Raises:
         BrokerError: The broker refuses a message.
         StorageError: The state cannot be saved.
     """
-    controller = RolloutController(state, start_s=time.monotonic())
+    controller = RolloutController(state, start_s=time.monotonic(), settle_s=settle_s)
     saved_s = time.monotonic()
     _save(state, link, output)
     try:

@@ -11,6 +11,7 @@ PACKAGES = (
     Path("agent/drupelet_agent"),
     Path("shared/drupelet_shared"),
 )
+_PAGE_FOLDERS = ("agent", "deploy", "host", "shared", "systemd")
 _SOURCES = (*PACKAGES, Path("host/examples"), Path("shared/docs/docs_generator"), Path("tests"), Path(".ci"))
 
 
@@ -23,6 +24,12 @@ def package_folders() -> list[Path]:
 def package_modules() -> list[Path]:
     """List the modules of the installed packages, relative to the repository."""
     return _python_files(PACKAGES)
+
+
+def markdown_files() -> list[Path]:
+    """List the pages of the project, relative to the repository; those of the tests record what tools have said."""
+    pages = [path for folder in _PAGE_FOLDERS for path in (REPOSITORY / folder).rglob("*.md")]
+    return sorted(path.relative_to(REPOSITORY) for path in (*REPOSITORY.glob("*.md"), *pages))
 
 
 def python_files() -> list[Path]:
