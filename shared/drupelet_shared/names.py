@@ -11,13 +11,15 @@ from drupelet_shared.errors import InvalidValueError
 
 # One MQTT topic level that is also a safe file name: no '/', '+', '#', '$', no leading dot, at most 64 characters.
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+# The same in words, for messages.
+NAME_FORM = "1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-_SHA256_PATTERN = r"^[0-9a-f]{64}$"
-Sha256 = Annotated[str, StringConstraints(pattern=_SHA256_PATTERN)]
+SHA256_PATTERN = r"^[0-9a-f]{64}$"
+Sha256 = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
 
 _NAME = re.compile(NAME_PATTERN)
-_SHA256 = re.compile(_SHA256_PATTERN)
+_SHA256 = re.compile(SHA256_PATTERN)
 
 
 def is_name(value: str) -> bool:
@@ -44,7 +46,5 @@ def check_name(value: str, *, what: str) -> str:
         InvalidValueError: The value does not have the form of an identifier.
     """
     if not is_name(value):
-        raise InvalidValueError(
-            f"{what} name {value!r}: expected 1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"
-        )
+        raise InvalidValueError(f"{what} name {value!r}: expected {NAME_FORM}")
     return value

@@ -103,7 +103,7 @@ class Workspace:
         arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
         options = {
             "preload": self._target.preload,
-            "arguments": [*arguments, "-m", "not mosquitto", *self._target.tests],
+            "arguments": [*arguments, "-m", self._target.marks, *self._target.tests],
             "log": str(folder / "tests.log"),
         }
         # Bytecode would hide a change that keeps the size and the second of a file.

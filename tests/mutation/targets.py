@@ -17,12 +17,14 @@ class Target:
         folder: The folder whose modules are mutated, relative to `root`.
         tests: Test files and folders, relative to the repository, the fastest first.
         preload: Libraries that the tests use, which are loaded once for all mutants.
+        marks: Which of the tests run, by their marks.
     """
 
     root: str
     folder: str
     tests: tuple[str, ...]
     preload: tuple[str, ...] = ()
+    marks: str = "not mosquitto"
 
     def modules(self) -> list[Path]:
         """List the modules to mutate, relative to `root`."""
@@ -77,6 +79,7 @@ TARGETS: dict[str, Target] = {
                     "failure",
                     "dominance",
                     "judging",
+                    "judge_latency",
                 )
             ),
             "tests/property/test_pareto_properties.py",
@@ -89,10 +92,14 @@ TARGETS: dict[str, Target] = {
         "drupelet_host/pruning/search",
         (
             "tests/unit/host/pruning/test_search_budget.py",
+            "tests/unit/host/pruning/test_search_rules.py",
             "tests/unit/host/pruning/test_channel_choice.py",
             "tests/unit/host/pruning/test_narrow_miss.py",
+            "tests/unit/host/pruning/test_time_cost.py",
             "tests/unit/host/pruning/test_search.py",
         ),
         preload=_COMPILER,
+        # The rules are tested alone; whole searches take many times as long and notice little more.
+        marks="not mosquitto and not slow",
     ),
 }

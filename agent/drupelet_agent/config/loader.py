@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,6 +11,7 @@ from drupelet_agent.config.agent import AgentConfig
 from drupelet_agent.config.environment import resolve_path
 from drupelet_agent.errors import ConfigError
 from drupelet_shared.contract.faults import list_faults
+from drupelet_shared.toml_files import read_toml
 
 
 def load_config(path: Path) -> AgentConfig:
@@ -23,7 +23,7 @@ def load_config(path: Path) -> AgentConfig:
         ConfigError: The file cannot be read, is not TOML, or has faults; all of them are named.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = read_toml(path)
     except FileNotFoundError as error:
         raise ConfigError(
             f"configuration {path}: no such file. Name another with --config FILE, or write one: it needs device and "
@@ -31,8 +31,8 @@ def load_config(path: Path) -> AgentConfig:
         ) from error
     except OSError as error:
         raise ConfigError(f"configuration {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"configuration {path}: not TOML: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"configuration {path}: {error}") from error
     try:
         # Strict, so that `true` is no number; from JSON, so that a text is still a path and an array a tuple.
         config = AgentConfig.model_validate_json(json.dumps(document, default=str), strict=True)

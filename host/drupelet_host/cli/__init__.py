@@ -14,7 +14,7 @@ import click
 from drupelet_host.cli.command_group import LazyGroup
 from drupelet_host.cli.output import print_error, print_usage_error
 from drupelet_host.cli.streams import discard_standard_output, guard_standard_output
-from drupelet_host.errors import OutputError
+from drupelet_host.errors import OutputError, StorageError
 from drupelet_shared import __version__
 from drupelet_shared.errors import DrupeletError
 from drupelet_shared.exit_codes import EXIT_CONSTRAINT, EXIT_FAILED, EXIT_INTERRUPTED
@@ -101,4 +101,9 @@ def main() -> NoReturn:
     except DrupeletError as error:
         print_error(error)
         code = EXIT_CONSTRAINT if error.code == "constraint_not_met" else EXIT_FAILED
+    except OSError as error:
+        # A file or folder that no command expects to be unreadable, such as one below a folder of another user.
+        where = f"{error.filename}: " if error.filename else ""
+        print_error(StorageError(f"{where}{error.strerror or error}"))
+        code = EXIT_FAILED
     sys.exit(code)

@@ -65,7 +65,12 @@ def broker_options(command: Command) -> Command:
         _broker_option("--cert-file", type=_EXISTING_FILE, help="Client certificate."),
         _broker_option("--key-file", type=_EXISTING_FILE, help="Key of the client certificate."),
         _broker_option(
-            "--prefix", metavar="TOPIC", default=DEFAULT_PREFIX, show_default=True, help="First levels of the topics."
+            "--prefix",
+            metavar="TOPIC",
+            default=DEFAULT_PREFIX,
+            show_default=True,
+            callback=_check_prefix,
+            help="First levels of the topics.",
         ),
         _broker_option(
             "--config",
@@ -124,6 +129,13 @@ def broker_address(
         return parse_broker_url(url, password=password, tls=certificates)
     except InvalidValueError as error:
         raise click.UsageError(str(error)) from error
+
+
+def _check_prefix(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    levels = value.strip("/")
+    if not levels or not levels.isprintable() or set(levels) & {"+", "#"} or "//" in levels or levels.startswith("$"):
+        raise click.BadParameter(f"{value!r}: expected topic levels without '+', '#' and a '$' in front: drupelet/v1")
+    return value
 
 
 def _is_from_settings(option: str) -> bool:

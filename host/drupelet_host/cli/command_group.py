@@ -125,7 +125,7 @@ class LazyGroup(click.Group):
             ctx.exit(EXIT_USAGE)
         if args[:1] == ["help"]:
             # As git, docker and cargo understand it.
-            args = [*args[1:2], "--help"]
+            args = [*(name for name in args[1:2] if name != "help"), "--help"]
         return super().parse_args(ctx, args)
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's

@@ -16,6 +16,8 @@ from drupelet_host.cli.folders import default_cache
 from drupelet_host.cli.output import console, print_json
 from drupelet_host.cli.paths import InputPath
 from drupelet_shared.contract.faults import describe_faults
+from drupelet_shared.errors import InvalidValueError
+from drupelet_shared.names import check_name
 from drupelet_shared.units import format_bytes
 
 if TYPE_CHECKING:
@@ -136,7 +138,7 @@ def read_compute(section: ComputeSection, where: str | None) -> ComputeSection:
     try:
         return type(section).model_validate({**section.model_dump(), "on": where})
     except ValidationError as error:
-        raise click.UsageError(f"--on: {describe_faults(error)}") from error
+        raise click.UsageError(f"--on {describe_faults(error).removeprefix('on: ')}") from error
 
 
 def _with_boards(
@@ -149,6 +151,12 @@ def _with_boards(
     from drupelet_host.recipe.latency import BoardsSection  # noqa: PLC0415 - pydantic is loaded when the command runs
 
     names = [name.strip() for option in devices for name in option.split(",") if name.strip()]
+    try:
+        names = [check_name(name, what="device") for name in names]
+    except InvalidValueError as error:
+        raise click.UsageError(f"--device: {error}") from error
+    if not names:
+        raise click.UsageError("--device: expected NAME, or NAME,NAME for several")
     own = recipe.target.boards
     is_given = click.get_current_context().get_parameter_source("broker") is not ParameterSource.DEFAULT
     changes = {"devices": tuple(names)} | ({"prefix": prefix} if own is None or is_given else {})

@@ -42,7 +42,12 @@ def show_progress(*, quiet: bool, cache: Path | None, passes: Sequence[str]) -> 
 def _draw_bars(passes: Sequence[str]) -> Iterator[Observer]:
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[what]}"))
     with Progress(*columns, TimeElapsedColumn(), _TimeLeftColumn(), console=progress_console) as progress:
-        yield _ProgressBars(progress, OverallProgress(passes))
+        bars = _ProgressBars(progress, OverallProgress(passes))
+        try:
+            yield bars
+        except BaseException:
+            bars.remove_unstarted()
+            raise
 
 
 class PassTracker(NotingObserver):
@@ -109,6 +114,11 @@ class _ProgressBars:
         self._overall = overall
         self._whole = progress.add_task("compile", total=None, what="", left="")
         self._task = TaskID(0)
+
+    def remove_unstarted(self) -> None:
+        """Remove the bar of a compile that failed before its first pass: it has nothing to show."""
+        if len(self._progress.tasks) == 1:
+            self._progress.remove_task(self._whole)
 
     def pass_started(self, name: str, *, position: int, count: int) -> None:
         self._task = self._progress.add_task(f"{position}/{count} {name}", total=None, what="")

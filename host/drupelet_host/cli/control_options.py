@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
 from drupelet_host.cli.command_group import GroupedOption
+from drupelet_host.cli.numbers import seconds
 from drupelet_host.cli.output import print_error, print_json
 from drupelet_shared.errors import DrupeletError, InvalidValueError
 from drupelet_shared.exit_codes import EXIT_FAILED
@@ -119,7 +120,7 @@ def control_options(command: Command) -> Command:
         ),
         _device_option(
             "--timeout",
-            type=click.FloatRange(min=0.1),
+            type=seconds(minimum=0.1),
             metavar="SECONDS",
             default=10.0,
             show_default=True,

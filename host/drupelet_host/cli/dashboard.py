@@ -62,11 +62,20 @@ def dashboard(
     address = broker_address(
         broker, password_file=password_file, ca_file=ca_file, cert_file=cert_file, key_file=key_file
     )
-    if websocket is not None and (urlsplit(websocket).scheme not in {"ws", "wss"} or not urlsplit(websocket).hostname):
+    if websocket is not None and not _is_websocket(websocket):
         raise click.UsageError(f"--websocket {websocket!r}: expected ws://host[:port]/path or wss://host[:port]/path")
     if websocket is None:
         check_broker(address, timeout_s=_CONNECT_TIMEOUT_S)
     asyncio.run(_serve(DashboardOptions(address, prefix, websocket, port), is_opened=is_opened))
+
+
+def _is_websocket(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"ws", "wss"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        # The port is out of range or no number.
+        return False
 
 
 async def _serve(options: DashboardOptions, *, is_opened: bool) -> None:

@@ -15,6 +15,8 @@ from drupelet_host.cli.control_options import (
     print_outcomes,
     run_on_devices,
 )
+from drupelet_host.cli.names import ModelName
+from drupelet_host.cli.numbers import seconds
 from drupelet_host.cli.output import explain_interruption
 from drupelet_shared.contract.delivery import DeliveryState, DesiredState
 from drupelet_shared.contract.faults import describe_faults
@@ -32,7 +34,7 @@ _KEPT = (
 
 
 @click.command(cls=ControlCommand)
-@click.argument("model")
+@click.argument("model", type=ModelName())
 @control_options
 @click.option("--version", metavar="VERSION", help="Version that devices are to run.")
 @click.option(
@@ -43,7 +45,7 @@ _KEPT = (
 @click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(min=0),
+    type=seconds(),
     metavar="SECONDS",
     help="Wait until the package runs or fails, for this long at most.",
 )

@@ -12,7 +12,9 @@ import click
 from click.core import ParameterSource
 
 from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
-from drupelet_host.cli.paths import InputPath
+from drupelet_host.cli.names import ModelName
+from drupelet_host.cli.numbers import seconds
+from drupelet_host.cli.paths import InputPath, OutputPath
 
 if TYPE_CHECKING:
     from drupelet_host.client import BrokerAddress
@@ -24,7 +26,7 @@ _DELAYED_MS = (38.0, 200.0)
 
 
 @click.command(cls=BrokerCommand)
-@click.argument("model")
+@click.argument("model", type=ModelName())
 @click.argument("file", type=InputPath(dir_okay=False))
 @click.option("--device", metavar="NAME", envvar="DRUPELET_DEVICE", show_envvar=True, help="Name of the device.")
 @click.option("--pool", metavar="NAME", help="Name of a pool; whichever of its devices is free answers.")
@@ -35,14 +37,14 @@ _DELAYED_MS = (38.0, 200.0)
 )
 @click.option(
     "--annotate",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputPath(),
     help="Write the image with its boxes or class map, as .png or .jpg.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the reply as JSON.")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the tensors as .npy or .npz.")
+@click.option("--output", type=OutputPath(), help="Write the tensors as .npy or .npz.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0.1),
+    type=seconds(minimum=0.1),
     metavar="SECONDS",
     default=30.0,
     show_default=True,

@@ -11,6 +11,7 @@ from drupelet_host.cli.control_options import (
     control_options,
     run_on_devices,
 )
+from drupelet_host.cli.names import ModelName
 from drupelet_shared.contract.commands import (
     ActivateRequest,
     InstalledModel,
@@ -39,7 +40,7 @@ def list_models(*, control: ControlOptions) -> None:
 
 
 @click.command(cls=ControlCommand)
-@click.argument("model")
+@click.argument("model", type=ModelName())
 @control_options
 @click.option(
     "--release",
@@ -63,7 +64,7 @@ def activate(*, model: str, control: ControlOptions, release: int | None) -> Non
 
 
 @click.command(cls=ControlCommand)
-@click.argument("model")
+@click.argument("model", type=ModelName())
 @control_options
 @click.option(
     "--from-release", metavar="NUMBER", type=click.IntRange(min=1), help="Roll back only if this release is active."
@@ -82,7 +83,7 @@ def rollback(*, model: str, control: ControlOptions, from_release: int | None) -
 
 
 @click.command(cls=ControlCommand)
-@click.argument("model")
+@click.argument("model", type=ModelName())
 @control_options
 def remove(*, model: str, control: ControlOptions) -> None:
     """Stop serving MODEL and delete its packages.

@@ -10,7 +10,7 @@ import click
 from drupelet_host.cli.command_group import GroupedCommand
 from drupelet_host.cli.describe import describe_package, print_package
 from drupelet_host.cli.output import print_json
-from drupelet_host.cli.paths import InputPath
+from drupelet_host.cli.paths import InputPath, OutputPath
 from drupelet_host.packaging.keys import load_private_key
 from drupelet_host.packaging.signing import open_package, sign_package
 from drupelet_shared.errors import PackageError
@@ -37,7 +37,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON doc
 @click.option("--key", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Private key to sign with.")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=OutputPath(),
     help="Write the signed archive to this path instead of replacing PACKAGE.",
 )
 @_json

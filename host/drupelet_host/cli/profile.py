@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from drupelet_host.cli.control_options import ControlCommand, ControlOptions, control_options, run_on_devices
+from drupelet_host.cli.names import ModelName
 from drupelet_host.cli.output import console, progress_console
+from drupelet_host.cli.paths import OutputPath
 from drupelet_host.fleet.printable import printable
 from drupelet_shared.contract.measuring import ProfileReport, ProfileRequest
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=ControlCommand)
-@click.argument("model")
+@click.argument("model", type=ModelName())
 @control_options
 @click.option("--variant", metavar="NAME", help="Variant of the active release; the one being served by default.")
 @click.option(
@@ -28,9 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--top", metavar="COUNT", type=click.IntRange(min=1), default=20, show_default=True, help="Operators to list."
 )
-@click.option(
-    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with a flame graph; for one device."
-)
+@click.option("--html", type=OutputPath(), help="Write a page with a flame graph; for one device.")
 def profile(
     *, model: str, control: ControlOptions, variant: str | None, runs: int, top: int, html: Path | None
 ) -> None:

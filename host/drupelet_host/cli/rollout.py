@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
-from drupelet_host.cli.output import print_json, progress_console
+from drupelet_host.cli.names import ModelName
+from drupelet_host.cli.numbers import seconds
+from drupelet_host.cli.output import explain_interruption, print_json, progress_console
 from drupelet_host.cli.rollout_options import RolloutOptions, current_user, make_spec, rollout_options
 from drupelet_host.cli.rollout_output import (
     ProgressLines,
@@ -22,6 +24,7 @@ from drupelet_host.cli.rollout_output import (
 )
 from drupelet_shared.errors import InvalidValueError
 from drupelet_shared.exit_codes import EXIT_STOPPED
+from drupelet_shared.names import is_name
 
 if TYPE_CHECKING:
     from drupelet_host.client.connection.address import BrokerAddress
@@ -32,7 +35,7 @@ _BROKER_KEYS = ("password_file", "ca_file", "cert_file", "key_file")
 
 
 @click.command(cls=BrokerCommand)
-@click.argument("model", required=False)
+@click.argument("model", type=ModelName(), required=False)
 @click.option("--plan", "is_plan", is_flag=True, help="Print what would be done, and write nothing.")
 @click.option("--resume", metavar="ID", help="Go on with a roll-out that was interrupted, stopped or held.")
 @click.option(
@@ -40,7 +43,7 @@ _BROKER_KEYS = ("password_file", "ca_file", "cert_file", "key_file")
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0.1),
+    type=seconds(minimum=0.1),
     metavar="SECONDS",
     default=10.0,
     show_default=True,
@@ -75,6 +78,8 @@ def rollout(
     options = RolloutOptions(**given)
     if sum((model is not None, resume is not None, history)) != 1:
         raise click.UsageError("name one: a MODEL to roll out, --resume ID, or --history")
+    if resume is not None and not is_name(resume):
+        raise click.UsageError(f"--resume {resume!r}: expected the id of a roll-out, such as 20260301T120000-9f86d0")
     if history:
         _show_history(address, prefix=prefix, timeout_s=timeout, trust=options.trust, as_json=as_json)
         return
@@ -110,7 +115,8 @@ def _run(state: RolloutState, link: RolloutLink, *, options: RolloutOptions, as_
     key = load_private_key(options.key) if options.key is not None else None
     path = _state_file(options, state.id)
     click.echo(f"roll-out {state.id}, state in {path}", err=True)
-    with progress_console.status("") as status:
+    kept = f"devices keep what they run. Go on with: drupelet rollout --resume {state.id}"
+    with explain_interruption(lambda: kept), progress_console.status("") as status:
         lines = ProgressLines(status.update)
         run_rollout(state, link, RolloutOutput(path, key, lines.show))
     if as_json:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from drupelet_host.cli.command_group import GroupedOption
 from drupelet_host.cli.control_options import read_labels
 from drupelet_host.cli.folders import rollout_folder
+from drupelet_host.cli.numbers import FiniteRange, seconds
 from drupelet_shared.contract.delivery import DesiredPackage
 from drupelet_shared.contract.faults import describe_faults
 from drupelet_shared.errors import InvalidValueError, SourceError
@@ -43,7 +44,7 @@ _OPTIONS = (
     ),
     _device(
         "--percent",
-        type=click.FloatRange(min=0, max=100, min_open=True),
+        type=FiniteRange(min=0, max=100, min_open=True),
         metavar="PERCENT",
         default=100.0,
         show_default=True,
@@ -73,7 +74,7 @@ _OPTIONS = (
     _wave(
         "--healthy-for",
         "healthy_for_s",
-        type=click.FloatRange(min=0),
+        type=seconds(),
         default=60.0,
         show_default=True,
         metavar="SECONDS",
@@ -82,7 +83,7 @@ _OPTIONS = (
     _wave(
         "--active-within",
         "timeout_s",
-        type=click.FloatRange(min=0, min_open=True),
+        type=seconds(min_open=True),
         default=900.0,
         show_default=True,
         metavar="SECONDS",
@@ -91,7 +92,7 @@ _OPTIONS = (
     _wave(
         "--baseline",
         "baseline_s",
-        type=click.FloatRange(min=0),
+        type=seconds(),
         default=60.0,
         show_default=True,
         metavar="SECONDS",

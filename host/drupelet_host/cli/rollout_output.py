@@ -55,7 +55,8 @@ def print_plan(plan: dict[str, Any]) -> None:
     if plan["up_to_date"]:
         click.echo(f"{_devices(plan['up_to_date'])} of the selection run it already")
     if plan["offline"]:
-        click.echo(f"{_devices(len(plan['offline']))} are offline now: {_names(plan['offline'])}")
+        verb = "is" if len(plan["offline"]) == 1 else "are"
+        click.echo(f"{_devices(len(plan['offline']))} {verb} offline now: {_names(plan['offline'])}")
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("wave", "devices", "in all", "first"):
         table.add_column(heading)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from drupelet_host.cli.folders import settings_file
 from drupelet_host.errors import SettingsError
 from drupelet_shared.contract.faults import list_faults
+from drupelet_shared.toml_files import read_toml
 
 
 class Settings(BaseModel):
@@ -54,14 +54,14 @@ def load_settings(path: Path | None) -> dict[str, Any]:
         if not path.exists():
             return {}
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = read_toml(path)
         settings = Settings.model_validate(document)
     except OSError as error:
         raise SettingsError(f"settings {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"settings {path}: not TOML: {error}") from error
     except ValidationError as error:
         faults = list_faults(error, document=document, model=Settings)
         raise SettingsError(f"settings {path}: {'; '.join(faults)}") from error
+    except ValueError as error:
+        raise SettingsError(f"settings {path}: {error}") from error
     given = {key: value for key, value in settings if value is not None}
     return {key: path.parent / value if isinstance(value, Path) else value for key, value in given.items()}

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from drupelet_host.cli.command_group import GroupedCommand
-from drupelet_host.cli.output import console, print_json, progress_console
+from drupelet_host.cli.output import console, explain_interruption, print_json, progress_console
 from drupelet_host.errors import ConstraintError, SweepError
 from drupelet_shared.units import format_bytes
 
@@ -73,6 +73,9 @@ def sweep_command(
         _print_plan(runs, as_json=as_json)
         return
     with (
+        explain_interruption(
+            lambda: f"finished runs are kept in {loaded.output}. The same command compiles the others."
+        ),
         make_backend(read_compute(loaded.compute, where), on_notice=_notice) as backend,
         _show_table(runs, quiet=quiet) as on_result,
     ):

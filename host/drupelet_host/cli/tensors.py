@@ -58,6 +58,8 @@ def read_body(file: Path, *, input_name: str | None, describe: Callable[[], Mode
         payload = file.read_bytes()
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}") from error
+    if file.suffix == ".json":
+        _check_json(file, payload)
     try:
         content_type = JSON_TYPE if file.suffix == ".json" else sniff_content_type(payload)
     except ContentTypeError as error:
@@ -76,6 +78,15 @@ def check_file(file: Path) -> None:
     """
     # The input's name is all that the device would tell.
     read_body(file, input_name="input", describe=_describe_nothing)
+
+
+def _check_json(file: Path, payload: bytes) -> None:
+    try:
+        request = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file}: not a JSON document: {error}") from error
+    if not isinstance(request, dict) or not isinstance(request.get("inputs"), list):
+        raise DataError(f'{file}: expected a request of the Open Inference Protocol: {{"inputs": [...]}}')
 
 
 def _describe_nothing() -> ModelState:

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
+from drupelet_host.cli.numbers import seconds
 from drupelet_host.cli.output import console, print_json, print_json_line, progress_console
 
 if TYPE_CHECKING:
@@ -39,14 +40,14 @@ _WIDTH = 400
 @click.option(
     "--interval",
     metavar="SECONDS",
-    type=click.FloatRange(min=0.1),
+    type=seconds(minimum=0.1),
     default=1.0,
     show_default=True,
     help="Time between updates.",
 )
 @click.option(
     "--wait",
-    type=click.FloatRange(min=0),
+    type=seconds(),
     metavar="SECONDS",
     default=12.0,
     show_default=True,

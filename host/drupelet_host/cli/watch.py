@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import math
 import queue
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
+from drupelet_host.cli.names import ModelName
 from drupelet_host.cli.output import console, print_json_line
 from drupelet_shared.contract.messages import ModelTelemetry
 
@@ -19,10 +23,12 @@ if TYPE_CHECKING:
 
 # Ctrl-C does not interrupt a wait without a limit.
 _POLL_S = 0.5
+# By then retained statuses and states have arrived.
+_HINT_S = 5.0
 
 
 @click.command(cls=BrokerCommand)
-@click.argument("model")
+@click.argument("model", type=ModelName())
 @click.option(
     "--device",
     metavar="NAME",
@@ -72,11 +78,15 @@ def watch(
     with FleetFeed(address, prefix=prefix, on_change=receive) as feed:
         if not as_json:
             click.echo(f"waiting for telemetry of {model}{f' on {device}' if device else ''}", err=True)
-        shown = 0
+        shown, hint_at_s = 0, time.monotonic() + _HINT_S
         while count is None or shown < count:
             try:
                 name, telemetry, windows = lines.get(timeout=_POLL_S)
             except queue.Empty:
+                if shown == 0 and time.monotonic() > hint_at_s:
+                    hint_at_s = math.inf
+                    hint = feed.read(lambda fleet, _: _explain_silence(fleet, model, device, prefix=prefix))
+                    click.echo(f"note: {hint}; still waiting, Ctrl-C ends it", err=True)
                 continue
             shown += 1
             if as_json:
@@ -84,6 +94,24 @@ def watch(
             else:
                 at, width = datetime.now().astimezone(), console.width if console.is_terminal else None
                 console.print(format_window(name, telemetry, windows, at=at, width=width), soft_wrap=True, markup=False)
+
+
+def _explain_silence(fleet: Fleet, model: str, device: str | None, *, prefix: str) -> str:
+    """Return why there may be no telemetry, from what devices have announced."""
+    from drupelet_host.client.connection.presence import explain_absence  # noqa: PLC0415 - as above
+
+    statuses = {name: known.status for name, known in fleet.devices.items() if known.status is not None}
+    if device is not None and (absence := explain_absence(device, statuses, prefix=prefix)):
+        return str(absence)
+    if not statuses:
+        return f"no device has announced itself under {prefix!r}: start an agent, or check --broker and --prefix"
+    where = [known for name, known in fleet.devices.items() if device in {None, name}]
+    models = sorted({name for known in where for name in known.models})
+    if model in models:
+        return f"no window of {model} has arrived yet; devices send one every telemetry.interval_s, by default 10 s"
+    nearest = difflib.get_close_matches(model, models, n=1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(models) or 'no models'}"
+    return f"{device or 'no device'} {'has no' if device else 'has a'} model {model!r}: {hint}"
 
 
 def _latest(fleet: Fleet, announcement: Announcement) -> tuple[ModelTelemetry, list[TelemetryWindow]]:

@@ -20,10 +20,11 @@ from drupelet_host.latency.modelled.exact import run_exactly
 from drupelet_host.latency.modelled.files import READABLE, read_file_layers
 from drupelet_host.latency.modelled.layers import PRECISIONS, EngineName, LayerShape
 from drupelet_host.latency.modelled.table import LatencyTable, load_table
+from drupelet_host.packaging.signing import open_package
 from drupelet_host.recipe.model import MODEL_SUFFIXES
 from drupelet_shared.errors import InvalidValueError
 from drupelet_shared.package.manifest import Manifest, Variant
-from drupelet_shared.package.reading import UnpackedPackage, read_package_folder, unpack_package
+from drupelet_shared.package.reading import UnpackedPackage
 
 
 def estimate_file(
@@ -46,11 +47,8 @@ def estimate_file(
         PackageError: The package is invalid.
     """
     table = require_table(target)
-    if path.is_dir():
-        return _estimate_package(read_package_folder(path, trusted_keys=None), table, engines, emulator)
-    if path.suffix == ".drupe":
-        with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
-            package = unpack_package(path, Path(folder), trusted_keys=None)
+    if path.is_dir() or path.suffix == ".drupe":
+        with open_package(path, trusted_keys=None) as package:
             return _estimate_package(package, table, engines, emulator)
     shapes = read_layers(path)
     if emulator is None:

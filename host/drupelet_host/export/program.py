@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import torch
@@ -25,6 +26,9 @@ def convert_program(source: Path, path: Path) -> Path:
     Raises:
         ExportError: The file is not a `torch.export` program, or ONNX lacks one of its operators.
     """
+    if not zipfile.is_zipfile(source):
+        # torch.export logs a traceback of such a file.
+        raise ExportError(f"{source.name}: not a program that torch.export.save has written")
     try:
         with quiet_exporter():
             loaded = torch.export.load(source)

@@ -55,10 +55,14 @@ def write_project(folder: Path, draft: Draft, model: InspectedModel, *, overwrit
         folder / RECIPE_FILE: draft_recipe(draft, model),
         folder / DATA_FILE: draft_data(model, is_module=draft.is_factory),
     }
-    there = [str(path) for path in files if path.exists()]
+    try:
+        there = [str(path) for path in files if path.exists()]
+    except OSError as error:
+        raise StorageError(f"{folder}: {error.strerror}") from error
     if there and not overwrite:
         raise StorageError(
-            f"{', '.join(there)} exists: choose another folder with --output, or replace it with --force"
+            f"{' and '.join(there)} {'exists' if len(there) == 1 else 'exist'}: choose another folder with --output, "
+            "or replace what is there with --force"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)

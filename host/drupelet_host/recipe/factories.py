@@ -71,7 +71,7 @@ def load_factory(ref: FactoryRef, *, error: type[DrupeletError]) -> Callable[...
     """
     try:
         module = import_file(ref.file) if ref.file else importlib.import_module(ref.module)
-    except Exception as cause:  # a user's module may raise anything while it is imported
+    except (Exception, SystemExit) as cause:  # a user's module may raise anything while it is imported
         raise error(f"factory {ref}: importing it failed: {describe_user_error(cause)}") from cause
     attribute = getattr(module, ref.attribute, None)
     if not callable(attribute):
@@ -87,7 +87,7 @@ def call_factory(ref: FactoryRef, *, error: type[DrupeletError]) -> Any:  # noqa
     try:
         with importing_from(ref.file.parent) if ref.file else nullcontext():
             return factory()
-    except Exception as cause:  # a user's factory may raise anything
+    except (Exception, SystemExit) as cause:  # a user's factory may raise anything
         raise error(f"factory {ref}: calling it failed: {describe_user_error(cause)}") from cause
 
 

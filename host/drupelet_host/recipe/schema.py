@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -36,6 +35,7 @@ from drupelet_host.recipe.tasks import (
 from drupelet_shared.contract.faults import list_faults
 from drupelet_shared.contract.schemas import FilledIn
 from drupelet_shared.package.manifest import EngineName, ImagePreprocessing
+from drupelet_shared.toml_files import read_toml
 from drupelet_shared.units import ByteSize
 
 # What a variant keeps of the metric where the recipe says nothing: with less, a package has led with a detector whose
@@ -362,11 +362,11 @@ def load_recipe(path: Path) -> Recipe:
         RecipeError: The file cannot be read, or the recipe has faults; the message lists all of them.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = read_toml(path)
     except OSError as error:
         raise RecipeError(f"recipe {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"recipe {path}: not TOML: {error}") from error
+    except ValueError as error:
+        raise RecipeError(f"recipe {path}: {error}") from error
     return parse_recipe(document, folder=path.parent, source=str(path))
 
 

@@ -30,14 +30,28 @@ def existing_file(path: Path, info: ValidationInfo) -> Path:
     Raises:
         ValueError: The file does not exist.
     """
-    full = (recipe_folder(info) / path).resolve()
+    full = resolve_reference(path, info)
+    if full.is_dir():
+        raise ValueError(f"{full} is a folder: expected a file")
     if not full.is_file():
         raise ValueError(f"there is no file {full}")
     return full
 
 
+def resolve_reference(path: Path, info: ValidationInfo) -> Path:
+    """Return the full path of what a recipe names.
+
+    Raises:
+        ValueError: The path is a link that leads back to itself, or cannot be looked up.
+    """
+    try:
+        return (recipe_folder(info) / path).resolve()
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{path} cannot be looked up: {error}") from error
+
+
 def _existing_folder(path: Path, info: ValidationInfo) -> Path:
-    full = (recipe_folder(info) / path).resolve()
+    full = resolve_reference(path, info)
     if not full.is_dir():
         raise ValueError(f"there is no folder {full}")
     return full

@@ -22,6 +22,7 @@ _PERCENTILES = ("p50", "p90", "p99")
 DEVICE_ERRORS = frozenset({"inference_failed", "model_unavailable", "overloaded", "expired"})
 # The 97.5 % point of the normal distribution, for a two-sided interval of 95 %.
 _Z = 1.959964
+_PERCENT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,8 @@ def _parse_condition(part: str, text: str) -> Condition:
     if is_latency != (unit in {"x", "ms"}) or (not is_latency and unit != "%"):
         expected = "a ratio such as 1.2x or a time such as 20ms" if is_latency else "a percentage such as 1%"
         raise InvalidValueError(f"gate {text!r}: {part!r}: {what} takes {expected}")
+    if unit == "%" and number > _PERCENT:
+        raise InvalidValueError(f"gate {text!r}: {part!r}: expected at most 100%")
     is_inclusive = match["comparison"] == "<="
     if unit == "%":
         # Written so, 0.9 % is the number nearest to 0.009; 0.9 / 100 is not.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -12,6 +11,7 @@ from drupelet_host.errors import RecipeError
 from drupelet_host.recipe.compute import ComputeSection
 from drupelet_host.recipe.sources import Section
 from drupelet_shared.contract.faults import list_faults
+from drupelet_shared.toml_files import read_toml
 
 _KEY = r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$"
 MAX_RUNS = 1000
@@ -67,11 +67,11 @@ def load_sweep(path: Path) -> Sweep:
         RecipeError: The file cannot be read, or has faults; the message lists all of them.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = read_toml(path)
     except OSError as error:
         raise RecipeError(f"sweep {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"sweep {path}: not TOML: {error}") from error
+    except ValueError as error:
+        raise RecipeError(f"sweep {path}: {error}") from error
     folder = path.resolve().parent
     try:
         sweep = Sweep.model_validate(document, context={"folder": folder})

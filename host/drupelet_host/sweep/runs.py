@@ -6,7 +6,6 @@ import copy
 import hashlib
 import itertools
 import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from drupelet_host.recipe.factories import FactoryRef
 from drupelet_host.recipe.schema import Recipe, parse_recipe
 from drupelet_host.sweep.document import Sweep
 from drupelet_shared import __version__
+from drupelet_shared.toml_files import read_toml
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +64,11 @@ def plan_runs(sweep: Sweep) -> tuple[Run, ...]:
     """
     assert sweep.output is not None, "load_sweep sets it"
     try:
-        base = tomllib.loads(sweep.recipe.read_text(encoding="utf-8"))
+        base = read_toml(sweep.recipe)
     except OSError as error:
         raise RecipeError(f"recipe {sweep.recipe}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"recipe {sweep.recipe}: not TOML: {error}") from error
+    except ValueError as error:
+        raise RecipeError(f"recipe {sweep.recipe}: {error}") from error
     combinations = list(itertools.product(*sweep.axes.values()))
     digits = len(str(len(combinations)))
     runs = []

@@ -9,14 +9,16 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from drupelet_shared.names import NAME_FORM, NAME_PATTERN, SHA256_PATTERN
+
 _MAX_VALUE_LENGTH = 60
 
 
 def describe_faults(error: ValidationError) -> str:
     """Return all faults of a validation in one line: "where: what; where: what"."""
     return "; ".join(
-        f"{'.'.join(map(str, fault['loc'])) or 'document'}: {fault['msg']}"
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+        f"{'.'.join(map(str, fault['loc'])) or 'document'}: {_message(fault)}"
+        for fault in error.errors(include_url=False, include_input=False)
     )
 
 
@@ -44,9 +46,20 @@ def _describe(fault: ErrorDetails, document: Mapping[str, Any], model: type[Base
         return f"{where}: is required"
     if fault["type"] == "extra_forbidden":
         return f"{where}: unknown key{_suggestion(path, model)}"
-    message = fault["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    return f"{where}{_shown_value(path, document)}: {message}"
+    message = _message(fault)
+    return f"{where}{_shown_value(path, document)}: {message[:1].lower()}{message[1:]}"
+
+
+def _message(fault: ErrorDetails) -> str:
+    """Return what is wrong, in words where pydantic has an expression or its own terms."""
+    context = fault.get("ctx", {})
+    if fault["type"] == "string_pattern_mismatch" and context.get("pattern") == NAME_PATTERN:
+        return f"expected {NAME_FORM}"
+    if fault["type"] == "string_pattern_mismatch" and context.get("pattern") == SHA256_PATTERN:
+        return "expected a SHA-256 of 64 lower-case hexadecimal digits"
+    if fault["type"] == "too_short":
+        return f"expected at least {context['min_length']}, got {context['actual_length']}"
+    return fault["msg"].removeprefix("Value error, ")
 
 
 def _path_in_document(location: Sequence[int | str], document: Mapping[str, Any]) -> list[int | str]:

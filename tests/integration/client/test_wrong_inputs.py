@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -9,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from drupelet_host.cli import main
+from support.agent.fleets import announcing, birth, model_state
 from support.broker.brokers import Broker, free_port
+from support.model.onnx_models import write_add_model
 from support.model.tiny_project import RECIPE_SOURCE, write_project
 from support.package.served_packages import make_keys, make_package
 
@@ -42,6 +46,41 @@ FILES_AND_NAMES = [
     ),
     ("settings that are not there", "--config no.toml status", ["--config", "'no.toml'"], 2),
     ("broker without a scheme", "status --broker broker.local", ["'broker.local'", "mqtt://"], 2),
+    ("link to nothing", "inspect dangling.drupe", ["'dangling.drupe'", "a link to 'nowhere', which is not there"], 2),
+    ("link to itself", "check loop.toml", ["'loop.toml'", "is a link to 'loop.toml'"], 2),
+    (
+        "output in no folder",
+        "sign digits-1.0.0.drupe --key maker.key --output no/x",
+        ["no folder 'no'", "make it first"],
+        2,
+    ),
+    ("output to a device", "sign digits-1.0.0.drupe --key maker.key --output /dev/null", ["not a file", "new one"], 2),
+    ("recipe in another encoding", "check latin.toml", ["latin.toml", "line 2 is not UTF-8", "0xe9"], 1),
+    ("model that is a folder", "init folder.onnx", ["folder.onnx is a folder", "expected a file"], 1),
+    ("program that is none", "init empty.pt2", ["empty.pt2", "torch.export.save"], 1),
+    ("factory that exits", "init exits.py:build --input-shape 1,1,8,8", ["exits.py:build", "SystemExit: 3"], 1),
+    ("model name", "remove no/such --device pi-1", ["'no/such'", "1 to 64 letters"], 2),
+    ("name of an own model", "init model.onnx --name a/b", ["name = 'a/b'", "1 to 64 letters"], 1),
+    ("no finite time", "status --timeout inf", ["--timeout", "'inf' is not a finite number"], 2),
+    ("more than a year", "status --timeout 1e12", ["--timeout", "'1e12' is longer than a year"], 2),
+    ("no number", "status --timeout nan", ["--timeout", "'nan' is not a finite number"], 2),
+    ("wildcards in the prefix", "status --prefix +/#", ["'+/#'", "drupelet/v1"], 2),
+    ("empty prefix", "status --prefix /", ["'/'", "drupelet/v1"], 2),
+    ("port out of range", "status --broker mqtt://localhost:99999", ["localhost:99999", "1 to 65535"], 2),
+    ("port of letters", "status --broker mqtt://localhost:x", ["localhost:x", "1 to 65535"], 2),
+    ("port zero", "status --broker mqtt://localhost:0", ["localhost:0", "1 to 65535"], 2),
+    ("IPv6 address", "status --broker mqtt://[::1]:1", ["broker [::1]:1", "Start one"], 1),
+    ("websocket port", "dashboard --websocket ws://x:99999/y", ["ws://x:99999/y", "ws://host[:port]/path"], 2),
+    ("place to compute", "compile recipe.toml --on local:0", ["--on 'local:0'", "local:N"], 2),
+    ("no device in a list", "compile recipe.toml --device ,", ["--device", "NAME,NAME"], 2),
+    ("device name", "compile recipe.toml --device pi/7", ["'pi/7'", "1 to 64 letters"], 2),
+    ("request that is no JSON", "infer digits bad.json --device pi-1", ["bad.json", "line 1 column 2"], 1),
+    ("request without inputs", "infer digits list.json --device pi-1", ["list.json", '{"inputs": [...]}'], 1),
+    ("digest", "deploy m --digest abc --source https://x/y --device pi-1", ["digest", "64 lower-case"], 2),
+    ("waves", "rollout m --version 2 --source https://x/y --waves -1", ["'-1'", "such as 10%"], 2),
+    ("gate beyond all", "rollout m --version 2 --source https://x/y --gate errors<200%", ["'errors<200%'", "100%"], 2),
+    ("resumed path", "rollout --resume ../../etc", ["'../../etc'", "20260301T120000-9f86d0"], 2),
+    ("empty package to estimate", "estimate empty.drupe", ["package empty.drupe", "0 bytes"], 1),
     ("host that is not known", "status --broker mqtt://no.invalid", ["no.invalid:1883", "Check the host's name"], 1),
 ]
 RECIPES = [
@@ -67,7 +106,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_project(folder)
     make_package(folder, make_keys(folder))
     (folder / "x.json").write_text('{"inputs": []}', encoding="utf-8")
-    (folder / "model.txt").touch()
+    for name in ("model.txt", "empty.pt2", "empty.drupe"):
+        (folder / name).touch()
+    (folder / "dangling.drupe").symlink_to("nowhere")
+    (folder / "loop.toml").symlink_to("loop.toml")
+    (folder / "folder.onnx").mkdir()
+    write_add_model(folder / "model.onnx")
+    (folder / "latin.toml").write_bytes(b'[model]\nname = "caf\xe9"\n')
+    (folder / "exits.py").write_text("raise SystemExit(3)\n", encoding="utf-8")
+    (folder / "bad.json").write_text("{", encoding="utf-8")
+    (folder / "list.json").write_text("[1]", encoding="utf-8")
     return folder
 
 
@@ -130,6 +178,37 @@ def test_without_a_broker_every_command_says_what_to_start(
     message, status = refuse([*words.split(), "--broker", url], monkeypatch, capfd)
     assert "no MQTT broker listens there. Start one (on Debian: `sudo systemctl start mosquitto`)" in message
     assert status == 1
+
+
+def test_a_recipe_with_a_byte_order_mark_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "marked.toml").write_bytes(b"\xef\xbb\xbf[model]\nnaem = 1\n")
+    message, _ = refuse(["check", "marked.toml"], monkeypatch, capfd)
+    assert "did you mean 'name'?" in message
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("watch digits --device pi-9", "device 'pi-9' has not announced itself: did you mean 'pi-1'?"),
+        ("watch digit", "no device has a model 'digit': did you mean 'digits'?"),
+        ("watch digits", "no window of digits has arrived yet"),
+    ],
+)
+def test_watch_says_why_nothing_arrives(embedded: Broker, words: str, hint: str) -> None:
+    with announcing(embedded, [birth("pi-1"), model_state("pi-1")], tell=list, every_s=60):
+        watching = subprocess.Popen(
+            [sys.executable, "-m", "drupelet_host", *words.split(), "--broker", embedded.url],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert watching.stderr is not None
+        lines = [watching.stderr.readline() for _ in range(2)]
+        watching.send_signal(signal.SIGINT)
+        watching.communicate()
+    assert hint in lines[1]
+    assert watching.returncode == 130
 
 
 @pytest.mark.parametrize("words", ["status --device pi-9", "compile recipe.toml --device pi-9", "list"])

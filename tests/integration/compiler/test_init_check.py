@@ -156,7 +156,7 @@ def test_what_is_there_is_not_replaced(tmp_path: Path) -> None:
     write_segmentation(tmp_path / "model.onnx")
     (tmp_path / "data.py").write_text("mine = True\n")
     done = drupelet("init", "model.onnx", folder=tmp_path, status=1)
-    assert "data.py exists: choose another folder with --output, or replace it with --force" in done.stderr
+    assert "data.py exists: choose another folder with --output, or replace what is there with --force" in done.stderr
     assert (tmp_path / "data.py").read_text() == "mine = True\n"
     assert not (tmp_path / "recipe.toml").exists()
     drupelet("init", "model.onnx", "--force", folder=tmp_path)

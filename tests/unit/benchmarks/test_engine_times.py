@@ -45,6 +45,7 @@ def test_every_model_is_timed_in_every_round(tmp_path: Path) -> None:
     assert all(count >= 5 * QUICK.rounds for count in inferences)
 
 
+@pytest.mark.slow
 def test_workers_of_the_agent_tell_what_a_model_costs(tmp_path: Path) -> None:
     made = case(tmp_path, adds=(1.0, 1.0), expected=2.0)
     costs = measure_workers(made, starts=2)

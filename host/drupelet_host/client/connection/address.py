@@ -47,7 +47,8 @@ class BrokerAddress:
     tls: TlsOptions | None = None
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        # The colons of an IPv6 address are told from that of the port by brackets.
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def parse_broker_url(url: str, *, password: str | None = None, tls: TlsOptions | None = None) -> BrokerAddress:
@@ -67,10 +68,10 @@ def parse_broker_url(url: str, *, password: str | None = None, tls: TlsOptions |
     """
     try:
         parts = urlsplit(url)
-        port = parts.port
     except ValueError as error:
         raise InvalidValueError(f"broker {url!r}: {error}") from error
     _check_parts(url, parts)
+    port = _read_port(url, parts)
     if tls is not None and parts.scheme != "mqtts":
         raise InvalidValueError(f"broker {url!r}: certificates need an mqtts:// URL")
     if password is not None and parts.username is None:
@@ -82,6 +83,17 @@ def parse_broker_url(url: str, *, password: str | None = None, tls: TlsOptions |
         password=password,
         tls=(tls or TlsOptions()) if parts.scheme == "mqtts" else None,
     )
+
+
+def _read_port(url: str, parts: SplitResult) -> int | None:
+    try:
+        port = parts.port
+    except ValueError:
+        # Beyond 65535, or no number.
+        port = 0
+    if port == 0:
+        raise InvalidValueError(f"broker {url!r}: expected a port of 1 to 65535")
+    return port
 
 
 def read_password(file: Path | None) -> str | None:

@@ -66,6 +66,7 @@ def test_what_ncnn_cannot_do_is_named(tmp_path: Path, name: str) -> None:
         export_ncnn(architecture.build(), architecture.input_shape, tmp_path / "model.param")
 
 
+@pytest.mark.slow
 def test_an_operator_that_ncnn_lacks_is_named(tmp_path: Path) -> None:
     class Spectrum(nn.Module):
         def forward(self, signal: torch.Tensor) -> torch.Tensor:
@@ -88,6 +89,7 @@ def test_the_graph_has_the_shape_of_every_tensor(tmp_path: Path) -> None:
     assert shapes["InnerProduct"] == "4,1,5,1,1"
 
 
+@pytest.mark.slow
 def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = Square()
@@ -97,6 +99,7 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / f"first{suffix}").read_bytes() == (tmp_path / f"second{suffix}").read_bytes()
 
 
+@pytest.mark.slow
 def test_an_onnx_file_keeps_its_names_and_shapes(tmp_path: Path) -> None:
     torch.manual_seed(0)
     source, path = tmp_path / "model.onnx", tmp_path / "model.param"
@@ -107,6 +110,7 @@ def test_an_onnx_file_keeps_its_names_and_shapes(tmp_path: Path) -> None:
     assert session.outputs == load_engine("onnxruntime").load(source, threads=1).outputs
 
 
+@pytest.mark.slow
 def test_an_onnx_file_with_a_variable_batch_takes_batches(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, source, path = Square().eval(), tmp_path / "model.onnx", tmp_path / "model.param"
@@ -143,6 +147,7 @@ class TwoEnds(nn.Module):
         return scores, self.points(hidden).flatten(2).transpose(1, 2)
 
 
+@pytest.mark.slow
 def test_several_inputs_and_outputs_and_channels_last_keep_their_order_and_values(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, source, path = TwoEnds().eval(), tmp_path / "model.onnx", tmp_path / "model.param"
@@ -168,6 +173,7 @@ def test_several_inputs_and_outputs_and_channels_last_keep_their_order_and_value
         np.testing.assert_allclose(answers[name], tensor.detach().numpy(), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_onnx_file_of_integers_is_refused_by_name(tmp_path: Path) -> None:
     source = tmp_path / "model.onnx"
     tokens = torch.zeros(1, 3, dtype=torch.int64)

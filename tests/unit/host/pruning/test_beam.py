@@ -66,6 +66,7 @@ def original_size() -> int:
     return count_parameters(trained().model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted_share", [None, 0.5, 0.3])
 def test_the_first_path_is_the_search_without_a_beam(original_size: int, wanted_share: float | None) -> None:
     wanted = None if wanted_share is None else round(original_size * wanted_share)
@@ -76,6 +77,7 @@ def test_the_first_path_is_the_search_without_a_beam(original_size: int, wanted_
     assert sizes(first) == sizes(list(alone.candidates[1:]))
 
 
+@pytest.mark.slow
 def test_a_beam_is_at_least_as_good_as_one_path(original_size: int) -> None:
     alone, beam = search(beam=1, smallest=original_size // 3), search(beam=4, smallest=original_size // 3)
 
@@ -89,6 +91,7 @@ def test_a_limit_on_the_cost_is_met(original_size: int) -> None:
     assert count_parameters(result.model) <= original_size // 2
 
 
+@pytest.mark.slow
 def test_the_last_candidate_that_counts_as_kept_is_the_result(original_size: int) -> None:
     result = search(beam=4, smallest=original_size // 3)
     kept = [candidate for candidate in result.candidates if candidate.kept]
@@ -98,6 +101,7 @@ def test_the_last_candidate_that_counts_as_kept_is_the_result(original_size: int
     assert sizes(kept) == sorted(sizes(kept), reverse=True)
 
 
+@pytest.mark.slow
 def test_the_same_beam_gives_the_same_weights(original_size: int) -> None:
     torch.manual_seed(1)
     first = search(beam=2, wanted=original_size // 2, epochs=1)

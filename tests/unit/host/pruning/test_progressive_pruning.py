@@ -117,6 +117,7 @@ def test_recovery_works_without_labels() -> None:
     assert [step.kept for step in result.steps] == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
 def test_both_schedules_recover_what_pruning_cost(schedule: str) -> None:
     lost = prune(prune_ratio=0.7, max_metric_drop=1.0, epochs=0)

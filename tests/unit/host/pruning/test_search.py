@@ -71,6 +71,7 @@ def original_size() -> int:
     return count_parameters(trained().model)
 
 
+@pytest.mark.slow
 def test_the_search_stops_at_the_first_candidate_that_meets_the_constraints() -> None:
     wanted = original_size() // 2
     judge, observer = Judge(wanted=wanted), RecordingObserver()
@@ -146,6 +147,7 @@ def test_a_search_makes_no_more_candidates_than_allowed() -> None:
     assert observer.decisions[-1] == "the search ends: 2 candidates were made, which is max_trials"
 
 
+@pytest.mark.slow
 def test_a_limit_that_nobody_stated_gives_way_to_a_size_that_somebody_did() -> None:
     size, wanted = original_size(), original_size() // 2
 

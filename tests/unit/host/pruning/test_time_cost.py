@@ -89,6 +89,7 @@ def _sizes(shapes: tuple[LayerShape, ...]) -> list[tuple[object, ...]]:
     return [(one.category, one.in_channels, one.out_channels, one.out_pixels, one.window, one.stride) for one in shapes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet", "mobilenet", "densenet", "resnext"])
 def test_a_module_has_the_layers_of_the_file_it_is_exported_to(name: str, tmp_path: Path) -> None:
     model = ARCHITECTURES[name].build()

@@ -75,6 +75,7 @@ def test_the_errors_of_one_session_rank_layers_as_single_int8_models_do(tmp_path
     assert (ratios < 3.0).all()
 
 
+@pytest.mark.slow
 def test_of_many_layers_only_those_with_the_largest_errors_are_scored(tmp_path: Path) -> None:
     calibrated, judge, observer = chain(tmp_path, layers=60), CountingJudge(), RecordingObserver()
     losses = measure_losses(calibrated, judge=judge, settings=SETTINGS, float_score=1.0, pace=Pace(observer))

@@ -110,6 +110,7 @@ def test_a_grouped_convolution_which_ncnn_gets_wrong_in_int8_stays_float(tmp_pat
     np.testing.assert_allclose(other, one, atol=0.05 * float(np.abs(one).max()))
 
 
+@pytest.mark.slow
 def test_every_convolution_and_product_is_int8_in_ncnn(tmp_path: Path) -> None:
     model = calibrated("mobilenet", tmp_path)
     write_ncnn_int8(model, tmp_path / "int8.param", settings=SETTINGS)
@@ -120,6 +121,7 @@ def test_every_convolution_and_product_is_int8_in_ncnn(tmp_path: Path) -> None:
     assert any(layer.integer(8) >= 100 for layer in layers), "activations between convolutions stay int8"
 
 
+@pytest.mark.slow
 def test_a_layer_that_is_kept_in_float_has_no_scales(tmp_path: Path) -> None:
     model = calibrated("resnet", tmp_path)
     first = model.layers[0].name
@@ -163,6 +165,7 @@ def test_a_channel_of_tiny_weights_keeps_its_bias(tmp_path: Path) -> None:
     np.testing.assert_allclose(other, one, atol=0.05 * float(np.abs(one).max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet", "mobilenet"])
 def test_bias_correction_brings_the_answers_nearer(tmp_path: Path, name: str) -> None:
     model = calibrated(name, tmp_path)
@@ -173,6 +176,7 @@ def test_bias_correction_brings_the_answers_nearer(tmp_path: Path, name: str) ->
     assert better > plain
 
 
+@pytest.mark.slow
 def test_the_method_with_the_best_score_is_chosen(tmp_path: Path) -> None:
     model = calibrated("resnet", tmp_path)
     choice = choose_ncnn_method(
@@ -187,6 +191,7 @@ def test_the_method_with_the_best_score_is_chosen(tmp_path: Path) -> None:
     assert choice.score == max(one.score for one in choice.scores)
 
 
+@pytest.mark.slow
 def test_the_fewest_costly_layers_stay_in_float(tmp_path: Path) -> None:
     model = calibrated("mobilenet", tmp_path)
     judge = partial(closeness, name="mobilenet", folder=tmp_path)
@@ -213,6 +218,7 @@ print(read_memory().resident_bytes - before)
 """
 
 
+@pytest.mark.slow
 def test_a_loaded_int8_model_takes_less_than_ten_times_its_file(tmp_path: Path) -> None:
     """With all of ncnn's algorithms allowed this one takes fifteen times."""
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.latency.source import LatencyEstimate
 from drupelet_host.recipe.latency import LatencyLimit
 from drupelet_host.recipe.schema import Constraints
-from drupelet_host.selection.constraints import check_constraints, rank_variants
+from drupelet_host.selection.constraints import check_constraints, describe_misses, rank_variants
 from drupelet_shared.timing import Interval, Timing
 
 
@@ -144,3 +144,23 @@ def test_an_engine_without_a_variant_that_meets_everything_fails_the_compile() -
         rank_variants(checks, both)
     checks = check_constraints(Constraints(max_size=800_000), both, references=references)
     assert rank_variants(checks, both) == ("int8", "litert-int8")
+
+
+def test_a_time_has_its_unit_and_a_ratio_has_none() -> None:
+    for stated, unit in (("9 ms", "ms"), (0.5, "")):
+        constraints = Constraints.model_validate({"max_latency": stated})
+        checks = check_constraints(constraints, VARIANTS, references={"onnxruntime": ORIGINAL})
+        assert {check.unit for check in checks} == {unit}
+
+
+def test_each_variant_that_is_not_ranked_is_described_by_what_it_misses_alone() -> None:
+    constraints = Constraints.model_validate(
+        {"max_size": 500_000, "max_metric_drop": 0.007, "memory_limit": 60_000_000}
+    )
+    checks = check_constraints(constraints, VARIANTS, references={"onnxruntime": ORIGINAL})
+    missed = describe_misses(checks, ranking=())
+    assert missed == {
+        "fp32": "misses max_size = 500.0 KB (500000 bytes): it has 1.0 MB (1000000 bytes)",
+        "int8": "misses max_metric_drop = 0.007: it has 0.01",
+    }
+    assert describe_misses(checks, ranking=("int8",)).keys() == {"fp32"}

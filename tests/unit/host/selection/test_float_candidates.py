@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -21,6 +22,7 @@ from drupelet_shared.engines.registry import load_engine
 SHAPE = (1, 4, 8, 8)
 
 
+@pytest.mark.slow
 def test_a_model_without_a_layer_for_int8_is_judged_in_float(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.ConvTranspose2d(4, 8, 2, 2, groups=4), nn.Sigmoid())

@@ -78,6 +78,7 @@ def test_what_the_cpu_holds_already_fits() -> None:
     assert fits(10**18, CPU)
 
 
+@pytest.mark.slow
 def test_training_in_bfloat16_keeps_float32_weights_and_computes_something_else() -> None:
     plain, coarse = recovered("float32"), recovered("bfloat16")
     assert all(torch.equal(value, recovered("auto")[name]) for name, value in plain.items())
