@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from drupelet_host.fleet.feed import FleetFeed
     from drupelet_host.fleet.rows import SortOrder
     from drupelet_host.fleet.state import Fleet
-    from drupelet_host.fleet.summary import Overview
+    from drupelet_host.fleet.summary import Overview, OverviewReader
 
 # Retained messages arrive within this time of the subscription, telemetry within a window.
 _MIN_WAIT_S = 1.0
@@ -84,6 +84,7 @@ def top(
     # Imported here because they import numpy and Textual, which `drupelet --help` does without.
     from drupelet_host.fleet.feed import FleetFeed  # noqa: PLC0415
     from drupelet_host.fleet.rows import SortOrder  # noqa: PLC0415
+    from drupelet_host.fleet.summary import OverviewReader  # noqa: PLC0415
     from drupelet_shared.errors import InvalidValueError  # noqa: PLC0415
 
     address = broker_address(
@@ -98,11 +99,11 @@ def top(
     with FleetFeed(address, prefix=prefix) as feed:
         if once:
             _wait_for_telemetry(feed, wait_s=wait)
-            _print_once(_select(feed, order, text), as_json=as_json)
+            _print_once(_select(feed, OverviewReader(), order, text), as_json=as_json)
             if not as_json and (notice := feed.check_broker()) is not None:
                 click.echo(f"note: {notice}", err=True)
         elif as_json:
-            _print_lines(feed, order, text, interval_s=interval)
+            _print_lines(feed, OverviewReader(), order, text, interval_s=interval)
         else:
             from drupelet_host.top.app import TopApp  # noqa: PLC0415 - only the live view needs Textual
 
@@ -111,11 +112,11 @@ def top(
             TopApp(feed, broker=str(address), order=order, text=text, interval_s=interval).run()
 
 
-def _select(feed: FleetFeed, order: SortOrder, text: str) -> Overview:
+def _select(feed: FleetFeed, reader: OverviewReader, order: SortOrder, text: str) -> Overview:
     from drupelet_host.fleet.rows import filter_rows, sort_rows  # noqa: PLC0415 - as above
     from drupelet_host.fleet.summary import Overview  # noqa: PLC0415 - as above
 
-    overview = feed.read(Overview.of)
+    overview = feed.read(reader.read)
     return Overview(tuple(sort_rows(filter_rows(overview.rows, text), order)), overview.summary)
 
 
@@ -137,10 +138,10 @@ def _print_once(overview: Overview, *, as_json: bool) -> None:
     )
 
 
-def _print_lines(feed: FleetFeed, order: SortOrder, text: str, *, interval_s: float) -> None:
+def _print_lines(feed: FleetFeed, reader: OverviewReader, order: SortOrder, text: str, *, interval_s: float) -> None:
     while True:
         time.sleep(interval_s)
-        print_json_line(_document(_select(feed, order, text)))
+        print_json_line(_document(_select(feed, reader, order, text)))
 
 
 def _document(overview: Overview) -> dict[str, Any]:

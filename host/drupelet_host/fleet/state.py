@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -78,9 +79,10 @@ class TelemetryWindow:
             p99_ms=total.p99_ms if total else None,
         )
 
-    def is_current(self, now_s: float) -> bool:
-        """Tell whether the window is recent enough to be shown as the current state."""
-        return now_s - self.at_s <= _WINDOWS_UNTIL_STALE * max(self.length_s, _MIN_INTERVAL_S)
+    @property
+    def stale_after_s(self) -> float:
+        """Until when the window is recent enough to be shown as the current state, if no other follows."""
+        return self.at_s + _WINDOWS_UNTIL_STALE * max(self.length_s, _MIN_INTERVAL_S)
 
 
 @dataclass(slots=True)
@@ -114,6 +116,7 @@ class Device:
         events: Its latest events, the oldest first.
         alerts: Its raised alerts by kind and model.
         history: Its latest points, from before this reader connected too.
+        changes: How many messages have changed it.
     """
 
     name: str
@@ -125,6 +128,7 @@ class Device:
     events: deque[Event] = field(default_factory=lambda: deque(maxlen=_MAX_EVENTS))
     alerts: dict[tuple[str, str | None], Event] = field(default_factory=dict)
     history: TelemetryHistory | None = None
+    changes: int = 0
 
     @property
     def is_online(self) -> bool:
@@ -133,8 +137,19 @@ class Device:
 
     def current_telemetry(self, now_s: float) -> DeviceTelemetry | None:
         """Return the latest telemetry; None if the device is offline or the next telemetry is long overdue."""
-        limit_s = _WINDOWS_UNTIL_STALE * self.interval_s
-        return self.telemetry if self.is_online and now_s - self.telemetry_at_s <= limit_s else None
+        return self.telemetry if self.is_online and now_s <= self._telemetry_stale_after_s else None
+
+    def next_stale_s(self, now_s: float) -> float:
+        """Return when the first of what is current now becomes stale without a message; infinite if nothing does."""
+        if not self.is_online:
+            return math.inf
+        ends_s = [self._telemetry_stale_after_s]
+        ends_s += [model.windows[-1].stale_after_s for model in self.models.values() if model.windows]
+        return min((end_s for end_s in ends_s if end_s >= now_s), default=math.inf)
+
+    @property
+    def _telemetry_stale_after_s(self) -> float:
+        return self.telemetry_at_s + _WINDOWS_UNTIL_STALE * self.interval_s
 
     def model_history(self, model: str) -> ModelHistory | None:
         """Return a model's part of the history; None without one."""
@@ -144,7 +159,7 @@ class Device:
     def current_window(self, model: str, now_s: float) -> TelemetryWindow | None:
         """Return a model's latest window; None if the device is offline or the next window is long overdue."""
         windows = self.models[model].windows
-        return windows[-1] if self.is_online and windows and windows[-1].is_current(now_s) else None
+        return windows[-1] if self.is_online and windows and now_s <= windows[-1].stale_after_s else None
 
 
 class Fleet:
@@ -184,14 +199,18 @@ class Fleet:
         announcement = self._topics.parse(topic)
         if announcement is None:
             return None
-        if not payload:
-            self._remove(announcement)
-            return announcement
         try:
-            return announcement if self._apply(announcement, payload, at_s) else None
+            if not payload:
+                self._remove(announcement)
+            elif not self._apply(announcement, payload, at_s):
+                return None
         except ValidationError:
             self.malformed += 1
             return None
+        device = self._devices.get(announcement.device)
+        if device is not None:
+            device.changes += 1
+        return announcement
 
     def _apply(self, announcement: Announcement, payload: bytes, at_s: float) -> bool:
         # Parsed first, so that a malformed message does not add a device.

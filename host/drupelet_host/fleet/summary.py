@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from drupelet_host.fleet.rows import Row, make_rows
+from drupelet_host.fleet.rows import Row, RowCache
 from drupelet_host.fleet.state import Fleet
 
 
@@ -66,5 +66,17 @@ class Overview:
     @classmethod
     def of(cls, fleet: Fleet, now_s: float) -> Overview:
         """Return the overview of a fleet at a time of its clock."""
-        rows = make_rows(fleet, now_s=now_s)
-        return cls(tuple(rows), summarize(fleet, rows))
+        return OverviewReader().read(fleet, now_s)
+
+
+class OverviewReader:
+    """Reads overviews of one fleet again and again, in the time that what has changed takes."""
+
+    def __init__(self) -> None:
+        """Make a reader that has read nothing."""
+        self._rows = RowCache()
+
+    def read(self, fleet: Fleet, now_s: float) -> Overview:
+        """Return the overview of the fleet at a time of its clock."""
+        rows = self._rows.make_rows(fleet, now_s=now_s)
+        return Overview(tuple(rows), summarize(fleet, rows))

@@ -13,13 +13,13 @@ from textual.widgets import DataTable, Footer, Input, Static
 
 from drupelet_host.fleet.cells import COLUMNS
 from drupelet_host.fleet.rows import SORT_KEYS, SortOrder, filter_rows, sort_rows
-from drupelet_host.fleet.summary import Overview
+from drupelet_host.fleet.summary import Overview, OverviewReader
 from drupelet_host.top.device_screen import DeviceScreen
 from drupelet_host.top.source import FleetSource
 from drupelet_host.top.table import FleetTable
 
 MAX_ROWS = 500
-# Of the time between two updates, drawing takes at most one part in this many.
+# Drawing the table takes at most one part in this many of a core; the line of counts is drawn at each interval.
 _DRAWING_SHARE = 10
 # The order of the columns on the screen.
 _KEYS = [column.key for column in COLUMNS if column.key in SORT_KEYS]
@@ -61,6 +61,7 @@ class FleetScreen(Screen[None]):
         self._order = order
         self._text = text
         self._interval_s = interval_s
+        self._overviews = OverviewReader()
         self._is_paused = False
         self._next_draw_s = 0.0
 
@@ -89,14 +90,21 @@ class FleetScreen(Screen[None]):
 
     def draw_fleet(self) -> None:
         """Draw the fleet's current state."""
-        overview = self._source.read(Overview.of)
+        overview = self._source.read(self._overviews.read)
+        self._draw_summary(overview, shown=self._draw_table(overview))
+
+    def _draw_table(self, overview: Overview) -> int:
+        """Draw the rows that pass the filter in their order; returns how many they are."""
         rows = sort_rows(filter_rows(overview.rows, self._text), self._order)
         # Each row of a table costs time at every update; the filter and the order bring any row into reach.
         self.query_one(FleetTable).show_rows(rows[:MAX_ROWS], self._order)
-        self.query_one("#summary", Static).update(self._summary(overview, shown=len(rows)))
         empty = self.query_one("#empty", Static)
         empty.display = not rows
         empty.update(Text(f"No row contains {self._text!r}." if overview.rows else "No device has announced itself."))
+        return len(rows)
+
+    def _draw_summary(self, overview: Overview, *, shown: int) -> None:
+        self.query_one("#summary", Static).update(self._summary(overview, shown=shown))
 
     def action_details(self) -> None:
         """Open the device of the row under the cursor."""
@@ -159,12 +167,20 @@ class FleetScreen(Screen[None]):
         self.set_focus(self.query_one(FleetTable))
 
     def _tick(self) -> None:
-        if self._is_paused or time.monotonic() < self._next_draw_s:
+        if self._is_paused:
             return
-        start_s = time.monotonic()
-        self.draw_fleet()
-        end_s = time.monotonic()
-        self._next_draw_s = end_s + (_DRAWING_SHARE - 1) * (end_s - start_s)
+        if time.monotonic() >= self._next_draw_s:
+            start_s = time.thread_time()
+            self.draw_fleet()
+            self.call_after_refresh(self._set_pace, start_s)
+        else:
+            overview = self._source.read(self._overviews.read)
+            shown = len(filter_rows(overview.rows, self._text))
+            self._draw_summary(overview, shown=shown)
+
+    def _set_pace(self, start_s: float) -> None:
+        """Choose the time of the next drawing by the processor time that this one has taken up to now."""
+        self._next_draw_s = time.monotonic() + (_DRAWING_SHARE - 1) * (time.thread_time() - start_s)
 
     def _summary(self, overview: Overview, *, shown: int) -> Text:
         counts = overview.summary

@@ -174,6 +174,7 @@ class Connection:
         client.on_disconnect = self._handle_disconnect
         client.on_subscribe = self._handle_subscribe
         client.on_message = self._handle_message
+        client.on_plain_message = self._handle_plain_message
         client.on_publish = self._handle_publish
         return client
 
@@ -215,6 +216,11 @@ class Connection:
         if not self._client.has_unread:
             self._acknowledge(client)
         self._on_message(read_message(message))
+
+    def _handle_plain_message(self, topic: str, payload: bytes, is_retained: bool) -> None:  # noqa: FBT001 - paho's way
+        if not self._client.has_unread:
+            self._acknowledge(self._client)
+        self._on_message(ReceivedMessage(topic, payload, is_retained=is_retained))
 
     def _acknowledge(self, client: Client) -> None:
         if self._acknowledges_at_once:

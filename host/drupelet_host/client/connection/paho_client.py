@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
+from collections.abc import Callable
 from typing import Literal
 
 from paho.mqtt.client import Client
@@ -20,6 +20,12 @@ PACKET_TOO_LARGE = 0x95
 _BUFFER_BYTES = 1 << 16
 # While packets keep arriving, what is due besides is done after so many.
 _PACKETS_UNTIL_MISC = 500
+# The first byte of a PUBLISH of QoS 0, and whether it is retained (MQTT 5, section 3.3.1).
+_PLAIN_PUBLISH = {0x30: False, 0x31: True}
+_SEVEN_BITS, _MORE = 0x7F, 0x80
+_MAX_LENGTH_BYTES = 4
+
+PlainMessageHandler = Callable[[str, bytes, bool], None]
 
 
 class TolerantClient(Client):
@@ -30,12 +36,17 @@ class TolerantClient(Client):
     sends the same message again, without end.
 
     paho asks the system for each header byte by itself and waits for the socket before each packet, which is much where
-    a fleet sends thousands of messages a second. This client reads what there is at once.
+    a fleet sends thousands of messages a second. This client reads what there is at once, and hands over messages of
+    QoS 0 without properties, which need no answer, without paho's objects for each of them: 3 instead of 60
+    microseconds.
 
     Attributes:
+        on_plain_message: Called instead of `on_message` for these messages, with topic, payload and whether it is
+            retained; None leaves them to `on_message`.
         puback_reason: The reason of the PUBACK that `on_publish` is called for, as the broker sent it.
     """
 
+    on_plain_message: PlainMessageHandler | None = None
     puback_reason: int = 0
     _unread: memoryview = memoryview(b"")
 
@@ -46,15 +57,31 @@ class TolerantClient(Client):
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
         """Handle every packet that has been read from the socket, of which the socket itself gives no sign any more."""
-        for count in itertools.count(1):
+        handled = 0
+        while True:
             result = super().loop_read(max_packets)
-            if result != MQTTErrorCode.MQTT_ERR_SUCCESS or not self._unread:
+            if result != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 return result
-            if count % _PACKETS_UNTIL_MISC == 0:
+            handled += 1 + self._hand_over_plain_messages()
+            if not self._unread:
+                return result
+            if handled >= _PACKETS_UNTIL_MISC:
+                handled = 0
                 if self.want_write():
                     self.loop_write()
                 self.loop_misc()
-        raise AssertionError("the count has no end")
+
+    def _hand_over_plain_messages(self) -> int:
+        """Hand over the plain messages that have been read whole, up to the first packet of another kind."""
+        if self.on_plain_message is None or self._in_packet["command"]:
+            return 0
+        count = 0
+        with self._in_callback_mutex:
+            while (packet := _split_plain_publish(self._unread)) is not None:
+                topic, payload, is_retained, self._unread = packet
+                self.on_plain_message(topic, payload, is_retained)
+                count += 1
+        return count
 
     def _sock_recv(self, bufsize: int) -> bytes:
         if not self._unread:
@@ -82,6 +109,31 @@ class TolerantClient(Client):
             changed[_REASON_OFFSET] = _UNSPECIFIED_ERROR
             self._in_packet["packet"] = changed
         return super()._handle_pubackcomp(cmd)
+
+
+def _split_plain_publish(data: memoryview) -> tuple[str, bytes, bool, memoryview] | None:
+    """Split a first packet from the rest; None if it is incomplete or not a PUBLISH of QoS 0 without properties."""
+    size = len(data)
+    if size < 2 or data[0] not in _PLAIN_PUBLISH:  # noqa: PLR2004 - a header has at least two bytes
+        return None
+    length, start = data[1] & _SEVEN_BITS, 2
+    while data[start - 1] & _MORE:
+        if start == size or start > _MAX_LENGTH_BYTES:
+            return None
+        length |= (data[start] & _SEVEN_BITS) << (7 * (start - 1))
+        start += 1
+    end, topic_start = start + length, start + 2
+    if end > size or topic_start > end:
+        return None
+    topic_end = topic_start + (data[start] << 8 | data[start + 1])
+    # Without a topic there is a Topic Alias; the byte behind the topic is the length of the properties.
+    if topic_end == topic_start or topic_end >= end or data[topic_end]:
+        return None
+    try:
+        topic = str(data[topic_start:topic_end], "utf-8")
+    except UnicodeDecodeError:
+        return None
+    return topic, bytes(data[topic_end + 1 : end]), _PLAIN_PUBLISH[data[0]], data[end:]
 
 
 def describe_puback(reason: int) -> str:

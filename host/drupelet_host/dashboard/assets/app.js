@@ -2,7 +2,8 @@
 import { Connection } from "./connection.js";
 import { DeviceView } from "./device.js";
 import { make, setText } from "./elements.js";
-import { Fleet, makeRows, summarize } from "./fleet.js";
+import { Fleet, RowCache, summarize } from "./fleet.js";
+import { Inbox } from "./inbox.js";
 import { FleetTable } from "./table.js";
 
 const DRAW_INTERVAL_MS = 1000;
@@ -12,6 +13,7 @@ const DRAWING_SHARE = 10;
 const TOKEN = "drupelet-token";
 
 const find = id => document.getElementById(id);
+const decoder = new TextDecoder();
 const nowS = () => performance.now() / 1000;
 
 /** Move the token from the address into the tab's storage, where a reload finds it, and return it. */
@@ -34,11 +36,12 @@ class App {
   constructor(session) {
     this.session = session;
     this.fleet = new Fleet(session.prefix);
+    this.rows = new RowCache();
     this.table = new FleetTable(find("devices"));
+    this.inbox = new Inbox(({ topic, payload, atS }) => this.fleet.receive(topic, decoder.decode(payload), atS),
+      () => this.drawSoon());
     this.connection = new Connection(session, {
-      onMessage: (topic, text) => {
-        if (this.fleet.receive(topic, text, nowS())) this.drawSoon();
-      },
+      onMessage: (topic, payload) => this.inbox.add({ topic, payload, atS: nowS() }),
       onState: (isConnected, reason) => this.showConnection(isConnected, reason),
     });
     this.deviceView = new DeviceView(find("device"), this.connection);
@@ -88,7 +91,7 @@ class App {
   }
 
   drawAll() {
-    const rows = makeRows(this.fleet, nowS()), counts = summarize(this.fleet, rows);
+    const rows = this.rows.makeRows(this.fleet, nowS()), counts = summarize(this.fleet, rows);
     drawCounts(counts);
     if (this.device !== null) this.deviceView.draw(this.fleet, nowS());
     else {

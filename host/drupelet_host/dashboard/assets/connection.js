@@ -18,7 +18,7 @@ export function sniffType(bytes) {
 }
 
 export class Connection {
-  /** Calls `onMessage(topic, text)` for messages and `onState(isConnected, reason)` for changes of the connection. */
+  /** Calls `onMessage(topic, bytes)` for messages and `onState(isConnected, reason)` for changes of the connection. */
   constructor({ websocket, prefix }, { onMessage, onState }) {
     const random = crypto.getRandomValues(new Uint8Array(8));
     const clientId = `drupelet-${[...random].map(byte => byte.toString(16).padStart(2, "0")).join("")}`;
@@ -41,7 +41,7 @@ export class Connection {
     this.client.on("error", error => onState(false, error.message));
     this.client.on("message", (topic, payload, packet) => {
       if (topic === this.replyTopic) this.settle(packet);
-      else onMessage(topic, new TextDecoder().decode(payload));
+      else onMessage(topic, payload);
     });
   }
 

@@ -39,24 +39,28 @@ export class Fleet {
     this.devices = new Map();
     this.histories = new Map();
     this.malformed = 0;
+    // How often the set of devices has changed.
+    this.changes = 0;
   }
 
   /** Apply a message: topic, payload as text, time. Returns true if it changed something. */
   receive(topic, payload, nowS) {
     const announcement = this.parse(topic);
     if (!announcement) return false;
-    if (payload === "") {
-      this.forget(announcement);
-      return true;
+    if (payload === "") this.forget(announcement);
+    else {
+      let message;
+      try {
+        message = readMessage(announcement.kind, JSON.parse(payload));
+      } catch {
+        this.malformed += 1;
+        return false;
+      }
+      if (!this.apply(announcement, message, nowS)) return false;
     }
-    let message;
-    try {
-      message = readMessage(announcement.kind, JSON.parse(payload));
-    } catch {
-      this.malformed += 1;
-      return false;
-    }
-    return this.apply(announcement, message, nowS);
+    const device = this.devices.get(announcement.device);
+    if (device) device.changes += 1;
+    return true;
   }
 
   parse(topic) {
@@ -85,8 +89,9 @@ export class Fleet {
 
   device(name) {
     if (!this.devices.has(name)) {
+      this.changes += 1;
       this.devices.set(name, {
-        name, status: null, telemetry: null, telemetryAtS: 0, intervalS: LEAST_INTERVAL_S,
+        name, changes: 0, status: null, telemetry: null, telemetryAtS: 0, intervalS: LEAST_INTERVAL_S,
         models: new Map(), events: [], alerts: new Map(), readings: [], history: this.histories.get(name) ?? null,
       });
     }
@@ -108,6 +113,7 @@ export class Fleet {
 
   forget({ kind, device, model }) {
     if (kind === "status") {
+      this.changes += 1;
       this.devices.delete(device);
       this.histories.delete(device);
     }
@@ -121,15 +127,34 @@ export function isOnline(device) {
 
 /** Return a device's latest telemetry; null if it is offline or the next is long overdue. */
 export function currentTelemetry(device, nowS) {
-  const isCurrent = nowS - device.telemetryAtS <= WINDOWS_UNTIL_STALE * device.intervalS;
-  return isOnline(device) && isCurrent ? device.telemetry : null;
+  return isOnline(device) && nowS <= telemetryStaleAfterS(device) ? device.telemetry : null;
+}
+
+function telemetryStaleAfterS(device) {
+  return device.telemetryAtS + WINDOWS_UNTIL_STALE * device.intervalS;
 }
 
 /** Return a model's latest window by the same rule. */
 export function currentWindow(device, model, nowS) {
   const last = model.windows.at(-1);
   if (!last || !isOnline(device)) return null;
-  return nowS - last.at_s <= WINDOWS_UNTIL_STALE * Math.max(last.length_s, LEAST_INTERVAL_S) ? last : null;
+  return nowS <= windowStaleAfterS(last) ? last : null;
+}
+
+function windowStaleAfterS(window) {
+  return window.at_s + WINDOWS_UNTIL_STALE * Math.max(window.length_s, LEAST_INTERVAL_S);
+}
+
+/** Return when the first of what is current becomes stale without another message; infinite if nothing is. */
+function nextStaleS(device, nowS) {
+  if (!isOnline(device)) return Infinity;
+  let next = Infinity;
+  const add = endS => {
+    if (endS >= nowS && endS < next) next = endS;
+  };
+  add(telemetryStaleAfterS(device));
+  for (const { windows } of device.models.values()) if (windows.length) add(windowStaleAfterS(windows.at(-1)));
+  return next;
 }
 
 function pointTimes({ message, endedS }, count) {
@@ -165,10 +190,40 @@ export function deviceTimeline(device) {
 
 /** Return a row for each model on each device, by name, and one for a device without models. */
 export function makeRows(fleet, nowS) {
-  return [...fleet.devices.values()].sort(byName).flatMap(device => {
-    const models = device.models.size ? [...device.models.values()].sort(byName) : [null];
-    return models.map(model => makeRow(device, model, nowS));
-  });
+  return new RowCache().makeRows(fleet, nowS);
+}
+
+/** The rows of one fleet, of which only those are made anew that a message or the time has changed. */
+export class RowCache {
+  constructor() {
+    this.kept = new Map();
+    this.devices = [];
+  }
+
+  /** Return what `makeRows` returns for the same fleet and a time that never goes back. */
+  makeRows(fleet, nowS) {
+    if (this.changes !== fleet.changes) {
+      this.changes = fleet.changes;
+      this.devices = [...fleet.devices.values()].sort(byName);
+      const before = this.kept;
+      this.kept = new Map(this.devices.map(device => [device, before.get(device) ?? { changes: -1 }]));
+    }
+    const rows = [];
+    for (const [device, kept] of this.kept) {
+      if (kept.changes !== device.changes || nowS > kept.untilS) {
+        kept.rows = makeDeviceRows(device, nowS);
+        kept.changes = device.changes;
+        kept.untilS = nextStaleS(device, nowS);
+      }
+      rows.push(...kept.rows);
+    }
+    return rows;
+  }
+}
+
+function makeDeviceRows(device, nowS) {
+  const models = device.models.size ? [...device.models.values()].sort(byName) : [null];
+  return models.map(model => makeRow(device, model, nowS));
 }
 
 /** Sort rows by a member; equal ones by name, unknown values last in either direction. */
@@ -180,8 +235,11 @@ export function sortRows(rows, key, isReversed) {
     const value = row[key];
     return typeof value === "string" ? value.toLowerCase() : Array.isArray(value) ? value.length : value;
   };
-  const sign = isReversed ? -1 : 1;
-  known.sort((a, b) => value(a) < value(b) ? -sign : value(a) > value(b) ? sign : 0);
+  const sign = isReversed ? -1 : 1, values = new Map(known.map(row => [row, value(row)]));
+  known.sort((a, b) => {
+    const first = values.get(a), second = values.get(b);
+    return first < second ? -sign : first > second ? sign : 0;
+  });
   return [...known, ...rows.filter(row => row[key] === null)];
 }
 
@@ -189,9 +247,22 @@ export function sortRows(rows, key, isReversed) {
 export function filterRows(rows, text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   if (!words.length) return rows;
-  const searched = row => [row.device, row.connection, row.model, row.version, row.health, row.variant, row.plan,
-    row.error, ...row.throttling ?? [], ...row.labels].filter(Boolean).join(" ").toLowerCase();
-  return rows.filter(row => words.every(word => searched(row).includes(word)));
+  return rows.filter(row => {
+    const text = searchedText(row);
+    return words.every(word => text.includes(word));
+  });
+}
+
+const searchedTexts = new WeakMap();
+
+function searchedText(row) {
+  let text = searchedTexts.get(row);
+  if (text === undefined) {
+    text = [row.device, row.connection, row.model, row.version, row.health, row.variant, row.plan, row.error,
+      ...row.throttling ?? [], ...row.labels].filter(Boolean).join(" ").toLowerCase();
+    searchedTexts.set(row, text);
+  }
+  return text;
 }
 
 export function isLargestFirst(key) {
@@ -200,17 +271,20 @@ export function isLargestFirst(key) {
 
 /** Return counts over all devices; `rows` are all rows of the fleet. */
 export function summarize(fleet, rows) {
-  const devices = [...fleet.devices.values()];
-  const sum = (values, count) => values.reduce((total, value) => total + count(value), 0);
-  return {
-    devices: devices.length,
-    online: devices.filter(isOnline).length,
-    models: sum(devices, device => device.models.size),
-    ready: rows.filter(row => row.health === "ready" && ["online", "silent"].includes(row.connection)).length,
-    requests_per_s: sum(rows, row => row.requests_per_s ?? 0),
-    alerts: sum(devices, device => device.alerts.size),
+  const counts = {
+    devices: fleet.devices.size, online: 0, models: 0, ready: 0, requests_per_s: 0, alerts: 0,
     malformed: fleet.malformed,
   };
+  for (const device of fleet.devices.values()) {
+    if (isOnline(device)) counts.online += 1;
+    counts.models += device.models.size;
+    counts.alerts += device.alerts.size;
+  }
+  for (const row of rows) {
+    if (row.health === "ready" && (row.connection === "online" || row.connection === "silent")) counts.ready += 1;
+    counts.requests_per_s += row.requests_per_s ?? 0;
+  }
+  return counts;
 }
 
 function byName(a, b) {

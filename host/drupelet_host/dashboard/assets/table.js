@@ -28,7 +28,8 @@ const STATES = new Set(["connection", "health"]);
 // A longer table has elements only for the rows in view, and so many above and below them.
 const WHOLE_ROWS = 500;
 const SPARE_ROWS = 20;
-const LEAST_ROW_PX = 20;
+// Taken as a row's height until the first one has been measured.
+const USUAL_ROW_PX = 32;
 const TREND = "p99_trend_ms";
 // What a phone shows of a row; the model and its health stand under the device's name there.
 const ON_PHONE = new Set(["device", "requests_per_s", "p50_ms", "p99_ms", "error_rate"]);
@@ -46,8 +47,9 @@ export class FleetTable {
     this.visible = [];
     this.above = makeSpacer();
     this.below = makeSpacer();
+    this.rowHeight = USUAL_ROW_PX;
     const redraw = () => {
-      if (this.visible.length <= WHOLE_ROWS) return;
+      if (!this.isLong) return;
       this.frame ??= requestAnimationFrame(() => {
         this.frame = undefined;
         this.drawWindow();
@@ -76,6 +78,8 @@ export class FleetTable {
     this.isReversed = key === this.sortKey ? !this.isReversed : isLargestFirst(key);
     this.sortKey = key;
     this.markOrder();
+    // A new order is shown from its first row.
+    this.scrolled.scrollTop = 0;
     this.draw(this.rows ?? []);
   }
 
@@ -87,28 +91,66 @@ export class FleetTable {
 
   /** Show the rows that pass the filter in the chosen order; returns how many. */
   draw(rows) {
+    const top = this.topRow();
     this.rows = rows;
     this.visible = sortRows(filterRows(rows, this.filter), this.sortKey, this.isReversed);
     this.table.ariaRowCount = String(this.visible.length + 1);
-    this.drawWindow();
+    this.drawWindow(top && this.movedBy(top) * this.rowHeight);
     return this.visible.length;
   }
 
-  /** Return which rows have elements, from the first to before the end, and the height of a row. */
-  window() {
-    const count = this.visible.length;
-    if (count <= WHOLE_ROWS) return [0, count, 0];
-    const height = Math.max(LEAST_ROW_PX, this.body.rows[0]?.getBoundingClientRect().height ?? 0);
-    const { scrollTop, clientHeight } = this.scrolled;
-    const first = Math.max(0, Math.min(count - 1, Math.floor(scrollTop / height)) - SPARE_ROWS);
-    return [first, Math.min(count, first + Math.ceil(clientHeight / height) + 2 * SPARE_ROWS), height];
+  get isLong() {
+    return this.visible.length > WHOLE_ROWS;
   }
 
-  drawWindow() {
-    const [first, end, height] = this.window();
+  /** Return the first row in view and its index; null at the top of the table, and in one without scrolled rows. */
+  topRow() {
+    const { scrollTop } = this.scrolled;
+    if (!this.isLong || scrollTop < this.rowHeight) return null;
+    const index = Math.min(this.visible.length - 1, Math.floor(scrollTop / this.rowHeight));
+    return { index, row: this.visible[index] };
+  }
+
+  /** Return by how many rows a row has moved, which is to stay in view; 0 in orders that measurements change all the time. */
+  movedBy({ index, row }) {
+    const isSame = each => each !== undefined && each.device === row.device && each.model === row.model;
+    if (!this.isLong || isLargestFirst(this.sortKey) || isSame(this.visible[index])) return 0;
+    const now = this.visible.findIndex(isSame);
+    return now < 0 ? 0 : now - index;
+  }
+
+  /** Draw the rows in view after moving the view by so many pixels. */
+  drawWindow(shift = 0) {
+    this.scrolled.classList.toggle("is-long", this.isLong);
+    const scrollTop = Math.max(0, this.scrolled.scrollTop + shift);
+    this.drawRows(scrollTop);
+    const height = this.measureRow(), scale = height / this.rowHeight;
+    if (this.isLong && Math.abs(scale - 1) * this.visible.length * this.rowHeight >= 1) {
+      // Everything above and below was drawn for rows of another height: the same rows stay in view.
+      this.rowHeight = height;
+      this.drawRows(scrollTop * scale);
+      this.scrolled.scrollTop = scrollTop * scale;
+    } else if (shift) this.scrolled.scrollTop = scrollTop;
+  }
+
+  measureRow() {
+    return this.body.rows[0]?.getBoundingClientRect().height || this.rowHeight;
+  }
+
+  /** Return which rows have elements at a position of the view: from the first to before the end. */
+  window(scrollTop) {
+    const count = this.visible.length;
+    if (!this.isLong) return [0, count];
+    const inView = Math.ceil(this.scrolled.clientHeight / this.rowHeight);
+    const top = Math.min(Math.max(0, count - inView), Math.floor(scrollTop / this.rowHeight));
+    return [Math.max(0, top - SPARE_ROWS), Math.min(count, top + inView + SPARE_ROWS)];
+  }
+
+  drawRows(scrollTop) {
+    const [first, end] = this.window(scrollTop);
     const visibleRows = this.visible.slice(first, end), keys = new Set(visibleRows.map(keyOf));
-    setSpace(this.above, first * height, spacer => this.body.before(spacer));
-    setSpace(this.below, (this.visible.length - end) * height, spacer => this.body.after(spacer));
+    setSpace(this.above, first * this.rowHeight, spacer => this.body.before(spacer));
+    setSpace(this.below, (this.visible.length - end) * this.rowHeight, spacer => this.body.after(spacer));
     for (const [key, element] of this.shown) {
       if (!keys.has(key)) {
         element.remove();

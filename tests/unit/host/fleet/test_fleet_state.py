@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import re
 
 import pytest
 from rich.console import Console, RenderableType
 
 from drupelet_host.fleet.details import render_device
-from drupelet_host.fleet.rows import SORT_KEYS, Row, SortOrder, filter_rows, make_rows, sort_rows
+from drupelet_host.fleet.rows import SORT_KEYS, Row, RowCache, SortOrder, filter_rows, make_rows, sort_rows
 from drupelet_host.fleet.sparkline import draw_sparkline
 from drupelet_host.fleet.state import MAX_WINDOWS, MIN_WINDOWS, Fleet
 from drupelet_host.fleet.summary import Overview
@@ -208,6 +209,42 @@ def test_the_means_of_the_stages_and_the_rest_add_up_in_the_details() -> None:
 def simulated_rows(count: int = 40) -> list[Row]:
     simulated = SimulatedFleet(count)
     return make_rows(fleet_of(*simulated.introduce(), *simulated.tell()), now_s=0.0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rows_that_are_kept_are_those_that_would_be_made_anew_whatever_arrives_and_becomes_stale(seed: int) -> None:
+    generator, fleet, cache, now_s = random.Random(seed), Fleet(FleetTopics()), RowCache(), 0.0
+    removed = [Announced(DeviceTopics(device).status, b"") for device in ("pi-1", "pi-2")] + [
+        Announced(DeviceTopics("pi-3").model_state("digits"), b"")
+    ]
+    for _ in range(60):
+        device = f"pi-{generator.randrange(5)}"
+        message = generator.choice(
+            [
+                birth(device),
+                birth(device, state="offline"),
+                birth(device, labels={"site": "berlin"}),
+                model_state(device, generator.choice(["digits", "detector"])),
+                model_window(device, window_s=generator.choice([1.0, 10.0, 60.0]), ok=generator.randrange(50)),
+                device_window(device, uptime_s=now_s + 100.0, celsius=generator.uniform(40.0, 90.0)),
+                limit_crossed(device, state=generator.choice(["raised", "cleared"])),
+                history(device),
+                *removed,
+            ]
+        )
+        fleet.receive(message.topic, message.payload, at_s=now_s)
+        now_s += generator.choice([0.0, 0.1, 5.0, 40.0])
+        assert cache.make_rows(fleet, now_s=now_s) == make_rows(fleet, now_s=now_s)
+
+
+def test_the_row_of_a_device_that_nothing_has_changed_is_not_made_again() -> None:
+    fleet, cache = fleet_of(birth("pi-1"), birth("pi-2"), device_window("pi-2")), RowCache()
+    before = cache.make_rows(fleet, now_s=0.0)
+    message = model_state("pi-2")
+    fleet.receive(message.topic, message.payload, at_s=1.0)
+    after = cache.make_rows(fleet, now_s=1.0)
+    assert after[0] is before[0]
+    assert after[1].model == "digits"
 
 
 @pytest.mark.parametrize("key", SORT_KEYS)
