@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import resource
 import signal
 import subprocess
 import sys
@@ -23,8 +25,9 @@ from benchmarks.fleet.pool import measure
 from benchmarks.fleet.simulator import MODEL, refuses
 from benchmarks.fleet.terminal import terminal
 from benchmarks.machine import read_machine
+from benchmarks.scale.record import record
 from support.broker.brokers import Broker, mosquitto_broker
-from support.screen.browser import find_chromium, open_browser
+from support.screen.browser import Page, find_chromium, open_browser
 from support.screen.dashboards import running_dashboard
 
 _OBSERVED_S = 10.0
@@ -41,28 +44,33 @@ def measure_top(broker: Broker, devices: int) -> dict[str, Any]:
     """The live view in a terminal, from its start to the line that counts every device."""
     with terminal(["top", "--broker", broker.url]) as view:
         first_s = view.wait_for(rf"of {devices} devices online", timeout_s=_FIRST_VIEW_TIMEOUT_S)
+        cpu_s = view.cpu_s()
         view.measure(seconds=3.0)
-        return {"first_view_s": round(first_s, 2), **view.measure(seconds=_OBSERVED_S)}
+        return {
+            "first_view_s": round(first_s, 2),
+            "first_view_cpu_s": round(cpu_s, 2),
+            **view.measure(seconds=_OBSERVED_S),
+        }
 
 
 def measure_once(broker: Broker, devices: int) -> dict[str, Any]:
     """The table, once, as JSON."""
-    passed_s, output = _run("top", "--once", "--json", "--wait", "12", "--broker", broker.url)
+    passed, output = _run("top", "--once", "--json", "--wait", "12", "--broker", broker.url)
     rows = len(json.loads(output)["rows"])
-    return {"seconds": passed_s, "rows": rows, "is_complete": rows == devices}
+    return {**passed, "rows": rows, "is_complete": rows == devices}
 
 
 def measure_status(broker: Broker, devices: int) -> dict[str, Any]:
     """The status of every device."""
-    passed_s, output = _run("status", "--all", "--json", "--broker", broker.url)
+    passed, output = _run("status", "--all", "--json", "--broker", broker.url)
     reports = len(json.loads(output))
-    return {"seconds": passed_s, "devices": reports, "is_complete": reports == devices}
+    return {**passed, "devices": reports, "is_complete": reports == devices}
 
 
 def measure_watch(broker: Broker, devices: int) -> dict[str, Any]:
     """A model's windows, as many as there are devices: telemetry arrives every ten seconds."""
-    passed_s, output = _run("watch", MODEL, "--json", "--count", str(devices), "--broker", broker.url)
-    return {"seconds": passed_s, "windows": len(output.splitlines())}
+    passed, output = _run("watch", MODEL, "--json", "--count", str(devices), "--broker", broker.url)
+    return {**passed, "windows": len(output.splitlines())}
 
 
 def measure_dashboard(broker: Broker, devices: int) -> dict[str, Any]:
@@ -80,15 +88,25 @@ def measure_dashboard(broker: Broker, devices: int) -> dict[str, Any]:
         page.wait_for(f"document.body.innerText.includes('of {devices} devices online')")
         first_s = time.monotonic() - start_s
         page.evaluate("longTasks.length = 0")
+        page.call("Performance.enable", timeDomain="threadTicks")
+        before_s = _page_cpu_s(page)
         time.sleep(_OBSERVED_S)
+        cpu_s = _page_cpu_s(page) - before_s
         tasks = page.evaluate("longTasks")
         elements = page.evaluate("document.querySelectorAll('*').length")
     return {
         "first_view_s": round(first_s, 2),
+        "cpu_share": round(cpu_s / _OBSERVED_S, 3),
         "long_tasks": len(tasks),
         "longest_task_ms": round(max(tasks, default=0.0), 1),
         "elements": elements,
     }
+
+
+def _page_cpu_s(page: Page) -> float:
+    """Return the processor time that the page's main thread has taken."""
+    metrics = {metric["name"]: metric["value"] for metric in page.call("Performance.getMetrics")["metrics"]}
+    return float(metrics["TaskDuration"])
 
 
 def measure_pool(broker: Broker, devices: int) -> dict[str, Any]:
@@ -103,17 +121,17 @@ def measure_rollout(broker: Broker, devices: int, heal: Callable[[], None]) -> d
         where = ("--broker", broker.url, "--state", folder, "--json", "--timeout", "30")
         spec = ("--version", "2.0.0", "--source", "https://models.example/2.drupe", "--waves", "1,10%,100%")
         limits = ("--gate", "failed<0.5%", "--healthy-for", "2", "--active-within", "120", "--parallel", "2000")
-        stopped_s, output = _run("rollout", MODEL, *spec, *limits, *where, status=4)
+        until_stop, output = _run("rollout", MODEL, *spec, *limits, *where, status=4)
         stopped = json.loads(output)
         heal()
-        resumed_s, output = _run("rollout", "--resume", stopped["record"]["id"], *where)
+        until_end, output = _run("rollout", "--resume", stopped["record"]["id"], *where)
         completed = json.loads(output)
     record = stopped["record"]
     return {
         "refusing": sum(refuses(f"sim-{number:05d}") for number in range(devices)),
-        "stopped_after_s": stopped_s,
+        "until_stop": until_stop,
         "stopped": {"phase": record["phase"], "reason": record["reason"][:120], "waves": record["waves"]},
-        "resumed_for_s": resumed_s,
+        "until_end": until_end,
         "completed": {
             "phase": completed["record"]["phase"],
             "healthy": sum(wave["healthy"] for wave in completed["record"]["waves"]),
@@ -139,6 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--devices", type=int, default=1000)
     parser.add_argument("--only", nargs="+", choices=[*MEASUREMENTS, "rollout"], default=[*MEASUREMENTS, "rollout"])
+    parser.add_argument("--record", action="store_true", help="write each result to results/scale.json")
     options = parser.parse_args()
     result: dict[str, Any] = {"machine": read_machine(), "devices": options.devices}
     with tempfile.TemporaryDirectory() as folder, mosquitto_broker(Path(folder)) as broker:
@@ -151,7 +170,10 @@ def main() -> None:
                     result[name] = measure_rollout(broker, options.devices, lambda: _heal(simulator))
                 else:
                     result[name] = MEASUREMENTS[name](broker, options.devices)
+                result[name]["load_average"] = round(os.getloadavg()[0], 1)
                 # What was measured is not lost with what comes after it.
+                if options.record:
+                    record(f"{name}_{options.devices}", {"machine": result["machine"], **result[name]})
                 print(f"{name}: {json.dumps(result[name])}", file=sys.stderr, flush=True)
             result["broker"] = _measure_broker(broker)
     print(json.dumps(result, indent=2))
@@ -175,11 +197,14 @@ def _measure_broker(broker: Broker) -> dict[str, float]:
     }
 
 
-def _run(*words: str, status: int = 0) -> tuple[float, str]:
-    start_s = time.monotonic()
+def _run(*words: str, status: int = 0) -> tuple[dict[str, float], str]:
+    """Run a command; returns its time and processor time, and what it wrote."""
+    start_s, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-m", "drupelet_host", *words], capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == status, (words, done.returncode, done.stderr[-2000:])
-    return round(time.monotonic() - start_s, 2), done.stdout
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"seconds": round(time.monotonic() - start_s, 2), "cpu_s": round(cpu_s, 2)}, done.stdout
 
 
 if __name__ == "__main__":

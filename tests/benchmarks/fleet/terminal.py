@@ -50,12 +50,12 @@ class Terminal:
 
     def measure(self, *, seconds: float) -> dict[str, float]:
         """Return the share of one core and the memory over some time, while everything written is read."""
-        before, start_s = self._cpu_s(), time.monotonic()
+        before, start_s = self.cpu_s(), time.monotonic()
         while time.monotonic() < start_s + seconds:
             self._read(0.2)
         passed_s = time.monotonic() - start_s
         return {
-            "cpu_share": round((self._cpu_s() - before) / passed_s, 3),
+            "cpu_share": round((self.cpu_s() - before) / passed_s, 3),
             "memory_mb": round(self.process.memory_info().rss / 1e6, 1),
         }
 
@@ -67,7 +67,8 @@ class Terminal:
         except OSError as error:
             raise BenchmarkError(f"the command has ended with {self.process.wait()}") from error
 
-    def _cpu_s(self) -> float:
+    def cpu_s(self) -> float:
+        """Return the processor time that the command has taken."""
         times = self.process.cpu_times()
         return float(times.user + times.system)
 
