@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,10 @@ _UNITS: dict[str, Unit] = {"max_size": "bytes", "memory_limit": "bytes"}
 _OTHER_MACHINES = (
     "Latency was measured on different machines ({before}; {after}): its differences say nothing about the packages."
 )
+_SAME_MODELS = (
+    "The models of both packages are the same files (digest of all: {digest}); what differs was measured or stated, "
+    "such as times."
+)
 # Files that differ whenever two packages were made at different times, or whose variants are compared by themselves.
 _NOT_COMPARED = ("golden/", "variants/", "report.")
 Item = tuple[tuple[str, str], Fact]
@@ -37,13 +42,25 @@ def compare_packages(before: Path, after: Path) -> Comparison:
     """
     with _open(before) as package:
         first, first_machines = _read_side(before, package), _machines(package.manifest)
+        first_models = _digest_models(package.manifest)
     with _open(after) as package:
         second, second_machines = _read_side(after, package), _machines(package.manifest)
+        second_models = _digest_models(package.manifest)
     notes: tuple[str, ...] = ()
+    comparison = make_comparison(first, second)
+    if first_models == second_models and not comparison.same:
+        notes = (_SAME_MODELS.format(digest=first_models[:12]),)
     if first_machines != second_machines:
         texts = {"before": ", ".join(first_machines), "after": ", ".join(second_machines)}
-        notes = (_OTHER_MACHINES.format(**texts),)
-    return make_comparison(first, second, notes=notes)
+        notes = (*notes, _OTHER_MACHINES.format(**texts))
+    return comparison.model_copy(update={"notes": notes})
+
+
+def _digest_models(manifest: Manifest) -> str:
+    """Return a digest of the files of all variants in whatever order: what a compile with the same seed makes again."""
+    digests = {entry.path: entry.sha256 for entry in manifest.files}
+    lines = sorted(f"{variant.id} {digests[path]}" for variant in manifest.variants for path in variant.files)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 @contextmanager

@@ -53,6 +53,17 @@ def test_a_package_is_the_same_as_itself(tmp_path: Path) -> None:
     assert (shown.exit_code, shown.output.splitlines()[-1]) == (0, "no difference")
 
 
+def test_packages_of_the_same_models_that_were_made_at_other_times_say_so(tmp_path: Path) -> None:
+    before = package(tmp_path / "a")
+    later = package(tmp_path / "b", created=describe().created + timedelta(days=1))
+    [note] = compare_packages(before, later).notes
+    assert note.startswith("The models of both packages are the same files (digest of all: ")
+    assert note in " ".join(diff(before, later).output.split())
+    model = next(path for path in FILES if path.startswith("variants/"))
+    other = package(tmp_path / "c", {**FILES, model: FILES[model] + b"more"})
+    assert compare_packages(before, other).notes == ()
+
+
 def test_two_packages_differ_in_what_was_changed_and_in_nothing_else(tmp_path: Path) -> None:
     faster = make_variant().model_copy(
         update={
