@@ -37,6 +37,7 @@ def render_latency_model(report: Report) -> str:
 def render_target(report: Report) -> str:
     """Return what the search by latency, boards in the loop and recorded shapes reached."""
     parts = [describe_machine(report["machine"]), *warn_if_busy(report["machine"])]
+    parts.append("Modelled times do not depend on the load of the machine that models them.")
     lines = ["| | aim | reached | met |", "|---|---|---|---|"]
     for name, target in report["targets"].items():
         reached = target["reached"]
@@ -63,7 +64,7 @@ def _render_parts(results: Report) -> Iterator[str]:
 
 
 def _render_plan(part: Report) -> str:
-    reductions = part["reductions_at_equal_metric"]
+    reductions = part["reductions_at_equal_metric"].values()
     spread = f"{_percent(min(reductions))} to {_percent(max(reductions))}" if reductions else ""
     return (
         f"| {part['network']} | {part['engine']} {part['precision']} | {part['original_ms']:.2f} ms "

@@ -37,7 +37,7 @@ _WORK = ROOT / ".bench/target"
 _DATA = ROOT.parent / "shared/data/fashion-mnist"
 _NETWORKS = tuple(make_subjects(_DATA, _WORK))
 _PARTS = ("plans", "loop", "estimate", "recorded")
-_LEAST_REDUCTION, _LEAST_NETWORKS = 0.15, 2
+_LEAST_REDUCTION, _LEAST_NETWORKS, _NETWORKS_AIMED_AT = 0.15, 2, 3
 _LONGEST_ESTIMATE_S = 5.0
 _HIGHEST_P99_RATIO = 1.5
 _RECORDED_AIMS = {
@@ -87,7 +87,7 @@ def judge(results: dict[str, dict[str, Any]]) -> dict[str, object]:
     if reductions:
         enough = [name for name, value in reductions.items() if isinstance(value, float) and value >= _LEAST_REDUCTION]
         judged["latency_driven_ms_lower_at_equal_metric"] = {
-            "aim": f"{_LEAST_REDUCTION:.0%} on {_LEAST_NETWORKS} of {len(reductions)}",
+            "aim": f"{_LEAST_REDUCTION:.0%} on {_LEAST_NETWORKS} of {_NETWORKS_AIMED_AT} networks",
             "reached": reductions,
             "met": len(enough) >= _LEAST_NETWORKS,
         }

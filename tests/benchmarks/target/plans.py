@@ -26,7 +26,7 @@ from drupelet_host.pruning.search.time_cost import LatencyCost, MacCost, Way
 from drupelet_host.pruning.sensitivity import SensitivityCurve, analyze_sensitivity
 from drupelet_host.pruning.structure.groups import find_groups, remove_channels
 
-_STEP = 0.2
+_DROPS = (0.005, 0.01, 0.02, 0.05, 0.1)
 _MULTIPLE = 8
 _ALL_TIME = CostWeights(parameters=0.0, time=1.0)
 
@@ -36,7 +36,7 @@ class Point:
     """A model on the way: its metric, its milliseconds in the best engine, and what it consists of.
 
     Attributes:
-        metric: What models are compared at.
+        metric: What is measured of the outputs.
         ms: Modelled, in its best engine and precision.
         macs: Its multiply-accumulates.
         top1: Where it has classes.
@@ -48,6 +48,11 @@ class Point:
     macs: int
     top1: float | None = None
     channels: Mapping[str, int] | None = None
+
+    @property
+    def value(self) -> float:
+        """Top-1, or the metric where there are no classes."""
+        return self.metric if self.top1 is None else self.top1
 
 
 def compare_plans(name: str, subject: Subject, table: LatencyTable, *, steps: int) -> dict[str, object]:
@@ -64,7 +69,7 @@ def compare_plans(name: str, subject: Subject, table: LatencyTable, *, steps: in
     by_latency = CostMeasure(_ALL_TIME, LatencyCost(table, [Way(best.engine, best.precision)]))  # type: ignore[arg-type]  # never "mixed"
     walk = _Walk(subject, table, curves, steps)
     ways = {"macs": walk.points(CostMeasure(_ALL_TIME, MacCost())), "latency": walk.points(by_latency)}
-    reductions = list(compare_at_equal_metric(ways["macs"], ways["latency"]))
+    reductions = compare_at_equal_metric(ways["macs"], ways["latency"])
     return {
         "network": name,
         "what": subject.what,
@@ -74,21 +79,41 @@ def compare_plans(name: str, subject: Subject, table: LatencyTable, *, steps: in
         "original_ms": best.ms,
         "ways": {way: [asdict(point) for point in points] for way, points in ways.items()},
         "reductions_at_equal_metric": reductions,
-        "median_reduction": median(reductions) if reductions else None,
+        "median_reduction": median(reductions.values()) if reductions else None,
     }
 
 
-def compare_at_equal_metric(baseline: Sequence[Point], other: Sequence[Point]) -> list[float]:
-    """Return by how much less another way takes at the metric of each point of a baseline that both reach.
+def compare_at_equal_metric(baseline: Sequence[Point], other: Sequence[Point]) -> dict[float, float]:
+    """Return by how much less another way takes at metrics that both reach, by the metric.
+
+    Metrics are top-1 at some drops from the original, or without classes those of the baseline's points. Between two
+    points a way takes what a line between them says: a step's size is part of the error.
 
     Args:
         baseline: The points of one way, the original first.
         other: Those of the other.
     """
-    metrics = np.minimum.accumulate([point.metric for point in other])
-    times = np.minimum.accumulate([point.ms for point in other])
-    reached = [point for point in baseline[1:] if metrics[-1] <= point.metric < metrics[0]]
-    return [1 - float(np.interp(-point.metric, -metrics, times)) / point.ms for point in reached]
+    original = baseline[0]
+    levels = [point.value for point in baseline[1:]]
+    if original.top1 is not None:
+        levels = [round(original.top1 - drop, 4) for drop in _DROPS]
+    one, two = _frontier(baseline), _frontier(other)
+    lowest, highest = max(one[0][0], two[0][0]), min(one[-1][0], two[-1][0])
+    return {
+        level: 1 - float(np.interp(level, *zip(*two, strict=True)) / np.interp(level, *zip(*one, strict=True)))
+        for level in levels
+        if lowest <= level <= highest
+    }
+
+
+def _frontier(points: Sequence[Point]) -> list[tuple[float, float]]:
+    """Return metric and milliseconds, rising, of the points that no faster one is as good as."""
+    best = [
+        (point.value, point.ms)
+        for point in points
+        if not any(other.ms < point.ms and other.value >= point.value for other in points)
+    ]
+    return sorted(set(best))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +135,7 @@ class _Walk:
         choice = ChannelChoice(curves=self.curves, factors=factors, multiple=_MULTIPLE, groups=groups)
         points = [self._measure(now, channels)]
         for _ in range(self.steps):
-            narrower = plan_step(now, example, channels, goal=_STEP, choice=choice, measure=measure)
+            narrower = plan_step(now, example, channels, goal=self.subject.step, choice=choice, measure=measure)
             if narrower == channels:
                 break
             removals = {name: channels[name] - count for name, count in narrower.items()}

@@ -17,6 +17,7 @@ from drupelet_host.latency.modelled.table import load_table
 from drupelet_host.latency.source import DEFAULT_PRECISION, LatencyEstimate, Percentile
 from drupelet_host.packaging.builder import report_path
 from drupelet_host.recipe.schema import Recipe, parse_recipe
+from drupelet_host.selection.variants import STATIC
 from drupelet_shared.engines.base import Tensors
 from drupelet_shared.engines.files import model_size_bytes
 from drupelet_shared.package.reading import unpack_package
@@ -32,6 +33,7 @@ class SizeSource:
 
     Attributes:
         last: The factor on what is measured beside `original.<engine>`, as the last pass does.
+        int8: The factor on models in static int8.
         fails: Whether it has no numbers at all.
     """
 
@@ -39,8 +41,9 @@ class SizeSource:
     label = LABEL
     fingerprint = LABEL
 
-    def __init__(self, *, last: float = 1.0) -> None:
+    def __init__(self, *, last: float = 1.0, int8: float = 1.0) -> None:
         self.last = last
+        self.int8 = int8
         self.fails = False
 
     def measure(
@@ -58,7 +61,10 @@ class SizeSource:
         if self.fails:
             raise LatencyError("the board is gone")
         factor = self.last if any(name.startswith("original.") for name in references) else 1.0
-        times_ms = {name: factor * model_size_bytes(path) / 1000 for name, path in models.items()}
+        times_ms = {
+            name: factor * (self.int8 if name == STATIC else 1.0) * model_size_bytes(path) / 1000
+            for name, path in models.items()
+        }
         return {
             name: LatencyEstimate(
                 p50_ms=time_ms,
@@ -102,6 +108,20 @@ def test_the_search_goes_on_when_the_last_measurement_disagrees(project: Path) -
     numbers = [candidate.number for candidate in state.pruning.candidates]
     assert numbers == list(range(len(numbers)))
     assert [record.name for record in state.lineage].count("prune") == 1
+
+
+@pytest.mark.parametrize("last", [1.0, 1.25])
+def test_the_variant_that_the_recipe_names_meets_the_limit_where_float_is_faster(project: Path, last: float) -> None:
+    state = compile_recipe(recipe(project, "45 ms"), latency_source=SizeSource(last=last, int8=6.0))
+    assert STATIC in state.ranking
+    assert state.measurements[STATIC].target_latency.interval.high_ms <= 45.0
+
+
+def test_the_failure_of_the_variant_that_the_recipe_names_is_a_table_with_limits_that_can_be_met(project: Path) -> None:
+    with pytest.raises(ConstraintError, match="none of them could be made") as caught:
+        compile_recipe(recipe(project, "45 ms", max_trials=1), latency_source=SizeSource(int8=1000.0))
+    assert "limits that" in str(caught.value)
+    assert len(caught.value.frontier) > 1
 
 
 def test_a_missed_latency_is_measured_again_by_the_next_compile(project: Path, tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_what_the_search_by_latency_reached_stands_with_its_aims(tmp_path: Path)
         "engine": "litert",
         "precision": "int8",
         "original_ms": 7.0,
-        "reductions_at_equal_metric": [0.1, 0.2, 0.3],
+        "reductions_at_equal_metric": {"0.8": 0.1, "0.7": 0.2, "0.6": 0.3},
         "median_reduction": 0.2,
     }
     time = {

@@ -72,12 +72,14 @@ class ConstraintsPass:
             require_stated(self.stated, state.ranking, state.dropped)
         except ConstraintError as error:
             ids = frozenset[str]().union(*(IDS_BY_NAME[name] for name in self.stated))
-            named = [check for check in checks if check.variant in ids]
-            raise ConstraintError(
-                str(error),
-                frontier=state.pruning.candidates if state.pruning else (),
-                goes_on=find_continuation(named, state.pruning, before=state.continuation),
-            ) from error
+            named = tuple(check for check in checks if check.variant in ids)
+            try:
+                self._rank(named, {name: state.measurements[name] for name in {*state.measurements} & ids}, state)
+            except ConstraintError as failure:
+                raise ConstraintError(
+                    f"{error}\n{failure}", frontier=failure.frontier, goes_on=failure.goes_on
+                ) from error
+            raise
 
     def _rank(
         self, checks: tuple[Check, ...], measurements: Mapping[str, Measurement], state: CompileState
