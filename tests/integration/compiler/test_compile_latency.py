@@ -110,16 +110,18 @@ def test_the_search_goes_on_when_the_last_measurement_disagrees(project: Path) -
     assert [record.name for record in state.lineage].count("prune") == 1
 
 
-@pytest.mark.parametrize("last", [1.0, 1.25])
-def test_the_variant_that_the_recipe_names_meets_the_limit_where_float_is_faster(project: Path, last: float) -> None:
-    state = compile_recipe(recipe(project, "45 ms"), latency_source=SizeSource(last=last, int8=6.0))
+def test_the_variant_that_the_recipe_names_meets_the_limit_where_float_meets_it_at_once(project: Path) -> None:
+    state = compile_recipe(recipe(project, "80 ms"), latency_source=SizeSource(int8=6.0))
     assert STATIC in state.ranking
-    assert state.measurements[STATIC].target_latency.interval.high_ms <= 45.0
+    assert state.measurements[STATIC].target_latency.interval.high_ms <= 80.0
+    assert state.pruning is not None
+    first = state.pruning.candidates[0].measurements
+    assert first[STATIC].target_latency.interval.low_ms > 80.0
 
 
 def test_the_failure_of_the_variant_that_the_recipe_names_is_a_table_with_limits_that_can_be_met(project: Path) -> None:
     with pytest.raises(ConstraintError, match="none of them could be made") as caught:
-        compile_recipe(recipe(project, "45 ms", max_trials=1), latency_source=SizeSource(int8=1000.0))
+        compile_recipe(recipe(project, "80 ms", max_trials=1), latency_source=SizeSource(int8=1000.0))
     assert "limits that" in str(caught.value)
     assert len(caught.value.frontier) > 1
 
