@@ -28,6 +28,7 @@ class FakeBroker:
         refusal: The reason why the broker refuses connections; None accepts them.
         max_payload_bytes: The limit that it announces.
         lost: Returns whether a message gets lost: it is confirmed, and delivered to no client.
+        dropped: Returns whether a message that is retained is not delivered, as to clients that do not keep up.
         refused: Gives the reason for which a message is refused; None accepts it.
         published: All messages, in order.
     """
@@ -36,6 +37,7 @@ class FakeBroker:
         self.refusal: str | None = None
         self.max_payload_bytes: int | None = None
         self.lost: Callable[[ReceivedMessage], bool] = lambda _: False
+        self.dropped: Callable[[ReceivedMessage], bool] = lambda _: False
         self.refused: Callable[[ReceivedMessage], str | None] = lambda _: None
         self.published: list[ReceivedMessage] = []
         self.transports: list[FakeTransport] = []
@@ -77,6 +79,8 @@ class FakeBroker:
         for pattern, subscriber in list(self._subscribers):
             if matches(pattern, topic):
                 subscriber(message, sent)
+        if self.dropped(message):
+            return None
         for transport in list(self.transports):
             if any(matches(pattern, topic) for pattern in transport.topics):
                 transport.deliver(message)

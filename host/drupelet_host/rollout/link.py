@@ -93,6 +93,15 @@ class RolloutLink:
                 count, quiet_at_s = self._retained, time.monotonic() + quiet_s
             time.sleep(_POLL_S)
 
+    def refresh(self) -> None:
+        """Subscribe again, by which the broker sends everything that it has retained once more.
+
+        A broker drops messages for a client that does not keep up (mosquitto beyond max_queued_messages), as when
+        thousands of devices activate a release at the same time; a state that was dropped would never be seen.
+        """
+        for topic in self._observations.retained_filters:
+            self._transport.subscribe(topic)
+
     def read(self, view: Callable[[Mapping[str, ObservedDevice], float], Result]) -> Result:
         """Return what `view` computes from the devices and the current time of their clock, in seconds."""
         with self._lock:
@@ -174,7 +183,9 @@ class RolloutLink:
         """Take a message on the network thread."""
         with self._lock:
             self._retained += message.is_retained
-            self._observations.receive(message.topic, message.payload, at_s=time.monotonic())
+            self._observations.receive(
+                message.topic, message.payload, at_s=time.monotonic(), is_retained=message.is_retained
+            )
 
 
 def read_records(

@@ -124,17 +124,23 @@ class Observations:
         return tuple(f"{self._prefix}+/{tail}" for tail in self._kinds)
 
     @property
+    def retained_filters(self) -> tuple[str, ...]:
+        """Those of them whose latest message the broker has stored."""
+        return tuple(f"{self._prefix}+/{tail}" for tail, kind in self._kinds.items() if kind is not ModelTelemetry)
+
+    @property
     def devices(self) -> Mapping[str, ObservedDevice]:
         """All devices that have announced a status, by name."""
         return MappingProxyType({name: device for name, device in self._devices.items() if device.status is not None})
 
-    def receive(self, topic: str, payload: bytes, *, at_s: float) -> None:
+    def receive(self, topic: str, payload: bytes, *, at_s: float, is_retained: bool = False) -> None:
         """Apply one message; one of another topic, or a malformed one, changes nothing.
 
         Args:
             topic: The topic.
             payload: The payload; an empty one deletes a retained message.
             at_s: The time of arrival, by a monotonic clock.
+            is_retained: Whether the broker had stored it.
         """
         name, _, tail = topic.removeprefix(self._prefix).partition("/")
         kind = self._kinds.get(tail)
@@ -148,10 +154,10 @@ class Observations:
             message = kind.model_validate_json(payload)
         except ValidationError:
             return
-        _apply(self._devices.setdefault(name, ObservedDevice()), message, at_s)
+        _apply(self._devices.setdefault(name, ObservedDevice()), message, at_s, is_retained=is_retained)
 
 
-def _apply(device: ObservedDevice, message: BaseModel, at_s: float) -> None:
+def _apply(device: ObservedDevice, message: BaseModel, at_s: float, *, is_retained: bool) -> None:
     match message:
         case DeviceStatus():
             # A will that arrives after the next birth message is about a connection that was replaced.
@@ -160,7 +166,10 @@ def _apply(device: ObservedDevice, message: BaseModel, at_s: float) -> None:
         case ModelState():
             device.state = None if message.health == "removed" else message
         case DeliveryState():
-            device.delivery, device.delivery_at_s = message, at_s
+            # What the broker has stored and sends again is as old as when it first arrived.
+            if not is_retained or message != device.delivery:
+                device.delivery_at_s = at_s
+            device.delivery = message
         case DesiredState():
             device.desired = message
         case ModelTelemetry():

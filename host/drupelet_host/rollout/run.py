@@ -20,6 +20,8 @@ _POLL_S = 0.5
 # The file is written at once when a wave changes, and for progress within a wave at this interval.
 _SAVE_S = 5.0
 _FLUSH_S = 60.0
+# Well below the time that a device has to become active, 15 minutes by default.
+_REFRESH_S = 30.0
 
 OnProgress = Callable[[RolloutState], None]
 
@@ -46,6 +48,7 @@ def run_rollout(
     *,
     poll_s: float = _POLL_S,
     settle_s: float = SETTLE_S,
+    refresh_s: float = _REFRESH_S,
 ) -> None:
     """Run a roll-out until it is completed, stopped or held; when it is interrupted, its file has what is needed.
 
@@ -55,13 +58,14 @@ def run_rollout(
         output: Where its traces go.
         poll_s: The time between steps.
         settle_s: The time that a device has to finish an installation when it is rolled back.
+        refresh_s: The time after which what the broker has retained is read again.
 
     Raises:
         BrokerError: The broker refuses a message.
         StorageError: The state cannot be saved.
     """
     controller = RolloutController(state, start_s=time.monotonic(), settle_s=settle_s)
-    saved_s = time.monotonic()
+    saved_s = refreshed_s = time.monotonic()
     _save(state, link, output)
     try:
         while not state.is_ended:
@@ -74,6 +78,9 @@ def run_rollout(
                 # Before anything is sent: after a crash here the file knows more than the devices, never less.
                 _save(state, link, output)
                 saved_s = time.monotonic()
+            if time.monotonic() - refreshed_s >= refresh_s:
+                link.refresh()
+                refreshed_s = time.monotonic()
             link.send(step.orders)
             output.on_progress(state)
             if not step.has_changed:

@@ -50,6 +50,7 @@ class Page:
     Attributes:
         requests: The URL of everything it asked for, whether or not that was let through.
         complaints: Console messages, uncaught errors and violations of the page's own policy.
+        trace: What was recorded between `start_trace` and `end_trace`.
     """
 
     commands: BinaryIO
@@ -57,6 +58,8 @@ class Page:
     session: str = ""
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    trace: list[dict[str, Any]] = field(default_factory=list)
+    _is_traced: bool = False
     _count: int = 0
     _loaded: bool = False
     _buffer: bytes = b""
@@ -103,6 +106,18 @@ class Page:
             zone.dispatchEvent(new DragEvent(type, {{dataTransfer: data, bubbles: true, cancelable: true}}));
         }})()""")
 
+    def start_trace(self) -> None:
+        """Record the tasks of all threads from now on."""
+        self.trace.clear()
+        self._is_traced = True
+        self.call("Tracing.start", traceConfig={"includedCategories": ["toplevel"]})
+
+    def end_trace(self) -> None:
+        """Stop recording, and wait until all of it is in `trace`."""
+        self.call("Tracing.end")
+        while self._is_traced:
+            self._handle(self._read())
+
     def screenshot(self) -> bytes:
         """Return the whole page as PNG."""
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
@@ -128,6 +143,10 @@ class Page:
             self.requests.append(parameters["request"]["url"])
         elif method == "Page.loadEventFired":
             self._loaded = True
+        elif method == "Tracing.dataCollected":
+            self.trace.extend(parameters["value"])
+        elif method == "Tracing.tracingComplete":
+            self._is_traced = False
         elif method == "Log.entryAdded":
             self.complaints.append(parameters["entry"]["text"])
         elif method in {"Runtime.consoleAPICalled", "Runtime.exceptionThrown"}:

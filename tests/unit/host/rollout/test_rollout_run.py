@@ -13,15 +13,18 @@ import pytest
 from drupelet_host.errors import BrokerError
 from drupelet_host.packaging.keys import generate_key_pair, load_private_key
 from drupelet_host.rollout.link import RolloutLink, read_record, read_records
+from drupelet_host.rollout.observation import Observations
 from drupelet_host.rollout.plan import make_rollout, recover_rollout
 from drupelet_host.rollout.records import check_record, load_state
 from drupelet_host.rollout.run import RolloutOutput, run_rollout
 from drupelet_host.rollout.selection import Selection
 from drupelet_host.rollout.state import RolloutSpec, RolloutState
-from drupelet_shared.contract.delivery import DesiredPackage, DesiredState
+from drupelet_shared.contract.delivery import DeliveryState, DesiredPackage, DesiredState
+from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.errors import InvalidValueError
 from fakes.mqtt import ADDRESS, FakeBroker
 from fakes.rollout_devices import MODEL, RolloutDevice
+from support.agent.fleets import birth
 from support.agent.repeating import repeating
 
 OLD = DesiredState(version="1.0.0", source="https://models.example/digits-1.drupe")
@@ -53,11 +56,13 @@ def run(
     path: Path,
     *,
     on_progress: Callable[[RolloutState], None] = lambda _: None,
+    refresh_s: float = 30.0,
 ) -> RolloutState:
     """Plan a roll-out and run it to its end, while the devices report windows."""
     with telling(fleet), connected(broker) as link:
         state = link.read(lambda devices, _: make_rollout(spec, devices, by="anna@desk", now=NOW))
-        run_rollout(state, link, RolloutOutput(path, None, on_progress), poll_s=0.01, settle_s=0.2)
+        output = RolloutOutput(path, None, on_progress)
+        run_rollout(state, link, output, poll_s=0.01, settle_s=0.2, refresh_s=refresh_s)
     return state
 
 
@@ -107,6 +112,24 @@ def test_every_device_gets_the_version_wave_by_wave(broker: FakeBroker, tmp_path
     assert desired is not None
     assert desired.rollout is not None
     assert (desired.source, desired.rollout.id) == (NEW.source, state.id)
+
+
+def test_a_state_that_the_broker_dropped_on_its_way_is_read_again(broker: FakeBroker, tmp_path: Path) -> None:
+    fleet = make_fleet(broker, 6)
+    broker.dropped = lambda message: message.topic.endswith("/state") and b'"2.0.0"' in message.payload
+    state = run(broker, fleet, make_spec(), tmp_path / "r.json", refresh_s=0.1)
+    assert (state.phase, state.reason) == ("completed", None)
+    assert versions(fleet) == ["2.0.0"] * 6
+
+
+def test_a_failure_that_is_read_again_is_as_old_as_when_it_was_first_read() -> None:
+    observations, topics = Observations(prefix="drupelet/v1", model=MODEL), DeviceTopics("pi-1")
+    failed = DeliveryState(model=MODEL, state="failed", version="2.0.0", code="rolled_back", error="before").to_bytes()
+    observations.receive(topics.status, birth("pi-1").payload, at_s=0.0, is_retained=True)
+    device = observations.devices["pi-1"]
+    for at_s, is_retained, arrived_s in ((1.0, True, 1.0), (9.0, True, 1.0), (12.0, False, 12.0), (15.0, True, 12.0)):
+        observations.receive(topics.delivery(MODEL), failed, at_s=at_s, is_retained=is_retained)
+        assert device.delivery_at_s == arrived_s
 
 
 def test_devices_that_have_the_version_and_those_not_selected_are_left_alone(
