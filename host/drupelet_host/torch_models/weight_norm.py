@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 from torch.nn.utils import parametrize, remove_spectral_norm, remove_weight_norm
-from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDictPreHook
 from torch.nn.utils.weight_norm import WeightNorm
 
 
@@ -24,6 +24,16 @@ def bake_weights(model: nn.Module) -> None:
                 remove_weight_norm(module, hook.name)
             elif isinstance(hook, SpectralNorm):
                 remove_spectral_norm(module, hook.name)
+                _forget_loading(module)
+
+
+def _forget_loading(module: nn.Module) -> None:
+    """Remove the hook that expects the weights of spectral norm in a state_dict, which torch 2 itself leaves behind."""
+    hooks = module._load_state_dict_pre_hooks  # noqa: SLF001 - torch lists hooks nowhere else
+    for key, hook in list(hooks.items()):
+        # Torch wraps the hooks that it registers.
+        if isinstance(getattr(hook, "hook", hook), SpectralNormLoadStateDictPreHook):
+            del hooks[key]
 
 
 def _give_own_class(module: nn.Module) -> None:

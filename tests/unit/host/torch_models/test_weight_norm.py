@@ -31,6 +31,8 @@ def test_a_model_with_plain_weights_computes_what_it_did_and_can_be_copied(name:
     assert [key for key, _ in model.named_parameters()] == ["0.bias", "0.weight"]
     torch.testing.assert_close(copy.deepcopy(model)(inputs), expected)
     assert pickle.loads(pickle.dumps(model.state_dict())).keys() == model.state_dict().keys()
+    # Recovery keeps the best weights and loads them again.
+    model.load_state_dict(copy.deepcopy(model.state_dict()))
 
 
 def test_a_copy_with_plain_weights_leaves_the_original_as_it_was() -> None:
