@@ -73,7 +73,7 @@ TARGETS: dict[str, Target] = {
                     "metric_limit",
                     "metric_floor",
                     "variants",
-                    "asked",
+                    "stated_variants",
                     "constraints",
                     "continuation",
                     "failure",
@@ -93,6 +93,7 @@ TARGETS: dict[str, Target] = {
         (
             "tests/unit/host/pruning/test_search_budget.py",
             "tests/unit/host/pruning/test_search_rules.py",
+            "tests/unit/host/pruning/test_judged.py",
             "tests/unit/host/pruning/test_channel_choice.py",
             "tests/unit/host/pruning/test_narrow_miss.py",
             "tests/unit/host/pruning/test_time_cost.py",

@@ -13,6 +13,7 @@ from drupelet_agent.cli.command import (
     load_config,
     print_progress,
 )
+from drupelet_shared.errors import PackageError
 from drupelet_shared.exit_codes import EXIT_OK
 
 
@@ -32,7 +33,12 @@ def add(commands: Subparsers[argparse.ArgumentParser]) -> None:
 def _install(arguments: argparse.Namespace) -> int:
     from drupelet_agent.install.activation import install  # noqa: PLC0415 - only this command needs it
 
-    activation = install(arguments.package, load_config(arguments), observe=print_progress)
+    try:
+        activation = install(arguments.package, load_config(arguments), observe=print_progress)
+    except PackageError as error:
+        if str(arguments.package) in str(error):
+            raise
+        raise type(error)(f"package {arguments.package}: {error}") from error
     if arguments.json:
         print(activation.model_dump_json(indent=2))
     else:

@@ -13,7 +13,7 @@ from rich.table import Table
 from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
 from drupelet_host.cli.command_group import GroupedOption
 from drupelet_host.cli.folders import default_cache
-from drupelet_host.cli.output import console, print_json
+from drupelet_host.cli.output import console, print_json, table_console
 from drupelet_host.cli.paths import InputPath
 from drupelet_shared.contract.faults import describe_faults
 from drupelet_shared.errors import InvalidValueError
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from drupelet_host.latency.source import LatencyEstimate
     from drupelet_host.recipe.compute import ComputeSection
     from drupelet_host.recipe.schema import Recipe
+
+# At fewer columns the names of variants would be cut.
+_WIDE = 96
 
 
 @click.command(cls=BrokerCommand)
@@ -220,14 +223,19 @@ def _print_result(state: CompileState, *, device: str) -> None:
     assert state.package is not None, "the package pass comes last"
     sources = ", ".join(dict.fromkeys(measured.measured_latency.source for measured in _rows(state).values()))
     table = Table(title=f"p50 and p99 {sources}, one thread; the device measures again", title_justify="left")
-    for heading in ("model", state.metric.name, "size", "p50", "p99", f"{_short(device)}, modelled", "peak memory"):
-        table.add_column(heading, justify="left" if heading == "model" else "right")
+    headings = ["model", state.metric.name, "size", "p50", "p99", f"{_short(device)}, modelled", "peak memory"]
+    if console.is_terminal and console.width < _WIDE:
+        # The report and --json have it.
+        headings.remove("peak memory")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=heading == "model")
     for name, measured in _rows(state).items():
         latency = measured.measured_latency
         times = (f"{latency.p50_ms:.3f} ms", "" if latency.p99_ms is None else f"{latency.p99_ms:.3f} ms")
         size, memory = format_bytes(measured.size_bytes), format_bytes(measured.peak_memory_bytes or 0)
-        table.add_row(name, f"{measured.metric:.4f}", size, *times, _modelled(measured), memory)
-    console.print(table)
+        cells = (name, f"{measured.metric:.4f}", size, *times, _modelled(measured), memory)
+        table.add_row(*cells[: len(headings)])
+    table_console().print(table)
     console.print(f"package: {state.package} ({format_bytes(state.package.stat().st_size)})", soft_wrap=True)
 
 
@@ -254,7 +262,7 @@ def _print_dropped(state: CompileState) -> None:
 
 def _print_missing(state: CompileState, recipe: Recipe) -> None:
     """Print, last of all, which of the variants that the recipe names the package lacks."""
-    from drupelet_host.selection.asked import list_missing, list_stated  # noqa: PLC0415 - loaded with the compiler
+    from drupelet_host.selection.stated_variants import list_missing, list_stated  # noqa: PLC0415 - loaded with the compiler
 
     if missing := list_missing(list_stated(recipe), state.ranking):
         names, made = ", ".join(missing), ", ".join(state.ranking)

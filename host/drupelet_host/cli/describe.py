@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from drupelet_host.cli.output import console
+from drupelet_host.cli.output import console, table_console
 from drupelet_host.estimation.model_files import estimate_variants
 from drupelet_host.fleet.fitting import ALWAYS, ColumnWidth, fit_columns
 from drupelet_host.fleet.printable import printable
@@ -38,7 +37,6 @@ _VARIANT_COLUMNS: Mapping[str, tuple[int, Callable[[Variant], str]]] = {
 }
 _NUMBERS = frozenset({"size", "peak memory", "p50", "p99"})
 _BORDER_AND_PADDING = 3
-_PIPE_WIDTH = 400
 # Several metrics take several lines.
 _MIN_METRICS = 12
 
@@ -97,8 +95,7 @@ def describe_package(package: UnpackedPackage) -> PackageView:
 def print_package(view: PackageView) -> None:
     """Print tables: the package, its variants as measured and as modelled, and its files."""
     tables = (_summary(view), _variants(view.manifest), *_modelled(view), _files(view.manifest))
-    # A file or a pipe gets every column uncut, whatever the width of a window.
-    output = console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
+    output = table_console()
     for table in tables:
         output.print(table)
 

@@ -19,7 +19,15 @@ from drupelet_shared.exit_codes import USAGE_CODE
 console = Console(highlight=False)
 progress_console = Console(stderr=True, highlight=False)
 
+# For tables in a file or a pipe.
+_PIPE_WIDTH = 200
+
 _LEADING_CAPITAL = re.compile(r"^[A-Z](?=[a-z])")
+
+
+def table_console() -> Console:
+    """Return the console for tables: a file or a pipe gets every column uncut, whatever the width of a window."""
+    return console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
 
 
 def print_error(error: DrupeletError) -> None:

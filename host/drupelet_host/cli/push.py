@@ -46,7 +46,7 @@ def push(*, package: Path, control: ControlOptions, staged: bool) -> None:
         opened = stack.enter_context(open_package(package, trusted_keys=None))
         progress = None if control.as_json else _make_progress()
         if progress is not None:
-            # It is started with the first device: without one, such as where no broker answers, nothing is drawn.
+            # It is started with the first bytes: without any, such as where no broker answers, nothing is drawn.
             stack.callback(progress.stop)
 
         def work(client: ControlClient, device: str) -> InstalledRelease:
@@ -82,21 +82,22 @@ class _PushProgress:
 
     @contextmanager
     def drawn(self) -> Iterator[None]:
-        """Draw the bar while the block runs, and after it unless the block failed."""
-        if self._progress is None:
-            yield
-            return
-        self._progress.start()
-        self._task = self._progress.add_task(self._device, total=None)
+        """Remove the bar if the block fails."""
         try:
             yield
         except BaseException:
-            self._progress.remove_task(self._task)
+            if self._progress is not None and self._task is not None:
+                self._progress.remove_task(self._task)
             raise
 
     def sent(self, done: int, total: int) -> None:
-        """Draw how many bytes the device has received."""
-        if self._progress is not None and self._task is not None:
+        """Draw how many bytes the device has received; a device that has the package already needs no bar."""
+        if self._progress is None:
+            return
+        if self._task is None:
+            self._progress.start()
+            self._task = self._progress.add_task(self._device, total=total)
+        else:
             self._progress.update(self._task, completed=done, total=total)
 
     def progressed(self, progress: CommandProgress) -> None:

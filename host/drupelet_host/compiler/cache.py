@@ -1,4 +1,4 @@
-"""What a compile has done so far, on disk: a folder for each finished pass, named after what the pass depends on."""
+"""Stores the results of finished passes on disk: one folder for each, named after the digest of the pass's inputs."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ _DAY_S = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class FinishedPass:
-    """What a cache keeps of a pass.
+    """The cached result of a pass.
 
     Attributes:
-        result: What the pass gave back.
+        result: The result of the pass.
         seconds: Its duration.
-        decisions: What it told of its choices, so that a later compile tells it again.
+        decisions: The messages about its choices, which a later compile reports again.
     """
 
     result: PassResult
@@ -99,7 +99,7 @@ class PassCache:
         return self._folder / f"{key}.unfinished"
 
     def load(self, key: str, state: CompileState) -> FinishedPass | None:
-        """Return what a finished pass left; None where it has not finished or is damaged."""
+        """Return the result of a finished pass; None if it has not finished or its entry is damaged."""
         folder = self._folder / key
         try:
             stored = (folder / _ENTRY).read_bytes()
@@ -121,7 +121,7 @@ class PassCache:
         return FinishedPass(PassResult(replace(state, **changes), metrics), seconds, decisions)
 
     def store(self, key: str, before: CompileState, finished: FinishedPass) -> str | None:
-        """Store what a pass changed; return why that is impossible, and None where it is done.
+        """Store the result of a pass; return the reason if that is impossible, else None.
 
         A module that cannot be pickled, such as one that keeps a lambda, is compiled anew each time; so is
         every model where the cache cannot be written.

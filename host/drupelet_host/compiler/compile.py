@@ -38,7 +38,7 @@ def compile_recipe(
         cache: A folder for the results of finished passes. An interrupted compile continues from them, and a changed
             recipe repeats only what depends on the change. No other user may write to it.
         latency_source: The source of latencies; that of the recipe by default.
-        compute: What computes the tasks of passes; that of the recipe by default, which ends with the compile.
+        compute: The backend that runs the tasks of passes; that of the recipe by default, which ends with the compile.
 
     Returns:
         The final state; `package` is the path of the result. Without a cache, `workspace` and its model files are

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from drupelet_host.quantization.ranges import Method
 from drupelet_host.recipe.schema import Constraints, Recipe
-from drupelet_host.selection.asked import list_stated
+from drupelet_host.selection.stated_variants import list_stated
 
 # The default limit: without any limit a model that no longer works would be accepted.
 DEFAULT_DROP = 0.01

@@ -100,7 +100,7 @@ def _list_training(training: Training) -> Iterator[bytes]:
 
 
 def _list_metric(metric: Metric) -> Iterator[bytes]:
-    """What a task's metric takes from the recipe; the file of a person's own is among the sources."""
+    """Return the settings of a task's metric; a metric's own file is among the sources."""
     if isinstance(metric, MeanAveragePrecision | MeanIntersectionOverUnion | BalancedAccuracy):
         yield repr(metric).encode()
     if isinstance(metric, MeanAveragePrecision) and metric.priors is not None:

@@ -17,8 +17,8 @@ from drupelet_host.evaluation.scoring import evaluate_session
 from drupelet_host.latency.engines import THREADS, engine_of
 from drupelet_host.pruning.search.beam import JudgeAll
 from drupelet_host.recipe.schema import Constraints
-from drupelet_host.selection.asked import list_judged
 from drupelet_host.selection.judge import CandidateJudge, CandidateResult
+from drupelet_host.selection.stated_variants import list_judged
 from drupelet_host.torch_models.digest import digest_module
 from drupelet_host.training.finished_parts import FinishedParts
 from drupelet_shared.engines.registry import load_engine

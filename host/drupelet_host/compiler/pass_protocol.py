@@ -1,4 +1,4 @@
-"""One pass of a compile: what it is, and what it gives back."""
+"""The protocol of a pass, and its result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OWN_FILE = re.compile(r"^(ort|litert|ncnn)-[\w-]+\.(onnx|tflite|param): ")
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """The state after a pass, and what it measured."""
+    """The state after a pass, and its measurements."""
 
     state: CompileState
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -52,7 +52,7 @@ def attempt_variant(
         state: The state before the pass.
         variant: The id of the variant.
         make: Returns the result of the pass that makes it.
-        observer: Is told why the variant is dropped.
+        observer: Receives the reason why the variant is dropped.
 
     Returns:
         The result of the pass, with the variant or with the reason in `dropped`.
@@ -73,13 +73,13 @@ def attempt_variant(
 
 
 def drop_variant(state: CompileState, variant: str, reason: str, *, observer: Observer) -> PassResult:
-    """Return the result of a pass that did not make a variant, and tell why.
+    """Return the result of a pass that did not make a variant, and report the reason.
 
     Args:
         state: The state before the pass.
         variant: The id of the variant.
         reason: Why it was not made.
-        observer: Is told the reason.
+        observer: Receives the reason.
     """
     observer.decided(f"no {variant}: {reason}")
     return PassResult(replace(state, dropped={**state.dropped, variant: reason}))
@@ -96,11 +96,11 @@ class Pass(Protocol):
 
     @property
     def name(self) -> str:
-        """What lineage and progress call it."""
+        """The name in lineage and progress."""
 
     @property
     def config(self) -> BaseModel:
-        """What it was told."""
+        """Its configuration."""
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
         """Do the work on a copy of the state.

@@ -25,21 +25,21 @@ _DEFERRED, _JUDGE = frozenset({"evaluate_variants"}), "constraints"
 
 @dataclass(frozen=True, slots=True)
 class _Reached:
-    """How far a compile is: the state, the digest of what the last pass made, and the cache key of that pass."""
+    """The progress of a compile: the state, the digest of the last pass's output, and the cache key of that pass."""
 
     state: CompileState
     parent: str | None
     key: str
 
     def continued(self, continuation: SearchContinuation[Any]) -> _Reached:
-        """Return the same with a search that goes on; what follows depends on that too."""
+        """Return the same with a continued search, which is part of the keys of later passes."""
         candidates = len(continuation.outcome.candidates)
         key = f"{self.key} continued after {candidates} candidates at {continuation.factor!r}"
         return _Reached(replace(self.state, continuation=continuation), self.parent, key)
 
 
 class Pipeline:
-    """Runs passes one after another, or takes what an earlier run of the same passes left in the cache.
+    """Runs passes one after another, or takes their results from the cache.
 
     Args:
         passes: The passes, in order.
@@ -66,7 +66,7 @@ class Pipeline:
         """Run every pass; the result's lineage has one record for each.
 
         Args:
-            state: What the first pass works on.
+            state: The state before the first pass.
             start: The digest of all that it depends on, for the cache.
 
         Returns:

@@ -1,4 +1,4 @@
-"""What a compile starts from: the model and its data, checked against each other."""
+"""The start of a compile: loads the model and its data, and checks them against each other."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def start_compile(recipe: Recipe, workspace: Path) -> CompileState:
     """Load the model and the data.
 
     Args:
-        recipe: What to compile.
+        recipe: The recipe.
         workspace: A folder for what must be converted first.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What passes hand on to each other."""
+"""The state that passes hand on to each other."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from drupelet_shared.package.manifest import EngineName, LineageRecord
 
 @dataclass(frozen=True, slots=True)
 class CostCount:
-    """What a model costs by counting; None where only a training framework could count it."""
+    """The counted cost of a model; None if only a training framework could count it."""
 
     parameters: int
     macs: int | None
@@ -46,14 +46,14 @@ class CostCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """What passes that train work on; a model that came as a file has none of it.
+    """The PyTorch side of a compile: model and training data; absent for a model from a file.
 
     Attributes:
         original: The model as it came; no pass changes it.
         model: The model as the passes so far made it.
-        train: What recovers and calibrates.
-        validation: What measures.
-        output_names: What the model's outputs are called, in its order.
+        train: The samples for recovery and calibration.
+        validation: The samples for measuring.
+        output_names: The names of the model's outputs, in its order.
     """
 
     original: nn.Module
@@ -95,32 +95,32 @@ class CompileState:
         workspace: A folder for the model files of the next pass.
         unfinished: A folder for what the next pass finishes before it ends as a whole, for a run after an interruption;
             it need not exist. None where nothing is cached.
-        samples: What measures model files while there is something to choose.
-        test: What measures the result; None where the samples that chose do that too.
-        calibration: What shows a quantizer the activations' ranges.
+        samples: The samples on which model files are compared.
+        test: The samples on which the result is measured; None if `samples` serve for that too.
+        calibration: The samples from which a quantizer observes the ranges of activations.
         metric: Scores a model's answers.
-        latency_source: What tells the latency of models on the target.
-        compute: What computes the tasks of passes.
+        latency_source: The source of the latency on the target.
+        compute: The backend that runs the tasks of passes.
         training: The PyTorch side, where the model came as a module.
         source: The ONNX file, where the model came as a file.
         originals: The untouched model as a file for each engine that it runs in.
         original_cost: Counted before anything was done.
         cost: Counted after pruning.
         references: The original measured in each engine, last beside the variants.
-        importance: What says which channels go first.
+        importance: The measure by which channels are removed first.
         curves: Sensitivity by group.
-        continuation: Where a search goes on that ended too early; None for a new search.
-        pruning: What pruning did.
+        continuation: The point from which a search is continued; None for a new search.
+        pruning: The result of pruning.
         unpruned: Why layers could not be pruned, by layer.
         artifacts: The compiled model's files by variant id.
         dropped: Why variants were not made, or were made and not kept, by id.
-        static: How static int8 is done, and what each way kept of the metric.
-        precisions: What is known of each layer that could be quantized.
+        static: The chosen method of static int8, and the metric of each method.
+        precisions: The measurements of each layer that could be quantized.
         measurements: The variants measured, by id.
         ranking: Ids of the variants that go into the package, best first.
         lineage: One record for each finished pass.
         package: Where the package was written.
-        notes: What was noticed of the data before the first pass, one sentence each.
+        notes: Observations on the data before the first pass, one sentence each.
     """
 
     workspace: Path
@@ -154,7 +154,7 @@ class CompileState:
 
     @property
     def proof(self) -> Samples:
-        """What the result is measured on."""
+        """The samples on which the result is measured."""
         return self.samples if self.test is None else self.test
 
     def narrow_drop(self, max_metric_drop: float) -> float:

@@ -1,4 +1,4 @@
-"""Checks across the parts of the data: prepared alike, as an image would be, and without samples in common."""
+"""Checks across the parts of the data: equal preparation, also to that of images, and no samples in common."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class ValueRange:
 
 
 def check_ranges(parts: Parts, *, image: ImagePreprocessing | None) -> None:
-    """Check that the inputs of all parts have like ranges, and those that [image] gives.
+    """Check that the inputs of all parts have similar ranges, also to those that [image] gives.
 
     Args:
         parts: The parts of the data by name.
         image: How an image becomes an input; None where the model takes tensors alone.
 
     Raises:
-        DataError: The values of an input differ by a factor that only another preparation explains.
+        DataError: The values of an input differ by a factor that only different preprocessing explains.
     """
     ranges = {part: _find_ranges(_list_feeds(data)) for part, data in parts.items()}
     for (one, these), (other, those) in itertools.combinations(ranges.items(), 2):
@@ -64,7 +64,7 @@ def check_ranges(parts: Parts, *, image: ImagePreprocessing | None) -> None:
             if _are_unlike(first, second):
                 raise DataError(
                     f"input {name!r}: {one} data has values from {first}, {other} data from {second}: "
-                    "prepare both alike, for example both as pixel / 255"
+                    "preprocess both in the same way, for example both as pixel / 255"
                 )
     if image is not None:
         _check_image(ranges, image)
@@ -85,8 +85,8 @@ def find_overlaps(parts: Parts) -> tuple[str, ...]:
         seen = set(first)
         if shared := sum(digest in seen for digest in second):
             notes.append(
-                f"{shared} of {len(second)} {other} samples are among the {one} samples: what is measured on them says "
-                "little of new data"
+                f"{shared} of {len(second)} {other} samples are among the {one} samples: measurements on them say "
+                "little about new data"
             )
     return tuple(notes)
 
@@ -139,6 +139,6 @@ def _check_image(ranges: Mapping[str, Mapping[str, ValueRange]], image: ImagePre
         is_shifted = (given.low < _BELOW_ZERO) != (values.low < _BELOW_ZERO)
         if is_scaled or is_shifted:
             raise DataError(
-                f"{part} data has values from {values}: [image] gives the model {given} on the device; prepare the "
-                "data as (pixel / 255 - image.mean) / image.std, or state the mean and std of the data in [image]"
+                f"{part} data has values from {values}: [image] gives the model {given} on the device; preprocess "
+                "the data as (pixel / 255 - image.mean) / image.std, or state the mean and std of the data in [image]"
             )

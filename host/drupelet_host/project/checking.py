@@ -15,6 +15,7 @@ from drupelet_host.compiler.start import start_compile
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.evaluation.scoring import answer_module
 from drupelet_host.latency.engines import THREADS, engine_of
+from drupelet_host.latency.machine import is_modelled, modelled_for
 from drupelet_host.packaging.storage import require_writable
 from drupelet_host.recipe.model import TFLITE_SUFFIX
 from drupelet_host.recipe.schema import Recipe
@@ -84,7 +85,7 @@ def check_recipe(recipe: Recipe) -> CheckedRecipe:
         state = start_compile(recipe, Path(folder))
         return CheckedRecipe(
             engines=engines,
-            latency=describe_source(recipe),
+            latency=_describe_latency(recipe),
             metric=state.metric.name,
             samples=_count_samples(state),
             passes=passes,
@@ -103,6 +104,12 @@ def _require_converters(recipe: Recipe) -> None:
                 f"export.engines has {engine!r}: {module} is not installed, which makes models for it; "
                 f"pip install 'drupelet[{extra}]'"
             )
+
+
+def _describe_latency(recipe: Recipe) -> str:
+    label = describe_source(recipe)
+    # Without the version of the table, which says nothing to a person.
+    return modelled_for(recipe.target.device) if is_modelled(label) else label
 
 
 def _count_samples(state: CompileState) -> dict[str, int]:

@@ -84,7 +84,7 @@ Factory = Annotated[
 class Section(BaseModel):
     """One table of the recipe; unknown keys are faults."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class FactorySource(Section):

@@ -15,7 +15,7 @@ class Check:
         constraint: The name of the constraint.
         variant: The id of the variant.
         limit: The limit.
-        value: What was measured or modelled.
+        value: The measured or modelled value.
         lowest: The lower bound of the value, where it is known to a range only.
         highest: The upper bound.
         unit: "ms" for a latency in milliseconds; "" where the constraint has one unit only.
@@ -50,7 +50,7 @@ def show_limit(check: Check, value: float) -> str:
 
     Args:
         check: The constraint.
-        value: The limit, or what was measured.
+        value: The limit, or the measured value.
     """
     if check.constraint in {"max_size", "memory_limit"}:
         return f"{format_bytes(value)} ({value:.0f} bytes)"

@@ -1,4 +1,4 @@
-"""Which variants meet what a person asked for, and how close the others came."""
+"""Checks variants against the constraints of a recipe, and ranks those that may be packed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_constraints(
     """Return every stated constraint against every variant.
 
     Args:
-        constraints: What was asked for.
+        constraints: The constraints.
         measurements: The variants by id.
         references: The original in each of their engines, measured beside them. Its metric is that of the first engine,
             its latency that of the variant's own.
@@ -93,7 +93,7 @@ def _values(constraints: Constraints, measured: Measurement, baseline: float) ->
 
 
 def describe_misses(checks: Sequence[Check], ranking: Sequence[str]) -> dict[str, str]:
-    """Return what each variant that is not ranked misses, in words."""
+    """Return the constraints that each unranked variant misses, in words."""
     return {
         variant: "misses " + "; ".join(_describe_miss(check) for check in checks if _is_miss(check, variant))
         for variant in dict.fromkeys(check.variant for check in checks)

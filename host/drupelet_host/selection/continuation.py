@@ -1,4 +1,4 @@
-"""A search that goes on from where it was, because the last measurement disagrees with its own."""
+"""Continues a search whose own measurements the last measurement contradicts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEAST_SHRINKING = 0.97
 
 
 class SearchOutcome(Protocol):
-    """What a search came to; `pruning.ratio.progressive.PruningResult` implements it."""
+    """The outcome of a search; `pruning.ratio.progressive.PruningResult` implements it."""
 
     @property
     def candidates(self) -> tuple[JudgedCandidate, ...]:
@@ -27,11 +27,11 @@ Outcome = TypeVar("Outcome", bound=SearchOutcome)
 
 @dataclass(frozen=True, slots=True)
 class SearchContinuation(Generic[Outcome]):
-    """Where a search goes on.
+    """The point from which a search is continued.
 
     Attributes:
-        outcome: What it came to.
-        factor: What the limit on the latency is multiplied by meanwhile: how far the measurements disagree.
+        outcome: Its outcome so far.
+        factor: The factor on the limit of the latency: the ratio by which the measurements disagree.
     """
 
     outcome: Outcome
@@ -41,11 +41,11 @@ class SearchContinuation(Generic[Outcome]):
 def find_continuation(
     checks: Sequence[Check], outcome: Outcome | None, *, before: SearchContinuation[Outcome] | None = None
 ) -> SearchContinuation[Outcome] | None:
-    """Return how the search goes on after it took the constraints for met and the last measurement did not.
+    """Return the continuation of a search that ended with the constraints met, where the last measurement misses them.
 
     Args:
         checks: Every constraint against every variant, by the last measurement.
-        outcome: What the search came to; None where there was none.
+        outcome: The outcome of the search; None if there was none.
         before: The continuation that this search was itself; None for the first.
 
     Returns:

@@ -24,7 +24,7 @@ def describe_failure(checks: Sequence[Check], missed: Mapping[str, set[str]], *,
     Args:
         checks: Every constraint against every variant.
         missed: The constraints that each variant of the engine misses.
-        kind: What was looked for, such as "variant for litert".
+        kind: The noun for what is missing, such as "variant for litert".
 
     Returns:
         One line with the fault, a table with a line for each constraint, and limits that the nearest variant meets.

@@ -73,7 +73,7 @@ class CandidateJudge:
         method: The calibration method.
         example: A few samples, on which each export is compared with PyTorch; or the shape of a float input.
         output_names: The names of the model's outputs.
-        compute: What converts a candidate for the engines.
+        compute: The backend that converts candidates for the engines.
         asked: The ids of the variants that the recipe names; empty where it leaves them open. Where one of them keeps
             the metric, others in its engine do not count.
     """

@@ -1,4 +1,4 @@
-"""The floor under every variant's metric: what lies below it is not packed, even where no constraint was stated."""
+"""The floor of the metric: a variant below it is not packed, even without a constraint."""
 
 from __future__ import annotations
 

@@ -36,11 +36,12 @@ Arithmetic = Literal["float", "int8", "mixed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantKind:
-    """What the id of a variant stands for.
+    """The engine, precision and arithmetic that the id of a variant stands for.
 
     Attributes:
-        precision: What the manifest calls it.
-        arithmetic: What most of the time goes into; times of one kind say little about the other on another processor.
+        precision: The precision in the manifest.
+        arithmetic: The kind of arithmetic that takes most of the time; times of one kind say little about the other on
+            another processor.
         golden_tolerance: How far the device's answers may be from the host's, as a fraction of the largest value.
     """
 

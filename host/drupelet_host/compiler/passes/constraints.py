@@ -1,4 +1,4 @@
-"""The constraints pass: a compile that misses what was asked for ends here, before anything is written."""
+"""The constraints pass: ends a compile that misses a constraint, before anything is written."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from drupelet_host.errors import ConstraintError
 from drupelet_host.evaluation.measurement import Measurement
 from drupelet_host.progress.observer import Observer
 from drupelet_host.recipe.schema import Constraints, Recipe
-from drupelet_host.selection.asked import describe_dropped, list_stated, require_stated
 from drupelet_host.selection.check import Check, show_limit
 from drupelet_host.selection.constraints import check_constraints, describe_misses, rank_variants
 from drupelet_host.selection.continuation import find_continuation
 from drupelet_host.selection.dominance import drop_idle, find_worse_than_original
 from drupelet_host.selection.frontier import describe_frontier
 from drupelet_host.selection.metric_floor import find_below_floor
+from drupelet_host.selection.stated_variants import describe_dropped, list_stated, require_stated
 from drupelet_host.selection.variants import IDS_BY_NAME
 
 
@@ -100,7 +100,7 @@ class ConstraintsPass:
 
 
 def _floor_baseline(state: CompileState) -> float:
-    """Return what the floor is a fraction of: pruning to a stated ratio has cost what was asked for."""
+    """Return the metric that the floor is a fraction of: after pruning to a stated ratio, that of the pruned model."""
     original, pruning = state.reference.metric, state.pruning
     return min(original, pruning.metric) if pruning is not None and not pruning.candidates else original
 

@@ -33,7 +33,7 @@ Exporters = Mapping[EngineName, Callable[[Path], None]]
 
 
 class EvaluateConfig(PassConfig):
-    """What is exported, and how it is measured.
+    """The engines that are exported to, and the settings of the measurement.
 
     Attributes:
         engines: The engines in which the original is measured.
@@ -135,7 +135,7 @@ def measure_originals(state: CompileState, originals: Mapping[EngineName, Path])
 
 
 def name_original(engine: EngineName) -> str:
-    """Return what lineage calls the original in an engine."""
+    """Return the name of the original in an engine, for lineage."""
     return f"{ORIGINAL}.{engine}"
 
 

@@ -1,4 +1,4 @@
-"""The second evaluate pass: every variant in its engine, beside the original, on what the result is proved with."""
+"""The second evaluate pass: measures every variant in its engine, beside the original, on the test samples."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from drupelet_shared.engines.base import Tensors
 
 
 class EvaluateVariantsConfig(EvaluateConfig):
-    """What is measured, and where the latency comes from.
+    """The settings of the measurement, and the source of the latency.
 
     Attributes:
-        latency_source: Where the latency comes from, for people.
+        latency_source: The label of the latency source, for people.
         asks_source: Whether that source is asked: it is another than this machine, or a constraint needs it.
         percentile: The percentile that is limited.
         latency_table: The version of the table that tells what the variants would take on the target; None without one.
@@ -59,7 +59,7 @@ class EvaluateVariantsPass:
     """Measures the variants and, once more in the same minutes, the original.
 
     Attributes:
-        config: What is measured.
+        config: The settings of the measurement.
         target: The device by whose latency table the variants are looked up too, to be shown; None for no device.
     """
 

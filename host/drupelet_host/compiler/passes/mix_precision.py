@@ -66,7 +66,7 @@ class MixPrecisionPass:
         return cls(config, recipe.seed, None if table is None else recipe.target.device)
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
-        """Mix; a model that is all one precision in the end goes without."""
+        """Mix; a model whose layers all end in one precision has no such variant."""
         if state.static is None:
             return drop_variant(state, MIXED, "the model cannot be int8", observer=observer)
         static = state.static.settings

@@ -45,7 +45,7 @@ from drupelet_shared.tensors import TensorSpec
 
 
 class PackageConfig(PassConfig):
-    """What the package is called.
+    """The name, version and place of the package.
 
     Attributes:
         name: The name of the model.

@@ -27,7 +27,7 @@ class QuantizeDynamicPass:
         return cls(NoConfig())
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
-        """Quantize; a model without such layers goes without."""
+        """Quantize; a model without such layers has no such variant."""
         if FLOAT not in state.artifacts:
             return PassResult(state)
         path = state.workspace / f"{DYNAMIC}.onnx"

@@ -47,7 +47,7 @@ class QuantizeNcnnConfig(PassConfig):
 
 @dataclass(frozen=True, slots=True)
 class QuantizeNcnnPass:
-    """Makes the variants that [quantize] names; a model that cannot be made one way goes without.
+    """Makes the variants that [quantize] names; one that cannot be made is left out.
 
     Attributes:
         config: What the pass reads from the recipe.

@@ -1,4 +1,4 @@
-"""The quantize pass: the float file as static int8, calibrated by what scores best."""
+"""The quantize pass: the float file as static int8, by the calibration method with the best score."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class QuantizeStaticPass:
         return cls(config, recipe.seed)
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
-        """Choose and quantize; a model that cannot be int8 goes without."""
+        """Choose and quantize; a model that cannot be int8 has no such variant."""
         if FLOAT not in state.artifacts:
             return PassResult(state)
         return attempt_variant(state, STATIC, lambda: self._make(state, observer), observer=observer)

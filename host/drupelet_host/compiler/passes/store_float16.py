@@ -27,7 +27,7 @@ class StoreFloat16Pass:
         return cls(NoConfig())
 
     def run(self, state: CompileState, *, observer: Observer) -> PassResult:
-        """Store; a model that it does not make smaller goes without."""
+        """Store; a model that does not become smaller has no such variant."""
         if FLOAT not in state.artifacts:
             return PassResult(state)
         path = state.workspace / f"{FLOAT16}.onnx"

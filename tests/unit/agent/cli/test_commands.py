@@ -108,6 +108,13 @@ class TestRollback:
             run_command(rollback, config, "rollback", "faces")
 
 
+def test_a_package_that_is_damaged_is_named(config: Path) -> None:
+    package = config.parent / "empty.drupe"
+    package.touch()
+    with pytest.raises(ArchiveError, match=r"package .*empty\.drupe: not an archive"):
+        run_command(install, config, "install", str(package))
+
+
 @pytest.mark.slow
 def test_a_package_is_installed_checked_and_tuned(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = config.parent

@@ -132,6 +132,12 @@ def test_a_value_of_another_type_is_refused(tmp_path: Path, text: str) -> None:
         load_config(write(tmp_path, text))
 
 
+@pytest.mark.parametrize("number", ["inf", "nan"])
+def test_a_number_that_is_not_finite_is_refused(tmp_path: Path, number: str) -> None:
+    with pytest.raises(ConfigError, match=r"telemetry\.interval_s = "):
+        load_config(write(tmp_path, f"telemetry.interval_s = {number}"))
+
+
 def test_a_model_whose_name_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"models\.a b"):
         load_config(write(tmp_path, '[models."a b"]'))

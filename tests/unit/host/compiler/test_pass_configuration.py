@@ -17,9 +17,9 @@ from support.model.tiny_project import RECIPE_SOURCE, write_project
 READERS: dict[tuple[str, str, Any], set[str]] = {
     ("constraints", "max_size", "10KB"): set(),
     ("constraints", "max_latency", 0.5): set(),
-    ("target", "latency", "workstation"): {"mix_precision", "evaluate_variants"},
+    ("target", "latency", "workstation"): {"mix_precision", "quantize_ncnn", "evaluate_variants"},
     ("constraints", "max_metric_drop", 0.2): {"prune", "quantize_aware", "mix_precision", "sparsify", "quantize_ncnn"},
-    ("quantize", "variants", ("static", "mixed")): {"quantize_ncnn"},
+    ("quantize", "variants", ("static", "mixed")): {"quantize_aware", "quantize_ncnn"},
     ("quantize", "keep_float", ("*stem*",)): {"quantize_static"},
     ("quantize", "trial_samples", 64): {"quantize_static", "mix_precision", "quantize_ncnn"},
     ("quantize", "method", "mse"): {"quantize_static", "quantize_aware", "quantize_ncnn"},
@@ -35,7 +35,7 @@ READERS: dict[tuple[str, str, Any], set[str]] = {
 SEARCH_READERS: dict[tuple[str, str, Any], set[str]] = {
     ("constraints", "max_size", "10KB"): {"prune"},
     ("constraints", "max_latency", 0.5): {"prune"},
-    ("target", "latency", "workstation"): {"prune", "mix_precision", "evaluate_variants"},
+    ("target", "latency", "workstation"): {"prune", "mix_precision", "quantize_ncnn", "evaluate_variants"},
     ("quantize", "method", "mse"): {"prune", "quantize_static", "quantize_aware", "quantize_ncnn"},
     ("prune", "iterations", 7): {"sparsify"},
     ("prune", "max_trials", 3): {"prune"},

@@ -66,7 +66,7 @@ def test_data_as_image_gives_it_is_right(values: np.ndarray, section: ImagePrepr
 def test_samples_in_two_parts_are_counted() -> None:
     train, validation = PIXELS[:15], PIXELS[12:]
     assert find_overlaps({"train": dataset(train), "validation": dataset(validation)}) == (
-        "3 of 8 validation samples are among the train samples: what is measured on them says little of new data",
+        "3 of 8 validation samples are among the train samples: measurements on them say little about new data",
     )
     assert find_overlaps({"train": dataset(PIXELS[:10]), "validation": dataset(PIXELS[10:])}) == ()
 

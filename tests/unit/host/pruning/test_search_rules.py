@@ -11,13 +11,16 @@ import pytest
 import torch
 from torch import nn
 
-from drupelet_host.compute.in_process import IN_PROCESS
+from drupelet_host.compute.backend import Task
+from drupelet_host.compute.in_process import IN_PROCESS, InProcess
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.evaluation.measurement import Measurement
+from drupelet_host.latency.modelled.module_layers import read_module_layers
 from drupelet_host.latency.source import LatencyEstimate
 from drupelet_host.pruning.ratio.progressive import PruningResult
-from drupelet_host.pruning.search.beam import Beam, BeamPath
+from drupelet_host.pruning.search.beam import Beam, BeamPath, recover_step, take_step
 from drupelet_host.pruning.search.budget import SearchBudget
+from drupelet_host.pruning.search.judged import measure_cost
 from drupelet_host.pruning.search.path import SearchPath
 from drupelet_host.pruning.search.position import Position, SearchState
 from drupelet_host.pruning.search.savings import CostMeasure
@@ -202,11 +205,12 @@ def test_sensitivity_is_measured_again_from_half_of_the_cost_on() -> None:
 
 
 def test_time_counts_by_the_table_only_where_a_judged_variant_has_a_way_of_its_own() -> None:
-    table, ways = make_table({"linear": 1.0}), {INT8: Way("ncnn", "int8")}
+    table, ways = make_table({"linear": 1.0, "convolution": 1.0, "pointwise": 1.0}), {INT8: Way("ncnn", "int8")}
+    shapes = read_module_layers(network(), torch.zeros(1, 1, 8, 8))
     settings = SearchSettings(variants=((INT8,),), max_metric_drop=0.1, table=table, ways=ways)
-    assert isinstance(settings.measure_cost([INT8]).time, LatencyCost)
-    assert isinstance(settings.measure_cost([FLOAT]).time, MacCost)
-    assert isinstance(replace(settings, table=None).measure_cost([INT8]).time, MacCost)
+    assert isinstance(measure_cost(settings, [INT8], shapes).time, LatencyCost)
+    assert isinstance(measure_cost(settings, [FLOAT], shapes).time, MacCost)
+    assert isinstance(measure_cost(replace(settings, table=None), [INT8], shapes).time, MacCost)
 
 
 def test_a_worker_gets_a_path_without_a_judge_and_with_a_budget_of_its_own() -> None:
@@ -294,6 +298,7 @@ def test_the_best_path_has_the_least_excess_then_the_highest_metric_then_the_low
         beam_path(3, at(metric=0.9, excess=0.1)),
     ]
     assert beam._choose(paths).number == 2
+    assert beam._choose(paths[::-1]).number == 2
 
 
 def test_without_a_limit_the_cost_of_a_path_is_its_share_of_the_originals() -> None:
@@ -340,6 +345,26 @@ def test_each_path_of_a_beam_counts_its_own_candidates_and_passes() -> None:
     assert sorted(told[3:]) == ["candidate 2 of path 0 is recovered", "candidate 2 of path 1 is recovered"]
     assert [one.measurements[INT8].metric for one in pruned.candidates] == [1.0, 1.0, 0.95, 1.0, 1.0]
     assert [one.number for one in pruned.candidates] == [0, 1, 2, 3, 4]
+
+
+class RecordingBackend(InProcess):
+    """Keeps the tasks that it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tasks: list[Task] = []
+
+    def submit(self, task: Task) -> int:
+        self.tasks.append(task)
+        return super().submit(task)
+
+
+def test_the_seed_of_each_step_follows_from_the_number_of_its_candidate() -> None:
+    backend = RecordingBackend()
+    search([1.0, 0.86, 0.95, 1.0, 1.0], beam=2, max_trials=2, recovery=RecoveryConfig(epochs=1), compute=backend)
+    steps = [task.arguments[3] for task in backend.tasks if task.function is take_step]
+    again = [task.arguments[2] for task in backend.tasks if task.function is recover_step]
+    assert (steps, again) == ([1, 1, 2, 2], [1])
 
 
 def test_a_search_makes_as_many_candidates_as_allowed_and_says_why_it_ends() -> None:

@@ -15,7 +15,7 @@ from drupelet_host.latency.modelled.module_layers import read_module_layers
 from drupelet_host.latency.modelled.onnx_layers import read_onnx_layers
 from drupelet_host.latency.modelled.table import LatencyTable
 from drupelet_host.pruning.search.choice import ChannelChoice
-from drupelet_host.pruning.search.savings import CostMeasure, CostWeights, measure_savings
+from drupelet_host.pruning.search.savings import CostMeasure, CostWeights, _compare, measure_savings
 from drupelet_host.pruning.search.steps import plan_step
 from drupelet_host.pruning.search.time_cost import LatencyCost, MacCost, Way
 from drupelet_host.pruning.structure.groups import find_groups
@@ -74,6 +74,15 @@ def test_savings_are_the_table_s_differences_at_any_width() -> None:
     both = savings.saved({"0": 40, "2": 64}, "2", 32)
     after = pixels * (2 * 9 * 4 * 40 + 40 * 32) + 32 * 8
     assert both == pytest.approx((narrower - after) / whole)
+
+
+def test_what_a_channel_takes_from_a_depthwise_layer_includes_its_groups() -> None:
+    def shapes(width: int) -> tuple[LayerShape, ...]:
+        layers = nn.Sequential(nn.Conv2d(3, width, 1), nn.Conv2d(width, width, 3, groups=width), nn.Conv2d(width, 4, 1))
+        return read_module_layers(layers.eval(), EXAMPLE)
+
+    changes = _compare(shapes(32), shapes(24), 8)
+    assert [(one.in_channels, one.out_channels, one.groups) for one in changes] == [(0, 1, 0), (1, 1, 1), (1, 0, 0)]
 
 
 def test_two_engines_add_up() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from drupelet_host.errors import ConstraintError
 from drupelet_host.recipe.schema import Recipe, parse_recipe
-from drupelet_host.selection.asked import list_judged, list_missing, list_stated, require_stated
+from drupelet_host.selection.stated_variants import list_judged, list_missing, list_stated, require_stated
 from drupelet_host.selection.variants import FLOAT, LITERT_FLOAT, LITERT_STATIC, NCNN_FLOAT, NCNN_STATIC, STATIC
 
 

@@ -1,4 +1,4 @@
-"""What a recipe asked for, beside what came of it."""
+"""The variants that a recipe states, and which of them a package lacks."""
 
 from __future__ import annotations
 
