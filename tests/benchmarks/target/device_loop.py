@@ -42,7 +42,7 @@ from support.model.tiny_project import DATA_SOURCE, MODEL_SOURCE, RECIPE_SOURCE,
 # The same pictures, three times as wide and high, so that the network's convolutions are most of its time.
 _ENLARGED = "    return np.kron(inputs, np.ones((1, 1, 3, 3), np.float32)), labels.astype(np.int64)"
 _SIDE = 24
-_HIGHEST, _LOWEST = 0.9, 0.35
+_HIGHEST, _LOWEST = 0.9, 0.55
 _IMAGE = {"image": np.zeros((1, 1, 8, 8), np.float32)}
 _REQUEST_EVERY_S = 0.1
 # A busy machine leaves few gaps between two requests.
@@ -115,7 +115,7 @@ def run(folder: Path, broker: Broker, recipes: int, seconds_before: float) -> di
             shares = np.linspace(_HIGHEST, _LOWEST, recipes)
             outcomes = []
             for number, share in enumerate(shares, start=1):
-                outcome = compile_and_install(project, site, broker, limit_ms=share * original_ms, number=number)
+                outcome = compile_and_install(project, site, broker, limit_ms=float(share * original_ms), number=number)
                 outcomes.append(outcome)
                 print(f"recipe {number}: {outcome}", file=sys.stderr, flush=True)
             served.measuring = False

@@ -183,7 +183,10 @@ def test_a_recipe_with_boards_has_its_latency_from_them(site: Site, embedded: Br
     document["constraints"]["max_latency"] = "10 s"
     document["output"]["key"] = str(site.keys.private)
     observer = RecordingObserver()
-    with running_agent(site.configure(embedded, extra=MEASURE)):
+    with running_agent(site.configure(embedded, extra=MEASURE)), site.listener(embedded) as listener:
+        # A compile looks for its boards before any work.
+        listener.patience_s = PATIENCE_S
+        listener.wait_for(site.topics.status, state="online")
         state = compile_recipe(parse_recipe(document, folder=project), observer=observer)
     assert {measured.target_latency.source for measured in state.measurements.values()} == {label}
     assert state.package is not None
