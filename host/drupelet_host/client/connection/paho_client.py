@@ -55,21 +55,28 @@ class TolerantClient(Client):
         """Whether more has been read from the socket than was handled."""
         return bool(self._unread)
 
-    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:
-        """Handle every packet that has been read from the socket, of which the socket itself gives no sign any more."""
+    def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # noqa: ARG002 - paho's signature
+        """Handle every packet that has been read from the socket, of which the socket itself gives no sign any more.
+
+        paho's own handles as many packets as there are messages to publish, and writes none of these meanwhile: beside
+        telemetry of 10,000 devices, 30,000 messages of a roll-out were not sent within a minute.
+        """
         handled = 0
-        while True:
-            result = super().loop_read(max_packets)
+        while self._sock is not None:
+            result = self._packet_read()
+            if result == MQTTErrorCode.MQTT_ERR_AGAIN:
+                return MQTTErrorCode.MQTT_ERR_SUCCESS
             if result != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                return result
+                return self._loop_rc_handle(result)
             handled += 1 + self._hand_over_plain_messages()
             if not self._unread:
-                return result
+                return MQTTErrorCode.MQTT_ERR_SUCCESS
             if handled >= _PACKETS_UNTIL_MISC:
                 handled = 0
                 if self.want_write():
                     self.loop_write()
                 self.loop_misc()
+        return MQTTErrorCode.MQTT_ERR_NO_CONN
 
     def _hand_over_plain_messages(self) -> int:
         """Hand over the plain messages that have been read whole, up to the first packet of another kind."""

@@ -55,6 +55,23 @@ MESSAGES = [
 ]
 
 
+def test_what_is_to_be_published_is_written_between_messages_that_never_end() -> None:
+    handled: list[str] = []
+    client = TolerantClient(CallbackAPIVersion.VERSION2, protocol=MQTTv5)
+    client.on_plain_message = lambda topic, *_: handled.append(topic)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(0.0)
+        client._sock = ours
+        for number in range(1000):
+            client.publish(f"a/{number}", b"", qos=1)
+        theirs.sendall(publish("a/b", bytes(1000)) * 150)
+        client.loop_read()
+        client._sock = None
+    # The socket holds more, which waits until the caller has written.
+    assert 0 < len(handled) < 150
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_each_message_is_handed_over_once_and_in_order_whatever_the_pieces(seed: int) -> None:
     generator = random.Random(seed)
