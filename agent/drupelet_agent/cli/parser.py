@@ -7,6 +7,8 @@ this keeps the memory of the running agent small.
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
@@ -33,15 +35,39 @@ _COMMANDS = (run, install, list_models, plan, tune, check, rollback, doctor, sch
 # Commands of the other program, which runs where models are compiled.
 _HOST_COMMANDS = ("compile", "push", "deploy", "status", "activate", "remove", "infer", "top", "inspect", "keygen")
 
+_STDOUT = 1
+_OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EPIPE, errno.EIO)
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line.
 
-    A `DrupeletError` becomes one line on standard error that ends with its code.
+    A `DrupeletError` becomes one line on standard error that ends with its code, and so does a standard output that
+    cannot be written.
 
     Returns:
         The exit code.
     """
+    if sys.stdout is None:
+        # It is closed: what is written is discarded.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - open as long as the process runs
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
+            raise
+        # What is left in the buffer would fail again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
+        # A reader that closes the pipe, as `head` does, has read enough.
+        if error.errno != errno.EPIPE:
+            print(f"error: standard output: {error.strerror} [output_failed]", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _run(argv: list[str] | None) -> int:
     with lean_imports():
         # argparse loads the compressions of archives, through `shutil`.
         arguments = make_parser().parse_args(sys.argv[1:] if argv is None else argv)
@@ -94,6 +120,10 @@ class CommandLineParser(argparse.ArgumentParser):
             parser: CommandLineParser = arguments.parser
             parser.error(f"no such option {unknown[0]!r}{_suggest(unknown[0], parser.options)}")
         return arguments
+
+    def _print_message(self, message: str, file: Any = None) -> None:  # noqa: ANN401 - argparse's
+        # argparse's own hides that standard output is full.
+        (file or sys.stderr).write(message)
 
     @property
     def options(self) -> list[str]:

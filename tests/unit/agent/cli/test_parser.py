@@ -180,3 +180,15 @@ def test_the_agent_runs_until_it_is_asked_to_stop(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert any("agent stops device=pi-test" in line for line in lines)
         assert process.wait(timeout=60) == EXIT_OK
+
+
+@pytest.mark.parametrize("words", [("schema",), ("--help",), ("completion", "bash")], ids=" ".join)
+def test_a_standard_output_that_is_full_or_closed_ends_without_a_traceback(words: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "drupelet_agent", *words]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "error: standard output: No space left on device [output_failed]\n")
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, text=True, check=False, timeout=60
+    )
+    assert (closed.returncode, closed.stderr) == (0, "")
