@@ -27,14 +27,14 @@ def run_tensors(path: Path, samples: Sequence[Tensors], tensors: Sequence[str]) 
         DataError: A sample does not run.
     """
     # Reading and writing the files needs no ncnn.
-    from drupelet_shared.engines.ncnn_session import make_net  # noqa: PLC0415 - an optional engine
+    from drupelet_shared.engines.ncnn_session import load_graph, make_net  # noqa: PLC0415 - an optional engine
 
     text = path.read_text(encoding="utf-8")
     signature = NcnnSignature.parse(text)
-    net = make_net(1, graph=text)
+    net = make_net(1)
     # Every tensor is kept until it has been read.
     net.opt.lightmode = False
-    if net.load_param(str(path)) != 0 or net.load_model(str(path.with_suffix(WEIGHTS_SUFFIX))) != 0:
+    if load_graph(net, text) != 0 or net.load_model(str(path.with_suffix(WEIGHTS_SUFFIX))) != 0:
         raise ExportError(f"{path.name}: ncnn cannot load it")
     for position, sample in enumerate(samples):
         extractor = net.create_extractor()

