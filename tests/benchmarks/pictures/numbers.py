@@ -14,35 +14,55 @@ _ROWS = {
     "f": "drupelet, at most half a point lost",
 }
 _ENGINE = "onnxruntime"
+# Peers whose variants are named after the engine alone.
+_INT8_PEERS = ("c", "e")
+_MODELLED = (
+    "The last column is an estimate, of networks of the same shapes in a timing model of the Cortex-A72. Other engines"
+    " suit some of them better: [the comparison](shared/docs/comparison.md) has all three."
+)
 
 
-def replace_numbers(readme: str, *, compiler: Mapping[str, Any], agent: Mapping[str, Any]) -> str:
+def replace_numbers(
+    readme: str, *, compiler: Mapping[str, Any], agent: Mapping[str, Any], target: Mapping[str, Any]
+) -> str:
     """Return the README with the tables as the results give them.
 
     Args:
         readme: The README with both marks.
         compiler: The result of `make bench-compiler`.
         agent: The result of `make bench-agent`.
+        target: The result of `make bench-target`.
     """
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
     missed = _missed([*compiler["targets"], *agent["targets"]])
-    parts = [BEGIN, _compiler_table(compiler), _agent_table(agent), missed, END]
+    parts = [BEGIN, _compiler_table(compiler, target), _agent_table(agent), missed, END]
     return before + "\n\n".join(parts) + after
 
 
-def _compiler_table(report: Mapping[str, Any]) -> str:
+def _compiler_table(report: Mapping[str, Any], target: Mapping[str, Any]) -> str:
     fastest = {name: _fastest(report["measured"], name) for name in _ROWS}
     base = fastest["a"]["timings"]["1"]["p50_ms"]
     lines = [
-        "| ResNet18 on Fashion-MNIST, ONNX Runtime, one thread | size | top-1 | p50 | times as fast |",
-        "|---|---:|---:|---:|---:|",
+        "| ResNet18 on Fashion-MNIST, ONNX Runtime, one thread | size | top-1 | p50 | times as fast | Pi 4, modelled |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     for name, title in _ROWS.items():
         row, p50_ms = fastest[name], fastest[name]["timings"]["1"]["p50_ms"]
         cells = (_size(row["size_bytes"]), f"{row['top1']:.2%}", f"{p50_ms:.3f} ms", f"{base / p50_ms:.1f}")
-        lines.append(f"| {title} | {' | '.join(cells)} |")
-    return f"{_measured(report['machines'][report['measured_on'][_ENGINE]])}\n\n" + "\n".join(lines)
+        lines.append(f"| {title} | {' | '.join(cells)} | {_modelled(target, name, row['variant'])} |")
+    measured = _measured(report["machines"][report["measured_on"][_ENGINE]])
+    return f"{measured}\n\n" + "\n".join(lines) + f"\n\n{_MODELLED}"
+
+
+def _modelled(target: Mapping[str, Any], row: str, variant: str) -> str:
+    precision = "int8" if "static" in variant or row in _INT8_PEERS else "float32"
+    time = next(
+        one
+        for one in target["results"]["recorded"]["times"]
+        if (one["row"], one["engine"], one["precision"]) == (row, _ENGINE, precision)
+    )
+    return f"{time['ms']:.1f} ms ± {100 * time['error']:.0f} %"
 
 
 def _agent_table(report: Mapping[str, Any]) -> str:

@@ -30,7 +30,10 @@ def make_outputs() -> dict[Path, str]:
     """Return every picture, and the README with its tables, by path."""
     drawn = {PICTURES / f"{name}.svg": content for name, content in _pictures()}
     readme = README.read_text(encoding="utf-8")
-    return {**drawn, README: replace_numbers(readme, compiler=_read("compiler"), agent=_read("agent"))}
+    return {
+        **drawn,
+        README: replace_numbers(readme, compiler=_read("compiler"), agent=_read("agent"), target=_read("target")),
+    }
 
 
 def write_outputs() -> None:
