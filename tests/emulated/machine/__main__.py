@@ -38,7 +38,7 @@ from emulated.machine.report import Report, Row
 from emulated.machine.shell import CommandError
 from emulated.machine.updating import (
     a_release_that_fails_in_service_is_rolled_back,
-    an_agent_that_does_not_start_is_taken_back,
+    an_agent_that_does_not_start_is_rolled_back,
 )
 from emulated.machine.wheelhouse import make_wheelhouse
 
@@ -62,7 +62,7 @@ _FAULTS: tuple[Check, ...] = (
     a_killed_worker_comes_back,
     a_hanging_agent_is_started_again,
     a_release_that_fails_in_service_is_rolled_back,
-    an_agent_that_does_not_start_is_taken_back,
+    an_agent_that_does_not_start_is_rolled_back,
     the_kernel_ends_a_worker_beyond_the_units_limit,
     a_power_cut_leaves_one_whole_release,
     without_the_kernels_limits_the_agents_own_hold,

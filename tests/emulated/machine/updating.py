@@ -37,7 +37,7 @@ def a_release_that_fails_in_service_is_rolled_back(lab: Lab) -> str:
     return f"release {bad} went by itself, release {good} answers: “{state.error}”"
 
 
-def an_agent_that_does_not_start_is_taken_back(lab: Lab) -> str:
+def an_agent_that_does_not_start_is_rolled_back(lab: Lab) -> str:
     """`install.sh` switches, sees that the service fails, and switches back."""
     lab.boot()
     lab.wait_until_serving(*lab.records())
