@@ -110,7 +110,7 @@ def test_a_check_looks_for_the_boards_before_it_loads_the_model(tmp_path: Path) 
     for command in ("check", "compile"):
         done = drupelet(command, "recipe.toml", folder=tmp_path, status=1)
         assert "no MQTT broker listens there" in done.stderr, done.stderr
-        assert done.stderr.rstrip().endswith("[broker_error]")
+        assert done.stderr.rstrip().endswith("[broker_unreachable]")
 
 
 def test_a_factory_of_several_inputs_takes_a_shape_for_each(tmp_path: Path) -> None:
