@@ -190,7 +190,8 @@ def main() -> None:
                 result[name]["load_average"] = round(os.getloadavg()[0], 1)
                 # What was measured is not lost with what comes after it.
                 if options.record:
-                    record(f"{name}_{options.devices}", {"machine": result["machine"], **result[name]})
+                    count = _POOL_AGENTS if name == "pool" else options.devices
+                    record(f"{name}_{count}", {"machine": result["machine"], **result[name]})
                 print(f"{name}: {json.dumps(result[name])}", file=sys.stderr, flush=True)
             result["broker"] = _measure_broker(broker)
     print(json.dumps(result, indent=2))

@@ -136,9 +136,11 @@ class Guardian:
         self._guarded = {model: guarded for model, guarded in self._guarded.items() if model in fleet.slots}
         snapshot, capacity = self._read_snapshot(), fleet.capacity()
         for model, slot in list(fleet.slots.items()):
+            if slot.current.health in {"ready", "starting"}:
+                # A release whose every request costs a worker is starting most of the time.
+                self._check_contract(fleet, slot, snapshot)
             if slot.current.health == "ready":
                 others = [other for other in fleet.slots if other != model]
-                self._check_contract(fleet, slot, snapshot)
                 self._check_plan(slot.current.activation, snapshot, memory_bytes=capacity.limit_bytes, others=others)
 
     def _observe(self, activation: Activation) -> _Guarded:

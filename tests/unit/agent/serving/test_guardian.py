@@ -101,6 +101,19 @@ class TestContract:
 
         play(scenario)
 
+    def test_a_release_that_costs_a_worker_with_each_request_is_judged_while_its_worker_is_replaced(
+        self, play: Callable[[Scenario], None]
+    ) -> None:
+        async def scenario(bench: GuardBench) -> None:
+            server = bench.fleet.find("digits", None)
+            bench.record(FAILED, 20)
+            server.reserve()
+            assert server.health == "starting"
+            bench.check()
+            assert bench.active_release == 1
+
+        play(scenario)
+
     def test_two_releases_that_both_break_the_contract_do_not_alternate(self, play: Callable[[Scenario], None]) -> None:
         async def scenario(bench: GuardBench) -> None:
             for _ in range(4):
