@@ -21,6 +21,12 @@ from drupelet_host.recipe.user_folders import program_path
 
 log = logging.getLogger(__name__)
 
+# A head that wants a token lets a client without one wait until its time is up.
+_CLUSTER_HINT = (
+    "does its head run (`ray start --head`), and has this machine its token, where it asks for one "
+    "(RAY_AUTH_MODE=token, ~/.ray/auth_token)?"
+)
+
 _POLL_S = 0.5
 _START_ATTEMPTS = 3
 _MAX_REMEMBERED = 16
@@ -78,7 +84,8 @@ class RayCluster:
                 log.debug("ray did not start attempt=%d", attempt, exc_info=True)
                 if attempt == attempts:
                     where = "on this machine" if address is None else f"at {address}"
-                    raise ComputeError(f"compute: Ray {where} cannot be reached: {_first_line(error)}") from error
+                    hint = "" if address is None else f"; {_CLUSTER_HINT}"
+                    raise ComputeError(f"compute: Ray {where} cannot be reached: {_first_line(error)}{hint}") from error
         try:
             self._compare_versions()
         except BaseException:

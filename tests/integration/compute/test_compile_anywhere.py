@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import random
 import signal
@@ -15,11 +16,14 @@ import pytest
 
 from drupelet import compile_recipe
 from drupelet_host.compiler.state import CompileState
-from drupelet_host.compute.backend import ComputeBackend
+from drupelet_host.compute.backend import ComputeBackend, Task, run_tasks
+from drupelet_host.compute.choice import make_backend
 from drupelet_host.compute.in_process import InProcess
 from drupelet_host.compute.local_pool import LocalPool
 from drupelet_host.compute.ray_cluster import RayCluster
+from drupelet_host.recipe.compute import ComputeSection
 from drupelet_host.recipe.schema import Recipe, parse_recipe
+from support.compute.ray_head import ray_head
 from support.model.tiny_project import RECIPE_SOURCE, write_project
 
 # Ray leaves sockets and files to the garbage collector when it shuts down.
@@ -78,6 +82,19 @@ def test_a_compile_gives_the_same_models_wherever_it_runs(
 ) -> None:
     with make() as backend:
         assert decided(compile_recipe(recipe(project), compute=backend)) == expected
+
+
+def test_a_compile_on_a_cluster_that_runs_already_gives_the_same_models(
+    project: Path, expected: dict[str, object], tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    # The head knows neither the project's folder nor its files: they go with the tasks.
+    with ray_head(tmp_path, processors=2) as address:
+        with make_backend(ComputeSection(on=address)) as backend:
+            assert decided(compile_recipe(recipe(project), compute=backend)) == expected
+        # The cluster outlives a compile, and takes another one.
+        with make_backend(ComputeSection(on=address)) as backend:
+            assert run_tasks(backend, [Task("sum", operator.add, (1, 2))]) == [3]
 
 
 def test_a_compile_whose_workers_are_killed_gives_the_same_models(project: Path, expected: dict[str, object]) -> None:
