@@ -108,8 +108,10 @@ class ImportedFile:
 
 def imported_files() -> tuple[ImportedFile, ...]:
     """Return the files that factories were imported from, in the order in which they were."""
+    modules = list_modules()
     return tuple(
-        ImportedFile(path, module.__name__, list_modules(path.parent)) for path, (_, module) in _imported.items()
+        ImportedFile(path, module.__name__, modules.get(str(path.parent), ()))
+        for path, (_, module) in _imported.items()
     )
 
 

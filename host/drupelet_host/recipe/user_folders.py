@@ -64,11 +64,13 @@ def program_path() -> list[str]:
     return rest
 
 
-def list_modules(folder: Path) -> tuple[str, ...]:
-    """Return the names of the modules of a folder that are in sys.modules now."""
+def list_modules() -> dict[str, tuple[str, ...]]:
+    """Return the names of the modules of each folder that are in sys.modules now."""
     _notice_imports()
-    modules = _modules.get(str(folder), {})
-    return tuple(name for name, module in modules.items() if sys.modules.get(name) is module)
+    return {
+        folder: tuple(name for name, module in modules.items() if sys.modules.get(name) is module)
+        for folder, modules in _modules.items()
+    }
 
 
 def _has_module(folder: Path, name: str) -> bool:

@@ -103,7 +103,7 @@ def test_a_name_that_is_resolved_slowly_takes_one_thread_and_its_addresses_are_u
 
 
 async def _dial_until_resolved(dialler: Dialler) -> OpenSocket:
-    """Dial again while the resolver's thread, which was let go, waits for a busy processor."""
+    """Dial again until the resolver has answered; on a busy machine that takes longer than the limit."""
     while True:
         with contextlib.suppress(TimeoutError):
             return await dialler.dial()
