@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import queue
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from drupelet_host.errors import DeviceRestartedError, RemoteError
 from drupelet_shared.contract.commands import CommandProgress, InstalledModels, InstalledRelease, InstallRequest
 from drupelet_shared.contract.commands import ListRequest as ListAll
 from drupelet_shared.contract.measuring import CandidateTiming, MeasureReport, MeasureRequest
-from drupelet_shared.inference import InferenceRequest, encode_request
+from drupelet_shared.inference import InferenceReply, InferenceRequest, encode_request
 from support.agent.agents import RunningAgent, running_agent
 from support.agent.sites import Site
 from support.broker.brokers import Broker
@@ -88,6 +90,31 @@ def measuring(client: ControlClient, site: Site) -> Iterator[list[BaseException]
     yield ends
     thread.join(timeout=60)
     assert not thread.is_alive()
+
+
+@contextmanager
+def busy_device(site: Site, broker: Broker) -> Iterator[None]:
+    """Keep requests waiting at the device for the length of the block, however fast it answers them."""
+    over = threading.Event()
+    pending: queue.SimpleQueue[Future[InferenceReply]] = queue.SimpleQueue()
+    with site.client(broker) as client:
+
+        def keep_asking() -> None:
+            while not over.is_set():
+                pending.put(client.submit("digits", BODY))
+                pending.get().result(timeout=60)
+
+        for _ in range(4):
+            pending.put(client.submit("digits", BODY))
+        thread = threading.Thread(target=keep_asking)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join(timeout=60)
+        while not pending.empty():
+            assert pending.get().result(timeout=60).outputs
 
 
 def test_variants_are_measured_in_turns_and_nothing_of_them_stays(site: Site, broker: Broker) -> None:
@@ -186,14 +213,10 @@ def test_a_device_that_is_never_quiet_says_so_instead_of_measuring(site: Site, e
     with running_agent(config), control(embedded) as client, site.listener(embedded) as listener:
         listener.wait_for(site.topics.model_state("digits"), health="ready")
         source = send(client, site, candidate)
-        with site.client(embedded) as requests:
-            # More work than the limit on waiting, however fast the machine.
-            pending = [requests.submit("digits", BODY) for _ in range(60)]
+        with busy_device(site, embedded):
             with pytest.raises(RemoteError, match="requests are being answered") as refusal:
                 measure(client, site, source, max_wait_s=0.01)
             assert refusal.value.device_code == "measuring_paused"
-            for future in pending:
-                assert future.result(timeout=60).outputs
         assert measure(client, site, send(client, site, candidate), precision=0.5).variants[0].error is None
 
 
