@@ -37,6 +37,7 @@ def is_writable(names: list[str]) -> bool:
     return True
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(st.dictionaries(paths, contents, max_size=8).filter(lambda files: is_writable(list(files))))
 def test_what_is_written_is_what_is_extracted(files: dict[str, bytes]) -> None:
@@ -66,6 +67,7 @@ def unpack_mutated(data: bytes) -> None:
         assert outside == [archive]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(data=st.data())
 def test_changed_bytes_never_verify_with_changed_content(package: bytes, data: st.DataObject) -> None:

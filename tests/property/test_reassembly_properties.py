@@ -21,6 +21,7 @@ SIZE = len(DATA)
 CHUNKS = st.tuples(st.integers(0, SIZE - 1), st.integers(1, 300)).map(lambda c: (c[0], DATA[c[0] : c[0] + c[1]]))
 
 
+@pytest.mark.slow
 @given(st.lists(CHUNKS, max_size=30), st.lists(st.integers(0, 29), max_size=3))
 def test_whatever_arrives_the_file_is_a_prefix_and_never_shrinks(
     chunks: list[tuple[int, bytes]], restarts: list[int]

@@ -49,6 +49,7 @@ class Nest(nn.Module):
         return nests[self.kind]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
@@ -82,6 +83,7 @@ class Anchored(nn.Module):
         return {"scores": self.head(inputs), "anchors": self.anchors.expand(inputs.shape[0], -1)}
 
 
+@pytest.mark.slow
 def test_an_output_may_have_the_name_of_a_weight(tmp_path: Path) -> None:
     path = tmp_path / "anchored.onnx"
     export_onnx(Anchored().eval(), torch.randn(3, 4), path, output_names=["scores", "anchors"])

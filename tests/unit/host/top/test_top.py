@@ -272,6 +272,7 @@ def test_a_hundred_devices_are_drawn_and_the_last_is_reached() -> None:
     play(FakeSource([*simulated.introduce(), *simulated.tell()]), script)
 
 
+@pytest.mark.slow
 def test_a_large_fleet_has_the_first_rows_of_its_order_and_says_so() -> None:
     messages = [message for number in range(MAX_ROWS + 20) for message in (birth(f"pi-{number:04d}"),)]
 
