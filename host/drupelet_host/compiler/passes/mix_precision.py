@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -16,7 +17,7 @@ from drupelet_host.progress.pace import Pace
 from drupelet_host.quantization.mixed.mix import MixedPrecision, mix_precision
 from drupelet_host.quantization.static import Calibrated, StaticSettings, calibrate, write_static
 from drupelet_host.recipe.schema import Recipe
-from drupelet_host.selection.variants import FLOAT, MIXED
+from drupelet_host.selection.variants import FLOAT, MIXED, STATIC
 
 
 class MixPrecisionConfig(PassConfig):
@@ -84,6 +85,9 @@ class MixPrecisionPass:
             reason = "int8 is better in every layer" if mix.has_int8 else "no layer gains by int8"
             return drop_variant(state, MIXED, reason, observer=observer)
         write_static(calibrated, path, settings=mix.settings)
+        if STATIC in state.artifacts and filecmp.cmp(path, state.artifacts[STATIC], shallow=False):
+            reason = f"the same file as {STATIC}: int8 is better in every layer that can be int8"
+            return drop_variant(state, MIXED, reason, observer=observer)
         result = add_variant(state, MIXED, path)
         kept = float(sum(row.precision == "float" for row in mix.rows))
         return PassResult(result.state, {**result.metrics, "score": mix.score, "float_layers": kept})

@@ -29,10 +29,12 @@ class ChannelCutter:
         self._side = side
         self.pruning_dim = 0
 
-    def cut(self, target: nn.Module | nn.Parameter, indices: Sequence[int]) -> nn.Module | nn.Parameter:
-        """Remove these channels; returns the layer, or the new parameter."""
+    def cut(self, target: nn.Module | torch.Tensor, indices: Sequence[int]) -> nn.Module | torch.Tensor:
+        """Remove these channels; returns the layer, or the new parameter or buffer."""
         if isinstance(target, nn.Parameter):
             return _without(target, indices, axis=self.pruning_dim)
+        if isinstance(target, torch.Tensor):
+            return _keep(target, indices, axis=self.pruning_dim)
         if isinstance(target, CONVOLUTION):
             _cut_convolution(target, indices, side=self._side)
         elif isinstance(target, nn.Linear):
@@ -45,18 +47,24 @@ class ChannelCutter:
 def _cut_convolution(layer: nn.modules.conv._ConvNd, indices: Sequence[int], *, side: str) -> None:
     depthwise = 1 < layer.groups == layer.in_channels == layer.out_channels
     if side == "in" and not depthwise:
-        width = layer.in_channels // layer.groups
-        # A grouped convolution has one set of weights for the same input of all its groups.
-        places = sorted({index % width for index in indices}) if layer.groups > 1 else indices
-        layer.weight = _without(layer.weight, places, axis=1 - int(layer.transposed))
+        axis = 1 - int(layer.transposed)
+        layer.weight = _without(layer.weight, _places(layer, indices, axis), axis=axis)
         layer.in_channels -= len(indices)
         return
-    layer.weight = _without(layer.weight, indices, axis=0 if depthwise else int(layer.transposed))
+    axis = 0 if depthwise else int(layer.transposed)
+    layer.weight = _without(layer.weight, _places(layer, indices, axis), axis=axis)
     if layer.bias is not None:
         layer.bias = _without(layer.bias, indices, axis=0)
     layer.out_channels -= len(indices)
     if depthwise:
         layer.in_channels = layer.groups = layer.out_channels
+
+
+def _places(layer: nn.modules.conv._ConvNd, indices: Sequence[int], axis: int) -> Sequence[int]:
+    """Return where channels lie along an axis of the weight; the groups share the second one."""
+    if layer.groups == 1 or axis == 0:
+        return indices
+    return sorted({index % layer.weight.shape[1] for index in indices})
 
 
 def _cut_linear(layer: nn.Linear, indices: Sequence[int], *, side: str) -> None:

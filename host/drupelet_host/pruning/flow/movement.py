@@ -82,6 +82,25 @@ def take_range(record: FlowRecord, source: torch.Tensor, args: Sequence[Any], ou
     record.set(output, Flow(flow.dim, flow.labels[first:last:step]))
 
 
+def gate(record: FlowRecord, source: torch.Tensor, dim: int, output: torch.Tensor) -> None:
+    """Note a gated linear unit: a channel of one half goes together with the one that gates it.
+
+    Args:
+        record: The record.
+        source: Its input.
+        dim: The dimension that is halved.
+        output: Its output.
+    """
+    flow = record.flow(source)
+    if flow is None or flow.dim != dim % source.ndim:
+        record.set(output, flow)
+        return
+    values, gates = flow.labels.chunk(2)
+    record.labels.mark_split(flow.labels)
+    record.labels.join(values, gates)
+    record.set(output, Flow(flow.dim, values.clone()))
+
+
 def pixel_shuffle(record: FlowRecord, source: torch.Tensor, factor: int, output: torch.Tensor) -> None:
     """Note a pixel shuffle: the channels of one output channel go together.
 

@@ -274,6 +274,9 @@ _SPECIAL: dict[str, Callable[[FlowRecord, Sequence[Any], Mapping[str, Any], list
     "channel_shuffle": lambda record, args, _, outputs: movement.shuffle(record, args[0], args[1], outputs[0]),
     "native_channel_shuffle": lambda record, args, _, outputs: movement.shuffle(record, args[0], args[1], outputs[0]),
     "_scaled_dot_product_flash_attention_for_cpu": _attend,
+    "glu": lambda record, args, _, outputs: movement.gate(
+        record, args[0], args[1] if len(args) > 1 else -1, outputs[0]
+    ),
     "as_strided": _restride,
     "as_strided_": _restride,
     "copy_": _copy,

@@ -82,9 +82,15 @@ class Places:
             self._labels.mark_split(labels)
         return labels
 
-    def produce(self, parameter: torch.Tensor, axis: int) -> torch.Tensor:
-        """Return the labels of the channels that a weight makes."""
-        labels = self.use(parameter, axis, "out")
+    def produce(self, parameter: torch.Tensor, axis: int, *, size: int | None = None) -> torch.Tensor:
+        """Return the labels of the channels that a weight makes.
+
+        Args:
+            parameter: The weight.
+            axis: The axis of its outputs.
+            size: The number of channels, where it is not the parameter's.
+        """
+        labels = self.use(parameter, axis, "out", size=size)
         own, full = self._owners[id(parameter)]
         place = Place(own or full, "out", axis)
         if place not in self.producers:

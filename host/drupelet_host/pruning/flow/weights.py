@@ -26,6 +26,9 @@ def convolve(record: FlowRecord, args: Sequence[Any], output: torch.Tensor) -> N
     transposed, groups = bool(args[6]), int(args[8])
     flow, parameter = record.flow(source), record.weight(weight)
     batched = source.ndim == weight.ndim
+    if flow is not None and flow.dim > _CHANNEL_DIM:
+        record.end([source, weight], output, reason="a convolution slides over its channels")
+        return
     if (
         parameter is None
         or parameter[1] != tuple(range(weight.ndim))
@@ -38,17 +41,26 @@ def convolve(record: FlowRecord, args: Sequence[Any], output: torch.Tensor) -> N
     if 1 < groups == inputs == outputs:
         _convolve_each(record, flow, weight, bias, output)
         return
-    made = record.places.produce(weight, int(transposed))
+    made = record.places.produce(weight, int(transposed), size=outputs)
     if groups > 1 and transposed:
-        record.labels.pin(made, "a grouped transposed convolution")
-        record.pin([source], "a grouped transposed convolution")
-        made = made.repeat(groups)
+        _share_outputs(record, made, groups)
     elif groups > 1:
         record.labels.balance(list(made.view(groups, -1)))
-    if flow is not None and not (groups > 1 and transposed):
+    if flow is not None and transposed and groups > 1:
+        own = record.places.use(weight, 0, "in")
+        record.labels.balance(list(own.view(groups, -1)))
+        record.labels.join(flow.labels, own)
+    elif flow is not None:
         _take(record, flow.labels, weight, 1 - int(transposed), groups=groups)
     _add_bias(record, weight, bias, made)
     record.set(output, Flow(_CHANNEL_DIM, made))
+
+
+def _share_outputs(record: FlowRecord, made: torch.Tensor, groups: int) -> None:
+    """Note that the groups of a transposed convolution have one set of weights for the same output of each."""
+    table = made.view(groups, -1)
+    record.labels.mark_split(made)
+    record.labels.join(table, table[:1].expand(table.shape))
 
 
 def _convolve_each(

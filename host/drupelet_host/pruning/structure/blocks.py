@@ -11,7 +11,7 @@ from torch import nn
 
 from drupelet_host.pruning.rewriting.attention import HeadedAttention
 from drupelet_host.pruning.structure.recurrent import RECURRENT, directions
-from drupelet_host.pruning.structure.slices import CONVOLUTION, Slice, find_target
+from drupelet_host.pruning.structure.slices import CONVOLUTION, Slice, find_target, is_depthwise
 from drupelet_host.pruning.structure.unprunable import Unprunable
 
 
@@ -67,16 +67,13 @@ def find_blocks(model: nn.Module, slices: Sequence[Slice], channels: int) -> Blo
                 f"{_describe(target, piece.layer)} splits its {channels} channels {own} ways: none can go alone"
             )
     if channels < 2 * count:
+        if count == 1:
+            return Unprunable("it has one channel, which must stay")
         return Unprunable(f"it has {channels} channels in {count} blocks: one must stay in each")
     return Blocks(count, alike, max(minimum, count))
 
 
-def is_depthwise(layer: nn.Module) -> bool:
-    """Whether each of the layer's outputs is made of one input of its own."""
-    return isinstance(layer, CONVOLUTION) and 1 < layer.groups == layer.in_channels == layer.out_channels
-
-
-def _split(model: nn.Module, target: nn.Module | nn.Parameter, piece: Slice) -> int:
+def _split(model: nn.Module, target: nn.Module | torch.Tensor, piece: Slice) -> int:
     if isinstance(target, CONVOLUTION):
         return 1 if is_depthwise(target) else target.groups
     if isinstance(target, nn.GroupNorm):
@@ -90,7 +87,7 @@ def _split(model: nn.Module, target: nn.Module | nn.Parameter, piece: Slice) -> 
     return 1
 
 
-def _width(target: nn.Module | nn.Parameter, piece: Slice) -> int:
+def _width(target: nn.Module | torch.Tensor, piece: Slice) -> int:
     if isinstance(target, CONVOLUTION):
         return target.out_channels if piece.side == "out" else target.in_channels
     if isinstance(target, nn.GroupNorm):
@@ -98,7 +95,7 @@ def _width(target: nn.Module | nn.Parameter, piece: Slice) -> int:
     return len(piece.indices)
 
 
-def _describe(target: nn.Module | nn.Parameter, name: str) -> str:
+def _describe(target: nn.Module | torch.Tensor, name: str) -> str:
     if isinstance(target, CONVOLUTION):
         return f"grouped convolution {name}"
     if isinstance(target, nn.GroupNorm):

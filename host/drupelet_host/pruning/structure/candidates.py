@@ -138,7 +138,10 @@ def find_sound(
         else:
             candidates.append(checked)
     sound = _sift(candidates, lambda some: trial.fault(_half_of(model, some)), faults)
-    return tuple(_visible(sound, trial, partial(_half_of, model), faults)), faults
+    visible = tuple(_visible(sound, trial, partial(_half_of, model), faults))
+    # What an operator does to channels tells more than the error of the model's code without them.
+    followed = {layer: component.reason for layer in faults if (component := trace.component(layer)) is not None}
+    return visible, faults | {layer: reason for layer, reason in followed.items() if reason}
 
 
 def _find_all(model: nn.Module, trace: Trace) -> Iterator[tuple[str, Candidate | Unprunable]]:

@@ -93,11 +93,11 @@ def _indices(slices: Sequence[Slice], roots: set[int] | None) -> dict[tuple[str,
     return indices
 
 
-def _width(target: nn.Module | nn.Parameter, piece: Slice) -> int | None:
+def _width(target: nn.Module | torch.Tensor, piece: Slice) -> int | None:
     """Count the channels of a target on the side of the slice; None for a layer that has no channels of its own."""
     is_output = piece.side == "out"
     match target:
-        case nn.Parameter():
+        case torch.Tensor():
             width = target.shape[piece.axis]
         case CONVOLUTION():
             width = target.out_channels if is_output else target.in_channels

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from drupelet_host.pruning.flow.components import Component
 from drupelet_host.pruning.flow.cutting import ChannelCutter
 from drupelet_host.pruning.flow.places import Place
-from drupelet_host.pruning.structure.blocks import is_depthwise
-from drupelet_host.pruning.structure.slices import CONVOLUTION, Importance, Slice, find_target, score_slices
+from drupelet_host.pruning.structure.slices import (
+    CONVOLUTION,
+    Importance,
+    Slice,
+    find_target,
+    is_depthwise,
+    score_slices,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +96,14 @@ def make_flow_candidate(model: nn.Module, name: str, component: Component) -> Fl
     return FlowCandidate(name, component, slices, shares_left=2 if grouped else 1)
 
 
-def _is_grouped(target: nn.Module | nn.Parameter) -> bool:
+def _is_grouped(target: nn.Module | torch.Tensor) -> bool:
     return isinstance(target, CONVOLUTION) and target.groups > 1 and not is_depthwise(target)
 
 
 def _slice(model: nn.Module, place: Place, positions: tuple[int, ...]) -> Slice:
     target = find_target(model, place.layer)
-    if isinstance(target, CONVOLUTION) and place.side == "in" and target.groups > 1:
-        # The weight has a place for each input of one group; all groups have them.
+    if isinstance(target, CONVOLUTION) and place.side == "in" and target.groups > 1 and not target.transposed:
+        # The weight has a place for each input of one group; all groups have them. A transposed one has all inputs.
         positions *= target.groups
     indices = [index for index, position in enumerate(positions) if position >= 0]
     roots = tuple(positions[index] for index in indices)

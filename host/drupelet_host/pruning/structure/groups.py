@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,9 @@ from drupelet_host.pruning.structure.unprunable import Unprunable
 from drupelet_host.torch_models.inputs import ModuleInputs
 
 __all__ = ["Importance", "PrunableGroup", "Role", "Structure", "find_groups", "find_structure", "remove_channels"]
+
+_UNTRACED = "its outputs do not lead to the model's, as far as Torch-Pruning can see"
+_UNUSED = "the model does not call it for the example input"
 
 Role = Literal["first", "inner", "last"]
 
@@ -103,7 +106,7 @@ def find_structure(model: nn.Module, example_input: ModuleInputs, *, samples: Mo
     trace = Trace(rewritten, example_input)
     candidates, faults = find_sound(rewritten, trace, example_input if samples is None else samples)
     groups = tuple(_describe(candidate, trace, first=called[0], last=called[-1]) for candidate in candidates)
-    return Structure(groups, _explain(trace, groups=groups, faults=faults))
+    return Structure(groups, _explain(trace, groups=groups, faults=faults, called=called))
 
 
 def remove_channels(
@@ -164,11 +167,14 @@ def _describe(candidate: Candidate, trace: Trace, *, first: str, last: str) -> P
     return PrunableGroup(candidate.name, candidate.channels, members, role, candidate.multiple, candidate.minimum)
 
 
-def _explain(trace: Trace, *, groups: tuple[PrunableGroup, ...], faults: Mapping[str, str]) -> dict[str, str]:
+def _explain(
+    trace: Trace, *, groups: tuple[PrunableGroup, ...], faults: Mapping[str, str], called: Collection[str]
+) -> dict[str, str]:
     pruned = {member for group in groups for member in group.members}
     reasons = {}
     for layer in trace.layers:
         name = trace.public[layer]
         if name not in pruned:
-            reasons[name] = faults.get(layer, "its outputs do not lead to the model's, as far as Torch-Pruning can see")
+            unseen = _UNTRACED if layer in called else _UNUSED
+            reasons[name] = faults.get(layer, unseen)
     return reasons

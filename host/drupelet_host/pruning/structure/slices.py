@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -48,7 +48,7 @@ def cut_slices(model: nn.Module, slices: Iterable[Slice]) -> None:
         piece.cut.__self__.pruning_dim = piece.axis  # type: ignore[attr-defined]  # how torch-pruning passes it
         target = find_target(model, piece.layer)
         replacement = piece.cut(target, sorted(indices))
-        if isinstance(target, nn.Parameter):
+        if isinstance(target, torch.Tensor):
             parent, _, name = piece.layer.rpartition(".")
             setattr(model.get_submodule(parent), name, replacement)
 
@@ -87,12 +87,17 @@ def score_slices(model: nn.Module, slices: Iterable[Slice], channels: int, *, im
     return scores
 
 
-def find_target(model: nn.Module, name: str) -> nn.Module | nn.Parameter:
-    """Return the layer or the parameter of this name."""
+def find_target(model: nn.Module, name: str) -> nn.Module | torch.Tensor:
+    """Return the layer, the parameter or the buffer of this name."""
     parent, _, child = name.rpartition(".")
     member = getattr(model.get_submodule(parent), child) if name else model
-    assert isinstance(member, (nn.Module, nn.Parameter)), "the trace names nothing else"
+    assert isinstance(member, (nn.Module, torch.Tensor)), "the trace names nothing else"
     return member
+
+
+def is_depthwise(layer: nn.Module) -> bool:
+    """Whether each of the layer's outputs is made of one input of its own."""
+    return isinstance(layer, CONVOLUTION) and 1 < layer.groups == layer.in_channels == layer.out_channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +117,11 @@ def _worth(values: torch.Tensor, importance: Importance) -> torch.Tensor:
     return values.abs() if importance == "l1" else values.square()
 
 
-def _parts(target: nn.Module | nn.Parameter, piece: Slice) -> Iterator[_Part]:
-    if isinstance(target, nn.Parameter):
-        yield _Part(target, piece.axis % target.ndim, piece.indices, piece.roots)
+def _parts(target: nn.Module | torch.Tensor, piece: Slice) -> Iterator[_Part]:
+    if isinstance(target, torch.Tensor):
+        # Buffers hold no weights: they say nothing about importance, and at zero they may divide.
+        if isinstance(target, nn.Parameter):
+            yield _Part(target, piece.axis % target.ndim, piece.indices, piece.roots)
     elif isinstance(target, RECURRENT):
         yield from _recurrent_parts(target, piece)
     elif isinstance(target, CONVOLUTION):
@@ -134,12 +141,16 @@ def _layer_parts(layer: nn.Linear | nn.modules.conv._ConvNd, piece: Slice, *, ax
 
 
 def _convolution_parts(layer: nn.modules.conv._ConvNd, piece: Slice) -> Iterator[_Part]:
+    if is_depthwise(layer):
+        yield from _layer_parts(layer, replace(piece, side="out"), axis=0)
+        return
     axis = int(layer.transposed) if piece.side == "out" else 1 - int(layer.transposed)
-    if piece.side == "in" and layer.groups > 1:
-        width = layer.in_channels // layer.groups
-        yield _Part(layer.weight, axis, [index % width for index in piece.indices], piece.roots)
-    else:
-        yield from _layer_parts(layer, piece, axis=axis)
+    # The groups share the weight's second axis: inputs, or the outputs of a transposed convolution.
+    shared = layer.groups > 1 and axis == 1
+    width = layer.weight.shape[1] if shared else max(layer.in_channels, layer.out_channels)
+    yield _Part(layer.weight, axis, [index % width for index in piece.indices], piece.roots)
+    if piece.side == "out" and layer.bias is not None:
+        yield _Part(layer.bias, 0, piece.indices, piece.roots, is_bias=True)
 
 
 def _recurrent_parts(layer: nn.RNNBase, piece: Slice) -> Iterator[_Part]:

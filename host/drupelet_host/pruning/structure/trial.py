@@ -19,7 +19,7 @@ from drupelet_host.torch_models.outputs import name_outputs
 UNSEEN = "no output changes without its channels on the samples: nothing shows that they can be removed"
 # Real samples of a trial: one alone may leave a layer without effect that others show.
 TRIAL_SAMPLES = 4
-_TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3}
+_TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 
 
 class Trial:
@@ -43,7 +43,8 @@ class Trial:
             self._model = copy.deepcopy(model).eval()
             self._inputs = [map_inputs(inputs, _single_precision) for inputs in self._inputs]
             self._whole = self._run_all(self._model)
-        self._tolerance = _TOLERANCES[next((p.dtype for p in self._model.parameters()), torch.float32)]
+        precisions = {parameter.dtype for parameter in self._model.parameters()}
+        self._tolerance = max((_TOLERANCES.get(kind, 0.0) for kind in precisions), default=_TOLERANCES[torch.float32])
 
     def fault(self, slices: Sequence[Slice]) -> str:
         """Describe why these channels cannot be removed; "" where they can.
@@ -132,7 +133,7 @@ class _UnnormalizedLayers(TorchFunctionMode):
         super().__init__()
         targets = [find_target(model, name) for name in names]
         self._own = {id(target.weight) for target in targets if isinstance(target, (nn.LayerNorm, nn.GroupNorm))}
-        self._own |= {id(target) for target in targets if isinstance(target, nn.Parameter)}
+        self._own |= {id(target) for target in targets if isinstance(target, torch.Tensor)}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
