@@ -100,9 +100,12 @@ def test_a_killed_worker_costs_its_request_and_comes_back(site: Site, broker: Br
     site.install(config, model=slow)
     with site.listener(broker) as heard, running_agent(config) as agent, asker(broker) as ask:
         heard.wait_for(site.topics.model_state("digits"), health="ready")
+        worker = worker_of(agent.process.pid)
+        # It stands still, so that it has not answered before it is killed, however fast the machine.
+        worker.suspend()
         in_work, prefetched, queued = (ask.send(site.topics.infer("digits"), REQUEST) for _ in range(3))
         time.sleep(0.1)
-        worker_of(agent.process.pid).send_signal(signal.SIGKILL)
+        worker.kill()
         replies = {reply.correlation: reply for reply in (ask.next_reply() for _ in range(3))}
         assert replies[in_work].json["code"] == "inference_failed"
         assert "SIGKILL" in replies[in_work].json["error"]
