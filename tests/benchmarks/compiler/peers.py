@@ -30,6 +30,7 @@ from drupelet_host.data.dataset import Dataset
 from drupelet_host.data.samples import split_dataset
 from drupelet_host.evaluation.scoring import evaluate_module, evaluate_session
 from drupelet_host.export.onnx import export_onnx
+from drupelet_host.latency.engines import engine_of
 from drupelet_shared.engines.registry import load_engine
 
 _RATIO = 0.5
@@ -37,7 +38,6 @@ _MAX_RATIO = 0.9
 _STEPS = 4
 _SENSITIVITY_SAMPLES = 512
 _CHANNEL_MULTIPLE = 8
-_ENGINE = "onnxruntime"
 # What the only file of a peer is called.
 VARIANT = "onnxruntime"
 
@@ -105,8 +105,8 @@ def torch_pruning_half(setting: Setting) -> Made:
 
 
 def score(path: Path, samples: Dataset) -> float:
-    """Top-1 of a file in ONNX Runtime, one sample at a time."""
-    session = load_engine(_ENGINE).load(path, threads=1)
+    """Top-1 of a file in its engine, one sample at a time."""
+    session = load_engine(engine_of(path)).load(path, threads=1)
     (spec,) = session.inputs
     return evaluate_session(session, split_dataset(samples, input_name=spec.name))
 

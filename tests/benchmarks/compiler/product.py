@@ -59,6 +59,7 @@ class Wish:
         max_minutes: When the search begins no further candidate; a safeguard, since a search that it ends is not the
             same twice.
         variants: The recipe's `quantize.variants`.
+        engines: The recipe's `export.engines`.
     """
 
     max_metric_drop: float
@@ -66,6 +67,7 @@ class Wish:
     epochs: int
     max_minutes: float | None
     variants: tuple[str, ...]
+    engines: tuple[str, ...] = ("onnxruntime",)
 
 
 def compile_row(setting: Setting, *, row: str, wish: Wish) -> Made:
@@ -112,6 +114,7 @@ def _recipe(setting: Setting, *, row: str, wish: Wish) -> dict[str, object]:
         "data": {"train": training.name, "validation": selection.name},
         "constraints": {"max_metric_drop": wish.max_metric_drop},
         "quantize": {"variants": list(wish.variants)},
+        "export": {"engines": list(wish.engines)},
         "prune": {**limits, "recovery": _recovery(setting, wish)},
         "output": {"folder": f"package-{row}"},
     }

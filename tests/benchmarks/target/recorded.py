@@ -24,9 +24,9 @@ from benchmarks.compiler.setting import INPUT_SHAPE, OUTPUT_NAME, SEED
 from benchmarks.engines.environments import run_module
 from benchmarks.instructions.emulator import FOLDER, ROOT
 from benchmarks.target.noise import noise
+from benchmarks.target.timed_files import time_file
 from drupelet_host.export.ncnn import export_ncnn
 from drupelet_host.export.onnx import export_onnx
-from drupelet_host.latency.modelled.exact import run_exactly
 from drupelet_host.latency.modelled.layers import ENGINES, EngineName, Precision
 from drupelet_host.latency.modelled.module_layers import read_module_layers
 from drupelet_host.latency.modelled.table import LatencyTable
@@ -35,7 +35,6 @@ from drupelet_host.pruning.structure.groups import find_groups, remove_channels
 from drupelet_host.quantization.ncnn.bias import correct_biases
 from drupelet_host.quantization.ncnn.static import NcnnInt8Settings, calibrate_ncnn, write_ncnn_int8
 from drupelet_host.quantization.static import quantize_static
-from drupelet_shared.files import write_atomically
 
 RESULTS = ROOT / "tests/benchmarks/results/compiler.json"
 _LITERT_PYTHON = ROOT / ".venv/litert/bin/python"
@@ -139,7 +138,7 @@ def _model_row(
                 row=row,
                 engine=engine,
                 precision=precision,
-                ms=round(table.scale * _run(path, engine, emulator=emulator), 4),
+                ms=round(table.scale * time_file(path, engine, emulator=emulator), 4),
                 error=table.accuracies[engine, precision].model_error,
                 table_ms=round(table.network_ms(shapes, engine, precision), 4),
                 top1=top1,
@@ -230,13 +229,3 @@ def _write_ncnn(model: nn.Module, path: Path) -> None:
     if path != source:
         calibrated = calibrate_ncnn(source, samples=noise())
         write_ncnn_int8(calibrated, path, settings=correct_biases(calibrated, NcnnInt8Settings("minmax")))
-
-
-def _run(path: Path, engine: EngineName, *, emulator: Path) -> float:
-    """Return the unscaled milliseconds of a file; a finished one is kept beside it."""
-    kept = path.with_name(f"{path.name}.ms")
-    if not kept.is_file():
-        milliseconds = run_exactly(path, engine, emulator=emulator.resolve())
-        print(f"{path.parent.name} {engine} {path.name}: {milliseconds:.3f} ms", file=sys.stderr, flush=True)
-        write_atomically(kept, f"{milliseconds}\n".encode())
-    return float(kept.read_text(encoding="utf-8"))
