@@ -13,6 +13,7 @@ from drupelet_host.cli.tensors import is_detection, is_segmentation
 from drupelet_host.errors import DataError
 from drupelet_shared.contract.wire import JPEG_TYPE, PNG_TYPE
 from drupelet_shared.inference import Encoded, InferenceReply
+from drupelet_shared.inference.images import to_8_bits
 
 # Neighbouring classes get hues far apart: the golden ratio's fraction of a turn.
 _HUE_STEP = 0.618034
@@ -35,7 +36,7 @@ def annotate(body: Encoded, reply: InferenceReply, path: Path) -> None:
     if body.content_type not in {PNG_TYPE, JPEG_TYPE}:
         raise DataError("--annotate draws on an image: FILE is none; send a JPEG or PNG")
     with Image.open(io.BytesIO(body.payload)) as image:
-        picture = ImageOps.exif_transpose(image).convert("RGB")
+        picture = to_8_bits(ImageOps.exif_transpose(image)).convert("RGB")
     if is_detection(reply):
         _draw_boxes(picture, reply)
     elif is_segmentation(reply):
@@ -58,7 +59,10 @@ def _draw_boxes(picture: Image.Image, reply: InferenceReply) -> None:
     # The best last, on top.
     for (left, top, right, bottom), label, score, index in reversed(list(zip(*columns, strict=True))):
         color = _color(index)
-        draw.rectangle((left, top, right, bottom), outline=color, width=width)
+        # The sides of a box that reaches the edges are drawn on the last row and column.
+        last_column, last_row = picture.width - 1, picture.height - 1
+        corners = (min(left, last_column), min(top, last_row), min(right, last_column), min(bottom, last_row))
+        draw.rectangle(corners, outline=color, width=width)
         text = f"{label} {score:.2f}"
         text_left, text_top, text_right, text_bottom = draw.textbbox((left, top), text, font=font, anchor="lb")
         if text_top < 0:

@@ -97,6 +97,9 @@ def _list_training(training: Training) -> Iterator[bytes]:
         yield f"{name} {array.dtype} {array.shape}\n".encode()
         yield array.tobytes()
     yield from _list_labels(training.train.labels)
+    if training.task is not None:
+        yield repr(training.task).encode()
+        yield b"" if training.task.priors is None else training.task.priors.tobytes()
 
 
 def _list_metric(metric: Metric) -> Iterator[bytes]:

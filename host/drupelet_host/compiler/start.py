@@ -38,6 +38,7 @@ from drupelet_host.recipe.tasks import ANOMALY, DETECTION, SEGMENTATION
 from drupelet_host.torch_models.inputs import make_tensors
 from drupelet_host.torch_models.loading import check_runs, load_model
 from drupelet_host.torch_models.soundness import check_batches, check_parameters, check_repeats_module
+from drupelet_host.training.task_outputs import TaskOutputs
 from drupelet_shared.engines.base import Session
 from drupelet_shared.engines.registry import load_engine
 from drupelet_shared.package.manifest import ImagePreprocessing
@@ -98,7 +99,14 @@ def _start_from_module(recipe: Recipe, workspace: Path) -> CompileState:
         names = list(outputs)
         validation = replace(validation, answers=answer_module(model, validation.inputs, names=names))
         test = replace(test, answers=answer_module(model, test.inputs, names=names)) if test else None
-    training = Training(original=model, model=model, train=train, validation=validation, output_names=tuple(outputs))
+    training = Training(
+        original=model,
+        model=model,
+        train=train,
+        validation=validation,
+        output_names=tuple(outputs),
+        task=_describe_outputs(recipe, outputs),
+    )
     calibration = train.subset(recipe.quantize.samples, seed=recipe.seed)
     return CompileState(
         workspace=workspace,
@@ -233,6 +241,13 @@ def _task_metric(name: str, recipe: Recipe, outputs: Mapping[str, Shape]) -> Met
         return MeanAveragePrecision(spec, size=size, overlaps=OVERLAPS[name], priors=load_priors(recipe), name=name)
     task = _TASK_METRICS[name]
     raise ModelError(f"evaluation.metric = {name!r} is for the task {task!r}: the recipe has no [{task}] section")
+
+
+def _describe_outputs(recipe: Recipe, outputs: Mapping[str, Shape]) -> TaskOutputs | None:
+    spec, image = resolve_postprocessing(recipe, outputs), recipe.image
+    if not isinstance(spec, Detection) or image is None:
+        return None
+    return TaskOutputs(spec, tuple(outputs), (image.height, image.width), load_priors(recipe))
 
 
 def _count_classes(recipe: Recipe, outputs: Mapping[str, Shape]) -> int | None:

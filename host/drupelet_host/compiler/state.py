@@ -33,6 +33,7 @@ from drupelet_host.selection.metric_limit import MetricLimit
 from drupelet_host.torch_models.device import CPU
 from drupelet_host.torch_models.inputs import ModuleInputs, make_tensors
 from drupelet_host.training.recovery import Evaluate
+from drupelet_host.training.task_outputs import TaskOutputs
 from drupelet_shared.package.manifest import EngineName, LineageRecord
 
 
@@ -54,6 +55,7 @@ class Training:
         train: The samples for recovery and calibration.
         validation: The samples for measuring.
         output_names: The names of the model's outputs, in its order.
+        task: What the outputs hold, where the task says it: recovery then weighs what the task reads of them.
     """
 
     original: nn.Module
@@ -61,6 +63,7 @@ class Training:
     train: Dataset
     validation: Dataset
     output_names: tuple[str, ...]
+    task: TaskOutputs | None = None
 
     @property
     def example_input(self) -> ModuleInputs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from drupelet_host.errors import DataError, ModelError
+from drupelet_host.recipe.class_counts import check_detector, check_segmentation
 from drupelet_host.recipe.model import CLASSIFICATION
 from drupelet_host.recipe.schema import Recipe
 from drupelet_host.recipe.tasks import AnomalySection, DetectionSection, SegmentationSection
@@ -43,7 +44,7 @@ def resolve_postprocessing(recipe: Recipe, outputs: Shapes) -> Postprocessing | 
     if recipe.detection is not None:
         return _resolve_detection(recipe.detection, outputs, labels=len(recipe.model.labels))
     if recipe.segmentation is not None:
-        return _resolve_segmentation(recipe.segmentation, outputs)
+        return _resolve_segmentation(recipe.segmentation, outputs, labels=len(recipe.model.labels))
     if recipe.anomaly is not None:
         return _resolve_anomaly(recipe.anomaly, outputs)
     if recipe.model.task != CLASSIFICATION:
@@ -77,7 +78,7 @@ def _resolve_detection(section: DetectionSection, outputs: Shapes, *, labels: in
     activation = section.activation or ("sigmoid" if form == "yolov8-dfl" else "none")
     settings = section.model_dump(exclude={"form", "outputs", "transposed", "activation", "priors"})
     try:
-        return Detection(
+        detection = Detection(
             form=form,
             outputs=names,
             transposed=transposed,
@@ -87,6 +88,8 @@ def _resolve_detection(section: DetectionSection, outputs: Shapes, *, labels: in
         )
     except ValueError as error:  # pydantic's: the outputs do not fit the form
         raise ModelError(f"detection: {_describe(outputs)}: {error}") from error
+    check_detector(detection, outputs, labels=labels)
+    return detection
 
 
 def _find_form(outputs: Shapes, *, labels: int) -> tuple[DetectionForm, bool]:
@@ -110,9 +113,11 @@ def _find_form(outputs: Shapes, *, labels: int) -> tuple[DetectionForm, bool]:
     )
 
 
-def _resolve_segmentation(section: SegmentationSection, outputs: Shapes) -> Segmentation:
+def _resolve_segmentation(section: SegmentationSection, outputs: Shapes, *, labels: int) -> Segmentation:
     name = _choose_output("segmentation.output", section.output, outputs)
-    return Segmentation(output=name, **section.model_dump(exclude={"output"}))
+    segmentation = Segmentation(output=name, **section.model_dump(exclude={"output"}))
+    check_segmentation(segmentation, outputs[name], labels=labels)
+    return segmentation
 
 
 def _resolve_anomaly(section: AnomalySection, outputs: Shapes) -> Anomaly:

@@ -162,7 +162,8 @@ class RecoveryConfig(Section):
         batch_size: The number of samples in a batch; by default 64 to 256, depending on the number of samples.
         schedule: The learning rate schedule.
         temperature: The temperature of distillation (Hinton et al., 2015).
-        distillation_weight: 1 learns only from the original model's outputs, 0 only from the labels.
+        distillation_weight: Of a classifier: 1 learns only from the original model's outputs, 0 only from the labels.
+            All others learn from the outputs: a detector from boxes and scores, each box weighted by its score.
         precision: "bfloat16" computes in bfloat16 where that is safe, with float32 weights; "auto" does so on a GPU.
         augment: The augmentation of the training images; none by default.
     """

@@ -22,6 +22,25 @@ def is_scores(outputs: Outputs) -> bool:
     return len(shapes) == 1 and len(shapes[0]) == _SCORES_RANK and shapes[0][1] > 1
 
 
+def check_alike(outputs: Outputs, teacher: Outputs) -> None:
+    """Check that a module in training mode returns what the original returned in evaluation mode.
+
+    Args:
+        outputs: The student's outputs.
+        teacher: The original's for the same samples.
+
+    Raises:
+        ModelError: Names or shapes differ.
+    """
+    trained, evaluated = ({name: tuple(tensor.shape) for name, tensor in each.items()} for each in (outputs, teacher))
+    if trained != evaluated:
+        raise ModelError(
+            f"the model returns {_describe(trained)} in training mode and {_describe(evaluated)} in evaluation mode: "
+            "expected the same outputs, for the pruned model learns from the original's; let `forward` return them in "
+            "both modes, or set prune.prune_ratio = 0"
+        )
+
+
 def imitation_loss(
     outputs: Outputs,
     *,
@@ -121,6 +140,10 @@ def weigh_errors(answers: Outputs) -> dict[str, torch.Tensor]:
             channels[chosen] = len(channels) / (len(own) * len(chosen) * variance)
         weights[name] = channels.view([-1 if dim == axis else 1 for dim in range(values.ndim)])
     return weights
+
+
+def _describe(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name!r} {list(shape)}" for name, shape in shapes.items())
 
 
 def _relative_error(output: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:

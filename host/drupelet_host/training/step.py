@@ -15,7 +15,8 @@ from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.torch_models.device import device_of, use_bfloat16
 from drupelet_host.torch_models.inputs import run_module
 from drupelet_host.torch_models.outputs import name_outputs
-from drupelet_host.training.distillation import imitation_loss
+from drupelet_host.training.detection_loss import DetectionLoss
+from drupelet_host.training.distillation import check_alike, imitation_loss
 from drupelet_host.training.training_data import Batch
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,9 @@ def make_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     config: RecoveryConfig,
+    *,
     error_weights: Mapping[str, torch.Tensor] | None = None,
+    task_loss: DetectionLoss | None = None,
 ) -> Step:
     """Return a function that trains the model by one step, on the model's device.
 
@@ -40,12 +43,14 @@ def make_step(
         optimizer: The optimizer; on a GPU its learning rate must be a tensor on that device.
         config: The loss and the precision.
         error_weights: From `weigh_errors`, on the model's device.
+        task_loss: The loss of outputs whose meaning is known.
 
     Returns:
         The step, which is called with a batch and updates the model. On a GPU it is recorded where possible.
     """
     device = device_of(model)
-    step = _PlainStep(model, optimizer, config, use_bfloat16(config.precision, device), error_weights or {})
+    bfloat16 = use_bfloat16(config.precision, device)
+    step = _PlainStep(model, optimizer, config, bfloat16, error_weights or {}, task_loss)
     return _RecordedStep(step, device) if device.type == "cuda" and can_be_recorded(model) else step
 
 
@@ -70,6 +75,7 @@ class _PlainStep:
     config: RecoveryConfig
     bfloat16: bool
     error_weights: Mapping[str, torch.Tensor]
+    task_loss: DetectionLoss | None
 
     def __call__(self, batch: Batch) -> None:
         # Before the step and to None: a recorded step has gradients in its own memory.
@@ -81,8 +87,13 @@ class _PlainStep:
         device_type = batch.device.type
         with torch.autocast(device_type, torch.bfloat16, enabled=self.bfloat16, cache_enabled=False):
             outputs = name_outputs(run_module(self.model, batch.inputs))
+        if self.bfloat16:
+            outputs = {name: values.float() for name, values in outputs.items()}
+        check_alike(outputs, batch.answers)
+        if self.task_loss is not None:
+            return self.task_loss(outputs, batch.answers)
         return imitation_loss(
-            {name: values.float() if self.bfloat16 else values for name, values in outputs.items()},
+            outputs,
             teacher=batch.answers,
             labels=batch.labels,
             temperature=self.config.temperature,

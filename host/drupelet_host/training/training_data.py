@@ -25,8 +25,10 @@ from drupelet_host.torch_models.inputs import (
 )
 from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_host.training.augmentation import Views, choose_views
+from drupelet_host.training.detection_loss import DetectionLoss, make_detection_loss
 from drupelet_host.training.distillation import weigh_errors
 from drupelet_host.training.finished_parts import NOTHING_FINISHED, FinishedParts
+from drupelet_host.training.task_outputs import TaskOutputs
 
 _BATCH = 256
 _WEIGHED_SAMPLES = 256
@@ -95,6 +97,7 @@ class TrainingData:
         views: The augmented views of the samples, if any; answers then have shape (samples, views, ...).
         finished: The recoveries on this data that an interrupted run of the pass has finished.
         error_weights: What the errors of each output's channels are multiplied by; see `weigh_errors`.
+        task_loss: The loss of outputs whose meaning is known, instead of their error.
     """
 
     samples: Batch
@@ -103,6 +106,7 @@ class TrainingData:
     views: Views | None = None
     finished: FinishedParts = NOTHING_FINISHED
     error_weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    task_loss: DetectionLoss | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -136,6 +140,7 @@ def prepare_training_data(
     augment: AugmentConfig | None = None,
     seed: int = 0,
     finished: FinishedParts = NOTHING_FINISHED,
+    task: TaskOutputs | None = None,
 ) -> TrainingData:
     """Compute the original model's outputs for the training data once for each view, for reuse in all epochs.
 
@@ -146,6 +151,7 @@ def prepare_training_data(
         augment: The augmentation of the images; None for no augmentation.
         seed: The seed of the choice of views.
         finished: Where finished recoveries are kept.
+        task: What the outputs hold, where the task says it.
 
     Returns:
         The training data with the original's outputs for each view.
@@ -168,10 +174,12 @@ def prepare_training_data(
     )
     held = samples.to(device) if fits(sum(tensor.nbytes for tensor in samples.tensors), device) else samples
     some = {name: values[:: max(1, len(values) // _WEIGHED_SAMPLES)] for name, values in answers.items()}
-    weights = weigh_errors({name: values if views is None else values.flatten(0, 1) for name, values in some.items()})
+    some = some if views is None else {name: values.flatten(0, 1) for name, values in some.items()}
+    weights = weigh_errors(some)
+    task_loss = None if task is None else make_detection_loss(task, some, device=device)
     macs = count_macs(original, take_samples(inputs, slice(1)))
     on_its_device = {name: values.to(device) for name, values in weights.items()}
-    return TrainingData(held, macs, device, views, finished, on_its_device)
+    return TrainingData(held, macs, device, views, finished, on_its_device, task_loss)
 
 
 def _move(inputs: ModuleInputs, device: torch.device) -> ModuleInputs:

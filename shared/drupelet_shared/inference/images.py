@@ -107,7 +107,7 @@ def _prepare(image: Image.Image, preprocessing: ImagePreprocessing) -> Image.Ima
     image.draft(mode, (width * _DRAFT_MARGIN, height * _DRAFT_MARGIN))
     # These functions copy the whole image even where nothing changes, so they run in place or not at all.
     ImageOps.exif_transpose(image, in_place=True)
-    upright = _to_8_bits(image)
+    upright = to_8_bits(image)
     if upright.mode != mode:
         upright = upright.convert(mode)
     if preprocessing.resize == "crop":
@@ -117,8 +117,8 @@ def _prepare(image: Image.Image, preprocessing: ImagePreprocessing) -> Image.Ima
     return upright.resize(size, _FILTER)
 
 
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Gray PNGs of 16 bits keep their upper 8; Pillow's own conversion would cut at 255."""
+def to_8_bits(image: Image.Image) -> Image.Image:
+    """Return a gray image of 16 bits with its upper 8, others as they are; Pillow's own conversion would cut at 255."""
     if not image.mode.startswith("I"):
         return image
     return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

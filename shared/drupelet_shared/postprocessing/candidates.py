@@ -22,6 +22,8 @@ _ROWS_RANK, _MAPS_RANK = 2, 4
 _COUNT_POSITION = 3
 # Offsets of a size go through the exponential; e^60 times any prior is far outside every image.
 _LARGEST_EXPONENT = 60.0
+# The largest whole number below which float32 holds every other.
+_LARGEST_CLASS = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +177,27 @@ def _suppressed(outputs: Tensors, detection: Detection, *, size: tuple[int, int]
         if boxes.shape[1] != _BOX or not len(boxes) == len(scores) == len(classes):
             raise _unexpected(boxes_name, outputs, f"(1, K, 4) for {len(scores)} scores and {len(classes)} classes")
         if len(detection.outputs) > _COUNT_POSITION:
-            count = int(_floats(outputs, detection.outputs[_COUNT_POSITION]).reshape(-1)[0])
+            count = _read_count(outputs, detection.outputs[_COUNT_POSITION], most=len(boxes))
             boxes, scores, classes = boxes[:count], scores[:count], classes[:count]
-    indices = classes.astype(np.int64)
-    objects = np.ones(len(boxes), bool) if detection.background is None else indices != detection.background
+    if not np.isfinite(classes[scores >= detection.score_threshold]).all():
+        raise InferenceFailedError(f"outputs {', '.join(map(repr, detection.outputs))}: a class is NaN or infinite")
+    indices = np.nan_to_num(classes, nan=-1, posinf=-1, neginf=-1).clip(-1, _LARGEST_CLASS).astype(np.int64)
+    # Graphs of a fixed number of rows fill those without an object with the class -1.
+    objects = indices >= 0
+    if detection.background is not None:
+        objects &= indices != detection.background
     return Candidates(_in_pixels(boxes, detection, size=size)[objects], scores[objects], indices[objects])
+
+
+def _read_count(outputs: Tensors, name: str, *, most: int) -> int:
+    """Return how many of the rows hold an object."""
+    values = _floats(outputs, name).reshape(-1)
+    if len(values) != 1 or not np.isfinite(values).all():
+        raise InferenceFailedError(
+            f"output {name!r} has shape {list(outputs[name].shape)} and values {values[:4].tolist()}: expected one "
+            "finite number, the count of objects"
+        )
+    return int(values.clip(0, most)[0])
 
 
 def _best_classes(boxes: Array, scores: Array, detection: Detection) -> Candidates:

@@ -35,8 +35,8 @@ def detect(outputs: Tensors, detection: Detection, *, size: tuple[int, int], pri
     """
     with np.errstate(invalid="ignore", over="ignore"):
         candidates = read_candidates(outputs, detection, size=size, priors=priors)
-    if np.isnan(candidates.scores).any():
-        raise InferenceFailedError(f"outputs {', '.join(map(repr, detection.outputs))}: a score is NaN")
+    if np.isnan(candidates.scores).any() or np.isposinf(candidates.scores).any():
+        raise InferenceFailedError(f"outputs {', '.join(map(repr, detection.outputs))}: a score is NaN or infinite")
     best = np.flatnonzero(candidates.scores >= detection.score_threshold)
     if len(best) > _MOST_CANDIDATES:
         best = best[np.argsort(-candidates.scores[best], kind="stable")[:_MOST_CANDIDATES]]

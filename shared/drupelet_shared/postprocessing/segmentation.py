@@ -14,20 +14,31 @@ from drupelet_shared.postprocessing.specs import Segmentation
 
 _PLANE_RANK, _MAPS_RANK = 3, 4
 _LARGEST_BYTE = 254
+# As UINT16 holds them, beside the value of pixels that the model did not see.
+_LARGEST_CLASS = 65534
 
 
 def class_map(outputs: Tensors, segmentation: Segmentation) -> Array:
     """Return the class of each pixel of the model's output, INT64 of shape (height, width).
 
     Raises:
-        InferenceFailedError: The output has another shape than the post-processing says, or a score is NaN.
+        InferenceFailedError: The output has another shape than the post-processing says, a score is NaN, or a class is
+            negative, NaN or above 65534.
     """
     values = outputs[segmentation.output]
+    if not values.size:
+        raise _unexpected(segmentation, values, "at least one pixel")
     if segmentation.values == "classes":
         # One channel at most, wherever it stands.
         if values.ndim not in {2, _PLANE_RANK, _MAPS_RANK} or values.size != np.prod(_plane(values, segmentation)):
             raise _unexpected(segmentation, values, "[1, height, width]")
-        return values.reshape(_plane(values, segmentation)).astype(np.int64)
+        plane = values.reshape(_plane(values, segmentation))
+        lowest, highest = plane.min(), plane.max()
+        if not (lowest >= 0 and highest <= _LARGEST_CLASS):  # false for NaN too
+            raise InferenceFailedError(
+                f"output {segmentation.output!r}: classes from {lowest} to {highest}: expected 0 to {_LARGEST_CLASS}"
+            )
+        return plane.astype(np.int64)
     if values.ndim == _PLANE_RANK:
         values = values[None]
     if values.ndim != _MAPS_RANK or values.shape[0] != 1:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -19,12 +18,13 @@ from benchmarks.compiler.network import CLASSES, fit
 from benchmarks.compiler.network import build as build_resnet18
 from benchmarks.compiler.samples import read_fashion
 from benchmarks.engines.networks import MobileNetV2, build
+from benchmarks.target.quality import Quality
+from benchmarks.target.yolo import TrainedYolo
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.evaluation.scoring import evaluate_module
 from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.torch_models.device import choose_device
 from drupelet_host.training.recovery import prepare_training_data, recover
-from support.model.split_architectures import Yolo
 
 _SEED = 0
 _SEEDED_SAMPLES = 4
@@ -32,14 +32,6 @@ _TRAINING_SAMPLES, _SELECTION_SAMPLES, _CURVE_SAMPLES, _TEST_SAMPLES = 2000, 400
 _EPOCHS, _RECOVERY_EPOCHS = 4, 1
 _BATCH = 250
 _SIDE = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """How good a model is: the metric that models are compared at, and top-1 where it has classes."""
-
-    metric: float
-    top1: float | None = None
 
 
 class Subject(Protocol):
@@ -193,15 +185,10 @@ def make_subjects(data: Path, work: Path) -> Mapping[str, Callable[[], Subject]]
     return {
         "resnet18": trained("resnet18", build_resnet18, 1),
         "mobilenet_v2": trained("mobilenet_v2", lambda: MobileNetV2(CLASSES), 2),
-        "yolo-seeded": lambda: Seeded(_yolo(), side=160, curve_side=96),
+        "yolo": lambda: TrainedYolo(weights=work / "yolo.pt"),
         "resnet18-seeded": lambda: Seeded(build("resnet18"), side=224, curve_side=64),
         "mobilenet_v2-seeded": lambda: Seeded(build("mobilenet_v2"), side=224, curve_side=64),
     }
-
-
-def _yolo() -> nn.Module:
-    torch.manual_seed(_SEED)
-    return Yolo()
 
 
 def _smooth(count: int, side: int) -> torch.Tensor:

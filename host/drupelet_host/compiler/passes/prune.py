@@ -158,6 +158,7 @@ class PrunePass:
             observer=observer,
             device=self.device,
             finished=finished,
+            task=training.task,
         )
 
     def _search(
@@ -183,6 +184,7 @@ class PrunePass:
             seed=self.seed,
             device=self.device,
             finished=finished,
+            task=training.task,
             beam=config.beam,
             # By the processors of the machine that compiles, not by how many workers there are.
             candidate_threads=config.threads or max(1, torch.get_num_threads() // config.beam),

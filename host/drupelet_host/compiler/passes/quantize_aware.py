@@ -98,6 +98,7 @@ class QuantizeAwarePass:
             device=self.device,
             augment=self.config.recovery.augment,
             seed=self.seed,
+            task=training.task,
         )
         passes = count_passes(model, training_data, config)
 

@@ -70,6 +70,7 @@ class SparsifyPass:
             device=self.device,
             augment=self.config.recovery.augment,
             seed=self.seed,
+            task=training.task,
         )
         limit = state.metric_limit(self.config.max_metric_drop)
         model, steps = training.model, self.config.iterations

@@ -28,6 +28,7 @@ from drupelet_host.torch_models.device import CPU
 from drupelet_host.torch_models.inputs import ModuleInputs, make_tensors
 from drupelet_host.training.finished_parts import NOTHING_FINISHED, FinishedParts
 from drupelet_host.training.recovery import Evaluate, TrainingData, count_passes, prepare_training_data, recover
+from drupelet_host.training.task_outputs import TaskOutputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +117,7 @@ def progressive_pruning(
     observer: Observer = SILENT,
     device: torch.device = CPU,
     finished: FinishedParts = NOTHING_FINISHED,
+    task: TaskOutputs | None = None,
 ) -> PruningResult:
     """Prune a copy of the model step by step; the same seed gives the same weights.
 
@@ -132,6 +134,7 @@ def progressive_pruning(
         observer: Is told how far it is and why a step was kept or rolled back.
         device: What trains; `evaluate` is given models that are there.
         finished: The recoveries that an interrupted run has finished.
+        task: What the outputs hold, where the task says it; recovery then weighs what the task reads of them.
 
     Returns:
         The pruned model with its metric and steps.
@@ -149,7 +152,7 @@ def progressive_pruning(
         trial_samples=make_tensors(dataset.spread(TRIAL_SAMPLES)),
         evaluate=evaluate,
         training_data=prepare_training_data(
-            model, dataset, device=device, augment=recovery.augment, seed=seed, finished=finished
+            model, dataset, device=device, augment=recovery.augment, seed=seed, finished=finished, task=task
         ),
         samples=label_samples(model, dataset),
         pruner=pruner or StructuredPruner(),

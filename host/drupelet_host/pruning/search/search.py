@@ -74,6 +74,7 @@ def search_pruning(
             augment=settings.recovery.augment,
             seed=settings.seed,
             finished=settings.finished,
+            task=settings.task,
         ),
         samples=label_samples(model, train),
         evaluate=evaluate,

@@ -16,6 +16,7 @@ from drupelet_host.pruning.structure.groups import Importance
 from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.torch_models.device import CPU
 from drupelet_host.training.finished_parts import NOTHING_FINISHED, FinishedParts
+from drupelet_host.training.task_outputs import TaskOutputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class SearchSettings:
         seed: For the order of the training samples.
         device: What trains; `evaluate` is given models that are there.
         finished: The recoveries that an interrupted search has finished.
+        task: What the outputs hold, where the task says it.
         beam: The number of paths of the search.
         candidate_threads: The threads that a candidate of a beam is made with; a single path uses all.
         compute: What measures sensitivity again on the way, and makes the candidates of a beam.
@@ -64,6 +66,7 @@ class SearchSettings:
     seed: int = 0
     device: torch.device = CPU
     finished: FinishedParts = NOTHING_FINISHED
+    task: TaskOutputs | None = None
     beam: int = 1
     candidate_threads: int | None = None
     compute: ComputeBackend = IN_PROCESS

@@ -225,3 +225,41 @@ def test_nothing_found_is_an_empty_answer() -> None:
         "scores": (0,),
         "indices": (0,),
     }
+
+
+def test_rows_that_a_graph_of_fixed_size_filled_up_are_no_objects() -> None:
+    filler = np.array([[0, 0, 0, 0, 1, -1]], np.float32)
+    found = np.concatenate([BOXES, [[0.9], [0.6]], [[1], [0]]], axis=1).astype(np.float32)
+    assert_finds_both({"y": np.concatenate([found, filler])[None]}, {"form": "nms"})
+
+
+@pytest.mark.parametrize("count", [[], [np.nan], [np.inf], [1, 2]])
+def test_a_count_of_objects_that_is_none_is_named(count: list[float]) -> None:
+    outputs = {"b": BOXES[None], "s": np.array([[0.9, 0.6]]), "c": np.array([[1, 0]]), "n": np.array(count)}
+    detection = Detection(form="nms", outputs=tuple(outputs))
+    with pytest.raises(InferenceFailedError, match=r"output 'n' .*: expected one finite number, the count of objects"):
+        detect(outputs, detection, size=SIZE)
+
+
+def test_a_count_beyond_the_rows_or_below_zero_stops_at_them() -> None:
+    outputs = {"b": BOXES[None], "s": np.array([[0.9, 0.6]]), "c": np.array([[1, 0]])}
+    detection = Detection(form="nms", outputs=("b", "s", "c", "n"))
+    counts = {count: len(detect({**outputs, "n": np.array([count])}, detection, size=SIZE).boxes) for count in (9, -3)}
+    assert counts == {9: 2, -3: 0}
+
+
+def test_an_object_whose_class_is_nan_fails_the_inference() -> None:
+    rows = np.concatenate([BOXES, [[0.9], [0.1]], [[np.nan], [np.nan]]], axis=1).astype(np.float32)
+    detection = Detection(form="nms", outputs=("y",))
+    with pytest.raises(InferenceFailedError, match="a class is NaN or infinite"):
+        detect({"y": rows[None]}, detection, size=SIZE)
+    # Nobody sees the class of what is below the threshold.
+    rows[0, 5] = 2
+    assert detect({"y": rows[None]}, detection, size=SIZE).classes.tolist() == [2]
+
+
+def test_an_infinite_score_fails_the_inference() -> None:
+    scores = np.array([[[np.inf, 0.1], [0.6, 0.2]]], np.float32)
+    detection = Detection(form="boxes-scores", outputs=("b", "s"))
+    with pytest.raises(InferenceFailedError, match="a score is NaN or infinite"):
+        detect({"b": BOXES[None], "s": scores}, detection, size=SIZE)

@@ -80,3 +80,17 @@ def test_what_a_crop_hides_has_no_class() -> None:
 def test_more_than_255_classes_take_two_bytes_each() -> None:
     geometry = fit_geometry(image=(1, 1), tensor=(1, 1), resize="stretch")
     assert labelled_class_map(np.array([[300]]), geometry, labels=())["classes"].tolist() == [[300]]
+
+
+@pytest.mark.parametrize("wrong", [-1.0, 65535.0, np.nan, np.inf])
+def test_a_class_that_no_map_holds_fails_the_inference(wrong: float) -> None:
+    classes = np.array([[[0.0, wrong]]], np.float32)
+    with pytest.raises(InferenceFailedError, match="expected 0 to 65534"):
+        class_map({"y": classes}, Segmentation(output="y", values="classes"))
+
+
+@pytest.mark.parametrize(("shape", "values"), [((1, 3, 0, 4), "scores"), ((1, 0, 2, 2), "scores"), ((0,), "classes")])
+def test_an_output_without_pixels_is_named(shape: tuple[int, ...], values: str) -> None:
+    segmentation = Segmentation.model_validate({"output": "y", "values": values})
+    with pytest.raises(InferenceFailedError, match="expected at least one pixel"):
+        class_map({"y": np.zeros(shape, np.float32)}, segmentation)
