@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -17,6 +18,9 @@ from drupelet_host.latency.modelled.layers import ENGINES, EngineName
 
 _SHORT_NAMES: dict[str, str] = {"onnxruntime": "ort"}
 _HUNDRED = 100
+_LONGEST = 100_000
+# Below this the range covers what extrapolated layers may be off.
+_LEAST_SHARE = 0.05
 
 
 @click.command(cls=GroupedCommand)
@@ -34,6 +38,13 @@ _HUNDRED = 100
 @click.option(
     "--top", metavar="COUNT", type=click.IntRange(min=0), default=20, show_default=True, help="Layers to list."
 )
+@click.option(
+    "--input-shape",
+    "input_shapes",
+    metavar="NAME=SHAPE",
+    multiple=True,
+    help="Shape of an input whose sizes MODEL leaves open: image=1,3,224,224; may be given several times.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with every layer.")
 @click.option(
     "--exact",
@@ -42,7 +53,14 @@ _HUNDRED = 100
     help="Run MODEL under the timing model in this folder of deploy/emulator/prepare; takes seconds to minutes.",
 )
 def estimate(
-    *, model: Path, target: str, engines: tuple[EngineName, ...], top: int, as_json: bool, exact: Path | None
+    *,
+    model: Path,
+    target: str,
+    engines: tuple[EngineName, ...],
+    top: int,
+    input_shapes: tuple[str, ...],
+    as_json: bool,
+    exact: Path | None,
 ) -> None:
     """Estimate the latency of MODEL on a target, layer by layer, in each engine and precision.
 
@@ -54,13 +72,40 @@ def estimate(
     """
     from drupelet_host.estimation.model_files import estimate_file  # noqa: PLC0415 - takes onnx, which loads slowly
 
-    estimates = estimate_file(model, target=target, engines=engines or ENGINES, emulator=exact)
+    estimates = estimate_file(
+        model,
+        target=target,
+        engines=tuple(dict.fromkeys(engines)) or ENGINES,
+        emulator=exact,
+        input_shapes=dict(map(_parse_shape, input_shapes)),
+    )
     if as_json:
         print_json({"model": model.name, "target": target, "estimates": [one.to_json() for one in estimates]})
         return
     console.print(_summary(estimates, title=f"{model.name}, modelled for {target}, one thread, not measured"))
+    if warning := _describe_extrapolation(estimates):
+        console.print(Text(warning))
     if top and estimates[0].layers:
         console.print(_layers(estimates, top=top))
+
+
+def _parse_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, shape = text.partition("=")
+    sizes = [size.strip() for size in re.split(r"[,x]", shape)]
+    if not name.strip() or not all(size.isdecimal() and int(size) > 0 for size in sizes):
+        raise click.UsageError(f"--input-shape {text!r}: expected a name and whole numbers: image=1,3,224,224")
+    return name.strip(), tuple(map(int, sizes))
+
+
+def _describe_extrapolation(estimates: list[Estimate]) -> str:
+    """Say how much of the time is of layers unlike those that the table was made from; nothing where it is little."""
+    worst = max(estimates, key=lambda one: one.extrapolated_share)
+    if worst.extrapolated_share < _LEAST_SHARE:
+        return ""
+    return (
+        f"Up to {worst.extrapolated_share:.0%} of the time ({worst.engine}, {worst.precision}) is of layers unlike "
+        "those that the latency table was made from: it may be off by more than the range; --exact runs the file."
+    )
 
 
 def _summary(estimates: list[Estimate], *, title: str) -> Table:
@@ -97,5 +142,7 @@ def _layers(estimates: list[Estimate], *, top: int) -> Table:
 
 
 def _digits(ms: float) -> str:
-    """Three digits, which is more than the error of an estimate allows."""
+    """Three digits, which is more than the error of an estimate allows; no number is wider than its column."""
+    if ms >= _LONGEST:
+        return f"{ms:.0e}"
     return f"{ms:.0f}" if ms >= _HUNDRED else f"{ms:.3g}"

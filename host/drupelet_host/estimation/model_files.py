@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
 
 from drupelet_host.errors import ModelError
 from drupelet_host.latency.engines import engine_of
@@ -26,9 +29,17 @@ from drupelet_shared.errors import InvalidValueError
 from drupelet_shared.package.manifest import Manifest, Variant
 from drupelet_shared.package.reading import UnpackedPackage
 
+# Formats whose files may leave sizes of inputs open.
+_OPEN_SHAPES = (".onnx", ".pt2")
+
 
 def estimate_file(
-    path: Path, *, target: str, engines: Sequence[EngineName], emulator: Path | None = None
+    path: Path,
+    *,
+    target: str,
+    engines: Sequence[EngineName],
+    emulator: Path | None = None,
+    input_shapes: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> list[Estimate]:
     """Estimate a model file in every engine and precision, or each variant of a package in its own.
 
@@ -37,27 +48,39 @@ def estimate_file(
         target: The target's name.
         engines: The engines to consider.
         emulator: A folder that `deploy/emulator/prepare` made, to run the files there instead of reading the table.
+        input_shapes: The shapes of inputs, by name, whose sizes the file leaves open.
 
     Returns:
         The estimates, at least one.
 
     Raises:
-        InvalidValueError: The target has no latency table, or no variant is for these engines.
+        InvalidValueError: The target has no latency table, no variant is for these engines, or shapes are stated of
+            inputs that the file does not have, or of a file with fixed ones.
         ModelError: A file cannot be read or run.
         PackageError: The package is invalid.
     """
     table = require_table(target)
+    if input_shapes and (path.is_dir() or path.suffix not in _OPEN_SHAPES):
+        raise InvalidValueError(
+            f"{path.name}: input shapes are stated for {' and '.join(_OPEN_SHAPES)} files; others have fixed ones"
+        )
     if path.is_dir() or path.suffix == ".drupe":
         with open_package(path, trusted_keys=None) as package:
             return _estimate_package(package, table, engines, emulator)
-    shapes = read_layers(path)
+    shapes = read_layers(path, input_shapes=input_shapes)
     if emulator is None:
         return estimate_all(shapes, table, engines=engines)
     return [_run_file(path, shapes, table, emulator)]
 
 
-def read_layers(path: Path) -> tuple[LayerShape, ...]:
+def read_layers(
+    path: Path, *, input_shapes: Mapping[str, Sequence[int]] = MappingProxyType({})
+) -> tuple[LayerShape, ...]:
     """Return the layers of a model file by its suffix: .onnx, .pt2, .tflite or .param.
+
+    Args:
+        path: The file.
+        input_shapes: The shapes of inputs, by name, whose sizes an ONNX file leaves open.
 
     Raises:
         ModelError: The suffix is another one, the file cannot be read, or it has no layer or one that is not known.
@@ -68,12 +91,14 @@ def read_layers(path: Path) -> tuple[LayerShape, ...]:
         raise ModelError(
             f"{path.name}: expected a file that ends in {', '.join((*MODEL_SUFFIXES, '.param'))} or .drupe"
         )
+    # Sizes count and values do not.
+    feed = {name: np.broadcast_to(np.float32(0), tuple(shape)) for name, shape in input_shapes.items()}
     if path.suffix != ".pt2":
-        return read_file_layers(path)
+        return read_file_layers(path, feed=feed)
     from drupelet_host.export.program import convert_program  # noqa: PLC0415 - torch takes seconds
 
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
-        return read_file_layers(convert_program(path, Path(folder) / "model.onnx"))
+        return read_file_layers(convert_program(path, Path(folder) / "model.onnx"), feed=feed)
 
 
 def require_table(target: str) -> LatencyTable:

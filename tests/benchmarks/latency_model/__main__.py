@@ -19,13 +19,14 @@ from pathlib import Path
 from benchmarks.instructions.emulator import FOLDER, ROOT, EmulatedPi
 from benchmarks.latency_model.collecting import collect, read_records
 from benchmarks.latency_model.fitting import make_table, read_accuracy, write_table
+from benchmarks.latency_model.probes import FIRST_SMALL
 from benchmarks.latency_model.published import Comparison, compare
 from benchmarks.latency_model.report import format_report, make_report
 
 _TABLE = ROOT / "host/drupelet_host/latency/modelled/raspberry_pi_4.json"
 _WORK = ROOT / ".bench/latency-model"
 _DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "ncnn": "ncnn"}
-_PROBES = 96
+_PROBES, _SMALL_PROBES = 40, 48
 # Changing it changes every probe: records of another value must not be mixed in.
 _MACS = 15e6
 
@@ -41,7 +42,15 @@ def main() -> None:
     published.add_argument("--only", nargs="*", default=[], metavar="NETWORK", help="default: all")
     published.add_argument("--parameter", nargs="*", default=[], metavar="NAME=VALUE", help="of the timing model")
     table = commands.add_parser("table", help="make the latency table")
-    table.add_argument("--probes", type=int, default=_PROBES, help="networks to measure (default: %(default)s)")
+    table.add_argument(
+        "--probes", type=int, default=_PROBES, help="networks of the usual sizes to measure (default: %(default)s)"
+    )
+    table.add_argument(
+        "--small-probes",
+        type=int,
+        default=_SMALL_PROBES,
+        help="networks with maps of few pixels (default: %(default)s)",
+    )
     table.add_argument("--jobs", type=int, default=2, help="at the same time (default: %(default)s)")
     table.add_argument("--fit-only", action="store_true", help="fit what has been measured")
     arguments = parser.parse_args()
@@ -55,7 +64,8 @@ def main() -> None:
         sys.exit(_report(comparisons))
     records = arguments.work / "records.jsonl"
     if not arguments.fit_only:
-        collect(range(arguments.probes), records, macs=_MACS, pi=pi, jobs=arguments.jobs)
+        seeds = [*range(FIRST_SMALL, FIRST_SMALL + arguments.small_probes), *range(arguments.probes)]
+        collect(seeds, records, macs=_MACS, pi=pi, jobs=arguments.jobs)
     _make_table(records)
 
 

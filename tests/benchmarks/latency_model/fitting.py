@@ -17,7 +17,7 @@ from benchmarks.latency_model.networks import INPUT, Network
 from benchmarks.latency_model.probes import probe
 from drupelet_host.latency.modelled.exact import CLOCK_HZ
 from drupelet_host.latency.modelled.layers import EngineName, LayerKind, LayerShape, Precision
-from drupelet_host.latency.modelled.table import Accuracy, Formula, LatencyTable, find_formula
+from drupelet_host.latency.modelled.table import Accuracy, Formula, LatencyTable, find_formula, nearness
 
 ACCURACY = Path(__file__).with_name("accuracy.toml")
 _US = 1e6
@@ -26,6 +26,8 @@ _LEAST_US = 2.0
 _FOLDS = 5
 _LEAST_LAYERS = 3
 _LARGEST_DEVIATION = 1.5
+# The variance of layers of the same sizes, with that of the deviations as the unit.
+_NOISE = 0.2
 
 Key = tuple[EngineName, Precision]
 
@@ -120,8 +122,12 @@ def _fit_one(samples: Sequence[Sample]) -> Formula:
     weights = _non_negative(features / (times + _LEAST_US)[:, None], times / (times + _LEAST_US))
     predicted = np.maximum(features @ weights, 0.05)
     deviations = np.clip(np.log(times / predicted), -_LARGEST_DEVIATION, _LARGEST_DEVIATION)
-    positions = np.array([sample.shape.position for sample in samples])
-    return Formula(weights, positions, deviations)
+    # As the file has them: what is solved for must hold for these.
+    positions = np.array([sample.shape.position for sample in samples]).round(2)
+    kernel = np.array([nearness(positions, position) for position in positions])
+    # A short layer's time depends on what ran before it.
+    noise = _NOISE * (1 + 5 * _LEAST_US / times)
+    return Formula(weights, positions, np.linalg.solve(kernel + np.diag(noise), deviations))
 
 
 def _non_negative(features: Any, values: Any) -> Any:  # noqa: ANN401 - arrays
@@ -256,5 +262,5 @@ def _encode(formula: Formula) -> dict[str, Any]:
     return {
         "weights": [float(f"{weight:.5g}") for weight in formula.weights],
         "positions": [[round(float(value), 2) for value in position] for position in formula.positions],
-        "deviations": [round(float(value), 3) for value in formula.deviations],
+        "coefficients": [float(f"{value:.4g}") for value in formula.coefficients],
     }

@@ -62,7 +62,19 @@ def _run_onnxruntime(path: str, how: str) -> object:
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     runs = [index for index, event in enumerate(events) if event["name"] == "model_run"]
     nodes = [event for event in events[runs[-2] + 1 :] if event["name"].endswith("_kernel_time")]
-    return [{"name": node["name"][: -len("_kernel_time")], "kind": node["args"]["op_name"]} for node in nodes]
+    return [
+        {
+            "name": node["name"][: -len("_kernel_time")],
+            "kind": node["args"]["op_name"],
+            "values": [_count(node["args"][f"{side}_type_shape"]) for side in ("input", "output")],
+        }
+        for node in nodes
+    ]
+
+
+def _count(tensors: list[dict[str, list[int]]]) -> int:
+    """The values of a node's first input or output, which the profiler describes as [{"int8": [1, 8, 4, 4]}, ...]."""
+    return int(np.prod(next(iter(tensors[0].values())))) if tensors else 0
 
 
 def _run_litert(path: str) -> object:

@@ -15,16 +15,24 @@ _LEAST_LAYERS, _MOST_LAYERS = 4, 16
 _MOST_MACS = 4
 _STEM_SIZES = (96, 128, 160, 192, 224)
 
+# Probes from this number on have maps of few pixels, as the last layers of networks for small images do.
+FIRST_SMALL = 1000
+_SMALL_SIZES = (1, 1, 2, 2, 3, 4, 4, 5, 6, 7)
+_IMAGE_SIZES = (8, 10, 12, 16, 20, 24, 28, 32)
+_LEAST_WIDTH, _MOST_WIDTH = 8, 512
+_MOST_SMALL_LAYERS = 10
+
 
 def probe(seed: int, *, macs: float) -> Network:
     """Return the network of a number; the same number gives the same network.
 
     Args:
-        seed: Which one; the families take turns.
+        seed: Which one; the families take turns. From `FIRST_SMALL` on they are those of small maps.
         macs: About how many multiply-accumulates its convolutions have.
     """
     chance = random.Random(seed)
-    build = _FAMILIES[seed % len(_FAMILIES)]
+    families = _FAMILIES if seed < FIRST_SMALL else _SMALL_FAMILIES
+    build = families[seed % len(families)]
     while True:
         network = build(chance, macs)
         if count_macs(network) <= _MOST_MACS * macs:
@@ -160,3 +168,86 @@ def _wide(chance: random.Random, macs: float) -> Network:
 
 
 _FAMILIES = (_inverted, _residual, _cross_stage, _stem_and_head, _inverted, _residual, _cross_stage, _wide)
+
+
+def _any_width(chance: random.Random, *, most: int = _MOST_WIDTH) -> int:
+    """A width as pruned networks have them: mostly a multiple of 8, at times any number."""
+    # Wide layers are those that count: more of them than a logarithm alone would give.
+    width = _LEAST_WIDTH * (most / _LEAST_WIDTH) ** (chance.random() ** 0.7)
+    return max(_LEAST_WIDTH, round(width / 8) * 8) if chance.random() < 0.8 else round(width)
+
+
+def _small_residual(chance: random.Random, macs: float) -> Network:
+    size = chance.choice(_SMALL_SIZES)
+    builder = Builder((_any_width(chance), size, size))
+    while count_macs(builder.network()) < macs / 2 and len(builder.network().layers) < _MOST_SMALL_LAYERS:
+        before, width, stride = builder.last, _any_width(chance), chance.choice((1, 1, 2))
+        first = builder.conv(_any_width(chance), 3, stride)
+        shortcut = builder.conv(width, 1, stride, activation="none", source=before)
+        second = builder.conv(width, 3, activation="none", source=first)
+        builder.merge("add", second, shortcut)
+    return _finish(builder, chance)
+
+
+def _small_inverted(chance: random.Random, macs: float) -> Network:
+    size = chance.choice(_SMALL_SIZES)
+    builder = Builder((_any_width(chance, most=320), size, size))
+    while count_macs(builder.network()) < macs / 2 and len(builder.network().layers) < _MOST_SMALL_LAYERS:
+        activation: Activation = chance.choice(("relu6", "relu6", "relu", "hardswish", "silu"))
+        builder.conv(_any_width(chance, most=1024), activation=activation)
+        builder.depthwise(chance.choice((3, 3, 5)), chance.choice((1, 1, 2)), activation=activation)
+        builder.conv(_any_width(chance, most=320), activation="none")
+    return _finish(builder, chance)
+
+
+def _small_plain(chance: random.Random, macs: float) -> Network:
+    size = chance.choice(_SMALL_SIZES)
+    builder = Builder((_any_width(chance), size, size))
+    count = chance.randint(_LEAST_LAYERS, _MOST_SMALL_LAYERS)
+    while count_macs(builder.network()) < macs and len(builder.network().layers) < count:
+        _small_step(builder, chance)
+    return _finish(builder, chance)
+
+
+def _small_step(builder: Builder, chance: random.Random) -> None:
+    width, kernel, stride = _any_width(chance), chance.choice((1, 1, 3, 3, 5)), chance.choice((1, 1, 1, 2))
+    if chance.random() < 0.15:
+        before = builder.last
+        builder.conv(width, source=before)
+        builder.merge("concat", before, builder.last)
+    elif chance.random() < 0.15:
+        builder.pool(chance.choice(("max_pool", "average_pool")), 2, 2)
+    else:
+        builder.conv(width, kernel, stride, activation=chance.choice(("relu", "relu", "none", "silu")))
+
+
+def _small_image(chance: random.Random, macs: float) -> Network:
+    """A network for images of a few pixels, which ends in maps of a few."""
+    size = chance.choice(_IMAGE_SIZES)
+    builder = Builder((chance.choice((1, 3, 3)), size, size))
+    width = chance.choice((8, 12, 16, 24, 32))
+    builder.conv(width, 3, chance.choice((1, 1, 2)))
+    while len(builder.network().layers) < _MOST_SMALL_LAYERS and builder.network().shapes()[-1][1] > 2:
+        stride = chance.choice((1, 2))
+        width = min(_MOST_WIDTH, width * stride + 8 * chance.randint(0, 2))
+        if chance.random() < 0.3:
+            builder.depthwise(3, stride)
+            builder.conv(width)
+        else:
+            builder.conv(width, 3, stride)
+        if count_macs(builder.network()) > macs:
+            break
+    return _finish(builder, chance)
+
+
+def _finish(builder: Builder, chance: random.Random) -> Network:
+    """End as a classifier does: averaged over the map, or flattened where that stays small."""
+    if math.prod(builder.network().shapes()[-1]) > 4096 or chance.random() < 0.6:
+        builder.pool("global_pool")
+    if chance.random() < 0.4:
+        builder.linear(_any_width(chance))
+    builder.linear(chance.choice((10, 10, 100, 1000)))
+    return builder.network()
+
+
+_SMALL_FAMILIES = (_small_residual, _small_inverted, _small_plain, _small_image)

@@ -31,10 +31,17 @@ VARIANT_PRECISIONS: dict[str, EstimatedPrecision] = {
 
 @dataclass(frozen=True, slots=True)
 class LayerEstimate:
-    """What one layer takes; `shape` names it."""
+    """What one layer takes; `shape` names it.
+
+    Attributes:
+        shape: The layer.
+        ms: Its time.
+        extrapolated: Whether the table was made from no layer like it.
+    """
 
     shape: LayerShape
     ms: float
+    extrapolated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,11 @@ class Estimate:
         return math.sqrt(max(0.0, self.error**2 - self.table_error**2))
 
     @property
+    def extrapolated_share(self) -> float:
+        """The share of the time that is of layers unlike those of the table; it may be off by more than the range."""
+        return sum(layer.ms for layer in self.layers if layer.extrapolated) / self.ms if self.ms else 0.0
+
+    @property
     def source(self) -> str:
         """Where the number comes from, to be printed with it."""
         return f"{modelled_for(self.target)}, one thread, +-{self.error:.0%}"
@@ -94,12 +106,14 @@ class Estimate:
             "threads_4_ms": [round(value, 4) for value in self.threads_4_ms],
             "source": self.source,
             "validated_on_boards": self.validated,
+            "extrapolated_share": round(self.extrapolated_share, 4),
             "layers": [
                 {
                     "name": layer.shape.name,
                     "kind": layer.shape.category,
                     "macs": layer.shape.macs,
                     "ms": round(layer.ms, 5),
+                    "extrapolated": layer.extrapolated,
                 }
                 for layer in self.layers
             ],
@@ -123,7 +137,12 @@ def estimate(
     if precision == "mixed":
         return _estimate_mixed(shapes, table, engine)
     counted = [shape for shape in shapes if shape.kind != "conversion"]
-    layers = tuple(LayerEstimate(shape, table.layer_ms(shape, engine, precision)) for shape in counted)
+    layers = tuple(
+        LayerEstimate(
+            shape, table.layer_ms(shape, engine, precision), extrapolated=not table.covers(shape, engine, precision)
+        )
+        for shape in counted
+    )
     total = table.network_ms(counted, engine, precision)
     accuracy = table.accuracies[engine, precision]
     return Estimate(
@@ -157,7 +176,14 @@ def estimate_stored(shapes: Sequence[LayerShape], table: LatencyTable, engine: E
 
 
 def _estimate_mixed(shapes: Sequence[LayerShape], table: LatencyTable, engine: EngineName) -> Estimate:
-    layers = tuple(LayerEstimate(shape, _stored_ms(shape, table, engine)) for shape in shapes)
+    layers = tuple(
+        LayerEstimate(
+            shape,
+            _stored_ms(shape, table, engine),
+            extrapolated=not all(table.covers(shape, engine, precision) for precision in _precisions_of(shape.stored)),
+        )
+        for shape in shapes
+    )
     used = {precision for shape in shapes for precision in _precisions_of(shape.stored)} or {"float32"}
     accuracies = [table.accuracies[engine, precision] for precision in PRECISIONS if precision in used]
     total = sum(layer.ms for layer in layers) + max(table.overhead_ms(engine, precision) for precision in PRECISIONS)

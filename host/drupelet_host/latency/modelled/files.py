@@ -23,7 +23,8 @@ def read_file_layers(path: Path, *, feed: Tensors | None = None) -> tuple[LayerS
 
     Args:
         path: The file.
-        feed: The inputs of one inference, whose sizes count where an ONNX file leaves them open; 1 without them.
+        feed: The inputs of one inference, whose sizes count where an ONNX file leaves them open; without them a batch
+            that is open is of 1.
 
     Raises:
         ModelError: The suffix is another one, the file cannot be read, or it has no layer or one that is not known.

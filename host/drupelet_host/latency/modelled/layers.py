@@ -38,17 +38,18 @@ _SPATIAL = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerShape:
-    """What a layer computes and how large it is; a batch of one.
+    """What a layer computes and how large it is.
 
     Attributes:
         kind: What it computes.
         in_channels: Of its first input; of a concatenation, of all inputs.
         out_channels: Of its output.
-        in_pixels: Height times width of its first input.
-        out_pixels: Height times width of its output.
+        in_pixels: Height times width of its first input, of all samples of a batch.
+        out_pixels: Height times width of its output, of all samples of a batch.
         window: Values that a window covers in one channel.
         stride: Of the window.
         groups: Of a convolution.
+        axes: How many axes a convolution's window moves along; those of the table have two.
         follows_convolution: Whether one input is a convolution's sum: engines may add to it while it is computed.
         stored: How the file has it computed; a table can tell what any other precision would cost.
         name: What the network's file calls it.
@@ -62,6 +63,7 @@ class LayerShape:
     window: int = 1
     stride: int = 1
     groups: int = 1
+    axes: int = 2
     follows_convolution: bool = False
     stored: StoredPrecision = "float32"
     name: str = ""
@@ -112,7 +114,11 @@ def _round_up(count: float, multiple: int) -> float:
 
 
 def channels_and_pixels(shape: Sequence[int]) -> tuple[int, int]:
-    """Return the channels and the pixels of a tensor with channels behind the batch, as ONNX and PyTorch have them."""
+    """Return the channels and the pixels of a tensor with channels behind the batch, as ONNX and PyTorch have them.
+
+    Args:
+        shape: Its sizes; the pixels of all samples of a batch count.
+    """
     if len(shape) >= _SPATIAL:
-        return shape[1], math.prod(shape[2:])
+        return shape[1], shape[0] * math.prod(shape[2:])
     return (shape[-1] if len(shape) else 1), 1

@@ -127,7 +127,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
             out_channels=out_channels,
             in_pixels=pixels,
             out_pixels=out_pixels,
-            window=pixels if kind == "global_pool" else math.prod(sizes),
+            window=pixels // tensors[0].shape[0] if kind == "global_pool" else math.prod(sizes),
             stride=max(strides or sizes, default=1),
             follows_convolution=any(self._sums.holds(tensor) for tensor in tensors),
         )
@@ -141,11 +141,12 @@ def _convolution(args: Sequence[Any], output: torch.Tensor) -> LayerShape:
         kind="convolution",
         in_channels=incoming.shape[1],
         out_channels=output.shape[1],
-        in_pixels=math.prod(incoming.shape[2:]),
-        out_pixels=math.prod(across.shape[2:]),
+        in_pixels=channels_and_pixels(incoming.shape)[1],
+        out_pixels=channels_and_pixels(across.shape)[1],
         window=math.prod(weight.shape[2:]),
         stride=max(args[_STRIDE], default=1),
         groups=args[_GROUPS],
+        axes=weight.dim() - 2,
     )
 
 

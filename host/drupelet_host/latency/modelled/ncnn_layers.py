@@ -31,7 +31,11 @@ _KINDS: dict[str, LayerKind] = {
     "HardSigmoid": "sigmoid",
 }
 _FREE = {"Input", "Split", "Reshape", "Flatten", "Dropout", "ReLU", "Clip", "Noop", "Squeeze", "ExpandDims", "Crop"}
-_UNKNOWN = {"DeformableConv2D", "Einsum", "GRU", "LSTM", "MultiHeadAttention", "RNN", "SDPA"}
+_UNKNOWN = {"DeformableConv2D", "Einsum", "GRU", "LSTM", "MultiHeadAttention", "RNN", "SDPA"} | {
+    f"{kind}{axes}"
+    for kind in ("Convolution", "ConvolutionDepthWise", "Deconvolution", "DeconvolutionDepthWise")
+    for axes in ("1D", "3D")
+}
 # Parameters of convolutions and pooling.
 _OUTPUTS, _KERNEL_WIDTH, _STRIDE, _GROUPS, _INT8, _KERNEL_HEIGHT = 0, 1, 3, 7, 8, 11
 _POOLING, _POOL_STRIDE, _GLOBAL = 0, 2, 4

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx.inliner
 
 from drupelet_host.errors import ModelError
 from drupelet_host.latency.modelled.layers import LayerKind, LayerShape, channels_and_pixels
@@ -18,10 +19,12 @@ Shape = tuple[int, ...]
 _KINDS: dict[str, LayerKind] = {
     "Conv": "convolution",
     "ConvInteger": "convolution",
+    "QLinearConv": "convolution",
     "ConvTranspose": "convolution",
     "Gemm": "linear",
     "MatMul": "linear",
     "MatMulInteger": "linear",
+    "QLinearMatMul": "linear",
     "MaxPool": "max_pool",
     "AveragePool": "average_pool",
     "GlobalAveragePool": "global_pool",
@@ -55,19 +58,24 @@ _FREE = {
     "Squeeze",
     "Unsqueeze",
 }
-# What costs more than to read and write its values, and no formula describes.
+# What costs more than to read and write its values, and no formula describes; also graphs that run within nodes.
 _UNKNOWN = {"Attention", "DynamicQuantizeLSTM", "Einsum", "GRU", "LSTM", "MultiHeadAttention", "QAttention", "RNN"} | {
     "DeformConv",
     "FusedMatMul",
     "QGemm",
-    "QLinearConv",
-    "QLinearMatMul",
+    "If",
+    "Loop",
+    "Scan",
 }
-_INTEGER = {"ConvInteger", "MatMulInteger"}
+_INTEGER = {"ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"}
+# These have the scale and the zero point of the first input before the second.
+_QUANTIZED = {"QLinearConv", "QLinearMatMul"}
 # Their integer kernels in ONNX Runtime also give float results.
 _FLOAT_RESULTS = {"Gemm", "MatMul"}
 _MULTIPLYING = {"convolution", "linear"}
 _GATED: dict[str, LayerKind] = {"Sigmoid": "silu", "HardSigmoid": "hardswish"}
+# A tensor of more dimensions has pixels beside a batch and channels.
+_VECTORS = 2
 _FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16}
 
 
@@ -79,11 +87,12 @@ def read_onnx_layers(path: Path, *, feed: Tensors | None = None) -> tuple[LayerS
 
     Args:
         path: The file.
-        feed: The inputs of one inference, whose sizes count where the file leaves them open; 1 without them.
+        feed: The inputs of one inference, whose sizes count where the file leaves them open; without them a batch that
+            is open is of 1.
 
     Raises:
-        ModelError: The file is not an ONNX model, its shapes cannot be inferred, or it has an operator that the table
-            does not know, such as LSTM.
+        ModelError: The file is not an ONNX model, its shapes cannot be inferred, a size other than the batch is open,
+            or it has an operator that the table does not know, such as LSTM.
     """
     try:
         model = onnx.load(path)
@@ -98,18 +107,20 @@ def read_graph_layers(model: onnx.ModelProto, *, name: str, feed: Tensors | None
     Args:
         model: The model; its shapes are noted anew, and variable dimensions get a size.
         name: The model's name for messages.
-        feed: The inputs of one inference, whose sizes they get; 1 without them.
+        feed: The inputs of one inference, whose sizes they get; without them a batch gets 1.
 
     Raises:
         ModelError: As `read_onnx_layers`.
     """
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value.name for value in model.graph.input if value.name not in constants]
+    if unknown := sorted((feed or {}).keys() - set(inputs)):
+        raise ModelError(f"{name}: inputs {', '.join(unknown)} were stated: the model takes {', '.join(inputs)}")
+    for value in model.graph.input:
+        if value.name not in constants:
+            _close_sizes(value, None if feed is None or value.name not in feed else feed[value.name].shape, name=name)
     try:
-        for value in model.graph.input:
-            dimensions = value.type.tensor_type.shape.dim
-            sizes = feed[value.name].shape if feed is not None and value.name in feed else (1,) * len(dimensions)
-            for dimension, size in zip(dimensions, sizes, strict=False):
-                if not dimension.dim_value:
-                    dimension.dim_value = max(1, size)
+        model = onnx.inliner.inline_local_functions(model)
         del model.graph.value_info[:]
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except Exception as error:  # onnx's exceptions share no base class
@@ -241,12 +252,12 @@ class _Reader:
         """Return whether the shapes that the cost of a multiplying node follows from are known."""
         if not self._shapes.get(node.input[0]):
             return False
-        return not convolves or self._source(node.input[1]) in self._shapes
+        return not convolves or self._source(_second_input(node)) in self._shapes
 
     def _convolution(self, node: onnx.NodeProto, shape: Shape) -> LayerShape:
         attributes = _attributes(node)
         incoming = self._shapes[node.input[0]]
-        weights = self._shapes[self._source(node.input[1])]
+        weights = self._shapes[self._source(_second_input(node))]
         strides = attributes.get("strides") or [1]
         # A transposed convolution does the work of one from its output to its input.
         backwards = node.op_type == "ConvTranspose"
@@ -254,11 +265,12 @@ class _Reader:
             kind="convolution",
             in_channels=incoming[1],
             out_channels=shape[1],
-            in_pixels=math.prod(incoming[2:]),
-            out_pixels=math.prod((incoming if backwards else shape)[2:]),
+            in_pixels=channels_and_pixels(incoming)[1],
+            out_pixels=channels_and_pixels(incoming if backwards else shape)[1],
             window=math.prod(weights[2:]),
             stride=max(strides),
             groups=attributes.get("group", 1),
+            axes=len(weights) - 2,
             stored="int8" if self._is_int8(node) else "float32",
             name=node.name or node.output[0],
         )
@@ -284,7 +296,8 @@ class _Reader:
         if kind == "concat":
             channels = sum(channels_and_pixels(one)[0] for one in incoming) or channels
         out_channels, out_pixels = channels_and_pixels(shape)
-        window = pixels if kind == "global_pool" else math.prod(_attributes(node).get("kernel_shape") or [1])
+        samples = first[0] if len(first) > _VECTORS else 1
+        window = pixels // samples if kind == "global_pool" else math.prod(_attributes(node).get("kernel_shape") or [1])
         makers = [self._maker(name) for name in node.input]
         return LayerShape(
             kind=kind,
@@ -298,6 +311,33 @@ class _Reader:
             stored="int8" if self._is_int8(node) else "float32",
             name=node.name or node.output[0],
         )
+
+
+def _close_sizes(value: onnx.ValueInfoProto, sizes: Shape | None, *, name: str) -> None:
+    """Give open dimensions of an input their sizes; without any, only a batch can be guessed.
+
+    Raises:
+        ModelError: A size other than the batch is open, or the file has another one.
+    """
+    dimensions = value.type.tensor_type.shape.dim
+    declared = [dimension.dim_value or None for dimension in dimensions]
+    shown = ", ".join(str(dimension.dim_value or dimension.dim_param or "?") for dimension in dimensions)
+    if sizes is None:
+        if None in declared[1:]:
+            raise ModelError(
+                f"{name}: input {value.name!r} of shape ({shown}) leaves sizes open on which the latency depends: "
+                f"state them, as --input-shape {value.name}=1,3,224,224"
+            )
+        sizes = tuple(size or 1 for size in declared)
+    stated = zip(declared[1:], sizes[1:], strict=False)
+    if len(sizes) != len(declared) or any(size not in (None, other) for size, other in stated):
+        raise ModelError(f"{name}: input {value.name!r} has shape ({shown}): {', '.join(map(str, sizes))} was stated")
+    for dimension, size in zip(dimensions, sizes, strict=True):
+        dimension.dim_value = dimension.dim_value or max(1, size)
+
+
+def _second_input(node: onnx.NodeProto) -> str:
+    return str(node.input[3 if node.op_type in _QUANTIZED else 1])
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:

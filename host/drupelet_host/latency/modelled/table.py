@@ -1,7 +1,8 @@
 """The table of layer latencies on a target: what the timing model gave for many layers, with a formula between them.
 
-A layer's time is a weighted sum of its sizes, fitted to each engine, precision and kind of layer, times what the
-nearest layers of the table took compared with that sum. `tests/benchmarks/latency_model` makes the table.
+A layer's time is a weighted sum of its sizes, fitted to each engine, precision and kind of layer, times what layers of
+the table that are alike took compared with that sum: a Gaussian process over the logarithms of the sizes (Rasmussen and
+Williams, 2006, "Gaussian Processes for Machine Learning"). `tests/benchmarks/latency_model` makes the table.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ import numpy.typing as npt
 
 from drupelet_host.latency.modelled.layers import EngineName, LayerShape, Precision
 
-# How far a layer of the table reaches, in doublings of the sizes, and how much it takes to overrule the formula.
-_REACH = 0.7
-_CAUTION = 0.5
+# How far a layer of the table reaches, in doublings of the sizes.
+_REACH = 2.5
+# The logarithm of the largest factor on the weighted sum.
+_LARGEST_DEVIATION = 1.5
 # Layers that no formula was fitted to. Elementwise ones cost the time to read and write their values.
 _SUBSTITUTES = {"grouped": "depthwise", "convolution_3x3": "convolution", "linear": "pointwise"}
+# The layers measured have two, height and width.
+_AXES = 2
 _ELEMENTWISE = ("add", "multiply", "concat")
 
 FloatArray = npt.NDArray[np.float64]
@@ -35,21 +39,40 @@ class Formula:
     Attributes:
         weights: Microseconds for each of `LayerShape.features`.
         positions: The layers measured, each as in `LayerShape.position`.
-        deviations: What each took, divided by what the weights give, as natural logarithms.
+        coefficients: What each adds to the logarithm of the factor on the weighted sum, times how near it is.
     """
 
     weights: FloatArray
     positions: FloatArray
-    deviations: FloatArray
+    coefficients: FloatArray
 
     def microseconds(self, shape: LayerShape) -> float:
         """Return the time of a layer."""
         base = float(np.dot(self.weights, shape.features))
         if not len(self.positions):
             return base
-        distances = np.square(self.positions - np.array(shape.position)).sum(axis=1)
-        influence = np.exp(-distances / (2 * _REACH**2))
-        return base * float(np.exp((influence @ self.deviations) / (influence.sum() + _CAUTION)))
+        deviation = float(nearness(self.positions, np.array(shape.position)) @ self.coefficients)
+        return base * float(np.exp(np.clip(deviation, -_LARGEST_DEVIATION, _LARGEST_DEVIATION)))
+
+    def covers(self, shape: LayerShape) -> bool:
+        """Return whether each size of a layer is at most twice as large or as small as those that were measured."""
+        if not len(self.positions):
+            return False
+        position = np.array(shape.position)
+        low, high = self.positions.min(axis=0) - 1, self.positions.max(axis=0) + 1
+        return bool((low <= position).all() and (position <= high).all())
+
+
+def nearness(positions: FloatArray, position: FloatArray) -> FloatArray:
+    """Return how near layers are to one, from 0 to 1.
+
+    Args:
+        positions: Of the layers, one a row.
+        position: Of the one.
+    """
+    distances = np.square(positions - position).sum(axis=-1)
+    near: FloatArray = np.exp(-distances / (2 * _REACH**2))
+    return near
 
 
 def find_formula(formulas: Mapping[str, Formula], shape: LayerShape) -> Formula:
@@ -130,6 +153,17 @@ class LatencyTable:
         """
         return find_formula(self.formulas[engine, precision], shape).microseconds(shape) / 1000
 
+    def covers(self, shape: LayerShape, engine: EngineName, precision: Precision) -> bool:
+        """Return whether the table was made from layers like this one; what others take is extrapolated.
+
+        Args:
+            shape: The layer.
+            engine: What runs it.
+            precision: In float32 or static int8.
+        """
+        formula = self.formulas[engine, precision].get(shape.category)
+        return formula is not None and shape.axes == _AXES and formula.covers(shape)
+
     def network_ms(self, shapes: Sequence[LayerShape], engine: EngineName, precision: Precision) -> float:
         """Add up a whole network: its layers and what belongs to none.
 
@@ -173,5 +207,5 @@ def load_table(target: str) -> LatencyTable | None:
 
 
 def _formula(values: Mapping[str, Sequence[float]]) -> Formula:
-    arrays = (np.array(values[name], np.float64) for name in ("weights", "positions", "deviations"))
+    arrays = (np.array(values[name], np.float64) for name in ("weights", "positions", "coefficients"))
     return Formula(*arrays)

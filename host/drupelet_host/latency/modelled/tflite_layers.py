@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,10 @@ _KINDS: dict[str, LayerKind] = {
     "HARD_SWISH": "hardswish",
 }
 _FREE = {"QUANTIZE", "DEQUANTIZE", "RESHAPE", "SHAPE", "SQUEEZE", "EXPAND_DIMS", "RELU", "RELU6", "CAST"}
+# Graphs that run within operators, and what costs more than to read and write its values.
+_UNKNOWN = {"IF", "WHILE", "CONV_3D", "CONV_3D_TRANSPOSE", "LSTM", "RNN", "SVDF"} | {
+    f"{kind}_SEQUENCE_{cell}" for kind in ("UNIDIRECTIONAL", "BIDIRECTIONAL") for cell in ("LSTM", "RNN")
+}
 _IMAGE = 4
 
 
@@ -37,7 +42,8 @@ def read_tflite_layers(path: Path) -> tuple[LayerShape, ...]:
     """Return the layers of a file's first graph in order of execution.
 
     Raises:
-        ModelError: The file is not a LiteRT model.
+        ModelError: The file is not a LiteRT model, leaves a size other than the batch open, or has an operator that the
+            table does not know, such as LSTM.
     """
     # An optional engine; only this file format needs it.
     import ai_edge_litert.schema_py_generated as schema  # noqa: PLC0415
@@ -46,7 +52,9 @@ def read_tflite_layers(path: Path) -> tuple[LayerShape, ...]:
     try:
         model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(path.read_bytes(), 0))
         graph = model.subgraphs[0]
+        _check_inputs(graph)
         codes = [names.get(max(code.builtinCode, code.deprecatedBuiltinCode), "CUSTOM") for code in model.operatorCodes]
+        _check_kinds({codes[operator.opcodeIndex] for operator in graph.operators})
         tensors = [_shape(tensor) for tensor in graph.tensors]
         return tuple(
             replace(
@@ -56,8 +64,27 @@ def read_tflite_layers(path: Path) -> tuple[LayerShape, ...]:
             for position, operator in enumerate(graph.operators)
             if codes[operator.opcodeIndex] not in _FREE
         )
+    except ModelError as error:
+        raise ModelError(f"{path.name}: {error}") from error
     except Exception as error:  # flatbuffers reads malformed files with whatever error they lead to
         raise ModelError(f"{path.name}: not a LiteRT model: {error}") from error
+
+
+def _check_kinds(kinds: Collection[str]) -> None:
+    if unknown := sorted(_UNKNOWN.intersection(kinds)):
+        raise ModelError(f"what {', '.join(unknown)} costs is not in the latency table")
+
+
+def _check_inputs(graph: Any) -> None:  # noqa: ANN401 - the schema has no types
+    """Check that no size of an input is open other than the batch: the file has 1 there, whatever it runs with."""
+    for index in graph.inputs:
+        tensor = graph.tensors[index]
+        signature = [] if tensor.shapeSignature is None else [int(size) for size in tensor.shapeSignature]
+        if any(size < 0 for size in signature[1:]):
+            raise ModelError(
+                f"input {tensor.name.decode()!r} of shape {signature} leaves sizes open on which the latency depends: "
+                "convert the model with fixed ones"
+            )
 
 
 def _stored(operator: Any, tensors: Any, *, int8: int) -> StoredPrecision:  # noqa: ANN401 - the schema has no types
@@ -90,7 +117,7 @@ def _layer(code: str, operator: Any, tensors: list[tuple[int, ...]], *, name: st
     elif kind in {"max_pool", "average_pool"}:
         window = options.filterHeight * options.filterWidth
     elif kind == "global_pool":
-        window = pixels
+        window = pixels // (inputs[0][0] if len(inputs[0]) == _IMAGE else 1)
     elif kind == "concat":
         channels = sum(_channels_and_pixels(shape)[0] for shape in inputs)
     return LayerShape(
@@ -108,5 +135,5 @@ def _layer(code: str, operator: Any, tensors: list[tuple[int, ...]], *, name: st
 
 def _channels_and_pixels(shape: tuple[int, ...]) -> tuple[int, int]:
     if len(shape) == _IMAGE:
-        return shape[3], shape[1] * shape[2]
+        return shape[3], shape[0] * shape[1] * shape[2]
     return (shape[-1], math.prod(shape[:-1])) if shape else (1, 1)
