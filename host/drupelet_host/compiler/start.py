@@ -141,6 +141,9 @@ def _start_from_file(recipe: Recipe, workspace: Path) -> CompileState:
         check_repeats(source, validation.feeds[0])
     check_answers(answer_session(session, validation.feeds[:_CHECKED_ANSWERS]), source=source.name)
     metric = _choose_metric(recipe, validation, test, outputs=outputs)
+    # Its faults are those of the recipe: they are found before any work, whatever the metric.
+    resolve_postprocessing(recipe, outputs)
+    load_priors(recipe)
     if source.suffix != TFLITE_SUFFIX and recipe.quantize.keep_float:
         _require_matches(recipe.quantize.keep_float, find_layers(prepare(source)))
     parts: dict[str, Samples] = {"train": train, "validation": validation} | ({"test": test} if test else {})

@@ -16,6 +16,7 @@ _PLANE_RANK, _MAPS_RANK = 3, 4
 _LARGEST_BYTE = 254
 # As UINT16 holds them, beside the value of pixels that the model did not see.
 _LARGEST_CLASS = 65534
+_COUNTED_AT_ONCE = 1 << 18
 
 
 def class_map(outputs: Tensors, segmentation: Segmentation) -> Array:
@@ -77,7 +78,7 @@ def labelled_class_map(classes: Array, geometry: ImageGeometry, *, labels: Seque
     image = classes.astype(dtype)[rows][:, columns]
     image[rows < 0] = unseen
     image[:, columns < 0] = unseen
-    counts = np.bincount(image.ravel())
+    counts = _count_classes(image)
     indices = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())].astype(np.int64)
     indices = indices[indices != unseen]
     return {
@@ -86,6 +87,15 @@ def labelled_class_map(classes: Array, geometry: ImageGeometry, *, labels: Seque
         "fractions": (counts[indices] / max(1, image.size)).astype(np.float32),
         "indices": indices,
     }
+
+
+def _count_classes(image: Array) -> Array:
+    """Return how many pixels each value has, some rows at a time: `bincount` takes 8 bytes for each pixel."""
+    counts = np.zeros(int(image.max(initial=0)) + 1, np.int64)
+    rows = max(1, _COUNTED_AT_ONCE // max(1, image.shape[1]))
+    for start in range(0, len(image), rows):
+        counts += np.bincount(image[start : start + rows].ravel(), minlength=len(counts))
+    return counts
 
 
 def _scaled(sources: Array, *, pixels: int, of: int) -> Array:

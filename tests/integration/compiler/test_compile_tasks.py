@@ -122,10 +122,11 @@ def test_without_labels_the_metric_is_the_fidelity(tmp_path: Path) -> None:
         ({"detection": {"form": "ssd"}}, ModelError, "needs priors"),
         ({"evaluation": {"metric": "map50"}}, ModelError, "the recipe has no \\[detection\\] section"),
         (
-            {"detection": {"form": "boxes-scores"}, "evaluation": {"metric": "mean_iou"}},
+            {"detection": {"form": "boxes-scores", "transposed": True}, "evaluation": {"metric": "mean_iou"}},
             ModelError,
             "the recipe has no \\[segmentation\\] section",
         ),
+        ({"detection": {"form": "boxes-scores"}}, ModelError, r"set detection\.transposed = true"),
         (
             {
                 "detection": {"form": "boxes-scores"},

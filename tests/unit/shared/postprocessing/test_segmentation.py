@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -94,3 +95,16 @@ def test_an_output_without_pixels_is_named(shape: tuple[int, ...], values: str) 
     segmentation = Segmentation.model_validate({"output": "y", "values": values})
     with pytest.raises(InferenceFailedError, match="expected at least one pixel"):
         class_map({"y": np.zeros(shape, np.float32)}, segmentation)
+
+
+def test_the_answer_for_a_large_picture_takes_little_more_memory_than_its_map() -> None:
+    geometry = fit_geometry(image=(3000, 2000), tensor=(3, 2), resize="stretch")
+    tracemalloc.start()
+    try:
+        answer = labelled_class_map(CLASSES, geometry, labels=("a", "b", "c"))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert answer["fractions"].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3])
+    # A map of a byte for each of 6 million pixels, and what counts some rows of it.
+    assert 6e6 < peak_bytes < 12e6
