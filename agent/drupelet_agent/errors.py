@@ -215,8 +215,16 @@ def store_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            free = format_bytes(shutil.disk_usage(folder).free)
-            raise StoreFullError(f"store {folder}: {error.strerror}: {free} are free") from error
+            raise StoreFullError(f"store {folder}: {error.strerror}{_describe_room(folder)}") from error
         if error.errno == errno.EROFS:
             raise StoreReadOnlyError(f"store {folder}: the file system is read-only") from error
         raise StoreError(f"store {folder}: {error.strerror}: {error.filename}") from error
+
+
+def _describe_room(folder: Path) -> str:
+    """Return what is free on the file system of a folder, whose own creation may have failed for lack of room."""
+    existing = next((one for one in (folder, *folder.parents) if one.is_dir()), folder)
+    try:
+        return f": {format_bytes(shutil.disk_usage(existing).free)} are free"
+    except OSError:
+        return ""

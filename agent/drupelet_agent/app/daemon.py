@@ -7,7 +7,8 @@ import gc
 import logging
 import signal
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from drupelet_agent.app.broker_link import BrokerLink
@@ -22,9 +23,10 @@ from drupelet_agent.config.environment import service_manager_settings
 from drupelet_agent.delivery.desired import DesiredStates
 from drupelet_agent.delivery.spool import Spool
 from drupelet_agent.delivery.uploads import Uploads
-from drupelet_agent.errors import StoreError, StoreReadOnlyError
+from drupelet_agent.errors import StoreBusyError, StoreError, StoreReadOnlyError
 from drupelet_agent.measuring.gate import ServingGate
 from drupelet_agent.messaging.announcer import offline_publication
+from drupelet_agent.rounds import Rounds
 from drupelet_agent.serving.byte_budget import ByteBudget
 from drupelet_agent.serving.fleet import Fleet
 from drupelet_agent.serving.guard.guardian import Guardian
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     from drupelet_agent.telemetry.endpoint import MetricsEndpoint
 
 log = logging.getLogger(__name__)
+
+# For an agent that was told to stop, and still answers what it has accepted.
+_OTHER_AGENT_S = 5.0
 
 
 class Daemon:
@@ -84,9 +89,15 @@ class Daemon:
         """Serve until SIGTERM or SIGINT.
 
         Raises:
+            StoreBusyError: Another agent serves from the same folder.
             StoreError: The store cannot be created, and not because its file system is read-only.
         """
         self._create_store()
+        with self._hold_store():
+            self._clear_candidates()
+            await self._serve()
+
+    async def _serve(self) -> None:
         # What was imported stays, so the collector need not go through it again in the middle of a request.
         gc.freeze()
         stopping = asyncio.Event()
@@ -158,10 +169,22 @@ class Daemon:
     def _create_store(self) -> None:
         try:
             self._store.create()
-            self._store.clear_candidates()
         except StoreReadOnlyError as error:
             # The follower goes on reporting it; a broker that can reach this device can at least ask.
             log.warning("the agent starts without a store: %s [%s]", error, error.code)
+
+    @contextmanager
+    def _hold_store(self) -> Iterator[None]:
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._store.serving(timeout_s=_OTHER_AGENT_S))
+            except StoreBusyError as error:
+                raise StoreBusyError(
+                    f"{error}; give each agent a state_dir and a device name of its own, or stop the other agent"
+                ) from error
+            except StoreError as error:
+                log.warning("the agent starts without its store: %s [%s]", error, error.code)
+            yield
 
     def _clear_candidates(self) -> None:
         try:
@@ -188,9 +211,11 @@ class Daemon:
         )
 
     async def _report(self) -> None:
+        rounds = Rounds("telemetry")
         while True:
             await asyncio.sleep(self._config.telemetry.interval_s)
-            self._reporter.report()
+            with rounds.guarded():
+                self._reporter.report()
 
     async def _start_endpoint(self) -> MetricsEndpoint | None:
         port = self._config.telemetry.prometheus_port

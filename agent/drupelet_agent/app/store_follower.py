@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from drupelet_agent.errors import StoreError
+from drupelet_agent.rounds import Rounds
 from drupelet_shared.contract.messages import StoreState
 
 log = logging.getLogger(__name__)
@@ -68,8 +69,10 @@ class StoreFollower:
 
     async def run(self) -> None:
         """Poll until cancelled."""
+        rounds = Rounds("following the store")
         while True:
-            self.poll()
+            with rounds.guarded():
+                self.poll()
             await asyncio.sleep(_POLL_S)
 
     def poll(self) -> None:

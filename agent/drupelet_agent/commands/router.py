@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Coroutine
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 # The number of commands that are recognised when they are delivered again; very long answers are not repeated.
 _REMEMBERED = 64
 
-_Key = tuple[str, bytes]
+_Key = tuple[str, bytes, str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class CommandRouter:
         self._runner = runner
         self._replies = replies
         self._tasks: set[asyncio.Task[None]] = set()
-        # By reply topic and Correlation Data; None while the command runs.
+        # None while the command runs.
         self._known: OrderedDict[_Key, _Answer | None] = OrderedDict()
 
     def handle(self, message: Message) -> None:
@@ -67,8 +68,7 @@ class CommandRouter:
         except DrupeletError as error:
             self._reply(address, error.code, encode_error(error, request_id=None))
             return
-        # Without Correlation Data a repetition cannot be told from a second command.
-        key = (address.topic, address.correlation) if address.correlation is not None else None
+        key = _key_of(name, message, address)
         if key is not None and key in self._known:
             known = self._known[key]
             if known is not None:
@@ -116,3 +116,14 @@ class CommandRouter:
 
     def _reply(self, address: ReplyAddress, code: str, payload: bytes) -> None:
         self._replies.send(address, payload, code=code)
+
+
+def _key_of(name: str, message: Message, address: ReplyAddress) -> _Key | None:
+    """Return what two deliveries of one command have in common; None where a repetition looks like a second command.
+
+    A client may count its Correlation Data from 1 at each start, so name and request belong to it: another command must
+    not be taken for one that was answered before.
+    """
+    if address.correlation is None:
+        return None
+    return address.topic, address.correlation, name, hashlib.sha256(message.payload).digest()

@@ -57,7 +57,7 @@ class CommandRunner:
 
         Raises:
             BusyError: Too many commands wait.
-            CommandFailedError: The process ended without an answer.
+            CommandFailedError: The process cannot be started, or ended without an answer.
         """
         lane = COMMANDS[name].lane
         if self._accepted[lane] >= _MAX_WAITING[lane]:
@@ -73,20 +73,28 @@ class CommandRunner:
 
     async def _run_process(self, name: str, payload: bytes, on_answer: Answered) -> str:
         log.info("command=%s starts", name)
-        process = await asyncio.create_subprocess_exec(
-            # -P: Python must not import from the folder in which the agent was started.
-            *(sys.executable, "-P", "-m", "drupelet_agent.app.command_process", str(self._gate.descriptor)),
-            pass_fds=(self._gate.descriptor,),
-            stdin=PIPE,
-            stdout=PIPE,
-            limit=_LONGEST_LINE_BYTES,
-        )
+        process = await self._start_process(name)
         try:
             return await self._converse(name, process, payload, on_answer)
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+
+    async def _start_process(self, name: str) -> Process:
+        try:
+            return await asyncio.create_subprocess_exec(
+                # -P: Python must not import from the folder in which the agent was started.
+                *(sys.executable, "-P", "-m", "drupelet_agent.app.command_process", str(self._gate.descriptor)),
+                pass_fds=(self._gate.descriptor,),
+                stdin=PIPE,
+                stdout=PIPE,
+                limit=_LONGEST_LINE_BYTES,
+            )
+        except OSError as error:
+            raise CommandFailedError(
+                f"command {name}: the system starts no process for it: {error.strerror}; send it again later"
+            ) from error
 
     async def _converse(self, name: str, process: Process, payload: bytes, on_answer: Answered) -> str:
         assert process.stdin is not None

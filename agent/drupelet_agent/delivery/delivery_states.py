@@ -88,8 +88,13 @@ class DeliveryPublisher:
     def publish(self, state: DeliveryState) -> None:
         """Publish the state of a model, unless it was the latest."""
         if self._latest.get(state.model) != state:
+            self.publish_once(state)
             self._latest[state.model] = state
-            self._publish(Publication(self._topics.delivery(state.model), state.to_bytes(), retain=True))
+
+    def publish_once(self, state: DeliveryState) -> None:
+        """Publish the state of a model without remembering it."""
+        self.forget(state.model)
+        self._publish(Publication(self._topics.delivery(state.model), state.to_bytes(), retain=True))
 
     def withdraw(self, model: str) -> None:
         """Delete the retained state of a model at the broker."""

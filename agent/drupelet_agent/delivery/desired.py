@@ -16,19 +16,22 @@ from drupelet_agent.delivery.desired_file import load_desired, read_desired, sav
 from drupelet_agent.delivery.reconciler import Activate, Failure, Fetch, InSync, decide, delay_s, next_due_s
 from drupelet_agent.errors import StoreError
 from drupelet_agent.mqtt.message import Message, Publication
+from drupelet_agent.rounds import Rounds
 from drupelet_agent.store.records import ModelRecord
 from drupelet_agent.store.store import Store
 from drupelet_shared.contract.delivery import DeliveryState, DesiredState
 from drupelet_shared.contract.sources import shown_source
 from drupelet_shared.contract.topics import DeviceTopics
 from drupelet_shared.contract.wire import OK_CODE, PROGRESS_CODE
-from drupelet_shared.errors import DrupeletError
+from drupelet_shared.errors import CommandFailedError, DesiredStateError, DrupeletError
 
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.5
 # Retained messages follow the subscription; before all of them have arrived, the kept states may be out of date.
 _SETTLE_S = 1.0
+# More models than a device serves; each takes up to 4 KB here.
+MAX_DESIRED = 1024
 
 
 class RunsCommands(Protocol):
@@ -118,10 +121,12 @@ class DesiredStates:
             return
         try:
             desired = read_desired(model, message.payload)
+            self._check_room(model)
         except DrupeletError as error:
             log.warning("%s [%s]", error, error.code)
             self._forget(model)
-            self._delivery.publish(DeliveryState(model=model, state="failed", error=str(error), code=error.code))
+            # Not kept for comparison: a flood may name any number of models.
+            self._delivery.publish_once(DeliveryState(model=model, state="failed", error=str(error), code=error.code))
             return
         if self._desired.get(model) != desired:
             log.info("desired model=%s version=%s from %s", model, desired.version, shown_source(desired.source))
@@ -133,12 +138,22 @@ class DesiredStates:
             self._failures.pop(model, None)
             self._delivery.forget(model)
 
+    def _check_room(self, model: str) -> None:
+        # A flood does not displace what was desired before: retained messages arrive in any order.
+        if len(self._desired) >= MAX_DESIRED and model not in self._desired and model not in self._saved:
+            raise DesiredStateError(
+                f"desired state of {model}: {len(self._desired)} models have one already, the limit; delete some of "
+                "the retained messages on models/+/desired"
+            )
+
     async def run(self) -> None:
         """Poll until cancelled."""
+        rounds = Rounds("following the desired states")
         try:
             while True:
                 await asyncio.sleep(_POLL_S)
-                await self.poll()
+                with rounds.guarded():
+                    await self.poll()
         finally:
             if self._step is not None:
                 self._step.task.cancel()
@@ -233,6 +248,10 @@ class DesiredStates:
             await self._runner.run(name, request, on_answer=on_answer)
         except DrupeletError as error:
             failure = error.code, str(error)
+        except Exception as error:
+            # Without a failure the command would start again at once.
+            log.exception("desired model=%s: command %s failed", model, name)
+            failure = CommandFailedError.code, f"command {name}: {type(error).__name__}: {error}"
         if failure is not None:
             self._failed(model, desired, *failure)
 

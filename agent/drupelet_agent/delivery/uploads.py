@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drupelet_agent.delivery.spool import Spool
+from drupelet_agent.errors import StoreError
 from drupelet_agent.messaging.replies import ReplyAddress, default_address, reply_address
 from drupelet_agent.messaging.reply_publisher import ReplyPublisher
 from drupelet_agent.mqtt.message import Message
@@ -89,6 +90,10 @@ class Uploads:
             except DrupeletError as error:
                 log.warning("upload %s: %s [%s]", chunk.digest[:12], error, error.code)
                 self._refuse(address, error)
+            except Exception as error:
+                # The agent would end with this task, for example where the system starts no further thread.
+                log.exception("upload %s: chunk not written", chunk.digest[:12])
+                self._refuse(address, StoreError(f"upload {chunk.digest[:12]}: {error}"))
             else:
                 state = UploadState(
                     digest=chunk.digest, size_bytes=chunk.size, received_bytes=received, chunk_offset=chunk.offset

@@ -34,9 +34,38 @@ def exclusive_lock(path: Path, *, what: str, activity: str, timeout_s: float) ->
         StoreBusyError: Another process holds the lock until the timeout.
         StoreError: The file cannot be opened or created.
     """
-    deadline_s = time.monotonic() + timeout_s
     with store_errors(path.parent):
         descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    with _held(descriptor, what=what, activity=activity, timeout_s=timeout_s):
+        yield
+
+
+@contextmanager
+def exclusive_folder_lock(folder: Path, *, what: str, activity: str, timeout_s: float) -> Iterator[None]:
+    """Hold a lock on a folder itself, for which nothing is created: the disk may be full or read-only.
+
+    Args:
+        folder: The folder.
+        what: The name of what the lock protects, for the error message.
+        activity: The activity of the holder, for the error message.
+        timeout_s: How long to wait for another holder.
+
+    Returns:
+        Nothing; the lock is held until the block ends.
+
+    Raises:
+        StoreBusyError: Another process holds the lock until the timeout.
+        StoreError: The folder cannot be opened.
+    """
+    with store_errors(folder):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    with _held(descriptor, what=what, activity=activity, timeout_s=timeout_s):
+        yield
+
+
+@contextmanager
+def _held(descriptor: int, *, what: str, activity: str, timeout_s: float) -> Iterator[None]:
+    deadline_s = time.monotonic() + timeout_s
     try:
         while not _try_lock(descriptor, fcntl.LOCK_EX):
             if time.monotonic() >= deadline_s:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from drupelet_agent.errors import StoreReadOnlyError, store_errors
 from drupelet_agent.store.layout import StoreLayout
-from drupelet_agent.store.locks import exclusive_lock, is_locked
+from drupelet_agent.store.locks import exclusive_folder_lock, exclusive_lock, is_locked
 from drupelet_agent.store.reader import StoreReader
 from drupelet_agent.store.writer import StoreWriter
 from drupelet_shared.files import sync_folder
@@ -66,6 +66,24 @@ class Store(StoreReader):
             raise StoreReadOnlyError(f"store {self.root}: the file system is read-only")
         with exclusive_lock(self.layout.lock, what=f"store {self.root}", activity="changing it", timeout_s=timeout_s):
             yield StoreWriter(self.layout)
+
+    @contextmanager
+    def serving(self, *, timeout_s: float) -> Iterator[None]:
+        """Be the one agent that serves from this store, for the duration of the block.
+
+        Two agents on one store follow each other's desired states, and remove each other's uploads.
+
+        Args:
+            timeout_s: How long to wait for another agent, which may be stopping.
+
+        Raises:
+            StoreBusyError: Another agent serves from the store until the timeout.
+            StoreError: The folder cannot be opened.
+        """
+        with exclusive_folder_lock(
+            self.root, what=f"state_dir {self.root}", activity="serving from it", timeout_s=timeout_s
+        ):
+            yield
 
     @contextmanager
     def measuring(self, *, timeout_s: float) -> Iterator[None]:

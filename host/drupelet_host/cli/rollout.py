@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from drupelet_host.client.connection.address import BrokerAddress
     from drupelet_host.rollout.link import RolloutLink
     from drupelet_host.rollout.state import RolloutState
+    from drupelet_shared.contract.rollouts import RolloutRecord
 
 _BROKER_KEYS = ("password_file", "ca_file", "cert_file", "key_file")
 
@@ -132,20 +133,43 @@ def _state_file(options: RolloutOptions, rollout: str) -> Path:
 
 def _model_of(address: BrokerAddress, *, prefix: str, timeout_s: float, rollout: str, options: RolloutOptions) -> str:
     """Return the model of a roll-out that is resumed, from its file or from its record on the broker."""
-    from drupelet_host.rollout.link import read_record, read_records  # noqa: PLC0415 - as above
     from drupelet_host.rollout.records import load_state  # noqa: PLC0415 - as above
 
     path = _state_file(options, rollout)
     if path.is_file():
         return load_state(path).spec.model
+    return _read_record(rollout, address, prefix=prefix, timeout_s=timeout_s, options=options).model
+
+
+def _read_record(
+    rollout: str, address: BrokerAddress, *, prefix: str, timeout_s: float, options: RolloutOptions
+) -> RolloutRecord:
+    """Return the record of a roll-out on the broker, of which --trust demands a valid signature.
+
+    Without it every account that may write there decides what a resumed roll-out gives to the fleet.
+    """
+    from drupelet_host.rollout.link import read_record, read_records  # noqa: PLC0415 - as above
+    from drupelet_host.rollout.records import check_record  # noqa: PLC0415 - as above
+    from drupelet_shared.package.trust import load_trust_folder  # noqa: PLC0415 - as above
+
     records = read_records(address, prefix=prefix, connect_timeout_s=timeout_s)
     signed = read_record(records[rollout]) if rollout in records else None
     if signed is None:
         known = ", ".join(list(records)[-3:]) or "none"
         raise InvalidValueError(
-            f"roll-out {rollout}: neither {path} nor a record on broker {address}: the latest there are {known}"
+            f"roll-out {rollout}: neither {_state_file(options, rollout)} nor a record on broker {address}: "
+            f"the latest there are {known}"
         )
-    return signed.record.model
+    if signed.record.id != rollout:
+        raise InvalidValueError(f"roll-out {rollout}: the record on broker {address} is that of {signed.record.id}")
+    if options.trust is not None:
+        signature, _ = check_record(records[rollout], load_trust_folder(options.trust))
+        if signature != "valid":
+            raise InvalidValueError(
+                f"roll-out {rollout}: the signature of its record on broker {address} is {signature}: resume it on the "
+                "host that started it, which has its file, or without --trust"
+            )
+    return signed.record
 
 
 def _reopen(
@@ -157,7 +181,6 @@ def _reopen(
     timeout_s: float,
     options: RolloutOptions,
 ) -> RolloutState:
-    from drupelet_host.rollout.link import read_record, read_records  # noqa: PLC0415 - as above
     from drupelet_host.rollout.plan import recover_rollout  # noqa: PLC0415 - as above
     from drupelet_host.rollout.records import load_state  # noqa: PLC0415 - as above
 
@@ -165,9 +188,8 @@ def _reopen(
     if path.is_file():
         state = load_state(path)
     else:
-        signed = read_record(read_records(address, prefix=prefix, connect_timeout_s=timeout_s)[rollout])
-        assert signed is not None, "the record was read for its model"
-        state = link.read(lambda devices, _: recover_rollout(signed.record, devices, source=options.source))
+        record = _read_record(rollout, address, prefix=prefix, timeout_s=timeout_s, options=options)
+        state = link.read(lambda devices, _: recover_rollout(record, devices, source=options.source))
     if state.phase == "completed":
         raise InvalidValueError(f"roll-out {rollout}: is completed: nothing is left to do")
     state.reopen()

@@ -114,7 +114,11 @@ _OPTIONS = (
         help="Whether a wave without requests to judge errors and latency by holds the roll-out or passes.",
     ),
     _record("--key", type=_file, help="Private key that signs the record of the roll-out."),
-    _record("--trust", type=_folder, help="With --history: folder of trusted public keys, *.pub, that verify records."),
+    _record(
+        "--trust",
+        type=_folder,
+        help="With --history, or --resume from the broker: folder of trusted public keys, *.pub, that verify records.",
+    ),
     _record("--state", type=_folder, help="Folder of the files from which roll-outs are resumed."),
 )
 

@@ -8,6 +8,8 @@ from datetime import datetime
 
 from drupelet_host.rollout.devices import (
     DeviceTimer,
+    desired_by,
+    find_takeover,
     has_regressed,
     judge_device,
     list_failures,
@@ -113,6 +115,11 @@ class RolloutController:
         )
 
     def _run_wave(self, wave: WaveEntry, observed: Mapping[str, ObservedDevice], now_s: float, now: datetime) -> Step:
+        takeover = self._find_takeover(observed)
+        if takeover is not None:
+            wave.phase = self.state.phase = "held"
+            self.state.reason = f"wave {wave.number}: {takeover}"
+            return Step(has_changed=True)
         entries = self.state.of_wave(wave.number)
         orders = self._deliver(entries, observed, now_s)
         entries |= self._find_regressions(wave.number, observed)
@@ -157,10 +164,21 @@ class RolloutController:
                 break
             if entry.phase == "pending":
                 entry.phase = "delivering"
-                self._timers[name] = DeviceTimer(now_s)
+                self._timers[name] = DeviceTimer(now_s, replaced=desired_by(observed.get(name)))
                 orders.append(Desire(name, self._desired(entry)))
                 free -= 1
         return orders
+
+    def _find_takeover(self, observed: Mapping[str, ObservedDevice]) -> str | None:
+        """Return which device another roll-out has taken over: neither rolling it back nor going on would end that."""
+        for name, timer in self._timers.items():
+            other = find_takeover(observed.get(name), timer, rollout=self.state.id)
+            if other is not None:
+                return (
+                    f"roll-out {other} has replaced the desired state of {name}: end that one first, or resume this "
+                    "one to replace it again"
+                )
+        return None
 
     def _desired(self, entry: DeviceEntry) -> DesiredState:
         target = self.state.spec.target

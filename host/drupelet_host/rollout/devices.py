@@ -33,6 +33,8 @@ class DeviceTimer:
         since_s: When it was first seen active and healthy.
         session: The agent's run that `healthy_s` counts.
         command_s: When it was last sent a command.
+        replaced: The roll-out whose desired state it replaced; None if no roll-out had written one.
+        is_confirmed: Whether the desired state on the broker has been the roll-out's since it was written.
     """
 
     written_s: float
@@ -41,6 +43,8 @@ class DeviceTimer:
     since_s: float | None = None
     session: str | None = None
     command_s: float | None = None
+    replaced: str | None = None
+    is_confirmed: bool = False
 
     def count(self, *, session: str | None, now_s: float) -> None:
         """Count the time since the device was last seen healthy."""
@@ -119,6 +123,31 @@ def needs_activation(
         and delivery.version == target_version
         and device.delivery_at_s >= timer.written_s
     )
+
+
+def find_takeover(device: ObservedDevice | None, timer: DeviceTimer, *, rollout: str) -> str | None:
+    """Return the other roll-out that has replaced a device's desired state after it was written; None if none has.
+
+    Args:
+        device: What is known of the device.
+        timer: Its times.
+        rollout: The roll-out that has written its desired state.
+    """
+    author = desired_by(device)
+    if author is None:
+        return None
+    if author == rollout:
+        timer.is_confirmed = True
+        return None
+    # Until the broker has sent the new state back, it is the one from before.
+    return author if timer.is_confirmed or author != timer.replaced else None
+
+
+def desired_by(device: ObservedDevice | None) -> str | None:
+    """Return the roll-out that wrote a device's desired state; None if there is none, or another program wrote it."""
+    if device is None or device.desired is None or device.desired.rollout is None:
+        return None
+    return device.desired.rollout.id
 
 
 def has_regressed(device: ObservedDevice | None, spec: RolloutSpec) -> str | None:

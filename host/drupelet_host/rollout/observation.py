@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from drupelet_host.rollout.gate import DEVICE_ERRORS
 from drupelet_shared.contract.delivery import DeliveryState, DesiredPackage, DesiredState
 from drupelet_shared.contract.messages import DeviceStatus, ModelState, ModelTelemetry
+from drupelet_shared.contract.topics import is_device_name
 
 PERCENTILES = ("p50", "p90", "p99")
 _MAX_WINDOWS = 30
@@ -134,7 +135,7 @@ class Observations:
         return MappingProxyType({name: device for name, device in self._devices.items() if device.status is not None})
 
     def receive(self, topic: str, payload: bytes, *, at_s: float, is_retained: bool = False) -> None:
-        """Apply one message; one of another topic, or a malformed one, changes nothing.
+        """Apply one message; one of another topic, of no possible device, or a malformed one changes nothing.
 
         Args:
             topic: The topic.
@@ -144,7 +145,7 @@ class Observations:
         """
         name, _, tail = topic.removeprefix(self._prefix).partition("/")
         kind = self._kinds.get(tail)
-        if kind is None or not topic.startswith(self._prefix):
+        if kind is None or not topic.startswith(self._prefix) or not is_device_name(name):
             return
         if not payload:
             if name in self._devices:

@@ -10,10 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pydantic import ValidationError
+
 from drupelet_host.rollout.observation import ObservedDevice
 from drupelet_host.rollout.selection import select_devices
 from drupelet_host.rollout.state import DeviceEntry, RolloutSpec, RolloutState, WaveEntry
 from drupelet_shared.contract.delivery import DesiredPackage, RolloutMark
+from drupelet_shared.contract.faults import describe_faults
 from drupelet_shared.contract.rollouts import RolloutRecord
 from drupelet_shared.errors import InvalidValueError
 
@@ -116,7 +119,7 @@ def recover_rollout(
         The roll-out; the devices of a wave that has not passed are written and observed again.
 
     Raises:
-        InvalidValueError: The source is neither given nor in a desired state.
+        InvalidValueError: The source is neither given nor in a desired state, or the record is malformed.
     """
     marked = {
         name: device.desired
@@ -128,8 +131,12 @@ def recover_rollout(
         raise InvalidValueError(
             f"roll-out {record.id}: no device has its desired state: name the package with --source"
         )
-    target = DesiredPackage(version=record.version, digest=record.digest, source=source)
-    spec = RolloutSpec.model_validate({**record.request, "model": record.model, "target": target})
+    try:
+        target = DesiredPackage(version=record.version, digest=record.digest, source=source)
+        spec = RolloutSpec.model_validate({**record.request, "model": record.model, "target": target})
+        parse_waves(spec.waves)
+    except ValidationError as error:
+        raise InvalidValueError(f"roll-out {record.id}: its record is malformed: {describe_faults(error)}") from error
     waves = [
         WaveEntry(wave.number, wave.until, wave.phase, wave.started, wave.ended, list(wave.results))
         for wave in record.waves

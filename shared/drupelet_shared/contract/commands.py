@@ -15,7 +15,7 @@ from drupelet_shared.contract.measuring import (
     ProfileRequest,
     Release,
 )
-from drupelet_shared.contract.messages import Plan, PlanChange
+from drupelet_shared.contract.messages import Count, Plan, PlanChange
 from drupelet_shared.contract.sources import Source
 from drupelet_shared.names import Name, Sha256
 
@@ -125,8 +125,8 @@ class CommandProgress(_Message):
     command: str
     stage: Stage
     detail: str
-    done_bytes: int | None = None
-    total_bytes: int | None = None
+    done_bytes: Count | None = None
+    total_bytes: Count | None = None
 
 
 class InstalledRelease(_Message):
@@ -164,7 +164,7 @@ class InstalledModel(_Message):
     """
 
     model: Name
-    highest_release: int
+    highest_release: Count
     active: InstalledRelease | None = None
     previous: InstalledRelease | None = None
     staged: InstalledRelease | None = None
@@ -180,7 +180,7 @@ class InstalledModels(_Message):
     """
 
     models: tuple[InstalledModel, ...]
-    free_bytes: int
+    free_bytes: Count
 
 
 class Removed(_Message):
@@ -194,7 +194,7 @@ class Removed(_Message):
 
     model: Name
     release: Release
-    freed_bytes: int
+    freed_bytes: Count
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from drupelet_shared.contract.messages import Count, Number
 from drupelet_shared.contract.sources import Source
 from drupelet_shared.names import Name, Sha256
 
@@ -129,9 +130,9 @@ class DeliveryState(_Message):
     digest: Sha256 | None = None
     source: str | None = None
     stage: str | None = None
-    done_bytes: int | None = None
-    total_bytes: int | None = None
-    failures: int | None = None
-    retry_in_s: float | None = None
+    done_bytes: Count | None = None
+    total_bytes: Count | None = None
+    failures: Count | None = None
+    retry_in_s: Number | None = None
     error: str | None = None
     code: str | None = None

@@ -21,6 +21,12 @@ class _Message(BaseModel):
         return self.model_dump_json(exclude_none=True).encode()
 
 
+# What a reader computes with these must not overflow: a device may send any number, and readers show many devices.
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""A number of things or bytes."""
+Number = Annotated[float, Field(ge=-1e12, le=1e12)]
+"""A measured value."""
+
 StoreState = Literal["ok", "read_only", "failed"]
 
 
@@ -60,8 +66,8 @@ class ConfidenceInterval(_Message):
         high_ms: The upper bound; absent where there were too few runs for one.
     """
 
-    low_ms: float
-    high_ms: float | None = None
+    low_ms: Number
+    high_ms: Number | None = None
 
 
 class Plan(_Message):
@@ -88,14 +94,14 @@ class Plan(_Message):
     engine: str
     threads: Annotated[int, Field(gt=0)]
     instances: Annotated[int, Field(gt=0)]
-    memory_budget_bytes: int
-    p50_ms: float
-    p99_ms: float
-    footprint_bytes: int
+    memory_budget_bytes: Count
+    p50_ms: Number
+    p99_ms: Number
+    footprint_bytes: Count
     reason: str
     objective: Literal["latency", "throughput"] = "latency"
-    p99_bound_ms: float | None = None
-    throughput_per_s: float | None = None
+    p99_bound_ms: Number | None = None
+    throughput_per_s: Number | None = None
     cores: Annotated[int, Field(gt=0)] | None = None
     runs: Annotated[int, Field(gt=0)] | None = None
     p50_interval: ConfidenceInterval | None = None
@@ -118,7 +124,7 @@ class PlanChange(_Message):
 
     at: datetime
     what: ChangeKind
-    release: int
+    release: Count
     runs: str
     why: str
 
@@ -144,7 +150,7 @@ class ModelState(_Message):
 
     model: Name
     version: str
-    release: int
+    release: Count
     digest: str
     health: Literal["starting", "ready", "failed", "evicted", "removed"]
     variant: str | None = None
@@ -170,13 +176,13 @@ class Percentiles(_Message):
         mean_ms: The mean, exact; absent from older agents. The means of the stages add up, percentiles do not.
     """
 
-    count: int
-    p50_ms: float
-    p90_ms: float
-    p95_ms: float
-    p99_ms: float
-    max_ms: float
-    mean_ms: float | None = None
+    count: Count
+    p50_ms: Number
+    p90_ms: Number
+    p95_ms: Number
+    p99_ms: Number
+    max_ms: Number
+    mean_ms: Number | None = None
 
 
 class ModelTelemetry(_Message):
@@ -201,15 +207,15 @@ class ModelTelemetry(_Message):
     model: Name
     version: str
     variant: str
-    window_s: float
-    outcomes: dict[str, int]
-    totals: dict[str, int] = Field(default_factory=dict)
+    window_s: Number
+    outcomes: dict[str, Count]
+    totals: dict[str, Count] = Field(default_factory=dict)
     queue: Percentiles | None = None
     decode: Percentiles | None = None
     inference: Percentiles | None = None
     encode: Percentiles | None = None
     total: Percentiles | None = None
-    labels: dict[str, int] | None = None
+    labels: dict[str, Count] | None = None
 
 
 class WorkerMemory(_Message):
@@ -221,8 +227,8 @@ class WorkerMemory(_Message):
         model: The model it runs; absent while its release starts or stops.
     """
 
-    pid: int
-    resident_bytes: int
+    pid: Count
+    resident_bytes: Count
     model: Name | None = None
 
 
@@ -247,19 +253,19 @@ class DeviceTelemetry(_Message):
     """
 
     device: Name
-    uptime_s: float
-    cpu_percent: float
-    memory_total_bytes: int
-    memory_available_bytes: int
-    agent_memory_bytes: int
-    workers_memory_bytes: int
+    uptime_s: Number
+    cpu_percent: Number
+    memory_total_bytes: Count
+    memory_available_bytes: Count
+    agent_memory_bytes: Count
+    workers_memory_bytes: Count
     workers: tuple[WorkerMemory, ...] = ()
-    temperature_celsius: float | None = None
+    temperature_celsius: Number | None = None
     throttled: bool | None = None
     throttling: tuple[str, ...] | None = None
-    clock_mhz: float | None = None
-    disk_free_bytes: int | None = None
-    dropped_messages: int = 0
+    clock_mhz: Number | None = None
+    disk_free_bytes: Count | None = None
+    dropped_messages: Count = 0
 
 
 class ModelHistory(_Message):
@@ -275,11 +281,11 @@ class ModelHistory(_Message):
     """
 
     model: Name
-    requests_per_s: tuple[float, ...]
-    error_rate: tuple[float, ...]
-    p50_ms: tuple[float | None, ...]
-    p90_ms: tuple[float | None, ...]
-    p99_ms: tuple[float | None, ...]
+    requests_per_s: tuple[Number, ...]
+    error_rate: tuple[Number, ...]
+    p50_ms: tuple[Number | None, ...]
+    p90_ms: tuple[Number | None, ...]
+    p99_ms: tuple[Number | None, ...]
 
 
 class TelemetryHistory(_Message):
@@ -297,10 +303,10 @@ class TelemetryHistory(_Message):
 
     device: Name
     ended_at: datetime
-    point_s: float
-    cpu_percent: tuple[float, ...]
-    memory_used: tuple[float, ...]
-    temperature_celsius: tuple[float | None, ...]
+    point_s: Number
+    cpu_percent: tuple[Number, ...]
+    memory_used: tuple[Number, ...]
+    temperature_celsius: tuple[Number | None, ...]
     models: tuple[ModelHistory, ...] = ()
 
 
@@ -321,8 +327,8 @@ class Event(_Message):
     device: Name
     kind: Literal["temperature", "memory", "error_rate", "latency", "reply", "store"]
     state: Literal["raised", "cleared"]
-    value: float
-    limit: float
+    value: Number
+    limit: Number
     message: str
     model: Name | None = None
 

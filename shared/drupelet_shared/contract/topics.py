@@ -14,6 +14,11 @@ DEFAULT_PREFIX = "drupelet/v1"
 _RESERVED = {"pool", "clients", "rollouts"}
 
 
+def is_device_name(name: str) -> bool:
+    """Return whether a topic level can be the name of a device; anybody may publish under others."""
+    return is_name(name) and name not in _RESERVED
+
+
 @dataclass(frozen=True, slots=True)
 class InferenceTopic:
     """The model and version that an `infer/<model>[/<version>]` topic addresses."""
@@ -307,5 +312,5 @@ class FleetTopics:
                 found = Announcement("state", device, model)
             case _:
                 return None
-        is_valid = is_name(device) and (found.model is None or is_name(found.model))
+        is_valid = is_device_name(device) and (found.model is None or is_name(found.model))
         return found if is_valid else None

@@ -16,6 +16,7 @@ from drupelet_agent.planning import budget, retune
 from drupelet_agent.planning.budget import Budget
 from drupelet_agent.planning.contract import ContractLimits
 from drupelet_agent.planning.retune import Conditions, RetuneHistory, RetunePolicy
+from drupelet_agent.rounds import Rounds
 from drupelet_agent.serving.clock import Clock, EventLoopClock
 from drupelet_agent.serving.guard.retune_process import retune_in_process
 from drupelet_agent.serving.guard.served_counts import ServedCounts
@@ -117,10 +118,12 @@ class Guardian:
 
     async def run(self, fleet: GuardedFleet) -> None:
         """Check the models at each interval until cancelled."""
+        rounds = Rounds("guarding the models")
         try:
             while True:
                 await asyncio.sleep(self._config.retune.look_s)
-                self.check(fleet)
+                with rounds.guarded():
+                    self.check(fleet)
         finally:
             if self._tuning is not None:
                 self._tuning.cancel()

@@ -21,9 +21,13 @@ async def retune_in_process(model: str, reason: str, *, fresh: bool, config: Age
         config: The agent's configuration.
     """
     words = [sys.executable, "-P", "-m", "drupelet_agent.app.retuning", model, reason, *(["--fresh"] if fresh else [])]
-    process = await asyncio.create_subprocess_exec(
-        *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
-    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
+        )
+    except OSError as error:
+        log.warning("tune model=%s failed, the plan stays as it is: no process starts: %s", model, error.strerror)
+        return
     try:
         await process.communicate(config.model_dump_json().encode())
     except asyncio.CancelledError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import secrets
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
@@ -18,12 +19,15 @@ from drupelet_host.client.inference.reply import read_reply
 from drupelet_host.errors import BrokerError, RemoteError, ReplyTimeoutError
 from drupelet_shared.contract.wire import HEADER_LENGTH_PROPERTY, JSON_TYPE, sniff_content_type
 from drupelet_shared.engines.base import Array
+from drupelet_shared.errors import InvalidValueError
 from drupelet_shared.inference import Encoded, InferenceReply, InferenceRequest, RequestedOutput, encode_request
 
 log = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT_S = 30.0
 DEFAULT_CONNECT_TIMEOUT_S = 10.0
+# Timers and the Message Expiry Interval take this much everywhere.
+_LONGEST_TIMEOUT_S = 365 * 86400
 # Random, so that another client of the broker cannot guess it and forge a reply.
 _CORRELATION_BYTES = 16
 
@@ -85,9 +89,10 @@ class InferenceClient:
         self._retry = retry
         self._on_other_message = on_other_message
         self._pending = PendingReplies()
+        self._pid = os.getpid()
 
     def __enter__(self) -> Self:
-        """Connect.
+        """Connect; a client connects once.
 
         Raises:
             BrokerError: The broker cannot be reached or refuses the client.
@@ -103,8 +108,11 @@ class InferenceClient:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Disconnect and fail the requests that are still in flight."""
+        if os.getpid() != self._pid:
+            # A forked process has the socket too, and would end the connection of the other one.
+            return
         self._transport.close()
-        self._pending.close(RemoteError(f"{self._target}: the client was closed before the answer"))
+        self._pending.close(RemoteError(f"{self._target}: the client was closed before the answer: make a new one"))
 
     async def __aenter__(self) -> Self:
         """Connect without blocking the event loop.
@@ -252,8 +260,10 @@ class InferenceClient:
 
         Raises:
             PayloadSizeError: The body is larger than the broker accepts.
-            InvalidValueError: The name of the model or of the version is malformed.
+            InvalidValueError: The name of the model or of the version is malformed, or the time is no time to wait.
+            RemoteError: The client is closed, or was made in the process from which this one was forked.
         """
+        self._check_usable(timeout_s)
         topic = self._infer_topics.infer(model, version)
         correlation = secrets.token_bytes(_CORRELATION_BYTES)
         properties = self._request_properties(encoded, correlation=correlation, timeout_s=timeout_s)
@@ -274,6 +284,17 @@ class InferenceClient:
             self._pending.take(correlation)
             raise
         return future
+
+    def _check_usable(self, timeout_s: float) -> None:
+        if not 0 < timeout_s <= _LONGEST_TIMEOUT_S:
+            raise InvalidValueError(
+                f"timeout_s {timeout_s!r}: expected seconds above 0, and at most a year ({_LONGEST_TIMEOUT_S})"
+            )
+        if os.getpid() != self._pid:
+            raise RemoteError(
+                f"{self._target}: the client was made in process {self._pid}, and its threads do not exist in process "
+                f"{os.getpid()}, which was forked from it: make a client in each process"
+            )
 
     def _refusal(self, reason: str, *, model: str, size_bytes: int) -> BrokerError:
         return BrokerError(

@@ -114,6 +114,21 @@ def test_progress_and_result_are_published_to_the_sender_with_their_codes() -> N
     run(scenario)
 
 
+@pytest.mark.parametrize("other", [("list", b""), ("rollback", b'{"model": "n"}')])
+def test_another_command_with_the_same_correlation_data_is_not_taken_for_a_repetition(other: tuple[str, bytes]) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.send()
+        bench.runner.answer("ok", b"{}")
+        await bench.send(*other)
+        assert bench.runner.started == [("rollback", b'{"model": "m"}'), other]
+        assert bench.payloads == [b"{}"]
+        await bench.send()
+        assert len(bench.runner.started) == 2
+        assert bench.payloads == [b"{}", b"{}"]
+
+    run(scenario)
+
+
 def test_without_a_response_topic_the_result_goes_to_that_of_the_command() -> None:
     async def scenario(bench: Bench) -> None:
         await bench.send(response_topic=None)

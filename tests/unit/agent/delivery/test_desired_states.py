@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from drupelet_agent.delivery.desired import DesiredStates
+from drupelet_agent.delivery.desired import MAX_DESIRED, DesiredStates
 from drupelet_agent.mqtt.message import Message, Publication
 from drupelet_agent.store.records import ModelRecord
 from drupelet_agent.store.store import Store
@@ -45,12 +45,15 @@ class FakeRunner:
     """Records commands, and answers each with what the test sets."""
 
     code: str = "ok"
+    error: Exception | None = None
     answer: dict[str, object] = field(default_factory=dict)
     commands: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     async def run(self, name: str, payload: bytes, *, on_answer: Callable[[str, bytes], None]) -> str:
         self.commands.append((name, json.loads(payload)))
         await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
         on_answer(self.code, json.dumps(self.answer).encode())
         return self.code
 
@@ -101,6 +104,44 @@ def test_what_is_not_installed_is_installed_once(play: Play) -> None:
         await bench.poll()
         assert bench.latest["state"] == "in_sync"
         assert len(bench.runner.commands) == 1
+
+    play(scenario)
+
+
+def test_desired_states_are_bounded_and_a_flood_displaces_none(play: Play) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.runner.code, bench.runner.answer = "source_error", {"error": "no"}
+        for number in range(MAX_DESIRED):
+            bench.desire({"version": "1.0.0", "source": SOURCE}, model=f"m{number}")
+        await bench.poll()
+        bench.desire({"version": "1.0.0", "source": SOURCE}, model="one-more")
+        assert bench.latest["code"] == "invalid_desired_state"
+        assert "1024 models have one already" in str(bench.latest["error"])
+        # A broker that has lost the session sends what it retains in any order.
+        bench.desired.connected(session_present=False)
+        for number in range(MAX_DESIRED):
+            bench.desire({"version": "1.0.0", "source": SOURCE}, model=f"rubbish{number}", retain=True)
+        bench.published.clear()
+        bench.desire({"version": "2.0.0", "source": SOURCE}, model="m7", retain=True)
+        assert bench.published == []
+        bench.desire(b"", model="rubbish1")
+        bench.desire(b"", model="rubbish2")
+        bench.desire({"version": "1.0.0", "source": SOURCE}, model="one-more")
+        # The latest message is the withdrawal: the new state is not refused.
+        assert bench.published[-1].payload == b""
+
+    play(scenario)
+
+
+def test_a_command_that_cannot_be_run_at_all_is_a_failure_with_a_delay(play: Play) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.runner.error = OSError(12, "Cannot allocate memory")
+        bench.desire({"version": "1.0.0", "source": SOURCE})
+        for _ in range(5):
+            await bench.poll()
+        assert len(bench.runner.commands) == 1
+        assert bench.latest["code"] == "command_failed"
+        assert "Cannot allocate memory" in str(bench.latest["error"])
 
     play(scenario)
 

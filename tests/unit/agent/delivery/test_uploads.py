@@ -142,6 +142,29 @@ def test_chunks_that_wait_are_bounded_in_bytes(play: Callable[[Scenario], None])
     play(scenario)
 
 
+class ThreadlessSpool(Spool):
+    """A spool on a system that starts no thread for a moment."""
+
+    def received(self, digest: str, size: int) -> int:
+        if digest != DIGEST:
+            raise RuntimeError("can't start new thread")
+        return super().received(digest, size)
+
+
+def test_an_error_that_is_not_the_disks_is_an_answer_too_and_frees_what_the_chunk_held(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.spool = ThreadlessSpool(tmp_path / "incoming", DeliveryConfig(max_package=10**9, reserve=1))
+        bench.uploads = Uploads(TOPICS, bench.spool, replies=ReplyPublisher(bench._publish))
+        for number in range(3):
+            bench.send(bytes(8 * 2**20 - 1), digest=f"{number}" * 64, Upload_Length=10**8, Upload_Offset=0)
+            answers = await bench.answers(number + 1)
+            assert answers[-1]["code"] == "store_error"
+        bench.send(DATA, Upload_Length=SIZE, Upload_Offset=0)
+        assert (await bench.answers(4))[-1]["received_bytes"] == SIZE
+
+    run_scenario(lambda: Bench(tmp_path), scenario)
+
+
 class TestChunk:
     def test_it_holds_what_its_properties_say(self) -> None:
         properties = [("Upload-Length", "10"), ("Upload-Offset", "3"), ("other", "x")]

@@ -11,11 +11,21 @@ from pathlib import Path
 import pytest
 
 from drupelet_agent.errors import StoreBusyError, StoreError
-from drupelet_agent.store.locks import exclusive_lock, is_locked
+from drupelet_agent.store.locks import exclusive_folder_lock, exclusive_lock, is_locked
 
 
 def lock(path: Path, *, timeout_s: float = 0.0) -> object:
     return exclusive_lock(path, what="store X", activity="changing it", timeout_s=timeout_s)
+
+
+def test_a_folder_is_locked_itself_and_nothing_is_created_in_it(tmp_path: Path) -> None:
+    def hold() -> object:
+        return exclusive_folder_lock(tmp_path, what="state_dir X", activity="serving from it", timeout_s=0.0)
+
+    with hold(), pytest.raises(StoreBusyError, match="state_dir X: another process is serving from it"), hold():
+        pass
+    with hold():
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 
@@ -14,7 +15,7 @@ from drupelet_host.errors import BrokerError, DeviceOfflineError, RemoteError, R
 from drupelet_shared.contract.messages import ErrorReply
 from drupelet_shared.contract.wire import CODE_PROPERTY, HEADER_LENGTH_PROPERTY
 from drupelet_shared.errors import InvalidValueError, PayloadSizeError
-from drupelet_shared.inference import InferenceReply, InferenceRequest, encode_reply
+from drupelet_shared.inference import Encoded, InferenceReply, InferenceRequest, encode_reply
 from fakes.mqtt import ADDRESS, FakeBroker
 from support.agent.fleets import Announced, birth, model_state
 
@@ -209,3 +210,43 @@ def test_the_retained_state_of_a_model_is_read_again_each_time() -> None:
         with pytest.raises(RemoteError, match="malformed state"):
             client.model_state("broken")
         assert broker.transports[-1].topics == {"drupelet/v1/clients/fake-1/reply"}
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan"), float("inf"), 1e12])
+def test_a_time_that_no_timer_takes_is_refused_and_the_next_request_is_answered(timeout_s: float) -> None:
+    broker = FakeBroker()
+    serve(broker, DEVICE)
+    with device_client(broker) as client:
+        with pytest.raises(InvalidValueError, match="timeout_s"):
+            client.infer("m", X, timeout_s=timeout_s)
+        assert client.infer("m", X, timeout_s=5).model_name == "m"
+
+
+def test_a_client_that_is_closed_says_so_at_once() -> None:
+    broker = FakeBroker()
+    with device_client(broker) as client:
+        pass
+    with pytest.raises(RemoteError, match="was closed before the answer: make a new one"):
+        client.infer("m", X, timeout_s=5)
+
+
+# The child runs a few lines of Python and no thread.
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_client_says_in_a_forked_process_that_it_does_not_work_there_and_works_on_in_the_other() -> None:
+    broker = FakeBroker()
+    serve(broker, DEVICE)
+    with device_client(broker) as client:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                client.submit("m", Encoded(payload=b"{}", content_type="application/json", header_length=None))
+            except RemoteError as error:
+                os.write(writing, str(error).encode())
+            client.__exit__(None, None, None)
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as answer:
+            assert "make a client in each process" in answer.read()
+        assert os.waitpid(child, 0)[1] == 0
+        assert client.infer("m", X, timeout_s=5).model_name == "m"

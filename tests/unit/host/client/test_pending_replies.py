@@ -3,12 +3,14 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from drupelet_host.client.inference.pending import PendingReplies, Resend
 from drupelet_host.errors import RemoteError, ReplyTimeoutError
+from drupelet_shared.errors import PayloadSizeError
 from drupelet_shared.inference import InferenceReply
 
 REPLY = InferenceReply(model_name="digits", outputs={})
@@ -95,3 +97,59 @@ def test_a_callback_of_an_expired_future_may_add_another_request(pending: Pendin
     future = pending.add(b"1", timeout_s=0.05, timeout_error=LATE)
     future.add_done_callback(lambda _: added.put(pending.add(b"2", timeout_s=60, timeout_error=LATE)))
     assert added.get(timeout=5) is pending.take(b"2")
+
+
+def test_nothing_is_expected_once_it_is_closed() -> None:
+    replies = PendingReplies()
+    replies.close(RemoteError("closed"))
+    with pytest.raises(RemoteError, match="closed"):
+        replies.add(b"1", timeout_s=60, timeout_error=LATE)
+
+
+def test_a_resend_that_fails_is_the_end_of_its_request_and_of_no_other(pending: PendingReplies) -> None:
+    def fail() -> None:
+        raise PayloadSizeError("the broker takes smaller packets than before")
+
+    failing = pending.add(b"1", timeout_s=60, timeout_error=LATE, resend=Resend(0.05, fail))
+    assert isinstance(failing.exception(timeout=5), PayloadSizeError)
+    other = pending.add(b"2", timeout_s=0.05, timeout_error=LATE)
+    assert other.exception(timeout=5) is LATE
+
+
+def test_a_callback_on_the_deadline_thread_may_close(pending: PendingReplies) -> None:
+    closed = threading.Event()
+
+    def close(_: object) -> None:
+        pending.close(RemoteError("closed"))
+        closed.set()
+
+    pending.add(b"1", timeout_s=0.05, timeout_error=LATE).add_done_callback(close)
+    assert closed.wait(5)
+
+
+def test_thousands_of_requests_wake_the_thread_rarely_and_are_not_kept_once_they_have_ended() -> None:
+    replies = CountingReplies()
+    for number in range(5000):
+        replies.add(number.to_bytes(4, "big"), timeout_s=3600 + number, timeout_error=LATE)
+    # The thread wakes up for the first, whose time comes before all others.
+    assert replies.looks < 100
+    for number in range(5000):
+        replies.take(number.to_bytes(4, "big"))
+    tracemalloc.start()
+    for number in range(5000, 15_000):
+        replies.add(number.to_bytes(4, "big"), timeout_s=3600, timeout_error=LATE)
+        replies.take(number.to_bytes(4, "big"))
+    held_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held_bytes < 2**20
+    replies.close(RemoteError("closed"))
+
+
+class CountingReplies(PendingReplies):
+    """Counts how often the deadline thread looks for what is due."""
+
+    looks = 0
+
+    def _take_due(self, now_s: float) -> list[Callable[[], None]]:
+        self.looks += 1
+        return super()._take_due(now_s)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 import re
 
@@ -342,3 +343,25 @@ def test_a_large_fleet_keeps_fewer_windows_of_each_model_and_never_fewer_than_a_
         fleet.receive(message.topic, message.payload, at_s=float(at_s))
     assert len(fleet.devices["pi-1"].models["digits"].windows) == 50
     assert MIN_WINDOWS == 20
+
+
+HUGE = 10**400
+
+
+def changed(message: Announced, **fields: object) -> Announced:
+    return dataclasses.replace(message, payload=json.dumps({**json.loads(message.payload), **fields}).encode())
+
+
+@pytest.mark.parametrize("count", [HUGE, -1])
+def test_impossible_numbers_of_one_device_are_malformed_and_the_others_are_shown(count: int) -> None:
+    window = changed(model_window("pi-1"), outcomes={"ok": count})
+    fleet = fleet_of(birth("pi-1"), birth("pi-2"), window, model_window("pi-2", ok=40))
+    assert fleet.malformed == 1
+    assert {row.device for row in make_rows(fleet, now_s=0.0)} == {"pi-1", "pi-2"}
+
+
+@pytest.mark.parametrize("field", ["uptime_s", "cpu_percent", "memory_total_bytes", "disk_free_bytes"])
+def test_no_number_of_a_device_is_too_large_to_be_shown(field: str) -> None:
+    for value in (1e12, 1e300, HUGE, -HUGE):
+        fleet = fleet_of(birth("pi-1"), changed(device_window("pi-1"), **{field: value}))
+        assert printed(render_device(fleet.devices["pi-1"], 0.0))
