@@ -10,6 +10,7 @@ from rich.table import Table
 
 from drupelet_host.cli.command_group import GroupedCommand
 from drupelet_host.cli.output import console, print_json
+from drupelet_host.cli.paragraphs import print_paragraph, short_path
 from drupelet_host.cli.paths import InputPath
 
 _MINUTE_S = 60
@@ -47,7 +48,7 @@ def check(recipe: Path, *, as_json: bool) -> None:
         "latency": checked.latency,
         "constraints": ", ".join(f"{key} {value}" for key, value in loaded.constraints if value is not None) or "none",
         "passes": ", ".join(checked.passes),
-        "package": f"{loaded.output.folder}/{loaded.model.name}-{loaded.model.version}.drupe",
+        "package": f"{short_path(loaded.output.folder)}/{loaded.model.name}-{loaded.model.version}.drupe",
         "time": f"about {_describe(least)} to {_describe(longest)} on this machine (a guess)",
     }
     table = Table(show_header=False)
@@ -55,7 +56,7 @@ def check(recipe: Path, *, as_json: bool) -> None:
         table.add_row(name, text)
     console.print(table)
     for note in checked.notes:
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
+        print_paragraph(f"note: {note}", to=console)
     console.print(f"{recipe} is ready: drupelet compile {recipe}", markup=False, soft_wrap=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from drupelet_host.cli.broker_options import BrokerCommand, broker_address, brok
 from drupelet_host.cli.command_group import GroupedOption
 from drupelet_host.cli.folders import default_cache
 from drupelet_host.cli.output import console, print_json, table_console
+from drupelet_host.cli.paragraphs import print_paragraph, short_path
 from drupelet_host.cli.paths import InputPath
 from drupelet_shared.contract.faults import describe_faults
 from drupelet_shared.errors import InvalidValueError
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 # At fewer columns the names of variants would be cut.
 _WIDE = 96
+# Distances of the ends of a range from its middle that differ by less are shown as one.
+_ALIKE = 0.02
 
 
 @click.command(cls=BrokerCommand)
@@ -211,8 +216,11 @@ def _estimate_as_json(estimate: LatencyEstimate) -> dict[str, Any]:
 def _modelled(measured: Measurement) -> str:
     if measured.modelled is None:
         return ""
-    interval = measured.modelled.interval
-    return f"{measured.modelled.p50_ms:.3g} ms ({interval.low_ms:.3g} to {interval.high_ms:.3g})"
+    estimate, interval = measured.modelled, measured.modelled.interval
+    below, above = estimate.p50_ms - interval.low_ms, interval.high_ms - estimate.p50_ms
+    if not math.isclose(below, above, rel_tol=_ALIKE):
+        return f"{interval.low_ms:.3g} to {interval.high_ms:.3g} ms"
+    return f"{estimate.p50_ms:.3g} ms ± {above / estimate.p50_ms:.0%}".replace("%", " %")
 
 
 def _short(device: str) -> str:
@@ -222,21 +230,24 @@ def _short(device: str) -> str:
 def _print_result(state: CompileState, *, device: str) -> None:
     assert state.package is not None, "the package pass comes last"
     sources = ", ".join(dict.fromkeys(measured.measured_latency.source for measured in _rows(state).values()))
-    table = Table(title=f"p50 and p99 {sources}, one thread; the device measures again", title_justify="left")
+    table = Table(box=None, padding=(0, 2, 0, 0))
     headings = ["model", state.metric.name, "size", "p50", "p99", f"{_short(device)}, modelled", "peak memory"]
     if console.is_terminal and console.width < _WIDE:
         # The report and --json have it.
         headings.remove("peak memory")
     for heading in headings:
-        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=heading == "model")
+        table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
     for name, measured in _rows(state).items():
         latency = measured.measured_latency
         times = (f"{latency.p50_ms:.3f} ms", "" if latency.p99_ms is None else f"{latency.p99_ms:.3f} ms")
         size, memory = format_bytes(measured.size_bytes), format_bytes(measured.peak_memory_bytes or 0)
         cells = (name, f"{measured.metric:.4f}", size, *times, _modelled(measured), memory)
         table.add_row(*cells[: len(headings)])
-    table_console().print(table)
-    console.print(f"package: {state.package} ({format_bytes(state.package.stat().st_size)})", soft_wrap=True)
+    output = table_console()
+    print_paragraph(f"p50 and p99 {sources}, one thread; the device measures again", to=output)
+    output.print(table)
+    size = format_bytes(state.package.stat().st_size)
+    console.print(f"package: {short_path(state.package)} ({size})", soft_wrap=True, markup=False)
 
 
 def _report_of(state: CompileState) -> Path:
@@ -248,8 +259,10 @@ def _report_of(state: CompileState) -> Path:
 
 def _print_next(state: CompileState, *, is_signed: bool) -> None:
     """Print where the report is, and the command that usually follows."""
-    console.print(f"report: {_report_of(state)}", soft_wrap=True, markup=False)
-    following = f"push {state.package} --device NAME" if is_signed else f"sign {state.package} --key maker.key"
+    console.print(f"report: {short_path(_report_of(state))}", soft_wrap=True, markup=False)
+    assert state.package is not None, "the package pass comes last"
+    package = shlex.quote(short_path(state.package))
+    following = f"push {package} --device NAME" if is_signed else f"sign {package} --key maker.key"
     console.print(f"next: drupelet {following}", soft_wrap=True, markup=False)
 
 
@@ -257,7 +270,7 @@ def _print_dropped(state: CompileState) -> None:
     """Print what the package does not hold, and why."""
     for name, reason in state.dropped.items():
         if name not in state.ranking:
-            console.print(f"NOT PACKED {name}: {reason}", soft_wrap=True, markup=False)
+            print_paragraph(f"NOT PACKED {name}: {reason}", to=console)
 
 
 def _print_missing(state: CompileState, recipe: Recipe) -> None:
@@ -266,4 +279,4 @@ def _print_missing(state: CompileState, recipe: Recipe) -> None:
 
     if missing := list_missing(list_stated(recipe), state.ranking):
         names, made = ", ".join(missing), ", ".join(state.ranking)
-        console.print(f"of quantize.variants the package lacks: {names}; it holds {made}", soft_wrap=True, markup=False)
+        print_paragraph(f"of quantize.variants the package lacks: {names}; it holds {made}", to=console)

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console, RenderableType
+from rich.constrain import Constrain
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 from rich.text import Text
 
 from drupelet_host.cli.output import explain_interruption, progress_console
+from drupelet_host.cli.paragraphs import print_paragraph
 from drupelet_host.progress.observer import SILENT, NotingObserver, Observer
 from drupelet_host.progress.overall import OverallProgress
+
+# What the terminal shows for Ctrl-C at the end of the last line; a line that it breaks would be left behind.
+_INTERRUPT_MARK = 3
+_BAR, _LEAST_WHAT = 24, 1
+# The longest name of a pass, the shortest bar, the time taken, the time left, and what lies between columns.
+_OTHER_COLUMNS = 22 + 4 + 7 + 20 + 4
+# The whole compile, and the line below the bars.
+_OTHER_LINES = 2
 
 
 @contextmanager
@@ -40,14 +52,44 @@ def show_progress(*, quiet: bool, cache: Path | None, passes: Sequence[str]) -> 
 
 @contextmanager
 def _draw_bars(passes: Sequence[str]) -> Iterator[Observer]:
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[what]}"))
-    with Progress(*columns, TimeElapsedColumn(), _TimeLeftColumn(), console=progress_console) as progress:
+    with BarTable(progress_console) as progress:
         bars = _ProgressBars(progress, OverallProgress(passes))
         try:
             yield bars
         except BaseException:
             bars.remove_unstarted()
             raise
+
+
+class BarTable(Progress):
+    """Bars that fit the terminal: numbers are never broken over lines, and of many bars the latest are shown."""
+
+    def __init__(self, console: Console) -> None:
+        """Make it without bars.
+
+        Args:
+            console: Where it is drawn.
+        """
+        # Rich draws before its own console is set.
+        self._terminal = console
+        self._what = Column(no_wrap=True, overflow="ellipsis")
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=_BAR),
+            TextColumn("{task.fields[what]}", table_column=self._what),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            _TimeLeftColumn(table_column=Column(no_wrap=True)),
+            console=console,
+        )
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return the table of bars, drawn for the size that the terminal has now."""
+        width = self._terminal.width - _INTERRUPT_MARK
+        self._what.max_width = max(_LEAST_WHAT, width - _OTHER_COLUMNS)
+        whole, passes = self.tasks[:1], self.tasks[1:]
+        if self._terminal.is_terminal:
+            passes = passes[-max(1, self._terminal.height - _OTHER_LINES) :]
+        yield Constrain(self.make_tasks_table([*whole, *passes]), width)
 
 
 class PassTracker(NotingObserver):
@@ -114,6 +156,7 @@ class _ProgressBars:
         self._overall = overall
         self._whole = progress.add_task("compile", total=None, what="", left="")
         self._task = TaskID(0)
+        self._finished = 0
 
     def remove_unstarted(self) -> None:
         """Remove the bar of a compile that failed before its first pass: it has nothing to show."""
@@ -121,9 +164,10 @@ class _ProgressBars:
             self._progress.remove_task(self._whole)
 
     def pass_started(self, name: str, *, position: int, count: int) -> None:
+        self._finished = position - 1
         self._task = self._progress.add_task(f"{position}/{count} {name}", total=None, what="")
         self._overall.start(name)
-        self._show_whole(completed=position - 1, total=count, what=f"pass {position} of {count}")
+        self._show_whole(completed=self._finished, total=count, what=f"pass {position} of {count}")
 
     def progressed(self, what: str, *, done: int, total: int) -> None:
         self._progress.update(self._task, completed=done, total=total, what=what)
@@ -131,14 +175,15 @@ class _ProgressBars:
         self._show_whole()
 
     def decided(self, message: str) -> None:
-        self._progress.console.print(f"    {message}", highlight=False, soft_wrap=True)
+        print_paragraph(f"    {message}", to=self._progress.console)
 
     def pass_finished(self, name: str, *, seconds: float, metrics: Mapping[str, float]) -> None:  # noqa: ARG002 - the protocol's
         self._progress.update(self._task, completed=1, total=1, what="done")
         self._overall.finish(name, seconds=seconds)
-        self._show_whole()
+        self._finished += 1
+        self._show_whole(completed=self._finished)
 
     def _show_whole(self, **changes: Any) -> None:  # noqa: ANN401 - what the task shows
         left_s = self._overall.left_s()
-        left = "" if left_s is None else f"about {timedelta(seconds=round(left_s))} left"
+        left = "" if not left_s else f"about {timedelta(seconds=round(left_s))} left"
         self._progress.update(self._whole, left=left, **changes)

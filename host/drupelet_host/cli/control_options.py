@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +17,7 @@ from pydantic import BaseModel
 from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
 from drupelet_host.cli.command_group import GroupedOption
 from drupelet_host.cli.numbers import seconds
-from drupelet_host.cli.output import print_error, print_json
+from drupelet_host.cli.output import print_error, print_json, progress_console
 from drupelet_shared.errors import DrupeletError, InvalidValueError
 from drupelet_shared.exit_codes import EXIT_FAILED
 from drupelet_shared.labels import Label, parse_label
@@ -162,6 +163,7 @@ def run_on_devices(
     *,
     show: Callable[[str, Result], None],
     include_offline: bool = False,
+    shows_waiting: bool = True,
 ) -> dict[str, Result]:
     """Do the same on each device, several at a time, and print each result; exit with 1 if one device failed.
 
@@ -170,6 +172,7 @@ def run_on_devices(
         work: Does the work on one device and returns its result.
         show: Prints a device's result for people.
         include_offline: Whether "all devices" includes those that are offline.
+        shows_waiting: Whether a terminal shows what is waited for; not where `work` draws its own progress.
 
     Returns:
         The results by device.
@@ -183,7 +186,8 @@ def run_on_devices(
 
     with ControlClient(broker=control.address, prefix=control.prefix, connect_timeout_s=control.timeout_s) as client:
         devices = control.devices or _all_devices(control, include_offline=include_offline)
-        outcomes = _run_parallel(client, devices, work)
+        with _show_waiting(control, devices, shows_waiting=shows_waiting):
+            outcomes = _run_parallel(client, devices, work)
     return print_outcomes(control, outcomes, show=show)
 
 
@@ -208,6 +212,15 @@ def print_outcomes(
     if any(isinstance(outcome, DrupeletError) for outcome in outcomes.values()):
         sys.exit(EXIT_FAILED)
     return {device: outcome for device, outcome in outcomes.items() if not isinstance(outcome, DrupeletError)}
+
+
+def _show_waiting(
+    control: ControlOptions, devices: Sequence[str], *, shows_waiting: bool
+) -> AbstractContextManager[object]:
+    if control.as_json or not shows_waiting:
+        return nullcontext()
+    count = "1 device" if len(devices) == 1 else f"{len(devices)} devices"
+    return progress_console.status(f"waiting for {count}")
 
 
 def _run_parallel(

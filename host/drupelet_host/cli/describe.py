@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from drupelet_host.cli.output import console, table_console
+from drupelet_host.cli.paragraphs import print_paragraph
 from drupelet_host.estimation.model_files import estimate_variants
 from drupelet_host.fleet.fitting import ALWAYS, ColumnWidth, fit_columns
 from drupelet_host.fleet.printable import printable
@@ -96,13 +97,15 @@ def print_package(view: PackageView) -> None:
     """Print tables: the package, its variants as measured and as modelled, and its files."""
     tables = (_summary(view), _variants(view.manifest), *_modelled(view), _files(view.manifest))
     output = table_console()
-    for table in tables:
+    for title, table in tables:
+        # As the title of a table it would be broken at the table's width.
+        print_paragraph(printable(title), to=output)
         output.print(table)
 
 
-def _summary(view: PackageView) -> Table:
+def _summary(view: PackageView) -> tuple[str, Table]:
     manifest = view.manifest
-    table = Table(title=f"{manifest.name} {manifest.version}", title_justify="left", show_header=False)
+    table = Table(show_header=False)
     rows = {
         "release": str(manifest.release),
         "created": manifest.created.isoformat(),
@@ -115,10 +118,10 @@ def _summary(view: PackageView) -> Table:
     }
     for name, value in rows.items():
         table.add_row(name, _cell(value))
-    return table
+    return f"{manifest.name} {manifest.version}", table
 
 
-def _variants(manifest: Manifest) -> Table:
+def _variants(manifest: Manifest) -> tuple[str, Table]:
     columns = {
         heading: [text(variant) for variant in manifest.variants] for heading, (_, text) in _VARIANT_COLUMNS.items()
     }
@@ -130,36 +133,36 @@ def _variants(manifest: Manifest) -> Table:
     available = console.width - 1 if console.is_terminal else None
     fitted = dict(zip(columns, fit_columns(needs, available, gap=_BORDER_AND_PADDING), strict=True))
     missing = [heading for heading, width in fitted.items() if width is None]
-    table = Table(title="variants, best first; measured on the host", title_justify="left", caption_justify="left")
+    table = Table(caption_justify="left")
     table.caption = f"In a wider window: {', '.join(missing)}." if missing else None
     shown = [heading for heading in columns if heading not in missing]
     for heading in shown:
         table.add_column(heading, no_wrap=heading != "metrics", justify="right" if heading in _NUMBERS else "left")
     for number in range(len(manifest.variants)):
         table.add_row(*(_cell(columns[heading][number]) for heading in shown))
-    return table
+    return "variants, best first; measured on the host", table
 
 
-def _modelled(view: PackageView) -> list[Table]:
+def _modelled(view: PackageView) -> list[tuple[str, Table]]:
     """Return the estimated latencies of the variants on the target, in tables apart from measurements."""
     if not view.modelled:
         return []
     title = f"variants on {view.manifest.target.device}, modelled, one thread; not measured"
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for heading in ("id", "p50", "range"):
         table.add_column(heading)
     for name, one in view.modelled.items():
         table.add_row(name, f"{one.ms:.2f} ms", f"{one.low_ms:.2f} to {one.high_ms:.2f} ms")
-    return [table]
+    return [(title, table)]
 
 
-def _files(manifest: Manifest) -> Table:
-    table = Table(title="files", title_justify="left")
+def _files(manifest: Manifest) -> tuple[str, Table]:
+    table = Table()
     for heading in ("path", "size", "sha256"):
         table.add_column(heading)
     for entry in manifest.files:
         table.add_row(entry.path, format_bytes(entry.size_bytes), entry.sha256[:16])
-    return table
+    return "files", table
 
 
 def _tensors(specs: tuple[TensorSpec, ...]) -> str:

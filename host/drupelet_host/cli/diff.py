@@ -15,6 +15,7 @@ from rich.text import Text
 
 from drupelet_host.cli.control_options import ControlOptions, ReadingCommand, control_options, run_on_devices
 from drupelet_host.cli.output import console, print_error, print_json
+from drupelet_host.cli.paragraphs import print_paragraph
 from drupelet_host.fleet.printable import printable
 from drupelet_shared.errors import DrupeletError
 from drupelet_shared.units import format_bytes
@@ -27,6 +28,9 @@ EXIT_SAME, EXIT_DIFFERENT, EXIT_TROUBLE = 0, 1, 2
 _REPORT = ".json"
 _ABSENT = "–"  # noqa: RUF001 - the typographic dash
 _PIPE_WIDTH = 400
+_UTC = "+00:00"
+# A smaller one would be shown as zero.
+_LEAST_CHANGE = 0.0005
 
 
 @click.command(cls=ReadingCommand)
@@ -109,13 +113,13 @@ def _print(comparison: Comparison) -> None:
     output = console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
     for word, side in (("before", comparison.before), ("after", comparison.after)):
         line = f"{word:<6}  {side.name} {side.version} (release {side.release}), {side.place}"
-        output.print(Text(printable(line)), soft_wrap=True)
+        print_paragraph(printable(line), to=output)
     if comparison.same:
         output.print("no difference")
         return
     output.print(_table(comparison))
     for note in comparison.notes:
-        output.print(Text(f"note: {printable(note)}"))
+        print_paragraph(f"note: {printable(note)}", to=output)
 
 
 def _table(comparison: Comparison) -> Table:
@@ -142,15 +146,20 @@ def _rows(section: str, differences: list[Difference]) -> Iterator[tuple[Text, .
             Text(f"  {printable(difference.name)}"),
             Text(_format(difference.before, difference.unit)),
             Text(_format(difference.after, difference.unit)),
-            Text("" if difference.change is None else f"{difference.change:+.1%}".replace("%", " %")),
+            Text("" if difference.change is None else _percent(difference.change)),
         )
+
+
+def _percent(change: float) -> str:
+    return "< 0.1 %" if 0 < abs(change) < _LEAST_CHANGE else f"{change:+.1%}".replace("%", " %")
 
 
 def _format(value: Value | None, unit: str) -> str:
     if value is None:
         return _ABSENT
     if isinstance(value, str):
-        return printable(value)
+        # As "Z", a time in UTC fits a narrow column.
+        return printable(value.removesuffix(_UTC) + "Z" if value.endswith(_UTC) else value)
     if unit == "bytes":
         return format_bytes(value)
     if unit == "ms":

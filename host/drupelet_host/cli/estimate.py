@@ -11,13 +11,14 @@ from rich.text import Text
 
 from drupelet_host.cli.command_group import GroupedCommand
 from drupelet_host.cli.output import console, print_json
+from drupelet_host.cli.paragraphs import print_paragraph
 from drupelet_host.cli.paths import InputPath
 from drupelet_host.fleet.printable import printable
 from drupelet_host.latency.modelled.estimate import Estimate
 from drupelet_host.latency.modelled.layers import ENGINES, EngineName
 
 _SHORT_NAMES: dict[str, str] = {"onnxruntime": "ort"}
-_HUNDRED = 100
+_HUNDRED, _SMALL = 100, 0.01
 _LONGEST = 100_000
 # Below this the range covers what extrapolated layers may be off.
 _LEAST_SHARE = 0.05
@@ -82,9 +83,11 @@ def estimate(
     if as_json:
         print_json({"model": model.name, "target": target, "estimates": [one.to_json() for one in estimates]})
         return
-    console.print(_summary(estimates, title=f"{model.name}, modelled for {target}, one thread, not measured"))
+    heading = f"{model.name}, modelled for {target}, one thread, not measured"
+    print_paragraph(printable(heading), to=console)
+    console.print(_summary(estimates))
     if warning := _describe_extrapolation(estimates):
-        console.print(Text(warning))
+        print_paragraph(warning, to=console)
     if top and estimates[0].layers:
         console.print(_layers(estimates, top=top))
 
@@ -108,8 +111,8 @@ def _describe_extrapolation(estimates: list[Estimate]) -> str:
     )
 
 
-def _summary(estimates: list[Estimate], *, title: str) -> Table:
-    table = Table(title=Text(printable(title)), title_justify="left", box=None, padding=(0, 2, 0, 0))
+def _summary(estimates: list[Estimate]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("engine", "precision", "ms", "range", "4 threads", "validated"):
         table.add_column(heading, no_wrap=True)
     for one in estimates:
@@ -142,7 +145,9 @@ def _layers(estimates: list[Estimate], *, top: int) -> Table:
 
 
 def _digits(ms: float) -> str:
-    """Three digits, which is more than the error of an estimate allows; no number is wider than its column."""
+    """At most three digits, which is more than the error of an estimate allows; no number is wider than its column."""
     if ms >= _LONGEST:
         return f"{ms:.0e}"
-    return f"{ms:.0f}" if ms >= _HUNDRED else f"{ms:.3g}"
+    if ms >= _HUNDRED:
+        return f"{ms:.0f}"
+    return f"{ms:.3g}" if ms >= _SMALL else f"{ms:.4f}".rstrip("0").rstrip(".")

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from drupelet_host.cli.paragraphs import wrap_lines
 from drupelet_shared.errors import DrupeletError
 from drupelet_shared.exit_codes import USAGE_CODE
 
@@ -31,8 +32,14 @@ def table_console() -> Console:
 
 
 def print_error(error: DrupeletError) -> None:
-    """Print an error on standard error: one line with the message and the stable code."""
-    click.echo(f"error: {error} [{error.code}]", err=True)
+    """Print an error on standard error: the message and the stable code; a terminal gets lines that fit."""
+    print_note(f"error: {error} [{error.code}]")
+
+
+def print_note(text: str) -> None:
+    """Print text on standard error, broken between words on a terminal."""
+    is_terminal = progress_console.is_terminal
+    click.echo(wrap_lines(text, progress_console.width) if is_terminal else text, err=True)
 
 
 def print_usage_error(error: click.ClickException) -> None:
@@ -43,7 +50,7 @@ def print_usage_error(error: click.ClickException) -> None:
         click.echo(f"       {context.command_path} --help explains it", err=True)
     message = error.format_message().rstrip(".")
     # click's own messages begin with a capital letter.
-    click.echo(f"error: {_LEADING_CAPITAL.sub(_to_lower, message)} [{USAGE_CODE}]", err=True)
+    print_note(f"error: {_LEADING_CAPITAL.sub(_to_lower, message)} [{USAGE_CODE}]")
 
 
 def _to_lower(match: re.Match[str]) -> str:
@@ -55,12 +62,16 @@ def explain_interruption(describe: Callable[[], str]) -> Iterator[None]:
     """Print on standard error, after Ctrl-C, what is kept and how to go on.
 
     Args:
-        describe: Returns the text.
+        describe: Returns the text; a command to copy is its last line.
     """
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(f"\ninterrupted: {describe()}", err=True)
+        text, newline, command = f"interrupted: {describe()}".partition("\n")
+        click.echo(err=True)
+        print_note(text)
+        if newline:
+            click.echo(command, err=True)
         raise
 
 

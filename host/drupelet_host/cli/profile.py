@@ -12,6 +12,7 @@ from rich.text import Text
 from drupelet_host.cli.control_options import ControlCommand, ControlOptions, control_options, run_on_devices
 from drupelet_host.cli.names import ModelName
 from drupelet_host.cli.output import console, progress_console
+from drupelet_host.cli.paragraphs import print_paragraph
 from drupelet_host.cli.paths import OutputPath
 from drupelet_host.fleet.printable import printable
 from drupelet_shared.contract.measuring import ProfileReport, ProfileRequest
@@ -52,7 +53,7 @@ def profile(
         _print(device, report, top=top)
 
     with progress_console.status(f"profiling {model}"):
-        reports = run_on_devices(control, work, show=show)
+        reports = run_on_devices(control, work, show=show, shows_waiting=False)
     if html is not None:
         from drupelet_host.profile.page import render_page  # noqa: PLC0415 - only the page needs Jinja
 
@@ -64,12 +65,11 @@ def profile(
 def _print(device: str, report: ProfileReport, *, top: int) -> None:
     from drupelet_host.profile.totals import operators_ms, share_of, slowest, total_by_type  # noqa: PLC0415 - as above
 
-    console.print(
+    print_paragraph(
         f"{report.model} {report.version} on {device}: {report.variant}, {report.engine} {report.engine_version}, "
         f"{report.threads} thread{'' if report.threads == 1 else 's'}, {report.runs} inferences recorded; "
         f"{report.p50_ms:.3f} ms each (median), {operators_ms(report):.3f} ms of it in operators",
-        soft_wrap=True,
-        markup=False,
+        to=console,
     )
     types = _table("type", "operators", "ms", "share")
     for total in total_by_type(report):
@@ -84,7 +84,7 @@ def _print(device: str, report: ProfileReport, *, top: int) -> None:
     if len(report.operators) > top:
         console.print(f"and {len(report.operators) - top} more; --top N shows more")
     if report.note is not None:
-        console.print(_text(f"note: {report.note}"), soft_wrap=True)
+        print_paragraph(printable(f"note: {report.note}"), to=console)
 
 
 def _table(*headings: str) -> Table:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from drupelet_host.cli.control_options import ControlCommand, ControlOptions, control_options, run_on_devices
 from drupelet_host.cli.output import explain_interruption, progress_console
+from drupelet_host.cli.paragraphs import print_paragraph
 from drupelet_host.cli.paths import InputPath
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ def push(*, package: Path, control: ControlOptions, staged: bool) -> None:
                 observer.print("it has this package already")
             return result.release
 
-        run_on_devices(control, work, show=lambda device, release: _show(device, release, staged=staged))
+        run_on_devices(
+            control, work, show=lambda device, release: _show(device, release, staged=staged), shows_waiting=False
+        )
 
 
 def _make_progress() -> Progress:
@@ -107,7 +110,7 @@ class _PushProgress:
     def print(self, text: str) -> None:
         """Print a line about the device."""
         if self._progress is not None:
-            self._progress.console.print(f"{self._device}  {text}", markup=False, soft_wrap=True)
+            print_paragraph(f"{self._device}  {text}", to=self._progress.console)
 
 
 def _show(device: str, release: InstalledRelease, *, staged: bool) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from drupelet_host.cli.command_group import GroupedCommand
 from drupelet_host.cli.output import console, explain_interruption, print_json, progress_console
+from drupelet_host.cli.paragraphs import print_paragraph, short_path
 from drupelet_host.errors import ConstraintError, SweepError
 from drupelet_shared.units import format_bytes
 
@@ -87,14 +88,14 @@ def sweep_command(
         print_json({**report, "resumed": outcome.resumed, "report": str(page)})
     else:
         _print_results(outcome.results, loaded.best)
-        console.print(f"report: {page}", soft_wrap=True, markup=False)
+        console.print(f"report: {short_path(page)}", soft_wrap=True, markup=False)
     if open_report:
         click.launch(str(page))
     _raise_for(outcome.results)
 
 
 def _notice(message: str) -> None:
-    progress_console.print(message, soft_wrap=True, markup=False)
+    print_paragraph(message, to=progress_console)
 
 
 def _print_plan(runs: Sequence[Run], *, as_json: bool) -> None:
@@ -102,7 +103,7 @@ def _print_plan(runs: Sequence[Run], *, as_json: bool) -> None:
         print_json([{"name": run.name, "changes": dict(run.changes)} for run in runs])
         return
     for run in runs:
-        console.print(f"{run.name}  {run.label}", soft_wrap=True, markup=False)
+        print_paragraph(f"{run.name}  {run.label}", to=console)
 
 
 @contextmanager
@@ -152,8 +153,8 @@ def _print_results(results: Sequence[tuple[Run, RunResult]], rule: BestSection) 
     console.print(_table([run for run, _ in results], by_name, best=find_best(results, rule)))
     for run, result in results:
         if result.state != "done":
-            console.print(f"{run.name}: {result.message} [{result.code}]", soft_wrap=True, markup=False)
-    console.print(f"{describe_rule(rule)}.", soft_wrap=True, markup=False)
+            print_paragraph(f"{run.name}: {result.message} [{result.code}]", to=console)
+    print_paragraph(f"{describe_rule(rule)}.", to=console)
 
 
 def _raise_for(results: Sequence[tuple[Run, RunResult]]) -> None:

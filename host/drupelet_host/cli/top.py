@@ -15,6 +15,7 @@ from rich.console import Console
 from drupelet_host.cli.broker_options import BrokerCommand, broker_address, broker_options
 from drupelet_host.cli.numbers import seconds
 from drupelet_host.cli.output import console, print_json, print_json_line, progress_console
+from drupelet_shared.exit_codes import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from drupelet_host.fleet.feed import FleetFeed
@@ -75,7 +76,7 @@ def top(
     trend is the p99 of the latest windows, relative to the largest of them.
 
     Keys: Enter opens a device, / filters, s and S choose the column to sort by, r reverses the order, p pauses, q
-    quits.
+    and Ctrl-C quit.
 
     Example: drupelet top --broker mqtt://broker.local
 
@@ -96,6 +97,8 @@ def top(
         raise click.UsageError(str(error)) from error
     if not (once or as_json or sys.stdout.isatty()):
         raise click.UsageError("standard output is not a terminal: use --once or --json")
+    if console.is_dumb_terminal and not (once or as_json):
+        raise click.UsageError("a terminal with TERM=dumb cannot show the live view: use --once or --json")
     with FleetFeed(address, prefix=prefix) as feed:
         if once:
             _wait_for_telemetry(feed, wait_s=wait)
@@ -109,7 +112,10 @@ def top(
 
             # Beside the view, which need not wait for it.
             threading.Thread(target=feed.check_broker, daemon=True).start()
-            TopApp(feed, broker=str(address), order=order, text=text, interval_s=interval).run()
+            view = TopApp(feed, broker=str(address), order=order, text=text, interval_s=interval)
+            view.run()
+            if view.return_code == EXIT_INTERRUPTED:
+                raise KeyboardInterrupt
 
 
 def _select(feed: FleetFeed, reader: OverviewReader, order: SortOrder, text: str) -> Overview:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-from drupelet_host.fleet.fitting import ALWAYS, ColumnWidth, fit_columns
+from drupelet_host.fleet.fitting import ALWAYS, ColumnWidth, fit_columns, shorten
 from drupelet_host.fleet.printable import printable
 from drupelet_host.fleet.rows import Row
 from drupelet_host.fleet.sparkline import draw_sparkline
@@ -120,15 +120,17 @@ def cut_cell(cell: Text, column: Column, width: int) -> Text:
     """Cut a cell to a width.
 
     Args:
-        cell: The cell; it is changed in place where it is not a trend.
+        cell: The cell; it may be changed in place.
         column: The cell's column.
         width: The width in characters.
 
     Returns:
-        The latest values of a trend; the beginning of any other cell, with an ellipsis if it was cut.
+        The latest values of a trend; of a name that was cut both ends; the beginning of any other cell.
     """
     if column.show is _trend:
         return Text(cell.plain[-width:], style=cell.style)
+    if column.min_width is not None:
+        return Text(shorten(cell.plain, width), style=cell.style)
     cell.truncate(width, overflow="ellipsis")
     return cell
 

@@ -60,3 +60,16 @@ def _cut_columns(columns: Sequence[ColumnWidth], widths: list[int | None], *, mi
         widest = max(rooms, key=lambda index: rooms[index])
         widths[widest] = rooms[widest] - 1
     return widths
+
+
+def shorten(name: str, width: int) -> str:
+    """Cut a name in its middle: names of devices often differ at the end alone.
+
+    Args:
+        name: The name.
+        width: The longest result, in characters; at least one.
+    """
+    if len(name) <= width:
+        return name
+    tail = (width - 1) // 2
+    return f"{name[: width - 1 - tail]}…{name[len(name) - tail :]}"

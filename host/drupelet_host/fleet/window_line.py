@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from drupelet_host.fleet.cells import format_ms, format_rate, format_share
-from drupelet_host.fleet.fitting import ALWAYS, ColumnWidth, fit_columns
+from drupelet_host.fleet.fitting import ALWAYS, ColumnWidth, fit_columns, shorten
 from drupelet_host.fleet.printable import printable
 from drupelet_host.fleet.sparkline import draw_sparkline
 from drupelet_host.fleet.state import TelemetryWindow
@@ -56,11 +56,7 @@ def format_window(
     needs.append(ColumnWidth(_MIN_BARS, 1))
     # The last part has no gap after it.
     widths = fit_columns(needs, None if width is None else width + len(_GAP), gap=len(_GAP))
-    shown = [
-        text if fitted == len(text) else f"{text[: fitted - 1]}…"
-        for (text, _), fitted in zip(parts, widths, strict=False)
-        if fitted is not None
-    ]
+    shown = [shorten(text, fitted) for (text, _), fitted in zip(parts, widths, strict=False) if fitted is not None]
     line = _GAP.join(shown)
     if widths[-1] is None:
         return line

@@ -27,7 +27,8 @@ def describe_failure(checks: Sequence[Check], missed: Mapping[str, set[str]], *,
         kind: The noun for what is missing, such as "variant for litert".
 
     Returns:
-        One line with the fault, a table with a line for each constraint, and limits that the nearest variant meets.
+        One line with the fault, a table with a line for each constraint, what to try for those that are missed, and
+        limits that the nearest variant meets.
     """
     theirs = [check for check in checks if check.variant in missed]
     nearest = min(missed, key=lambda variant: (len(missed[variant]), _distance(theirs, variant)))
@@ -37,14 +38,16 @@ def describe_failure(checks: Sequence[Check], missed: Mapping[str, set[str]], *,
     ]
     header = f"no {kind} meets all constraints ({nearest} misses {', '.join(sorted(missed[nearest]))}):"
     rows = [("constraint", "limit", "best", "of", ""), *(_row(check) for check in best)]
+    tries = [
+        f"for {check.constraint}, {_ADVICE.get(check.constraint, 'allow more')}" for check in best if not check.met
+    ]
     offer = _offer([check for check in theirs if check.variant == nearest])
-    return "\n".join([header, *_align(rows), f"limits that {nearest} meets:", "  [constraints]", *offer])
+    return "\n".join([header, *_align(rows), *tries, f"limits that {nearest} meets:", "  [constraints]", *offer])
 
 
 def _row(check: Check) -> tuple[str, str, str, str, str]:
     limit, best = show_limit(check, check.limit), show_limit(check, check.bound)
-    verdict = "met" if check.met else f"missed: {_ADVICE.get(check.constraint, 'allow more')}"
-    return check.constraint, limit, best, check.variant, verdict
+    return check.constraint, limit, best, check.variant, "met" if check.met else "missed"
 
 
 def _align(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -19,6 +20,7 @@ from drupelet_host.top.source import FleetSource
 from drupelet_host.top.table import FleetTable
 
 MAX_ROWS = 500
+_BETWEEN = " · "
 # Drawing the table takes at most one part in this many of a core; the line of counts is drawn at each interval.
 _DRAWING_SHARE = 10
 # The order of the columns on the screen.
@@ -184,7 +186,7 @@ class FleetScreen(Screen[None]):
 
     def _summary(self, overview: Overview, *, shown: int) -> Text:
         counts = overview.summary
-        # What matters most comes first: a narrow screen cuts the end.
+        # What matters most comes first: a narrow screen leaves out what does not fit.
         parts = [] if self._source.is_connected else [f"NOT CONNECTED to {self._broker}, reconnecting"]
         parts += [
             f"{counts.online} of {counts.devices} devices online",
@@ -205,4 +207,13 @@ class FleetScreen(Screen[None]):
             parts.append(self._source.notice)
         if self._source.is_connected:
             parts.append(f"broker {self._broker}")
-        return Text(" · ".join(parts), no_wrap=True, overflow="ellipsis")
+        return Text(_join(parts, width=self.size.width - 2), no_wrap=True, overflow="ellipsis")
+
+
+def _join(parts: Sequence[str], *, width: int) -> str:
+    """Join the parts that fit a line: half of one would say something else."""
+    line = parts[0]
+    for part in parts[1:]:
+        if len(line) + len(_BETWEEN) + len(part) <= width:
+            line += _BETWEEN + part
+    return line

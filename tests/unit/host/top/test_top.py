@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from drupelet_host.top.app import TopApp
 from drupelet_host.top.fleet_screen import MAX_ROWS
 from drupelet_host.top.table import FleetTable
+from drupelet_shared.exit_codes import EXIT_INTERRUPTED
 from fakes.fleet_source import FakeSource
 from support.agent.fleets import SimulatedFleet, birth, device_window, limit_crossed, model_state, model_window
 
@@ -99,13 +100,38 @@ def test_long_names_are_cut_before_numbers_are_dropped() -> None:
     device, model = "greenhouse-north-entrance-left-7", "garment-classifier-large"
 
     async def script(pilot: Pilot[None], _: FakeSource) -> None:
-        row = next(line for line in screen(pilot) if "greenhouse" in line)
-        assert "…" in row
+        row = next(line for line in screen(pilot) if "…" in line)
+        shown = row.split()[0].partition("…")
+        assert device.startswith(shown[0])
+        assert device.endswith(shown[2])
+        assert shown[2]
         assert "8.00 ms" in row
         assert "0 %" in row
 
     messages = [birth(device), model_state(device, model), device_window(device), model_window(device, model)]
     play(FakeSource(messages), script, size=(80, 24))
+
+
+@pytest.mark.parametrize("width", [50, 60, 70, 80, 90])
+def test_the_line_of_counts_has_whole_parts_alone(width: int) -> None:
+    whole = ["2 of 3 devices online", "2 of 3 models ready", "4.7 requests/s", "1 alert", "1 of 3 rows"]
+
+    async def script(pilot: Pilot[None], _: FakeSource) -> None:
+        await pilot.press("slash", *"off", "enter")
+        parts = screen(pilot)[0].strip().split(" · ")
+        assert parts[:2] == whole[:2]
+        assert set(parts) <= {*whole, "broker broker.local:1883"}
+
+    play(small_fleet(), script, size=(width, 24))
+
+
+def test_ctrl_c_ends_the_view_as_it_ends_every_command_also_from_the_filter() -> None:
+    async def script(pilot: Pilot[None], _: FakeSource) -> None:
+        await pilot.press("slash", "o", "ctrl+c")
+        await pilot.pause()
+        assert pilot.app.return_code == EXIT_INTERRUPTED
+
+    play(small_fleet(), script)
 
 
 def test_the_column_to_sort_by_is_shown_on_a_narrow_screen() -> None:
