@@ -46,6 +46,10 @@ class Subject(Protocol):
         """The share of the cost that a step removes."""
 
     @property
+    def steps_are_equal_in_time(self) -> bool:
+        """Whether a step removes that share of the milliseconds whichever cost a way counts."""
+
+    @property
     def original(self) -> nn.Module:
         """The network that both ways begin with."""
 
@@ -71,6 +75,7 @@ class Seeded:
     """A network with seeded weights, which is not recovered: how near its outputs stay to the original's."""
 
     step = 0.15
+    steps_are_equal_in_time = False
     what = "seeded weights, not recovered; metric: 1 less the relative error of the outputs"
 
     def __init__(self, original: nn.Module, *, side: int, curve_side: int) -> None:
@@ -106,6 +111,7 @@ class Trained:
     """A network that was trained on Fashion-MNIST, and is recovered by distillation after each step."""
 
     step = 0.35
+    steps_are_equal_in_time = False
 
     def __init__(self, build_network: Callable[[], nn.Module], *, scale: int, data: Path, weights: Path) -> None:
         """Train the network where its weights are not there yet.
