@@ -111,7 +111,9 @@ class DeviceSource:
         """
         with tempfile.TemporaryDirectory(prefix="drupelet-measure-") as folder:
             jobs = self._make_jobs(models, feed=feed, references=references, folder=Path(folder))
-            answers = self._work(jobs, precision=precision, percentile=percentile)
+            answers = dict(self._work(jobs, precision=precision, percentile=percentile))
+        for name in models.keys() - answers.keys():
+            answers[name] = LatencyError(f"model {name}: the board's report does not have it")
         for name in references:
             answer = answers[name]
             if isinstance(answer, LatencyError):
@@ -177,7 +179,10 @@ def _merge(reports: Sequence[tuple[str, MeasureReport]]) -> dict[str, LatencyEst
     answers: dict[str, LatencyEstimate | LatencyError] = {}
     for device, report in reports:
         for timing in report.variants:
-            if timing.error is None:
+            if timing.error is None and not (timing.p50_ms and timing.p50_ms > 0):
+                reason = f"model {timing.variant}: {device} reports a median of {timing.p50_ms} ms and no error"
+                answers[timing.variant] = LatencyError(reason)
+            elif timing.error is None:
                 answers[timing.variant] = _to_estimate(timing, device)
             else:
                 reason = f"model {timing.variant} does not run on {device}: {timing.error} [{timing.code}]"

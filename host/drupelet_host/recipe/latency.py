@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -11,7 +13,7 @@ from drupelet_host.recipe.sources import ExistingFile, Section
 from drupelet_shared.contract.topics import DEFAULT_PREFIX
 from drupelet_shared.names import Name
 
-_TEXT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s)?(?:\s+(p50|p99))?\s*")
+_TEXT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s)?(?:\s+(p50|p99))?\s*", re.ASCII)
 _EXPECTED = 'expected a time such as "20 ms" or "20 ms p99", or a ratio to the original such as 0.5 or "0.5 p99"'
 _MS_PER_S = 1e3
 
@@ -27,27 +29,31 @@ class LatencyLimit(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    value: Annotated[float, Field(gt=0)]
+    value: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     unit: Literal["ms", "ratio"] = "ratio"
     percentile: Literal["p50", "p99"] = "p50"
 
     def __str__(self) -> str:
         unit = " ms" if self.unit == "ms" else ""
-        return f"{self.value:.6g}{unit}{'' if self.percentile == 'p50' else ' p99'}"
+        # Without an exponent and in full: what is printed and kept can be read again as the same limit.
+        value = f"{Decimal(repr(self.value)).normalize():f}"
+        return f"{value}{unit}{'' if self.percentile == 'p50' else ' p99'}"
 
 
 def parse_latency_limit(value: object) -> object:
-    """Read a number or a text such as "20 ms p99"; anything else is returned for validation.
+    """Read a number or a text such as "20 ms p99"; a limit is returned as it is.
 
     Raises:
-        ValueError: The text has another form.
+        ValueError: The value is neither, or its number is zero, negative or not finite.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return LatencyLimit(value=float(value)) if value > 0 else value
-    if not isinstance(value, str):
+    if isinstance(value, LatencyLimit):
         return value
-    match = _TEXT.fullmatch(value)
-    if match is None or float(match[1]) <= 0:
+    text = value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        text = f"{Decimal(value):f}"
+    match = _TEXT.fullmatch(text) if isinstance(text, str) else None
+    # A number of hundreds of digits is infinite as a float.
+    if match is None or not 0 < float(match[1]) < math.inf:
         raise ValueError(_EXPECTED)
     number, unit, percentile = float(match[1]), match[2], match[3] or "p50"
     if unit == "s":
@@ -61,7 +67,7 @@ def parse_latency_limit(value: object) -> object:
 StatedLatency = Annotated[
     LatencyLimit,
     BeforeValidator(parse_latency_limit),
-    PlainSerializer(lambda limit: limit.value if str(limit) == f"{limit.value:.6g}" else str(limit)),
+    PlainSerializer(lambda limit: limit.value if (limit.unit, limit.percentile) == ("ratio", "p50") else str(limit)),
     WithJsonSchema(
         {
             "anyOf": [

@@ -31,7 +31,7 @@ def run_exactly(path: Path, engine: EngineName, *, emulator: Path) -> float:
 
     Raises:
         InvalidValueError: The folder has no emulated Python or no timing model.
-        ModelError: The emulated engine cannot load or run the file.
+        ModelError: The emulated engine cannot load or run the file, or takes too long.
     """
     python, plugin = emulator / "3.11/python", emulator / "cortex_a72.so"
     if not python.is_file() or not plugin.is_file():
@@ -45,6 +45,10 @@ def run_exactly(path: Path, engine: EngineName, *, emulator: Path) -> float:
         except subprocess.CalledProcessError as error:
             last = (error.stderr.strip().splitlines() or ["no message"])[-1]
             raise ModelError(f"{path.name}: {engine} cannot run it on the emulated processor: {last}") from error
+        except subprocess.TimeoutExpired as error:
+            raise ModelError(
+                f"{path.name}: {engine} did not finish within {_TIMEOUT_S} s on the emulated processor"
+            ) from error
         lines = times.read_text(encoding="ascii").splitlines()
     cycles = int(json.loads(lines[-1])["cycles"])
     return cycles / CLOCK_HZ * _MS
