@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from drupelet_shared.engines.base import Array, Tensors
-from drupelet_shared.engines.ncnn_signature import NcnnSignature, NcnnTensor
+from drupelet_shared.engines.ncnn_signature import NcnnSignature, NcnnTensor, choose_without_winograd
 from drupelet_shared.errors import InferenceFailedError
 from drupelet_shared.tensors import NUMPY_DTYPE, VARIABLE, shape_matches
 
@@ -27,8 +27,6 @@ _INT8_CONVOLUTION = re.compile(r"^Convolution .* 6=(\d+) .*8=[1-9].*$", re.MULTI
 _WINOGRAD_SHAPE = (" 1=3 ", " 11=3 ", " 3=1 ")
 # The mask of features that a layer does without: bit 6 is the Winograd algorithm.
 _NO_WINOGRAD = " 31=64"
-_WINOGRAD_BYTES = 8
-_LEAST_COPY_BYTES = 8 << 20
 
 
 def _import_runtime() -> ModuleType:
@@ -201,19 +199,15 @@ def load_graph(net: Any, graph: str) -> int:  # noqa: ANN401 - ncnn ships no typ
 def limit_winograd(graph: str) -> str:
     """Return the text of a graph file in which int8 convolutions with many weights do without the Winograd algorithm.
 
-    The algorithm keeps 36 int16 values for 9 int8 weights. Together these copies take at most twice the bytes of the
-    weights; layers with few weights come first, as they have large images, where it gains most. An int8 ResNet18 takes
-    102 MB so, and 158 MB with the algorithm in every layer, and is as fast; its answers are the same to the last bit.
+    An int8 ResNet18 takes 102 MB so, and 158 MB with the algorithm in every layer, and is as fast; its answers are the
+    same to the last bit.
 
     Args:
         graph: The text.
     """
     layers = {layer[0]: int(layer[1]) for layer in _INT8_CONVOLUTION.finditer(graph)}
-    room = max(2 * sum(layers.values()), _LEAST_COPY_BYTES)
-    without = set()
-    for line, weights in sorted(layers.items(), key=lambda layer: layer[1]):
-        if all(parameter in line for parameter in _WINOGRAD_SHAPE):
-            room -= _WINOGRAD_BYTES * weights
-            if room < 0:
-                without.add(line)
+    candidates = {
+        line: weights for line, weights in layers.items() if all(parameter in line for parameter in _WINOGRAD_SHAPE)
+    }
+    without = choose_without_winograd(layers, candidates)
     return _INT8_CONVOLUTION.sub(lambda layer: layer[0] + _NO_WINOGRAD * (layer[0] in without), graph)

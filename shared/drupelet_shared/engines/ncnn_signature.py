@@ -1,4 +1,4 @@
-"""The signature of an ncnn model: the names, shapes and batch dimensions of its tensors; needs no ncnn.
+"""What is known of an ncnn model without ncnn: its signature, and which layers do without the Winograd algorithm.
 
 A model is a pair of files with one stem, `NAME.param` (the graph, text) and `NAME.bin` (the weights). ncnn knows
 neither the names of the model's tensors nor their shapes nor a batch dimension, so the compiler appends them to the
@@ -8,12 +8,16 @@ graph as one line, `#drupelet {...}`, which ncnn itself does not read; `NcnnSign
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from drupelet_shared.tensors import Datatype, TensorSpec
 
 SIGNATURE_MARK = "#drupelet "
+# The Winograd algorithm keeps 36 int16 values for 9 int8 weights.
+_COPY_BYTES = 8
+_LEAST_ROOM_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +96,22 @@ def _tensor_from_json(document: dict[str, Any]) -> NcnnTensor:
     if batch_axis is not None and not 0 <= batch_axis < len(shape):
         raise ValueError(f"tensor {spec.name!r} has batch axis {batch_axis}: its shape has {len(shape)} dimensions")
     return NcnnTensor(spec, str(document["blob"]), batch_axis)
+
+
+def choose_without_winograd(weights: Mapping[str, int], candidates: Mapping[str, int]) -> frozenset[str]:
+    """Return the candidates whose copies there is no room for.
+
+    The algorithm keeps 36 int16 values for 9 int8 weights. Together these copies take at most twice the bytes of the
+    weights; layers with few weights come first, as they have large images, where it gains most.
+
+    Args:
+        weights: The weights of each int8 convolution that is not depthwise.
+        candidates: Those of them that the algorithm can compute: 3 x 3 at stride 1.
+    """
+    room = max(2 * sum(weights.values()), _LEAST_ROOM_BYTES)
+    without = set()
+    for name, count in sorted(candidates.items(), key=lambda layer: layer[1]):
+        room -= _COPY_BYTES * count
+        if room < 0:
+            without.add(name)
+    return frozenset(without)

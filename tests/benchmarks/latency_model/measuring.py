@@ -160,11 +160,7 @@ def _attribute(network: Network, engine: EngineName, run: Run, *, int8: bool) ->
     try:
         if engine == "ncnn":
             return _attribute_ncnn(network, run)
-        return (
-            _attribute_onnxruntime(network, run)
-            if engine == "onnxruntime"
-            else _attribute_litert(network, run, int8=int8)
-        )
+        return attribute_nodes(network, run) if engine == "onnxruntime" else _attribute_litert(network, run, int8=int8)
     except MeasuringError as error:
         return error
 
@@ -219,10 +215,17 @@ class _Expected:
     values: list[int]
 
 
-def _attribute_onnxruntime(network: Network, run: Run) -> Measured:
-    """Match nodes with layers; what quantizes belongs to the layer before, the rest to the next.
+def attribute_nodes(network: Network, run: Run) -> Measured:
+    """Match nodes of ONNX Runtime with layers; what quantizes belongs to the layer before, the rest to the next.
 
     Nodes of branches run in another order than the file has them in.
+
+    Args:
+        network: What was run.
+        run: What its nodes took, each beside its mark.
+
+    Raises:
+        MeasuringError: A node belongs to no layer, or a layer has no node.
     """
     layers, waiting, last = [0] * len(network.layers), 0, None
     kinds = [mark["kind"] for mark in run.marked]

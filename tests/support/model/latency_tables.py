@@ -48,9 +48,12 @@ def make_table(
 
 def _formulas(work_us: Mapping[str, float], written_us: float) -> dict[str, Formula]:
     return {
-        **{category: _formula(0.0, work_us.get(category, 0.0), 0.0, 0.0, 0.0, 0.0) for category in _MULTIPLYING[:2]},
+        **{
+            category: _formula(0.0, work_us.get(category, 0.0), 0.0, 0.0, 0.0, 0.0, 0.0)
+            for category in _MULTIPLYING[:2]
+        },
         **{category: _formula(0.0, work_us.get(category, 0.0), 0.0, 0.0, 0.0) for category in _MULTIPLYING[2:4]},
-        "linear": _formula(0.0, work_us.get("linear", 0.0), 0.0, 0.0, 0.0, 0.0),
+        "linear": _formula(0.0, work_us.get("linear", 0.0), 0.0, 0.0, 0.0, 0.0, 0.0),
         "add": _formula(0.0, 0.0, written_us, 0.0),
         "inference": _formula(0.0),
     }

@@ -15,6 +15,7 @@ from drupelet_host.latency.modelled.layers import (
     LayerShape,
     Precision,
     StoredPrecision,
+    as_run,
 )
 from drupelet_host.latency.modelled.table import LatencyTable
 
@@ -136,7 +137,7 @@ def estimate(
     """
     if precision == "mixed":
         return _estimate_mixed(shapes, table, engine)
-    counted = [shape for shape in shapes if shape.kind != "conversion"]
+    counted = as_run([shape for shape in shapes if shape.kind != "conversion"], engine, precision)
     layers = tuple(
         LayerEstimate(
             shape, table.layer_ms(shape, engine, precision), extrapolated=not table.covers(shape, engine, precision)
@@ -176,6 +177,8 @@ def estimate_stored(shapes: Sequence[LayerShape], table: LatencyTable, engine: E
 
 
 def _estimate_mixed(shapes: Sequence[LayerShape], table: LatencyTable, engine: EngineName) -> Estimate:
+    if all(shape.stored == "int8" for shape in shapes if shape.macs):
+        shapes = as_run(shapes, engine, "int8")
     layers = tuple(
         LayerEstimate(
             shape,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from drupelet_shared.engines.ncnn_signature import choose_without_winograd
 
 LayerKind = Literal[
     "convolution",
@@ -30,8 +32,8 @@ StoredPrecision = Literal["float32", "int8", "dynamic"]
 ENGINES: tuple[EngineName, ...] = ("onnxruntime", "litert", "ncnn")
 PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
 
-# The kernels of all three engines compute tiles of 4 input and 8 output channels.
-_TILE_IN, _TILE_OUT = 4, 8
+# The kernels of all three engines compute tiles of 4 input and 8 output channels, and of 4 pixels or more.
+_TILE_IN, _TILE_OUT, _TILE_PIXELS = 4, 8, 4
 _WINDOW_3X3 = 9
 _SPATIAL = 3
 
@@ -51,6 +53,7 @@ class LayerShape:
         groups: Of a convolution.
         axes: How many axes a convolution's window moves along; those of the table have two.
         follows_convolution: Whether one input is a convolution's sum: engines may add to it while it is computed.
+        uses_winograd: Whether an engine may compute a 3 x 3 convolution by the Winograd algorithm; see `as_run`.
         stored: How the file has it computed; a table can tell what any other precision would cost.
         name: What the network's file calls it.
     """
@@ -65,6 +68,7 @@ class LayerShape:
     groups: int = 1
     axes: int = 2
     follows_convolution: bool = False
+    uses_winograd: bool = True
     stored: StoredPrecision = "float32"
     name: str = ""
 
@@ -86,11 +90,19 @@ class LayerShape:
             return "depthwise" if self.groups == self.out_channels else "grouped"
         if self.window == 1:
             return "pointwise"
-        return "convolution_3x3" if self.window == _WINDOW_3X3 and self.stride == 1 else "convolution"
+        return "convolution_3x3" if self.is_3x3 and self.uses_winograd else "convolution"
+
+    @property
+    def is_3x3(self) -> bool:
+        """Whether the Winograd algorithm can compute the layer."""
+        return self.kind == "convolution" and (self.groups, self.window, self.stride) == (1, _WINDOW_3X3, 1)
 
     @property
     def features(self) -> tuple[float, ...]:
-        """What a layer's time is a weighted sum of: a constant, work in tiles, values packed, read and written."""
+        """What a layer's time is a weighted sum of: a constant, work in tiles, values packed, read and written.
+
+        The last of a convolution is its work with pixels in tiles too, which counts where maps have few.
+        """
         read, written = self.in_channels * self.in_pixels, self.out_channels * self.out_pixels
         if self.kind not in {"convolution", "linear"}:
             return (1.0, float(read), float(written), float(written * self.window))
@@ -98,15 +110,42 @@ class LayerShape:
         weights = self.groups * group_in * group_out * self.window
         if self.groups > 1:
             return (1.0, float(self.macs), float(read), float(written), weights)
-        tiles = _round_up(group_in, _TILE_IN) * _round_up(group_out, _TILE_OUT) * self.out_pixels * self.window
+        tiles = _round_up(group_in, _TILE_IN) * _round_up(group_out, _TILE_OUT) * self.window
         packed = self.out_pixels * self.window * self.in_channels
-        return (1.0, float(tiles), float(packed), float(read), float(written), weights)
+        blocks = tiles * _round_up(self.out_pixels, _TILE_PIXELS)
+        work = (float(tiles * self.out_pixels), float(packed), float(read), float(written), weights, float(blocks))
+        return (1.0, *work)
 
     @property
     def position(self) -> tuple[float, ...]:
         """Where the layer lies among others of its category: logarithms of the sizes, base 2."""
         sizes = (self.in_channels, self.out_channels, self.out_pixels, self.window, self.stride, self.groups)
         return tuple(math.log2(size) for size in sizes)
+
+
+def as_run(shapes: Sequence[LayerShape], engine: EngineName, precision: Precision) -> tuple[LayerShape, ...]:
+    """Return the layers of a network as an engine computes them together.
+
+    In int8 ncnn does without the Winograd algorithm where its copies of the weights would take too much memory.
+
+    Args:
+        shapes: The layers.
+        engine: What runs them.
+        precision: In float32 or static int8.
+    """
+    if (engine, precision) != ("ncnn", "int8"):
+        return tuple(shapes)
+    weights = {
+        str(position): shape.out_channels * shape.in_channels // shape.groups * shape.window
+        for position, shape in enumerate(shapes)
+        if shape.kind == "convolution" and shape.groups == 1
+    }
+    candidates = {name: count for name, count in weights.items() if shapes[int(name)].is_3x3}
+    without = choose_without_winograd(weights, candidates)
+    return tuple(
+        replace(shape, uses_winograd=False) if str(position) in without else shape
+        for position, shape in enumerate(shapes)
+    )
 
 
 def _round_up(count: float, multiple: int) -> float:

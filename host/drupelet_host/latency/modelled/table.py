@@ -17,7 +17,7 @@ from importlib.resources import files
 import numpy as np
 import numpy.typing as npt
 
-from drupelet_host.latency.modelled.layers import EngineName, LayerShape, Precision
+from drupelet_host.latency.modelled.layers import EngineName, LayerShape, Precision, as_run
 
 # How far a layer of the table reaches, in doublings of the sizes.
 _REACH = 2.5
@@ -175,7 +175,7 @@ class LatencyTable:
         Returns:
             The milliseconds at one thread.
         """
-        layers = sum(self.layer_ms(shape, engine, precision) for shape in shapes)
+        layers = sum(self.layer_ms(shape, engine, precision) for shape in as_run(shapes, engine, precision))
         return layers + self.overhead_ms(engine, precision)
 
 
