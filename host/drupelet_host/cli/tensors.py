@@ -108,7 +108,9 @@ def print_reply(reply: InferenceReply, *, top: int | None) -> None:
             f"model {reply.model_name!r}: --top {top} needs labelled classes, and the answer has the outputs "
             f"{', '.join(reply.outputs)}. Labels come from a model that was compiled with them, for an image"
         )
-    if is_detection(reply):
+    if is_detection(reply) and not len(reply.outputs[_BOXES]):
+        console.print("nothing found: no score reaches the threshold of the model")
+    elif is_detection(reply):
         console.print(_boxes_table(reply, top=top))
     elif _is_labelled(reply):
         console.print(_classes_table(reply, top=top))
