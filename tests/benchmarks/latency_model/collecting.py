@@ -31,7 +31,7 @@ class Record:
         seed: The probe's number.
         engine: What ran it.
         int8: In static int8 instead of float32.
-        measured: Cycles; None where its layers could not be told apart.
+        measured: Cycles; None where its layers could not be told apart, or the engine cannot run it.
     """
 
     seed: int
@@ -90,8 +90,11 @@ def _measure(seeds: Sequence[int], engine: EngineName, *, int8: bool, macs: floa
     try:
         results = measure_layers(networks, engine, int8=int8, pi=pi)
     except subprocess.CalledProcessError as error:
-        log.warning("probes failed: seeds=%s engine=%s int8=%s error=%s", seeds, engine, int8, error.__notes__)
-        return []
+        if len(seeds) > 1:
+            # One that an engine cannot load must not take the others with it.
+            return [record for seed in seeds for record in _measure([seed], engine, int8=int8, macs=macs, pi=pi)]
+        log.warning("a probe failed: seed=%d engine=%s int8=%s error=%s", seeds[0], engine, int8, error.__notes__)
+        return [Record(seeds[0], engine, int8, None)]
     records = []
     for seed, result in zip(seeds, results, strict=True):
         if not isinstance(result, Measured):
