@@ -29,6 +29,9 @@ from drupelet_agent.mqtt.status import ConnectionEvent, ConnectionProblem, Conne
 log = logging.getLogger(__name__)
 
 _CONNACK_TIMEOUT_S = 10.0
+# A broker that is slow may first send what it kept for the session: it must be quiet for a part of this time as well.
+_SUBACK_TIMEOUT_S = 60.0
+_QUIET_PART = 1 / 30
 _KEEPALIVE_TICK_S = 1.0
 # Past what is due by this much, the connection's own tasks no longer run.
 _STALL_S = 15.0
@@ -68,6 +71,7 @@ class BrokerConnection:
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
         connack_timeout_s: float = _CONNACK_TIMEOUT_S,
+        suback_timeout_s: float = _SUBACK_TIMEOUT_S,
     ) -> None:
         """Prepare a session; nothing is sent before `connect` or `run`.
 
@@ -80,6 +84,7 @@ class BrokerConnection:
             backoff: Decides how long to wait before the next attempt.
             clock: Returns the time in seconds, as the event loop does.
             connack_timeout_s: Seconds in which the broker must answer a CONNECT.
+            suback_timeout_s: Seconds in which the broker must answer what is subscribed to at a connect.
         """
         self._options = options
         self._broker_name = f"broker {options.host}:{options.port}"
@@ -89,6 +94,7 @@ class BrokerConnection:
         self._backoff = backoff or Backoff()
         self._clock = clock
         self._connack_timeout_s = connack_timeout_s
+        self._suback_timeout_s = suback_timeout_s
         self._session = Session(
             max_pending_bytes=options.max_pending_bytes,
             on_message=on_message,
@@ -254,6 +260,12 @@ class BrokerConnection:
         if now_s - self._connected_s >= LASTED_S:
             self._backoff.connection_ended(now_s - self._connected_s)
             self._reports.lasted()
+        is_quiet = now_s - stream.read_s >= self._suback_timeout_s * _QUIET_PART
+        if self._session.awaits_suback and is_quiet and now_s - self._connected_s >= self._suback_timeout_s:
+            # Connected and deaf: it would count as online, and receive nothing.
+            silence = f"the broker has not answered a SUBSCRIBE within {self._suback_timeout_s:g} s"
+            self._end(silence, problem=ConnectionProblem.NO_ANSWER)
+            return
         action = self._keepalive.next_action(
             now_s, read_s=stream.read_s, written_s=stream.written_s, has_unsent=stream.unsent_bytes > 0
         )

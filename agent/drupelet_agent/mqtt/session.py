@@ -71,6 +71,11 @@ class Session:
         """How many QoS 1 publications are not acknowledged yet."""
         return len(self._outgoing)
 
+    @property
+    def awaits_suback(self) -> bool:
+        """Whether the broker has not answered every SUBSCRIBE of this connection."""
+        return bool(self._subscribing)
+
     def open(self, stream: Stream, limits: BrokerLimits, *, session_present: bool) -> None:
         """Use a connection that the broker has accepted, and send again what it has not acknowledged.
 

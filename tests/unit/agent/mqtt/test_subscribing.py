@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from drupelet_agent.mqtt.codec import packets
+from drupelet_agent.mqtt.connection import BrokerConnection
 from drupelet_agent.mqtt.errors import ProtocolError
-from drupelet_agent.mqtt.status import ConnectionProblem
-from fakes.scripted_broker import SUBSCRIBE
+from drupelet_agent.mqtt.link.backoff import Backoff
+from drupelet_agent.mqtt.options import ConnectionOptions
+from drupelet_agent.mqtt.status import ConnectionEvent, ConnectionProblem
+from fakes.scripted_broker import PINGREQ, PINGRESP, SUBSCRIBE, Packet, Peer, ScriptedBroker, packet
+from support.broker.mqtt_clients import eventually
+from support.broker.scenarios import obliging
 from support.broker.sessions import SessionBench, run_session
 
 SUBACK_BYTE = packets.SUBACK << 4
@@ -94,3 +101,44 @@ class TestSubscribing:
             assert bench.received() == []
 
         run_session(scenario)
+
+
+def test_a_broker_that_answers_pings_but_no_subscription_is_left_for_another_connection() -> None:
+    async def deaf(peer: Peer) -> None:
+        await peer.accept()
+        while True:
+            received = await peer.receive()
+            if received.kind == PINGREQ:
+                await peer.send(packet(PINGRESP << 4, b""))
+
+    events: list[ConnectionEvent] = []
+
+    async def main() -> None:
+        async with ScriptedBroker(deaf, obliging) as broker:
+
+            def subscribe(*, session_present: bool) -> None:
+                assert not session_present
+                connection.subscribe("a/+")
+
+            connection = BrokerConnection(
+                ConnectionOptions(host="127.0.0.1", port=broker.port, client_id="device", keepalive_s=1),
+                on_connected=subscribe,
+                on_message=print,
+                on_event=events.append,
+                backoff=Backoff(uniform=lambda _, __: 0.0),
+                suback_timeout_s=0.3,
+            )
+            running = asyncio.create_task(connection.run())
+            await eventually(lambda: len(broker.peers) == 2 and any(one.kind == SUBSCRIBE for one in second(broker)))
+            # Longer than the first connection lasted: one whose subscription is answered stays.
+            await eventually(lambda: sum(one.kind == PINGREQ for one in second(broker)) >= 2)
+            assert len(broker.peers) == 2
+            running.cancel()
+            await connection.disconnect()
+
+    def second(broker: ScriptedBroker) -> list[Packet]:
+        return broker.peers[1].received
+
+    asyncio.run(main())
+    assert [event.problem for event in events] == [ConnectionProblem.NO_ANSWER]
+    assert "has not answered a SUBSCRIBE within 0.3 s" in events[0].message
