@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from drupelet_host.errors import RecipeError
 from drupelet_host.recipe.compute import ComputeSection
@@ -15,6 +15,7 @@ from drupelet_shared.toml_files import read_toml
 
 _KEY = r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*$"
 MAX_RUNS = 1000
+_SET_BY_SWEEP = {"output", "compute"}
 
 Values = Annotated[list[Any], Field(min_length=1)]
 
@@ -49,6 +50,17 @@ class Sweep(Section):
     axes: Annotated[dict[Annotated[str, Field(pattern=_KEY)], Values], Field(min_length=1)]
     best: BestSection = BestSection()
     compute: ComputeSection = ComputeSection()
+
+    @field_validator("axes")
+    @classmethod
+    def _distinct(cls, axes: dict[str, Values]) -> dict[str, Values]:
+        for key, values in axes.items():
+            if key.partition(".")[0] in _SET_BY_SWEEP:
+                raise ValueError(f"{key} is no axis: the sweep sets it for each run")
+            repeated = next((value for number, value in enumerate(values) if value in values[:number]), None)
+            if repeated is not None:
+                raise ValueError(f"{key} has the value {repeated!r} twice")
+        return axes
 
     @model_validator(mode="after")
     def _few_enough(self) -> Self:

@@ -77,7 +77,10 @@ def plan_runs(sweep: Sweep) -> tuple[Run, ...]:
         changes = dict(zip(sweep.axes, values, strict=True))
         folder = sweep.output / "runs" / name
         document = _apply(base, changes, source=str(sweep.recipe))
-        document["output"] = {**document.get("output", {}), "folder": str(folder)}
+        output = document.get("output", {})
+        if isinstance(output, Mapping):
+            # Any other value is a fault of the base recipe, which is reported below.
+            document["output"] = {**output, "folder": str(folder)}
         # Tasks of a run are computed where the run is.
         document["compute"] = {"on": "local:1", "threads": sweep.compute.threads or 1}
         recipe = parse_recipe(document, folder=sweep.recipe.parent, source=f"{name} of the sweep")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from drupelet_host.errors import RecipeError
+from drupelet_host.sweep.compile_run import compile_run
 from drupelet_host.sweep.document import BestSection, load_sweep
 from drupelet_host.sweep.page import describe_sweep, render_sweep
 from drupelet_host.sweep.results import RunResult, VariantResult, find_best, find_frontier, read_result, write_result
@@ -132,3 +134,44 @@ def test_the_page_and_the_document_have_every_run(runs: tuple[Run, ...], tmp_pat
     assert "run-1 is best." in page
     assert "a constraint was not met: max_size: 20 kB, limit 10 kB" in page
     assert page.count('<tr class="best">') == 1
+
+
+@pytest.mark.parametrize(
+    ("axes", "fault"),
+    [
+        ('output = ["x"]', "output is no axis: the sweep sets it"),
+        ('"output.folder" = ["x", "y"]', "output.folder is no axis"),
+        ('"compute.on" = ["ray", "local"]', "compute.on is no axis"),
+        ("seed = [1, 2, 1]", "seed has the value 1 twice"),
+        ("seed = []", "axes.seed"),
+    ],
+)
+def test_an_axis_that_would_change_nothing_is_a_fault(tmp_path: Path, axes: str, fault: str) -> None:
+    with pytest.raises(RecipeError, match=fault):
+        load_sweep(write_sweep(tmp_path, axes))
+
+
+def test_an_output_of_the_base_recipe_that_is_no_section_is_a_fault_of_it(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path, "seed = [1]")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('output = "x"\n' + recipe.read_text(encoding="utf-8").replace("[output]", "[other]"), "utf-8")
+    with pytest.raises(RecipeError, match="output"):
+        plan_runs(load_sweep(path))
+
+
+def test_a_run_whose_folder_cannot_be_made_fails_alone(runs: tuple[Run, ...], tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    (tmp_path / "many/runs").write_text("a file", encoding="utf-8")
+    failed = compile_run(runs[0])
+    assert (failed.state, failed.code) == ("failed", "storage_failed")
+    assert str(tmp_path / "many/runs") in failed.message
+
+
+def test_an_exception_of_one_run_is_its_result(runs: tuple[Run, ...], tmp_path: Path) -> None:
+    folder = tmp_path / "many/runs/run-1"
+    folder.mkdir(parents=True)
+    # A document that no recipe can be read from, as a fault of the program would have it.
+    broken = dataclasses.replace(runs[0], document=None)  # type: ignore[arg-type]
+    failed = compile_run(broken)
+    assert (failed.state, failed.code) == ("failed", "unexpected")
+    assert read_result(broken) == failed
