@@ -24,7 +24,7 @@ class _Message(BaseModel):
 # What a reader computes with these must not overflow: a device may send any number, and readers show many devices.
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 """A number of things or bytes."""
-Number = Annotated[float, Field(ge=-1e12, le=1e12)]
+Number = Annotated[float, Field(ge=-1e15, le=1e15)]
 """A measured value."""
 
 StoreState = Literal["ok", "read_only", "failed"]
@@ -253,7 +253,7 @@ class DeviceTelemetry(_Message):
     """
 
     device: Name
-    uptime_s: Number
+    uptime_s: Annotated[Number, Field(ge=-1e12, le=1e12)]
     cpu_percent: Number
     memory_total_bytes: Count
     memory_available_bytes: Count
