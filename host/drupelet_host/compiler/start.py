@@ -28,6 +28,8 @@ from drupelet_host.export.files import make_loadable
 from drupelet_host.export.onnx import export_onnx
 from drupelet_host.onnx_files.preparation import prepare
 from drupelet_host.onnx_files.soundness import check_interface, check_repeats, check_weights
+from drupelet_host.pruning.structure.groups import find_structure
+from drupelet_host.pruning.structure.trial import TRIAL_SAMPLES
 from drupelet_host.quantization.layers import Layer, find_layers, match_layers
 from drupelet_host.recipe.factories import FactoryRef, load_factory
 from drupelet_host.recipe.model import CLASSIFICATION, TFLITE_SUFFIX
@@ -55,6 +57,7 @@ _TASK_METRICS = {
     "mean_iou": SEGMENTATION,
     "balanced_accuracy": ANOMALY,
 }
+_NO_LAYERS = "the model has no convolution, linear or recurrent layer. "
 _LABELLED = {"top1", *_TASK_METRICS}
 Shape = tuple[int, ...]
 _Part = Literal["train", "validation", "test"]
@@ -93,6 +96,8 @@ def _start_from_module(recipe: Recipe, workspace: Path) -> CompileState:
         # Training learns from class indices alone; every other task learns from the original's outputs.
         train = replace(train, labels=None)
     _check_module_patterns(recipe, model, train, workspace, output_names=list(outputs))
+    if recipe.prune.prune_ratio:
+        _check_prunable(model, train, ratio=recipe.prune.prune_ratio)
     parts: dict[str, Dataset] = {"train": train, "validation": validation} | ({"test": test} if test else {})
     check_ranges(parts, image=recipe.image)
     if metric is not TOP1:
@@ -178,6 +183,20 @@ def _check_module_patterns(
         path = workspace / "layers.onnx"
         export_onnx(model, make_tensors(train.first(1)), path, output_names=output_names)
         _require_matches(idle, find_layers(prepare(path)))
+
+
+def _check_prunable(model: nn.Module, train: Dataset, *, ratio: float) -> None:
+    """Check that a stated ratio can be done: without any layer that can lose channels, nothing would be pruned."""
+    samples = make_tensors(train.spread(TRIAL_SAMPLES))
+    structure = find_structure(model, make_tensors(train.first(1)), samples=samples)
+    if structure.groups:
+        return
+    reasons = "\n".join(f"  - {layer}: {reason}" for layer, reason in structure.unpruned.items())
+    why = f"no layer of the model can lose channels:\n{reasons}\n" if reasons else _NO_LAYERS
+    raise ModelError(
+        f"prune.prune_ratio = {ratio:g} cannot be done: {why}Leave prune_ratio out of the recipe to compile the model "
+        "without pruning."
+    )
 
 
 def _require_matches(patterns: Sequence[str], layers: Sequence[Layer]) -> None:

@@ -104,6 +104,9 @@ def quiet_exporter() -> Iterator[None]:
             log.setLevel(level)
 
 
+_BRANCHES = "the code decides by the values of a tensor, which a graph cannot: use torch.where in place of if"
+
+
 def describe_cause(error: Exception) -> str:
     """Return the first line of the message of what caused an exception, and the line of a person's code that led to it.
 
@@ -113,4 +116,5 @@ def describe_cause(error: Exception) -> str:
     while cause.__cause__ is not None:
         cause = cause.__cause__
     lines = [line for line in _COLORS.sub("", str(cause)).splitlines() if line.strip()]
-    return (lines or [type(cause).__name__])[0].strip() + find_user_line(cause)
+    what = (lines or [type(cause).__name__])[0].strip() + find_user_line(cause)
+    return f"{what}; {_BRANCHES}" if "data-dependent" in what else what

@@ -164,6 +164,10 @@ def _accumulate_gradients(model: nn.Module, samples: Dataset, device: torch.devi
             batch = map_inputs(take_samples(inputs, part), lambda values: values.to(device))
             outputs = name_outputs(run_module(model, batch))
             _worth(outputs, None if labels is None else labels[part].to(device)).backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    for parameter in model.parameters():
+        if parameter.grad is None:
+            # No output depends on it, as on the last layer of a residual path whose sum nothing reads.
+            parameter.grad = torch.zeros_like(parameter)
 
 
 def _worth(outputs: Outputs, labels: torch.Tensor | None) -> torch.Tensor:

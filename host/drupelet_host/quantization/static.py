@@ -31,7 +31,7 @@ from drupelet_host.quantization.inner_weights import store_inner_weights
 from drupelet_host.quantization.layers import LAYER_OPS, Layer, find_layers
 from drupelet_host.quantization.observation import Histogram, observe
 from drupelet_host.quantization.ranges import Method, Range, find_range
-from drupelet_host.quantization.unlike_ranges import find_heads, find_merges
+from drupelet_host.quantization.unlike_ranges import find_heads, find_merges, find_splits
 from drupelet_host.quantization.unquantizable import find_by_trying, find_idle, find_known
 from drupelet_shared.engines.onnxruntime import FLOAT_LAYERS
 
@@ -124,6 +124,7 @@ def calibrate(source: Path, *, calibration: Sequence[Tensors]) -> Calibrated:
     histograms = observe(model, _find_tensors(model), samples=calibration)
     float_nodes = {
         **find_merges(model, histograms, movable=_MOVABLE),
+        **find_splits(model, histograms, movable=_MOVABLE),
         **find_heads(model, calibration),
         **find_known(model),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -18,17 +18,20 @@ from drupelet_host.quantization.observation import Histogram
 # With four of 256 steps for the smaller part, a layer behind the merge no longer tells its values apart.
 _LOST_RANGES = 64.0
 _SAMPLES = 8
+_RECURRENT = frozenset({"GRU", "LSTM", "RNN"})
 _MOST_BYTES = 2**29
 _HEAD = "its channels have unlike ranges, which one int8 scale cannot hold"
+_READS = "it reads channels of unlike ranges, which one int8 scale cannot hold"
+_SPLIT = "it splits channels of unlike ranges, which one int8 scale cannot hold"
 _MERGE = "it merges tensors of unlike ranges, which one int8 scale cannot hold"
 
 
 def find_heads(model: onnx.ModelProto, samples: Sequence[Tensors]) -> dict[str, str]:
     """Return the nodes between the last layers and the outputs that must stay in float, with the reason.
 
-    From each output back: a node whose result has groups of channels of unlike range is one of them, and what it reads
-    is looked at next, up to the first layer, which is the last that can be one. Branches with like ranges of their own
-    stay int8, each with its own scale.
+    From each output back to the first layers: a node whose result has groups of channels of unlike range is one of
+    them, and so is what reads that result. Branches with like ranges of their own stay int8, each with its own scale,
+    before a merge as after a split.
 
     Args:
         model: The prepared graph.
@@ -41,18 +44,15 @@ def find_heads(model: onnx.ModelProto, samples: Sequence[Tensors]) -> dict[str, 
     floats = find_float_tensors(model.graph)
     pending = [info.name for info in model.graph.output if info.name in floats]
     seen = _observe(model, _list_head_tensors(pending, makers, floats), samples)
-    reasons: dict[str, str] = {}
-    done: set[str] = set()
-    while pending:
-        name = pending.pop()
-        node = makers.get(name)
-        if node is None or name in done or name not in seen or find_groups(seen[name]) == (WHOLE,):
-            continue
-        done.add(name)
-        reasons[node.name] = _HEAD
-        if node.op_type not in LAYER_OPS:
-            pending.extend(read for read in node.input if read in seen)
-    return reasons
+    unlike = {name for name, values in seen.items() if find_groups(values) != (WHOLE,)}
+    made = {makers[name].name: _HEAD for name in seen if name in unlike}
+    # A layer has a scale of its own for what it makes; what only moves values has that of what it reads.
+    read = {
+        makers[name].name: _READS
+        for name in seen
+        if makers[name].op_type not in LAYER_OPS and unlike.intersection(makers[name].input)
+    }
+    return read | made
 
 
 def find_merges(
@@ -72,13 +72,45 @@ def find_merges(
     peaks = _find_peaks(model, histograms)
     reasons: dict[str, str] = {}
     for node in model.graph.node:
-        ends = [peak for name in node.input if (peak := peaks.get(name, 0.0)) > 0]
-        if node.op_type != "Concat" or len(ends) <= 1 or max(ends) <= _LOST_RANGES * min(ends):
+        if node.op_type != "Concat" or not _are_unlike(peaks, node.input):
             continue
         reasons[node.name] = _MERGE
         for reader in _follow(node, readers, movable=movable):
             reasons.setdefault(reader, f"it reads {node.name}, which merges tensors of unlike ranges")
     return reasons
+
+
+def find_splits(
+    model: onnx.ModelProto, histograms: Mapping[str, Histogram], *, movable: frozenset[str]
+) -> dict[str, str]:
+    """Return the splits inside the network that would lose a part in int8, and what leads to them from a layer on.
+
+    Args:
+        model: The prepared graph.
+        histograms: What calibration saw of the tensors.
+        movable: The operators, besides layers, that a quantizer would make int8.
+    """
+    makers = {name: node for node in model.graph.node for name in node.output if name}
+    peaks = _find_peaks(model, histograms)
+    reasons: dict[str, str] = {}
+    for node in model.graph.node:
+        if node.op_type != "Split" or not _are_unlike(peaks, node.output):
+            continue
+        reasons[node.name] = _SPLIT
+        pending = [node.input[0]]
+        while pending:
+            maker = makers.get(pending.pop())
+            if maker is None or maker.name in reasons or maker.op_type not in movable | LAYER_OPS:
+                continue
+            reasons[maker.name] = f"it makes what {node.name} splits into parts of unlike ranges"
+            if maker.op_type not in LAYER_OPS:
+                pending.extend(maker.input)
+    return reasons
+
+
+def _are_unlike(peaks: Mapping[str, float], names: Iterable[str]) -> bool:
+    ends = [peak for name in names if (peak := peaks.get(name, 0.0)) > 0]
+    return len(ends) > 1 and max(ends) > _LOST_RANGES * min(ends)
 
 
 def _find_peaks(model: onnx.ModelProto, histograms: Mapping[str, Histogram]) -> dict[str, float]:
@@ -113,7 +145,7 @@ def _list_head_tensors(outputs: Sequence[str], makers: Mapping[str, onnx.NodePro
         if name in names or name not in makers or name not in floats:
             continue
         names[name] = None
-        if makers[name].op_type not in LAYER_OPS:
+        if makers[name].op_type not in LAYER_OPS | _RECURRENT:
             pending.extend(makers[name].input)
     return list(names)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from drupelet_host.errors import ModelError
 from drupelet_host.recipe.factories import call_factory
@@ -35,7 +36,7 @@ def load_model(section: ModelSection) -> nn.Module:
         The module, in evaluation mode on the CPU.
 
     Raises:
-        ModelError: The factory does not return a module, or the weights do not match it.
+        ModelError: The factory does not return a module, the weights do not match it, or lazy layers have none.
     """
     assert section.factory is not None, "the recipe has a factory or a file"
     model = call_factory(section.factory, error=ModelError)
@@ -44,6 +45,11 @@ def load_model(section: ModelSection) -> nn.Module:
     model = model.cpu()
     if section.weights is not None:
         load_weights(model, section.weights)
+    if lazy := [name for name, parameter in model.named_parameters() if isinstance(parameter, UninitializedParameter)]:
+        raise ModelError(
+            f"factory {section.factory}: {', '.join(lazy)} of lazy layers have no values yet: run the module once on "
+            "an input before the factory returns it, or load weights that were saved after such a run"
+        )
     # Hooks and classes that compute weights can be neither copied nor kept in the cache.
     bake_weights(model)
     return model.eval()

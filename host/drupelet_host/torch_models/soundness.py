@@ -14,6 +14,10 @@ from drupelet_host.torch_models.outputs import find_tensors, name_outputs
 
 # Threads may add in another order; what draws random numbers differs by far more.
 _SAME = 1e-4
+_UNSUPPORTED = {
+    torch.bfloat16: "bfloat16, with which ONNX Runtime, LiteRT and ncnn do not compute on a processor",
+    torch.float64: "float64, in which ONNX Runtime, LiteRT and ncnn have no convolutions",
+}
 
 
 def check_parameters(model: nn.Module) -> None:
@@ -23,10 +27,10 @@ def check_parameters(model: nn.Module) -> None:
         ModelError: One is not; the message names it.
     """
     for name, parameter in model.named_parameters():
-        if parameter.dtype is torch.bfloat16:
+        if parameter.dtype in _UNSUPPORTED:
             raise ModelError(
-                f"model: parameter {name!r} is bfloat16, with which ONNX Runtime, LiteRT and ncnn do not compute on a "
-                "processor: call .float() on the module in its factory"
+                f"model: parameter {name!r} is {_UNSUPPORTED[parameter.dtype]}: call .float() on the module in its "
+                "factory"
             )
         if not bool(torch.isfinite(parameter).all()):
             raise ModelError(_describe(name, parameter, ~torch.isfinite(parameter)))

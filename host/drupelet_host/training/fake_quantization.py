@@ -37,7 +37,10 @@ def fake_quantized(model: nn.Module, inputs: ModuleInputs) -> Iterator[None]:
         model: The module; after the block it has its trained weights in float.
         inputs: Samples from which the initial ranges are computed, stacked.
     """
-    layers = [module for module in model.modules() if isinstance(module, _LAYERS)]
+    # Rounding has no kernel for float16.
+    layers = [
+        module for module in model.modules() if isinstance(module, _LAYERS) and module.weight.dtype is not torch.float16
+    ]
     observers = {layer: _Range() for layer in layers}
     handles = [layer.register_forward_pre_hook(observer) for layer, observer in observers.items()]
     try:

@@ -16,6 +16,8 @@ from support.model.rare_networks import (
     shared_axes,
     shared_feeds,
     sparse_weights,
+    split_heads,
+    split_inside,
     vector_product,
 )
 
@@ -338,4 +340,6 @@ QUANTIZABLE: dict[str, tuple[Callable[[Path], Path], list[Feed]]] = {
     "sparse weights": (sparse_weights, feeds(VECTOR)),
     "dequantized weights": (dequantized_weights, feeds(VECTOR)),
     "vector product": (vector_product, feeds(VECTOR)),
+    "split heads": (split_heads, feeds(VECTOR)),
+    "split inside": (split_inside, feeds(VECTOR)),
 }

@@ -72,6 +72,49 @@ def vector_product(path: Path) -> Path:
     return write(path, nodes, [tensor("x", VECTOR)], [tensor("y", [1])], {"w": draw(1, 64)})
 
 
+def split_heads(path: Path) -> Path:
+    """One product that gives coordinates and scores for three objects, which are split into two outputs."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("MatMul", ["r", "w2"], ["all"]),
+        helper.make_node("Reshape", ["all", "shape"], ["rows"]),
+        helper.make_node("Split", ["rows", "sizes"], ["boxes", "logits"], axis=2),
+        helper.make_node("Sigmoid", ["logits"], ["scores"]),
+    ]
+    scales = np.tile(np.array([90, 90, 90, 90, 0.3, 0.3], np.float32), 3)
+    weights = {
+        "w1": draw(1, 64, 32),
+        "w2": draw(2, 32, 18) * scales,
+        "shape": np.array([1, 3, 6]),
+        "sizes": np.array([4, 2]),
+    }
+    outputs = [tensor("boxes", [1, 3, 4]), tensor("scores", [1, 3, 2])]
+    return write(path, nodes, [tensor("x", VECTOR)], outputs, weights)
+
+
+def split_inside(path: Path) -> Path:
+    """One product whose two parts have unlike ranges and go on in layers of their own."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Split", ["r", "sizes"], ["large", "small"], axis=1),
+        helper.make_node("MatMul", ["large", "w2"], ["a"]),
+        helper.make_node("MatMul", ["small", "w3"], ["b"]),
+        helper.make_node("Add", ["a", "b"], ["s"]),
+        helper.make_node("Relu", ["s"], ["q"]),
+        helper.make_node("MatMul", ["q", "w4"], ["y"]),
+    ]
+    weights = {
+        "w1": draw(1, 64, 32) * np.r_[np.full(16, 200), np.full(16, 0.2)].astype(np.float32),
+        "sizes": np.array([16, 16]),
+        "w2": draw(2, 16, 32, scale=0.001),
+        "w3": draw(3, 16, 32, scale=1.0),
+        "w4": draw(4, 32, 4),
+    }
+    return write(path, nodes, [tensor("x", VECTOR)], [tensor("y", [1, 4])], weights)
+
+
 def stacked_products(path: Path) -> Path:
     """A product with a stack of matrices, and a plain one."""
     nodes = [

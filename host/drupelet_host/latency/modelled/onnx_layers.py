@@ -10,8 +10,9 @@ from typing import Any
 import onnx
 import onnx.inliner
 
-from drupelet_host.errors import ModelError
+from drupelet_host.errors import DataError, ExportError, ModelError
 from drupelet_host.latency.modelled.layers import LayerKind, LayerShape, channels_and_pixels
+from drupelet_host.onnx_files.running import note_shapes
 from drupelet_shared.engines.base import Tensors
 
 Shape = tuple[int, ...]
@@ -127,7 +128,24 @@ def read_graph_layers(model: onnx.ModelProto, *, name: str, feed: Tensors | None
         raise ModelError(f"{name}: not an ONNX model whose shapes can be inferred: {error}") from error
     try:
         return _Reader(inferred.graph).layers()
+    except _UnknownShapeError as error:
+        if feed is None or any(value.name not in feed for value in model.graph.input):
+            raise ModelError(f"{name}: {error}") from error
     except ModelError as error:
+        raise ModelError(f"{name}: {error}") from error
+    return _read_running(model, name=name, feed=feed)
+
+
+class _UnknownShapeError(ModelError):
+    """A shape that a layer's cost follows from cannot be inferred."""
+
+
+def _read_running(model: onnx.ModelProto, *, name: str, feed: Tensors) -> dict[str, LayerShape]:
+    """Read the layers of a model whose shapes ONNX does not infer but an inference shows."""
+    try:
+        note_shapes(model, feed)
+        return _Reader(model.graph).layers()
+    except (DataError, ExportError, ModelError) as error:
         raise ModelError(f"{name}: {error}") from error
 
 
@@ -237,7 +255,7 @@ class _Reader:
         kind = gates.get(output, _KINDS.get(node.op_type, "other"))
         shape = self._shapes.get(output)
         if kind in _MULTIPLYING and (shape is None or not self._are_known(node, convolves=kind == "convolution")):
-            raise ModelError(f"the shape of {node.op_type} {node.name or output} cannot be inferred")
+            raise _UnknownShapeError(f"the shape of {node.op_type} {node.name or output} cannot be inferred")
         if kind is None or shape is None or not node.input:
             return None
         if kind == "convolution":

@@ -102,7 +102,7 @@ def find_structure(model: nn.Module, example_input: ModuleInputs, *, samples: Mo
     prepare_for_pruning(rewritten, example_input)
     called = called_layers(rewritten, example_input)
     if not called:
-        raise ModelError("the model has no convolution, linear or recurrent layer: there is nothing to prune")
+        return Structure((), {})
     trace = Trace(rewritten, example_input)
     candidates, faults = find_sound(rewritten, trace, example_input if samples is None else samples)
     groups = tuple(_describe(candidate, trace, first=called[0], last=called[-1]) for candidate in candidates)

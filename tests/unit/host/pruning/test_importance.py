@@ -48,6 +48,24 @@ def test_pruning_leaves_no_gradients_behind() -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_taylor_prunes_beside_a_layer_that_no_output_depends_on() -> None:
+    class Sums(nn.Module):
+        """A path of sums whose last sum nothing reads, as in WaveNet."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.after, self.head = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            hidden = torch.relu(self.first(x))
+            x = x + self.after(hidden)
+            return self.head(hidden)
+
+    model, data = Sums(), misleading()[1]
+    prune_least_important(model, EXAMPLE, {"first": 8}, importance="taylor", samples=data)
+    assert model.head.in_features == 8
+
+
 def test_taylor_without_samples_is_refused() -> None:
     with pytest.raises(ModelError, match="importance 'taylor' needs samples"):
         prune_least_important(misleading()[0], EXAMPLE, {"0": 8}, importance="taylor", samples=None)

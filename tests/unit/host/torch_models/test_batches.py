@@ -48,6 +48,8 @@ def test_one_sample_tells_nothing() -> None:
     check_batches(Answering("one number"), torch.zeros(1, 8))
 
 
-def test_weights_that_no_engine_computes_with_are_refused_with_advice() -> None:
-    with pytest.raises(ModelError, match=r"parameter '0\.weight' is bfloat16.*call \.float\(\) on the module"):
-        check_parameters(nn.Sequential(nn.Linear(2, 2)).to(torch.bfloat16))
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float64])
+def test_weights_that_no_engine_computes_with_are_refused_with_advice(kind: torch.dtype) -> None:
+    name = str(kind).removeprefix("torch.")
+    with pytest.raises(ModelError, match=rf"parameter '0\.weight' is {name}.*call \.float\(\) on the module"):
+        check_parameters(nn.Sequential(nn.Linear(2, 2)).to(kind))

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from drupelet_host.errors import ModelError
-from drupelet_host.torch_models.loading import check_runs, load_weights
+from drupelet_host.recipe.factories import FactoryRef
+from drupelet_host.recipe.model import ModelSection
+from drupelet_host.torch_models.loading import check_runs, load_model, load_weights
 from drupelet_shared.tensors import Datatype, TensorSpec
 
 
@@ -47,6 +49,25 @@ def test_a_pickled_model_is_refused_with_what_to_save(tmp_path: Path) -> None:
     torch.save(network(), tmp_path / "model.pt")
     with pytest.raises(ModelError, match=r"whole pickled model .*torch\.save\(model\.state_dict\(\)"):
         load_weights(network(), tmp_path / "model.pt")
+
+
+LAZY = """from torch import nn
+
+
+def network():
+    return nn.Sequential(nn.LazyLinear(4), nn.ReLU(), nn.Linear(4, 2))
+"""
+
+
+def test_lazy_layers_take_saved_weights_and_are_refused_without(tmp_path: Path) -> None:
+    (tmp_path / "lazy.py").write_text(LAZY, encoding="utf-8")
+    torch.save(network().state_dict(), tmp_path / "weights.pt")
+    document = {"name": "lazy", "version": "1", "release": 1, "task": "any", "input_shape": [1, 4]}
+    section = ModelSection(**document, factory=FactoryRef("lazy", "network", tmp_path / "lazy.py"))
+    with pytest.raises(ModelError, match=r"0\.weight, 0\.bias of lazy layers have no values yet: run the module once"):
+        load_model(section)
+    loaded = load_model(section.model_copy(update={"weights": tmp_path / "weights.pt"}))
+    assert loaded(torch.zeros(1, 4)).shape == (1, 2)
 
 
 def test_a_module_that_fails_is_named_with_its_line() -> None:

@@ -44,6 +44,21 @@ def test_inside_the_block_a_module_computes_with_rounded_numbers_and_afterwards_
     assert set(model.state_dict()) == set(trained().model.state_dict())
 
 
+def test_layers_in_float16_are_not_rounded() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8).half())
+
+    class Halves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = model
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layers[1](self.layers[0](x).half()).float()
+
+    with fake_quantized(Halves(), torch.randn(4, 8)):
+        assert [nn.utils.parametrize.is_parametrized(layer) for layer in model] == [True, False]
+
+
 def test_an_error_inside_the_block_leaves_a_plain_module() -> None:
     model = copy.deepcopy(trained().model)
     with pytest.raises(ZeroDivisionError), fake_quantized(model, make_tensors(trained().train.inputs)):
