@@ -27,10 +27,16 @@ class Outcome:
     Attributes:
         value: Its result.
         error: What it raised; None where it has a result.
+        is_unloadable: Whether the worker could not load the task or one of its values, and `error` says why.
     """
 
     value: Any = None
     error: Exception | None = None
+    is_unloadable: bool = False
+
+
+class UnloadableError(Exception):
+    """A worker cannot load what was sent to it, such as an object of a module that only its sender can import."""
 
 
 @contextmanager
@@ -88,6 +94,8 @@ def execute(payload: bytes, shared: SharedValues) -> bytes:
     try:
         task: Task = _decode(payload)
         return pickle.dumps(Outcome(call(task, load=shared.load)))
+    except UnloadableError as error:
+        return pickle.dumps(Outcome(error=error, is_unloadable=True))
     except Exception as error:  # noqa: BLE001 - a task may raise anything, which the caller raises again
         return pickle.dumps(Outcome(error=_portable(error)))
 
@@ -100,8 +108,11 @@ def decode_outcome(encoded: bytes) -> Outcome:
 
 def _decode(encoded: bytes) -> Any:  # noqa: ANN401 - whatever was encoded
     user_code, pickled = pickle.loads(encoded)  # noqa: S301 - from the process that started this one
-    import_user_code(user_code)
-    return pickle.loads(pickled)  # noqa: S301 - as above
+    try:
+        import_user_code(user_code)
+        return pickle.loads(pickled)  # noqa: S301 - as above
+    except Exception as error:
+        raise UnloadableError(f"{type(error).__name__}: {error}") from error
 
 
 def _portable(error: Exception) -> Exception:

@@ -33,8 +33,8 @@ class _Submission:
 class LocalPool:
     """Worker processes that start when the first task is gathered and end with the pool.
 
-    A worker that dies costs its task, which runs again in another one. A task that cannot be pickled runs in this
-    process: its result is the same.
+    A worker that dies costs its task, which runs again in another one. A task that cannot be pickled, or that a worker
+    cannot unpickle, runs in this process: its result is the same.
 
     Args:
         workers: The number of processes.
@@ -173,7 +173,7 @@ class LocalPool:
                 process.is_ready, self._failed_starts = True, 0
             elif process.number is not None:
                 number, process.number = process.number, None
-                self._submissions[number].outcome = decode_outcome(message)
+                self._accept(self._submissions[number], decode_outcome(message))
 
     def _bury(self, process: WorkerProcess) -> None:
         """Remove a worker that died; its task waits again, first in the queue, or fails."""
@@ -202,6 +202,12 @@ class LocalPool:
                 "use fewer workers, such as --on local:1"
             )
         )
+
+    def _accept(self, submission: _Submission, outcome: Outcome) -> None:
+        if outcome.error is not None and outcome.is_unloadable:
+            self._run_here(submission, outcome.error)
+        else:
+            submission.outcome = outcome
 
     def _run_here(self, submission: _Submission, reason: Exception) -> None:
         text = (str(reason).splitlines() or [type(reason).__name__])[0]

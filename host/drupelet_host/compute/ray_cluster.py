@@ -181,7 +181,7 @@ class RayCluster:
 
     def _fetch(self, reference: Any, task: Task) -> Outcome:  # noqa: ANN401 - a reference of Ray's
         try:
-            return decode_outcome(self._ray.get(reference))
+            outcome = decode_outcome(self._ray.get(reference))
         except self._ray.exceptions.RayError as error:
             return Outcome(
                 error=ComputeError(
@@ -189,6 +189,15 @@ class RayCluster:
                     f"compute.retries = {self._retries} allows: {_first_line(error)}"
                 )
             )
+        if outcome.error is not None and outcome.is_unloadable:
+            return Outcome(
+                error=ComputeError(
+                    f"task {task.name}: a worker of the cluster cannot load the model or the data: "
+                    f"{_first_line(outcome.error)}; define its classes in the factory's file or in modules beside it, "
+                    "or compile with --on local"
+                )
+            )
+        return outcome
 
     def cancel(self) -> None:
         """End all tasks; see `ComputeBackend.cancel`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from drupelet_host.compute.backend import ComputeBackend, Task, run_tasks
 from drupelet_host.compute.local_pool import LocalPool
 from drupelet_host.compute.ray_cluster import RayCluster
-from drupelet_host.errors import ModelError
+from drupelet_host.errors import ComputeError, ModelError
 from drupelet_host.recipe.factories import call_factory, parse_factory
 from support.compute import tasks
 
@@ -109,3 +111,39 @@ def test_a_factory_uses_modules_of_two_folders(backend: ComputeBackend, tmp_path
     found = run_tasks(backend, [Task(str(one), tasks.call, (one, 5)) for one in (function, reader, function)])
 
     assert found == [14, 5, 14]
+
+
+@pytest.fixture
+def loaded_function(tmp_path: Path) -> Iterator[Any]:
+    """An object of a module that was loaded from its file, as hubs of models do: no other process can import it."""
+    path = tmp_path / "loaded.py"
+    path.write_text(ADDED.replace("from late import OFFSET", "OFFSET = 3"))
+    spec = importlib.util.spec_from_file_location("hub_of_models", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module.Added()
+    del sys.modules[spec.name]
+
+
+def test_what_a_local_worker_cannot_import_is_computed_in_this_process(loaded_function: Any) -> None:  # noqa: ANN401
+    notices: list[str] = []
+    with LocalPool(1, retries=1, on_notice=notices.append) as pool:
+        shared = pool.share(loaded_function)
+        numbers = [
+            pool.submit(Task(name, tasks.call, (one, 4)))
+            for name, one in (("argument", loaded_function), ("shared", shared))
+        ]
+        assert pool.gather(numbers) == [7, 7]
+    assert [notice.partition(":")[0] for notice in notices] == [
+        "argument is computed in this process",
+        "shared is computed in this process",
+    ]
+    assert all("hub_of_models" in notice for notice in notices)
+
+
+def test_what_a_cluster_cannot_import_is_an_error_that_says_what_to_do(loaded_function: Any) -> None:  # noqa: ANN401
+    with make_ray() as cluster, pytest.raises(ComputeError, match=r"hub_of_models.*or compile with --on local"):
+        run_tasks(cluster, [Task("argument", tasks.call, (loaded_function, 4))])
