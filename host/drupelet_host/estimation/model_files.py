@@ -98,7 +98,8 @@ def read_layers(
     from drupelet_host.export.program import convert_program  # noqa: PLC0415 - torch takes seconds
 
     with tempfile.TemporaryDirectory(prefix="drupelet-") as folder:
-        return read_file_layers(convert_program(path, Path(folder) / "model.onnx"), feed=feed)
+        # Messages about the layers name the file that the person has.
+        return read_file_layers(convert_program(path, Path(folder) / f"{path.name}.onnx"), feed=feed)
 
 
 def require_table(target: str) -> LatencyTable:

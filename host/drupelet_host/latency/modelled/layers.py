@@ -84,6 +84,8 @@ class LayerShape:
         """The layers that one formula describes: those that run the same kernels."""
         if self.kind == "add" and self.follows_convolution:
             return "add_to_convolution"
+        if self.is_product:
+            return "pointwise"
         if self.kind != "convolution":
             return self.kind
         if self.groups > 1:
@@ -91,6 +93,14 @@ class LayerShape:
         if self.window == 1:
             return "pointwise"
         return "convolution_3x3" if self.is_3x3 and self.uses_winograd else "convolution"
+
+    @property
+    def is_product(self) -> bool:
+        """Whether the layer is a linear one of many rows, as in transformers: a product of matrices.
+
+        That is what engines make of a convolution of one pixel's window too.
+        """
+        return self.kind == "linear" and self.out_pixels > 1
 
     @property
     def is_3x3(self) -> bool:

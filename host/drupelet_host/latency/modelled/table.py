@@ -162,7 +162,9 @@ class LatencyTable:
             precision: In float32 or static int8.
         """
         formula = self.formulas[engine, precision].get(shape.category)
-        return formula is not None and shape.axes == _AXES and formula.covers(shape)
+        if formula is None or shape.axes != _AXES or shape.is_product:
+            return False
+        return formula.covers(shape)
 
     def network_ms(self, shapes: Sequence[LayerShape], engine: EngineName, precision: Precision) -> float:
         """Add up a whole network: its layers and what belongs to none.

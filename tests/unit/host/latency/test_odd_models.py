@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
 from drupelet_host.cli.estimate import estimate
 from drupelet_host.errors import ModelError
@@ -21,6 +23,18 @@ from drupelet_shared.errors import InvalidValueError
 
 TARGET = "raspberry_pi_4"
 Sizes = Sequence[int | str]
+
+
+class Recurrent(nn.Module):
+    """A network with a layer that no table knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = nn.GRU(8, 8, batch_first=True)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.cells(values)[0]
+        return outputs
 
 
 def weights(*shape: int) -> np.ndarray[Any, Any]:
@@ -166,6 +180,25 @@ def test_an_estimate_says_that_its_layers_are_unlike_those_of_the_table(
     text = run(path)
     assert "unlike those" in text
     assert "\u2026" not in text
+
+
+@pytest.mark.parametrize("rows", [16, 256])
+def test_a_product_of_matrices_takes_longer_in_float_than_in_int8_and_is_no_layer_of_the_table(
+    tmp_path: Path, rows: int
+) -> None:
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    path = write(tmp_path / "net.onnx", [node], (1, rows, 64), {"w": weights(64, 2048)})
+    in_float, in_int8 = estimate_file(path, target=TARGET, engines=("onnxruntime",))
+    assert in_int8.ms < in_float.ms
+    assert in_float.extrapolated_share > 0.9
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes self.cells")  # torch, of every GRU that it exports
+def test_a_message_about_a_program_names_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "recurrent.pt2"
+    torch.export.save(torch.export.export(Recurrent().eval(), (torch.zeros(1, 5, 8),)), path)
+    with pytest.raises(ModelError, match=r"^recurrent\.pt2.*GRU"):
+        read_layers(path)
 
 
 def test_an_estimate_of_usual_layers_says_nothing_of_the_kind(tmp_path: Path) -> None:
