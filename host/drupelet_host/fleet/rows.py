@@ -219,8 +219,13 @@ def _make_row(device: Device, model: DeviceModel | None, telemetry: DeviceTeleme
         alerts=len(device.alerts),
         error=state.error if state else None,
         labels=describe_labels(device.status),
-        p99_trend_ms=_trend(device, model) if model and window else (),
+        p99_trend_ms=_trend(device, model) if model and (window or _is_awaited(device, model)) else (),
     )
+
+
+def _is_awaited(device: Device, model: DeviceModel) -> bool:
+    """Whether no window has arrived yet; the retained history is there at once."""
+    return device.is_online and not model.windows
 
 
 def _trend(device: Device, model: DeviceModel) -> tuple[float | None, ...]:

@@ -315,7 +315,8 @@ function makeRow(device, model, nowS) {
     alerts: device.alerts.size,
     error: state?.error ?? null,
     labels: describeLabels(device.status),
-    p99_trend_ms: window ? trend(device, model) : [],
+    // Before the first window there is a history already.
+    p99_trend_ms: window || (model && isOnline(device) && !model.windows.length) ? trend(device, model) : [],
   };
 }
 

@@ -33,6 +33,11 @@ const USUAL_ROW_PX = 32;
 const TREND = "p99_trend_ms";
 // What a phone shows of a row; the model and its health stand under the device's name there.
 const ON_PHONE = new Set(["device", "requests_per_s", "p50_ms", "p99_ms", "error_rate"]);
+// What a tablet upright shows besides.
+const ON_TABLET = new Set(["health", "p99_trend_ms"]);
+// What windows between a tablet and 1,280 pixels leave out, the first of them already where it is a little narrower.
+const LESS = new Map([["variant", "less"], ["memory_used", "less"], ["throttling", "less"],
+  ["temperature_celsius", "scant"], ["alerts", "scant"]]);
 // What a window of 1,280 pixels leaves out, so that the alerts are on it; the device's page has it.
 const LEAST = "plan";
 
@@ -195,7 +200,8 @@ function keyOf(row) {
 }
 
 function classOf(key, isNumber, isBad = false) {
-  return [isNumber && "number", isBad && "bad", !ON_PHONE.has(key) && "wide", key === LEAST && "least"].filter(Boolean).join(" ");
+  return [isNumber && "number", isBad && "bad", !ON_PHONE.has(key) && "wide", ON_TABLET.has(key) && "middle", key === LEAST && "least",
+    LESS.get(key)].filter(Boolean).join(" ");
 }
 
 function makeRowElement(row) {

@@ -193,6 +193,14 @@ def test_the_trend_is_that_of_the_devices_history_and_otherwise_of_the_windows_s
         assert only_row(fleet_of(*messages)).p99_trend_ms == tuple(points[-20:])
 
 
+def test_the_trend_is_there_before_the_first_window_of_an_online_device_and_without_history_it_is_empty() -> None:
+    announced = [birth("pi-1"), model_state("pi-1")]
+    assert only_row(fleet_of(*announced, history("pi-1", p99_ms=[1.0, 2.0]))).p99_trend_ms == (1.0, 2.0)
+    assert only_row(fleet_of(*announced)).p99_trend_ms == ()
+    offline = [birth("pi-1", state="offline"), model_state("pi-1"), history("pi-1", p99_ms=[1.0, 2.0])]
+    assert only_row(fleet_of(*offline)).p99_trend_ms == ()
+
+
 def test_a_history_alone_announces_no_device_and_leaves_with_the_status() -> None:
     gone = Announced(DeviceTopics("pi-1").status, b"")
     assert not fleet_of(history("pi-1")).devices
