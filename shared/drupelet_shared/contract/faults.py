@@ -12,6 +12,18 @@ from pydantic_core import ErrorDetails
 from drupelet_shared.names import NAME_FORM, NAME_PATTERN, SHA256_PATTERN
 
 _MAX_VALUE_LENGTH = 60
+# For what pydantic describes by the names of Python's types or of our classes.
+_EXPECTED = {
+    "path_type": "a path, as text",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "set_type": "a list",
+    "frozen_set_type": "a list",
+    "string_type": "text",
+}
 
 
 def describe_faults(error: ValidationError) -> str:
@@ -59,6 +71,8 @@ def _message(fault: ErrorDetails) -> str:
         return "expected a SHA-256 of 64 lower-case hexadecimal digits"
     if fault["type"] == "too_short":
         return f"expected at least {context['min_length']}, got {context['actual_length']}"
+    if fault["type"] in _EXPECTED:
+        return f"expected {_EXPECTED[fault['type']]}"
     return fault["msg"].removeprefix("Value error, ")
 
 
