@@ -60,6 +60,7 @@ class Wish:
             same twice.
         variants: The recipe's `quantize.variants`.
         engines: The recipe's `export.engines`.
+        views: The recipe's `prune.recovery.augment.views`, where images are moved at all.
     """
 
     max_metric_drop: float
@@ -68,6 +69,7 @@ class Wish:
     max_minutes: float | None
     variants: tuple[str, ...]
     engines: tuple[str, ...] = ("onnxruntime",)
+    views: int = 8
 
 
 def compile_row(setting: Setting, *, row: str, wish: Wish) -> Made:
@@ -122,7 +124,7 @@ def _recipe(setting: Setting, *, row: str, wish: Wish) -> dict[str, object]:
 
 def _recovery(setting: Setting, wish: Wish) -> dict[str, object]:
     told: dict[str, object] = {"epochs": wish.epochs, "precision": setting.precision}
-    return {**told, "augment": {"shift": setting.shift}} if setting.shift else told
+    return {**told, "augment": {"shift": setting.shift, "views": wish.views}} if setting.shift else told
 
 
 def _write_weights(setting: Setting) -> Path:
