@@ -74,3 +74,8 @@ def test_real_devices_get_a_version_wave_by_wave_and_a_refused_one_leaves_them_a
     missing = drupelet("rollout", "--resume", "20200101T000000-abcdef", *where, status=1).stderr
     assert "neither" in missing
     assert "drupelet rollout --resume" not in missing
+
+    elsewhere = ("--broker", mosquitto.url, "--state", str(tmp_path / "elsewhere"))
+    forged = drupelet("rollout", "--resume", ours[1]["id"], *trust, *elsewhere, status=1).stderr
+    assert "the signature of its record" in forged
+    assert "is unsigned" in forged
