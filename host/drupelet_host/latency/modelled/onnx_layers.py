@@ -337,7 +337,11 @@ def _close_sizes(value: onnx.ValueInfoProto, sizes: Shape | None, *, name: str) 
     Raises:
         ModelError: A size other than the batch is open, or the file has another one.
     """
-    dimensions = value.type.tensor_type.shape.dim
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        # The number of dimensions is open too; what follows from it is known once an inference shows it.
+        return
+    dimensions = tensor.shape.dim
     declared = [dimension.dim_value or None for dimension in dimensions]
     shown = ", ".join(str(dimension.dim_value or dimension.dim_param or "?") for dimension in dimensions)
     if sizes is None:
