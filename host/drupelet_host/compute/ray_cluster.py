@@ -28,6 +28,8 @@ _CLUSTER_HINT = (
 )
 
 _POLL_S = 0.5
+# The error of Ray's client where the head was reached, and its service for the client did not start in time.
+_NOT_STARTED = "Initialization failure from server"
 _START_ATTEMPTS = 3
 _MAX_REMEMBERED = 16
 # What decides the bits of a result: nodes must have the same versions as this process.
@@ -72,9 +74,9 @@ class RayCluster:
             settings |= {"address": "local", "include_dashboard": False, "num_cpus": workers}
         else:
             settings |= {"address": address}
-        # On a busy machine the services of a cluster take longer to start than the 30 s that Ray waits for them.
-        attempts = _START_ATTEMPTS if address is None else 1
-        for attempt in range(1, attempts + 1):
+        # On a busy machine the services of a cluster, and those of a head for one client, take longer to start than
+        # the 30 s that Ray waits for them.
+        for attempt in range(1, _START_ATTEMPTS + 1):
             try:
                 with _same_import_path():
                     self._ray.init(**settings)
@@ -82,7 +84,7 @@ class RayCluster:
             except Exception as error:  # Ray and its connections raise errors of many kinds
                 self._ray.shutdown()
                 log.debug("ray did not start attempt=%d", attempt, exc_info=True)
-                if attempt == attempts:
+                if attempt == _START_ATTEMPTS or (address is not None and _NOT_STARTED not in str(error)):
                     where = "on this machine" if address is None else f"at {address}"
                     hint = "" if address is None else f"; {_CLUSTER_HINT}"
                     raise ComputeError(f"compute: Ray {where} cannot be reached: {_first_line(error)}{hint}") from error
