@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -18,13 +16,13 @@ from benchmarks.compiler.network import CLASSES, fit
 from benchmarks.compiler.network import build as build_resnet18
 from benchmarks.compiler.samples import read_fashion
 from benchmarks.engines.networks import MobileNetV2, build
+from benchmarks.target.distilling import distil
 from benchmarks.target.quality import Quality
 from benchmarks.target.yolo import TrainedYolo
 from drupelet_host.data.dataset import Dataset
 from drupelet_host.evaluation.scoring import evaluate_module
-from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.torch_models.device import choose_device
-from drupelet_host.training.recovery import prepare_training_data, recover
+from drupelet_host.training.recovery import prepare_training_data
 
 _SEED = 0
 _SEEDED_SAMPLES = 4
@@ -142,16 +140,8 @@ class Trained:
 
     def recover(self, model: nn.Module) -> None:
         """Distil from the original, as a compile does."""
-        recover(
-            model,
-            self._prepared,
-            partial(evaluate_module, dataset=self._selection),
-            config=RecoveryConfig(epochs=_RECOVERY_EPOCHS),
-            seed=_SEED,
-            enough=math.inf,
-            passes=_RECOVERY_EPOCHS,
-            on_epoch=lambda _, metric: print(f"  recovered to {metric:.4f}", file=sys.stderr, flush=True),
-        )
+        evaluate = partial(evaluate_module, dataset=self._selection)
+        distil(model, self._prepared, evaluate, epochs=_RECOVERY_EPOCHS, seed=_SEED)
 
     def judge(self, model: nn.Module) -> Quality:
         """Return minus the mean cross-entropy, which changes less by chance than top-1."""

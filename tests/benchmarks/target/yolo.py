@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from functools import partial
 from importlib import util
@@ -14,14 +13,14 @@ import torch
 from torch import nn
 
 from benchmarks.instructions.emulator import ROOT
+from benchmarks.target.distilling import distil
 from benchmarks.target.quality import Quality
 from drupelet_host.data.dataset import Dataset, make_dataset
 from drupelet_host.evaluation.scoring import evaluate_module
 from drupelet_host.evaluation.task_metrics.detection import MeanAveragePrecision
-from drupelet_host.recipe.schema import RecoveryConfig
 from drupelet_host.torch_models.device import choose_device
 from drupelet_host.training.detection_loss import DetectionLoss
-from drupelet_host.training.recovery import prepare_training_data, recover
+from drupelet_host.training.recovery import prepare_training_data
 from drupelet_host.training.task_outputs import TaskOutputs
 from drupelet_shared.postprocessing.specs import Detection
 from support.model.split_architectures import C2f, Pooled
@@ -100,16 +99,8 @@ class TrainedYolo:
 
     def recover(self, model: nn.Module) -> None:
         """Distil from the original, as a compile does."""
-        recover(
-            model,
-            self._prepared,
-            partial(self._evaluate, dataset=self._selection),
-            config=RecoveryConfig(epochs=_RECOVERY_EPOCHS),
-            seed=_SEED,
-            enough=math.inf,
-            passes=_RECOVERY_EPOCHS,
-            on_epoch=lambda _, metric: print(f"  recovered to {metric:.4f}", file=sys.stderr, flush=True),
-        )
+        evaluate = partial(self._evaluate, dataset=self._selection)
+        distil(model, self._prepared, evaluate, epochs=_RECOVERY_EPOCHS, seed=_SEED)
 
     def judge(self, model: nn.Module) -> Quality:
         """Return the mean average precision of the test pictures."""
