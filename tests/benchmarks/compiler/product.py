@@ -61,6 +61,7 @@ class Wish:
         variants: The recipe's `quantize.variants`.
         engines: The recipe's `export.engines`.
         views: The recipe's `prune.recovery.augment.views`, where images are moved at all.
+        max_latency: The constraint, as a recipe states it, on the target that a recipe has by default.
     """
 
     max_metric_drop: float
@@ -70,6 +71,7 @@ class Wish:
     variants: tuple[str, ...]
     engines: tuple[str, ...] = ("onnxruntime",)
     views: int = 8
+    max_latency: str | None = None
 
 
 def compile_row(setting: Setting, *, row: str, wish: Wish) -> Made:
@@ -101,6 +103,9 @@ def _recipe(setting: Setting, *, row: str, wish: Wish) -> dict[str, object]:
     limits: dict[str, object] = {"max_passes": setting.passes, "max_step_drop": wish.max_step_drop}
     if wish.max_minutes is not None:
         limits["max_minutes"] = wish.max_minutes
+    constraints: dict[str, object] = {"max_metric_drop": wish.max_metric_drop}
+    if wish.max_latency is not None:
+        constraints["max_latency"] = wish.max_latency
     return {
         "seed": SEED,
         "device": setting.device,
@@ -114,7 +119,7 @@ def _recipe(setting: Setting, *, row: str, wish: Wish) -> dict[str, object]:
             "labels": [str(index) for index in range(CLASSES)],
         },
         "data": {"train": training.name, "validation": selection.name},
-        "constraints": {"max_metric_drop": wish.max_metric_drop},
+        "constraints": constraints,
         "quantize": {"variants": list(wish.variants)},
         "export": {"engines": list(wish.engines)},
         "prune": {**limits, "recovery": _recovery(setting, wish)},

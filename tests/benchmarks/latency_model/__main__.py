@@ -19,14 +19,14 @@ from pathlib import Path
 from benchmarks.instructions.emulator import FOLDER, ROOT, EmulatedPi
 from benchmarks.latency_model.collecting import collect, read_records
 from benchmarks.latency_model.fitting import make_table, read_accuracy, write_table
-from benchmarks.latency_model.probes import FIRST_SMALL
+from benchmarks.latency_model.probes import FIRST_LARGE_STEM, FIRST_SMALL, FIRST_STEM
 from benchmarks.latency_model.published import Comparison, compare
 from benchmarks.latency_model.report import format_report, make_report
 
 _TABLE = ROOT / "host/drupelet_host/latency/modelled/raspberry_pi_4.json"
 _WORK = ROOT / ".bench/latency-model"
 _DISTRIBUTIONS = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert", "ncnn": "ncnn"}
-_PROBES, _SMALL_PROBES = 40, 48
+_PROBES, _SMALL_PROBES, _STEM_PROBES, _LARGE_STEM_PROBES = 40, 48, 32, 12
 # Changing it changes every probe: records of another value must not be mixed in.
 _MACS = 15e6
 
@@ -51,6 +51,12 @@ def main() -> None:
         default=_SMALL_PROBES,
         help="networks with maps of few pixels (default: %(default)s)",
     )
+    table.add_argument(
+        "--stem-probes", type=int, default=_STEM_PROBES, help="first layers on images (default: %(default)s)"
+    )
+    table.add_argument(
+        "--large-stem-probes", type=int, default=_LARGE_STEM_PROBES, help="large ones (default: %(default)s)"
+    )
     table.add_argument("--jobs", type=int, default=2, help="at the same time (default: %(default)s)")
     table.add_argument("--fit-only", action="store_true", help="fit what has been measured")
     arguments = parser.parse_args()
@@ -64,7 +70,12 @@ def main() -> None:
         sys.exit(_report(comparisons))
     records = arguments.work / "records.jsonl"
     if not arguments.fit_only:
-        seeds = [*range(FIRST_SMALL, FIRST_SMALL + arguments.small_probes), *range(arguments.probes)]
+        seeds = [
+            *range(FIRST_STEM, FIRST_STEM + arguments.stem_probes),
+            *range(FIRST_LARGE_STEM, FIRST_LARGE_STEM + arguments.large_stem_probes),
+            *range(FIRST_SMALL, FIRST_SMALL + arguments.small_probes),
+            *range(arguments.probes),
+        ]
         collect(seeds, records, macs=_MACS, pi=pi, jobs=arguments.jobs)
     _make_table(records)
 

@@ -22,21 +22,39 @@ _IMAGE_SIZES = (8, 10, 12, 16, 20, 24, 28, 32)
 _LEAST_WIDTH, _MOST_WIDTH = 8, 512
 _MOST_SMALL_LAYERS = 10
 
+# Probes from this number on begin with windows over the few channels of an image, whose kernels fill no tile.
+FIRST_STEM = 2000
+_STEM_WIDTHS = (8, 8, 12, 16, 24, 32, 48, 64)
+_STEM_SIDES = (24, 28, 32, 48, 64, 96, 128, 160, 224)
+# From this number on they are as large as those of networks for ImageNet.
+FIRST_LARGE_STEM = 3000
+_LARGE_STEM_SIDES = (160, 192, 224, 224, 256)
+_LARGE_STEM_WIDTHS = (32, 48, 64, 64)
+_MOST_LARGE_MACS = 9
+
 
 def probe(seed: int, *, macs: float) -> Network:
     """Return the network of a number; the same number gives the same network.
 
     Args:
-        seed: Which one; the families take turns. From `FIRST_SMALL` on they are those of small maps.
+        seed: Which one; the families take turns. From `FIRST_SMALL` on they are those of small maps, from
+            `FIRST_STEM` on those that differ in their first layer.
         macs: About how many multiply-accumulates its convolutions have.
     """
     chance = random.Random(seed)
-    families = _FAMILIES if seed < FIRST_SMALL else _SMALL_FAMILIES
+    families = _families(seed)
     build = families[seed % len(families)]
     while True:
         network = build(chance, macs)
-        if count_macs(network) <= _MOST_MACS * macs:
+        most = _MOST_MACS if seed < FIRST_LARGE_STEM else _MOST_LARGE_MACS
+        if count_macs(network) <= most * macs:
             return network
+
+
+def _families(seed: int) -> tuple[Callable[[random.Random, float], Network], ...]:
+    if seed >= FIRST_STEM:
+        return (_stem,) if seed < FIRST_LARGE_STEM else (_large_stem,)
+    return _FAMILIES if seed < FIRST_SMALL else _SMALL_FAMILIES
 
 
 def count_macs(network: Network) -> int:
@@ -238,6 +256,36 @@ def _small_image(chance: random.Random, macs: float) -> Network:
         if count_macs(builder.network()) > macs:
             break
     return _finish(builder, chance)
+
+
+def _stem(chance: random.Random, _macs: float) -> Network:
+    return _begin(chance, _STEM_SIDES, _STEM_WIDTHS, kernels=(3, 3, 5, 7, 7), strides=(1, 2, 2))
+
+
+def _large_stem(chance: random.Random, _macs: float) -> Network:
+    return _begin(chance, _LARGE_STEM_SIDES, _LARGE_STEM_WIDTHS, kernels=(3, 7), strides=(2,))
+
+
+def _begin(
+    chance: random.Random,
+    sides: tuple[int, ...],
+    widths: tuple[int, ...],
+    *,
+    kernels: tuple[int, ...],
+    strides: tuple[int, ...],
+) -> Network:
+    """A first layer on an image, and a little behind it."""
+    side = chance.choice(sides)
+    builder = Builder((chance.choice((1, 3, 3, 3)), side, side))
+    activation: Activation = chance.choice(("relu", "relu", "silu", "none"))
+    width, kernel, stride = chance.choice(widths), chance.choice(kernels), chance.choice(strides)
+    builder.conv(width, kernel, stride, activation=activation)
+    if chance.random() < 0.5:
+        builder.pool("max_pool", chance.choice((2, 3)), 2)
+    builder.conv(_any_width(chance, most=64), chance.choice((1, 3)), 2)
+    builder.pool("global_pool")
+    builder.linear(10)
+    return builder.network()
 
 
 def _finish(builder: Builder, chance: random.Random) -> Network:

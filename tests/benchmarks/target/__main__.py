@@ -59,6 +59,9 @@ def main() -> None:
     parser.add_argument(
         "--epochs", type=int, default=4, help="of recovery a step, in the part that trains (default: %(default)s)"
     )
+    parser.add_argument(
+        "--max-latency", default="0.5 ms", help="of the recipe, in the part that trains (default: %(default)s)"
+    )
     parser.add_argument("--recipes", type=int, default=10, help="with a board in the loop (default: %(default)s)")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
@@ -145,7 +148,9 @@ def _list_parts(arguments: argparse.Namespace) -> Iterator[tuple[str, Callable[[
     if "trained" in arguments.only:
         yield (
             "trained",
-            lambda: compile_for_target(table, arguments.work, arguments.data, epochs=arguments.epochs),
+            lambda: compile_for_target(
+                table, arguments.work, arguments.data, epochs=arguments.epochs, max_latency=arguments.max_latency
+            ),
         )
     if "loop" in arguments.only:
         yield "loop", lambda: _run_loop(arguments.recipes)

@@ -1,7 +1,7 @@
 """ResNet18 on Fashion-MNIST, trained here and compiled for the latency on the target, beside the best unpruned network.
 
-The search saves modelled milliseconds of the engines that the recipe names, until the accuracy that may be lost is
-spent. Times are of the timing model, of the very files whose accuracy is stated.
+The search saves modelled milliseconds until the whole range of the estimate is within the limit. Times are of the
+timing model, of the very files whose accuracy is stated.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from drupelet_host.latency.modelled.layers import EngineName, Precision
 from drupelet_host.latency.modelled.table import LatencyTable
 
 _ORIGINAL, _QUANTIZED, _PRODUCT = "a", "c", "f"
-_MAX_METRIC_DROP = 0.005
+# What may be lost of the test images; a search is flattered by the samples that it chooses on, and aims at less.
+_MAX_METRIC_DROP, _AIMED_DROP = 0.005, 0.003
 _ORIGINAL_EPOCHS, _SHIFT, _MAX_PASSES = 6, 1, 240
 _VARIANTS = ("static", "mixed", "float16")
 # Half of the default: the original runs over all images for each view.
@@ -60,7 +61,7 @@ class TrainedFile:
 
 
 def compile_for_target(
-    table: LatencyTable, work: Path, data: Path, *, epochs: int, emulator: Path = FOLDER
+    table: LatencyTable, work: Path, data: Path, *, epochs: int, max_latency: str, emulator: Path = FOLDER
 ) -> dict[str, object]:
     """Train, compile and time; what is finished is kept.
 
@@ -69,6 +70,7 @@ def compile_for_target(
         work: Where everything is kept.
         data: The folder of Fashion-MNIST's four IDX files.
         epochs: The recipe's `prune.recovery.epochs`.
+        max_latency: The recipe's `constraints.max_latency`.
         emulator: What `deploy/emulator/prepare` made.
 
     Returns:
@@ -81,14 +83,14 @@ def compile_for_target(
         original_epochs=_ORIGINAL_EPOCHS,
         passes=_MAX_PASSES,
         epochs=epochs,
-        max_metric_drop=_MAX_METRIC_DROP,
+        max_metric_drop=_AIMED_DROP,
         nncf_python=Path(sys.executable),
         shift=_SHIFT,
     )
     setting.work.mkdir(parents=True, exist_ok=True)
     setting.save()
     make_original(setting)
-    rows = (_make_peer(setting), _make_product(setting))
+    rows = (_make_peer(setting), _make_product(setting, max_latency))
     test = read_test(setting)
     timed = [_time(*file, test=test, table=table, emulator=emulator) for file in _list_files(rows, setting)]
     product = rows[-1]
@@ -97,7 +99,8 @@ def compile_for_target(
         "setting": {
             "original_epochs": _ORIGINAL_EPOCHS,
             "recovery_epochs": epochs,
-            "max_metric_drop": _MAX_METRIC_DROP,
+            "max_metric_drop": _AIMED_DROP,
+            "max_latency": max_latency,
         },
         "passes": product.passes,
         "minutes": round(product.wall_minutes, 1),
@@ -140,15 +143,16 @@ def _make_peer(setting: Setting) -> Row:
     )
 
 
-def _make_product(setting: Setting) -> Row:
+def _make_product(setting: Setting, max_latency: str) -> Row:
     wish = Wish(
-        max_metric_drop=_MAX_METRIC_DROP,
-        max_step_drop=_MAX_METRIC_DROP,
+        max_metric_drop=setting.max_metric_drop,
+        max_step_drop=setting.max_metric_drop,
         epochs=setting.epochs,
         max_minutes=None,
         variants=_VARIANTS,
         engines=_list_engines(),
         views=_VIEWS,
+        max_latency=max_latency,
     )
     return find_row(_PRODUCT, setting=setting) or make_row(
         _PRODUCT,

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.latency_model.fitting import Sample, fit, shapes_of
 from benchmarks.latency_model.measuring import Run, attribute_nodes
 from benchmarks.latency_model.networks import Builder, Network
-from benchmarks.latency_model.probes import FIRST_SMALL, count_macs, probe
+from benchmarks.latency_model.probes import FIRST_LARGE_STEM, FIRST_SMALL, FIRST_STEM, count_macs, probe
 from drupelet_host.latency.modelled.layers import LayerShape
 
 
@@ -58,6 +58,17 @@ def test_probes_of_small_maps_are_what_they_say(seed: int) -> None:
     assert network == probe(seed, macs=15e6)
     assert count_macs(network) <= 4 * 15e6
     assert min(shape.out_pixels for shape in shapes_of(network)) <= 49
+
+
+@pytest.mark.parametrize("seed", [*range(FIRST_STEM, FIRST_STEM + 8), *range(FIRST_LARGE_STEM, FIRST_LARGE_STEM + 8)])
+def test_probes_of_first_layers_begin_with_a_window_over_an_image(seed: int) -> None:
+    network = probe(seed, macs=15e6)
+    assert network == probe(seed, macs=15e6)
+    first = shapes_of(network)[0]
+    assert first.kind == "convolution"
+    assert first.in_channels in {1, 3}
+    assert first.window > 1
+    assert first.in_pixels >= (160**2 if seed >= FIRST_LARGE_STEM else 24**2)
 
 
 def test_the_fit_gives_layers_that_it_has_seen_and_the_sum_far_away_from_them() -> None:
