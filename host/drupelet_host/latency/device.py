@@ -19,6 +19,8 @@ from drupelet_host.latency.source import DEFAULT_PRECISION, LatencyAnswers, Late
 from drupelet_shared.contract.measuring import CandidateTiming, MeasureReport
 from drupelet_shared.contract.messages import ConfidenceInterval
 from drupelet_shared.engines.base import Tensors
+from drupelet_shared.errors import EngineUnavailableError
+from drupelet_shared.package.manifest import EngineName
 from drupelet_shared.timing import Interval
 
 
@@ -52,6 +54,7 @@ class MeasuringBoard(Protocol):
 class _Job:
     """Models that one board measures together: candidates for one engine, with the references for that engine."""
 
+    engine: EngineName
     models: Mapping[str, Path]
     package: Path
 
@@ -73,6 +76,7 @@ class DeviceSource:
         self._packer = packer
         self._layers = layers
         self._kinds: dict[str, str] = {}
+        self._lacking: dict[str, dict[EngineName, MeasureReport]] = {board.device: {} for board in self._boards}
         self._lock = threading.Lock()
 
     @property
@@ -128,44 +132,74 @@ class DeviceSource:
             ours = {name: path for name, path in models.items() if engine_of(path) == engine}
             beside = {name: path for name, path in ours.items() if name in references}
             candidates = [name for name in ours if name not in beside]
-            size = max(1, math.ceil(len(candidates) / len(self._boards)))
+            able = sum(engine not in self._lacking[board.device] for board in self._boards)
+            size = max(1, math.ceil(len(candidates) / max(1, able)))
             parts = [candidates[start : start + size] for start in range(0, len(candidates), size)] or [[]]
             for part in parts:
                 job = beside | {name: ours[name] for name in part}
                 target = folder / str(len(jobs))
-                jobs.append(_Job(job, self._packer.pack(job, feed=feed, folder=target)))
+                jobs.append(_Job(engine, job, self._packer.pack(job, feed=feed, folder=target)))
         return jobs
 
     def _work(self, jobs: Sequence[_Job], *, precision: float, percentile: Percentile) -> LatencyAnswers:
         waiting, reports, failures = deque(jobs), list[tuple[str, MeasureReport]](), dict[str, LatencyError]()
 
         def run(board: MeasuringBoard) -> None:
-            while True:
-                try:
-                    job = waiting.popleft()
-                except IndexError:
-                    return
+            while (job := self._take(waiting, board)) is not None:
                 try:
                     report = board.measure(job.package, precision=precision, percentile=percentile, layers=self._layers)
                 except LatencyError as error:
-                    # Another board may still take it.
-                    waiting.appendleft(job)
                     failures[board.device] = error
+                    # Another board may still take it.
+                    with self._lock:
+                        waiting.appendleft(job)
                     return
-                reports.append((board.device, report))
+                if _lacks_engine(report):
+                    self._lacking[board.device][job.engine] = report
+                    with self._lock:
+                        waiting.append(job)
+                else:
+                    reports.append((board.device, report))
 
         with ThreadPoolExecutor(len(self._boards)) as pool:
             list(pool.map(run, self._boards))
-        remaining = [board for board in self._boards if board.device not in failures]
-        while waiting and remaining:
-            # A board failed after the others had found nothing left to do.
-            run(remaining[0])
-            remaining = [board for board in remaining if board.device not in failures]
-        if waiting:
-            raise LatencyError("; ".join(str(failures[board.device]) for board in self._boards))
+        while able := [
+            board for board in self._boards if board.device not in failures and self._has_work(waiting, board)
+        ]:
+            # A board failed, or lacks an engine, after the others had found nothing left to do.
+            run(able[0])
+        for job in waiting:
+            reports.append(self._find_refusal(job, failures))
         for device, report in reports:
             self._check_kind(device, report.board)
         return _merge(reports)
+
+    def _take(self, waiting: deque[_Job], board: MeasuringBoard) -> _Job | None:
+        """Take the first job for an engine that the board is not known to lack."""
+        with self._lock:
+            job = next((job for job in waiting if job.engine not in self._lacking[board.device]), None)
+            if job is not None:
+                waiting.remove(job)
+            return job
+
+    def _has_work(self, waiting: Collection[_Job], board: MeasuringBoard) -> bool:
+        return any(job.engine not in self._lacking[board.device] for job in waiting)
+
+    def _find_refusal(self, job: _Job, failures: Mapping[str, LatencyError]) -> tuple[str, MeasureReport]:
+        """Return the report of a board without the engine of a job that no board can do.
+
+        Raises:
+            LatencyError: A board that may have the engine failed.
+        """
+        lacking = {device: lacks[job.engine] for device, lacks in self._lacking.items() if job.engine in lacks}
+        if failed := [str(error) for device, error in failures.items() if device not in lacking]:
+            others = f"; {', '.join(lacking)} cannot take its part: {job.engine} is not installed there"
+            raise LatencyError("; ".join(failed) + (others if lacking else ""))
+        device, report = next(iter(lacking.items()))
+        unavailable = report.variants[0]
+        # A report of an earlier package says the same of these models.
+        timings = tuple(unavailable.model_copy(update={"variant": name}) for name in job.models)
+        return device, report.model_copy(update={"variants": timings})
 
     def _check_kind(self, device: str, kind: str) -> None:
         with self._lock:
@@ -173,6 +207,11 @@ class DeviceSource:
             if len(set(self._kinds.values())) > 1:
                 listed = ", ".join(f"{name} is {what!r}" for name, what in self._kinds.items())
                 raise LatencyError(f"boards differ: {listed}; times of different boards cannot be compared")
+
+
+def _lacks_engine(report: MeasureReport) -> bool:
+    codes = {timing.code for timing in report.variants}
+    return codes == {EngineUnavailableError.code}
 
 
 def _merge(reports: Sequence[tuple[str, MeasureReport]]) -> dict[str, LatencyEstimate | LatencyError]:

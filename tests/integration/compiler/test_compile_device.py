@@ -111,6 +111,23 @@ def test_the_other_board_measures_everything_when_one_is_gone(site: Site, embedd
     assert {estimate.source for estimate in found.values()} == {f"measured on {site.topics.device}"}
 
 
+def test_a_board_without_the_engine_leaves_the_candidates_to_the_one_that_has_it(
+    site: Site, embedded: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = make_site(tmp_path / "other")
+    (other.folder / "trust/maker.pub").write_bytes(site.keys.public.read_bytes())
+    source = source_of(embedded, site.keys.private, other.topics.device, site.topics.device)
+    (other.folder / "sitecustomize.py").write_text("import sys\nsys.modules['onnxruntime'] = None\n", encoding="utf-8")
+    with ExitStack() as stack:
+        monkeypatch.setenv("PYTHONPATH", str(other.folder))
+        stack.enter_context(running_agent(other.configure(embedded, extra=MEASURE)))
+        monkeypatch.undo()
+        stack.enter_context(running_agent(site.configure(embedded, extra=MEASURE)))
+        found = source.measure(models_in(tmp_path), feed=FEED, references=("original",), precision=0.5)
+    assert {estimate.source for estimate in found.values()} == {f"measured on {site.topics.device}"}
+
+
 def test_without_any_board_the_error_names_each_and_what_to_do(site: Site, embedded: Broker, tmp_path: Path) -> None:
     source = source_of(embedded, site.keys.private, "gone", "away", patience_s=0.5)
     with pytest.raises(LatencyError, match=r"board gone gave no sign for 0\.5 s.*board away gave no sign"):

@@ -20,28 +20,47 @@ REFERENCE = CandidateTiming(variant="reference", engine="onnxruntime", runs=9, p
 
 
 class StatedBoard:
-    """A board that reports what it was given."""
+    """A board that reports what it was given, or fails."""
 
-    device = "pi-1"
-
-    def __init__(self, *timings: CandidateTiming) -> None:
+    def __init__(self, *timings: CandidateTiming, device: str = "pi-1", failure: str | None = None) -> None:
+        self.device = device
         self._timings = timings
+        self._failure = failure
+        self.asked = 0
 
     def measure(
         self, package: Path, *, precision: float, percentile: Percentile = "p50", layers: bool = False
     ) -> MeasureReport:
+        self.asked += 1
+        if self._failure is not None:
+            raise LatencyError(self._failure)
         assert package.is_file()
         assert (percentile, layers) == ("p50", False)
         assert precision > 0
         return MeasureReport(board="Raspberry Pi 4", threads=1, variants=self._timings, measured_s=1.0, waited_s=0.0)
 
 
-def answers(folder: Path, *timings: CandidateTiming) -> LatencyAnswers:
+def source_of(*boards: StatedBoard) -> DeviceSource:
+    return DeviceSource(boards, CandidatePacker(Target(device="raspberry_pi_4", architecture="aarch64"), None))
+
+
+def measure(folder: Path, source: DeviceSource) -> LatencyAnswers:
     models = {name: write_add_model(folder / f"{name}.onnx") for name in ("reference", "candidate")}
-    source = DeviceSource(
-        [StatedBoard(*timings)], CandidatePacker(Target(device="raspberry_pi_4", architecture="aarch64"), None)
-    )
     return source.measure(models, feed=FEED, references=("reference",))
+
+
+def answers(folder: Path, *timings: CandidateTiming) -> LatencyAnswers:
+    return measure(folder, source_of(StatedBoard(*timings)))
+
+
+def without_engine(device: str) -> StatedBoard:
+    return StatedBoard(
+        *(
+            CandidateTiming(variant=name, engine="onnxruntime", error="not installed", code="engine_unavailable")
+            for name in ("reference", "candidate")
+        ),
+        device=device,
+    )
 
 
 def test_a_candidate_that_a_report_leaves_out_is_named(tmp_path: Path) -> None:
@@ -60,3 +79,29 @@ def test_a_median_that_no_inference_takes_is_none(tmp_path: Path, median: float 
 def test_a_report_without_its_reference_ends_the_measurement(tmp_path: Path) -> None:
     with pytest.raises(LatencyError, match="model reference"):
         answers(tmp_path, CandidateTiming(variant="candidate", engine="onnxruntime", p50_ms=1.0))
+
+
+def test_a_board_without_the_engine_leaves_the_work_to_one_that_has_it_and_is_not_asked_again(tmp_path: Path) -> None:
+    candidate = CandidateTiming(variant="candidate", engine="onnxruntime", runs=9, p50_ms=1.0)
+    lacking, able = without_engine("pi-1"), StatedBoard(REFERENCE, candidate, device="pi-2")
+    source = source_of(lacking, able)
+    for _ in range(2):
+        found = measure(tmp_path, source)
+        assert {estimate.source for estimate in found.values()} == {"measured on pi-2"}
+    assert lacking.asked <= 1
+    assert able.asked == 2
+
+
+def test_an_engine_that_every_board_lacks_is_stated_again_for_later_models(tmp_path: Path) -> None:
+    boards = [without_engine("pi-1"), without_engine("pi-2")]
+    source = source_of(*boards)
+    for _ in range(2):
+        with pytest.raises(LatencyError, match=r"pi-1.*not installed"):
+            measure(tmp_path, source)
+    assert [board.asked for board in boards] == [1, 1]
+
+
+def test_the_error_names_the_board_that_left_and_the_one_without_the_engine(tmp_path: Path) -> None:
+    source = source_of(without_engine("pi-1"), StatedBoard(device="pi-2", failure="board pi-2 gave no sign"))
+    with pytest.raises(LatencyError, match=r"board pi-2 gave no sign; pi-1 cannot take its part: onnxruntime is not"):
+        measure(tmp_path, source)
