@@ -52,7 +52,7 @@ def require_stated(stated: Sequence[str], ranking: Sequence[str], dropped: Mappi
         ids = set().union(*(IDS_BY_NAME[name] for name in stated))
         reasons = describe_dropped({name: reason for name, reason in dropped.items() if name in ids})
         raise ConstraintError(
-            f"quantize.variants = [{names}]: none of them could be made: {reasons}. Without quantize.variants in the "
+            f"quantize.variants = [{names}]: none of them is left: {reasons}. Without quantize.variants in the "
             "recipe the compile packs what can be made"
         )
 

@@ -1,10 +1,11 @@
 """Checks the timing model of the Cortex-A72 against published times, and makes the latency table with it; resumable.
 
     python -m benchmarks.latency_model published --data ../shared/data/pi4
+    python -m benchmarks.latency_model published-litert --data ../shared/data/pi4
     python -m benchmarks.latency_model table
 
-`published` prints JSON, and a table on standard error. It ends with 1 where the mean absolute error of the scaled
-estimates is above 8 %.
+Both comparisons print JSON, and a table on standard error. `published`, which is of ncnn, ends with 1 where the mean
+absolute error of the scaled estimates is above 8 %; the threads of LiteRT's published times are not known.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from benchmarks.latency_model.collecting import collect, read_records
 from benchmarks.latency_model.fitting import make_table, read_accuracy, write_table
 from benchmarks.latency_model.probes import FIRST_LARGE_STEM, FIRST_SMALL, FIRST_STEM
 from benchmarks.latency_model.published import Comparison, compare
+from benchmarks.latency_model.published_litert import compare_litert, format_summary
 from benchmarks.latency_model.report import format_report, make_report
 
 _TABLE = ROOT / "host/drupelet_host/latency/modelled/raspberry_pi_4.json"
@@ -32,7 +34,7 @@ _MACS = 15e6
 
 
 def main() -> None:
-    """Run one of the two."""
+    """Run one of the three."""
     parser = argparse.ArgumentParser(prog="latency_model", description=__doc__.partition("\n")[0])
     parser.add_argument("--emulator", type=Path, default=FOLDER, metavar="FOLDER", help="default: %(default)s")
     parser.add_argument("--work", type=Path, default=_WORK, metavar="FOLDER", help="results; default: %(default)s")
@@ -41,6 +43,9 @@ def main() -> None:
     published.add_argument("--data", type=Path, required=True, help="published.csv and ncnn-params")
     published.add_argument("--only", nargs="*", default=[], metavar="NETWORK", help="default: all")
     published.add_argument("--parameter", nargs="*", default=[], metavar="NAME=VALUE", help="of the timing model")
+    litert = commands.add_parser("published-litert", help="compare with published times of LiteRT")
+    litert.add_argument("--data", type=Path, required=True, help="published.csv")
+    litert.add_argument("--parameter", nargs="*", default=[], metavar="NAME=VALUE", help="of the timing model")
     table = commands.add_parser("table", help="make the latency table")
     table.add_argument(
         "--probes", type=int, default=_PROBES, help="networks of the usual sizes to measure (default: %(default)s)"
@@ -68,6 +73,11 @@ def main() -> None:
             arguments.data, work=arguments.work, pi=pi, parameters=arguments.parameter, only=arguments.only
         )
         sys.exit(_report(comparisons))
+    if arguments.command == "published-litert":
+        document = compare_litert(arguments.data, work=arguments.work, pi=pi, parameters=arguments.parameter)
+        print(json.dumps(document, indent=2))
+        print(format_summary(document), file=sys.stderr)
+        return
     records = arguments.work / "records.jsonl"
     if not arguments.fit_only:
         seeds = [

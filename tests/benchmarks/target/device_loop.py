@@ -39,16 +39,16 @@ from support.agent.sites import Site, make_site
 from support.broker.brokers import Broker, embedded_broker
 from support.model.tiny_project import DATA_SOURCE, MODEL_SOURCE, RECIPE_SOURCE, write_project
 
-# The same pictures, three times as wide and high, so that the network's convolutions are most of its time.
-_ENLARGED = "    return np.kron(inputs, np.ones((1, 1, 3, 3), np.float32)), labels.astype(np.int64)"
-_SIDE = 24
+# The same pictures, six times as wide and high, so that the network's convolutions are most of its time.
+_ENLARGED = "    return np.kron(inputs, np.ones((1, 1, 6, 6), np.float32)), labels.astype(np.int64)"
+_SIDE = 48
 _HIGHEST, _LOWEST = 0.9, 0.55
 _IMAGE = {"image": np.zeros((1, 1, 8, 8), np.float32)}
 _REQUEST_EVERY_S = 0.1
 # A busy machine leaves few gaps between two requests.
 _BOARD_SECONDS, _BOARD_WAIT_S = 3.0, 600.0
 _START_S = 300.0
-_MOST_TRIALS = 5
+_MOST_TRIALS = 8
 _WORKSTATION_RECIPES = 3
 
 

@@ -46,15 +46,13 @@ def test_a_stated_variant_may_be_missing_as_long_as_another_is_there() -> None:
 
 def test_stated_variants_that_are_all_missing_fail_with_the_reasons() -> None:
     dropped = {"ort-static-wi8-ai8": "found Loop", "ort-wf16": "nothing to store"}
-    with pytest.raises(
-        ConstraintError, match=r"\[static\]: none of them could be made: ort-static-wi8-ai8: found Loop\."
-    ):
+    with pytest.raises(ConstraintError, match=r"\[static\]: none of them is left: ort-static-wi8-ai8: found Loop\."):
         require_stated(("static",), ("ort-fp32",), dropped)
 
 
 def test_only_the_reasons_of_stated_variants_are_given() -> None:
     dropped = {"ort-wf16": "nothing to store"}
-    with pytest.raises(ConstraintError, match=re.escape("[static]: none of them could be made: no reason is known.")):
+    with pytest.raises(ConstraintError, match=re.escape("[static]: none of them is left: no reason is known.")):
         require_stated(("static",), ("ort-fp32",), dropped)
 
 
