@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 VARIABLE = -1
 MAX_RANK = 8
+MAX_NAME_LENGTH = 256
 
 
 class Datatype(StrEnum):
@@ -59,7 +60,7 @@ class TensorSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Annotated[str, Field(min_length=1, max_length=256)]
+    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
     datatype: Datatype
     shape: Annotated[tuple[Annotated[int, Field(ge=VARIABLE)], ...], Field(max_length=MAX_RANK)]
 

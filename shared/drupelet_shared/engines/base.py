@@ -9,10 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from drupelet_shared.tensors import NUMPY_DTYPE, TensorSpec
+from drupelet_shared.errors import ModelLoadError
+from drupelet_shared.tensors import MAX_NAME_LENGTH, MAX_RANK, NUMPY_DTYPE, Datatype, TensorSpec
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
+
+# Of a name that is too long, in a message.
+_SHOWN = 60
 
 
 class Session(Protocol):
@@ -67,6 +71,29 @@ class Engine(Protocol):
             ModelLoadError: The runtime cannot load the file.
             MemoryError: The process may not allocate what the model needs.
         """
+
+
+def make_spec(name: str, datatype: Datatype, shape: tuple[int, ...]) -> TensorSpec:
+    """Return an input or output of a model file as packages and requests name it.
+
+    Args:
+        name: As the file has it.
+        datatype: Of its elements.
+        shape: Its sizes; `VARIABLE` for one that is open.
+
+    Raises:
+        ModelLoadError: The name is empty or too long, or there are too many axes.
+    """
+    if not name:
+        raise ModelLoadError("an input or output has no name: give it one in the model file")
+    if len(name) > MAX_NAME_LENGTH:
+        raise ModelLoadError(
+            f"the name of tensor {name[:_SHOWN]!r}... has {len(name)} characters: at most {MAX_NAME_LENGTH}; give inputs "
+            "and outputs shorter names in the model file (in TFLite with a signature)"
+        )
+    if len(shape) > MAX_RANK:
+        raise ModelLoadError(f"tensor {name!r} has {len(shape)} axes: at most {MAX_RANK}")
+    return TensorSpec(name=name, datatype=datatype, shape=shape)
 
 
 def example_inputs(specs: Sequence[TensorSpec], *, variable: int = 1) -> dict[str, Array]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from drupelet_shared.engines.base import Array, Tensors
+from drupelet_shared.engines.base import Array, Tensors, make_spec
 from drupelet_shared.errors import InferenceFailedError, ModelLoadError
 from drupelet_shared.tensors import NUMPY_DTYPE, VARIABLE, TensorSpec
 
@@ -49,6 +49,8 @@ class LiteRtEngine:
             interpreter = Interpreter(model_path=str(path), num_threads=threads)
             interpreter.allocate_tensors()
             return LiteRtSession(interpreter)
+        except ModelLoadError as error:
+            raise ModelLoadError(f"{path.name}: {error}") from error
         except (ValueError, RuntimeError, MemoryError) as error:
             _raise_if_out_of_memory(error, signs=(_OUT_OF_MEMORY, _OUT_OF_MEMORY_ON_LOAD))
             raise ModelLoadError(f"{path.name}: LiteRT {self.version} cannot load it: {error}") from error
@@ -126,7 +128,7 @@ def _spec(name: str, details: Details) -> TensorSpec:
         known = _list(str(known) for known in _DATATYPES)
         raise ModelLoadError(f"tensor {name!r} has type {dtype}: expected one of {known}")
     shape = tuple(size if size >= 0 else VARIABLE for size in _shape(details["shape_signature"]))
-    return TensorSpec(name=name, datatype=_DATATYPES[dtype], shape=shape)
+    return make_spec(name, _DATATYPES[dtype], shape)
 
 
 def _shape(sizes: Array) -> tuple[int, ...]:

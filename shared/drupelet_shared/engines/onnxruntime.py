@@ -16,7 +16,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime as ort
 
 from drupelet_shared.contract.references import load_reference
-from drupelet_shared.engines.base import Array, Tensors
+from drupelet_shared.engines.base import Array, Tensors, make_spec
 from drupelet_shared.errors import InferenceFailedError, ModelLoadError
 from drupelet_shared.tensors import VARIABLE, Datatype, TensorSpec
 
@@ -222,4 +222,4 @@ def _spec(node: Any) -> TensorSpec:  # noqa: ANN401 - onnxruntime ships no types
         known = ", ".join(sorted(_DATATYPES))
         raise ModelLoadError(f"tensor {node.name!r} has type {node.type}: expected one of {known}")
     shape = tuple(size if isinstance(size, int) and size >= 0 else VARIABLE for size in node.shape)
-    return TensorSpec(name=node.name, datatype=_DATATYPES[node.type], shape=shape)
+    return make_spec(node.name, _DATATYPES[node.type], shape)

@@ -60,7 +60,7 @@ def main() -> None:
         "--epochs", type=int, default=4, help="of recovery a step, in the part that trains (default: %(default)s)"
     )
     parser.add_argument(
-        "--max-latency", default="0.5 ms", help="of the recipe, in the part that trains (default: %(default)s)"
+        "--max-latency", default="0.7 ms", help="of the recipe, in the part that trains (default: %(default)s)"
     )
     parser.add_argument("--recipes", type=int, default=10, help="with a board in the loop (default: %(default)s)")
     arguments = parser.parse_args()

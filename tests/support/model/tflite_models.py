@@ -36,15 +36,15 @@ class Operator:
     options: object = None
 
 
-def write_linear_tflite(path: Path, weights: Array, *, signature: bool = True) -> Path:
-    """`image` FP32 (1, 1, 8, 8) to `scores` FP32 (1, 10): `scores = flatten(image) @ weights`."""
+def write_linear_tflite(path: Path, weights: Array, *, signature: bool = True, output: str = "scores") -> Path:
+    """`image` FP32 (1, 1, 8, 8) to `output` FP32 (1, 10): the flat image times the weights."""
     inputs, outputs = weights.shape
     operators = [
         Operator(schema.BuiltinOperator.RESHAPE, ("image", "flat_shape"), ("flat",)),
         Operator(
             schema.BuiltinOperator.FULLY_CONNECTED,
             ("flat", "weights"),
-            ("scores",),
+            (output,),
             schema.BuiltinOptions.FullyConnectedOptions,
             schema.FullyConnectedOptionsT(),
         ),
@@ -54,9 +54,9 @@ def write_linear_tflite(path: Path, weights: Array, *, signature: bool = True) -
         Tensor("flat_shape", (2,), np.array([1, inputs], np.int32)),
         Tensor("flat", (1, inputs)),
         Tensor("weights", (outputs, inputs), np.ascontiguousarray(weights.T)),
-        Tensor("scores", (1, outputs)),
+        Tensor(output, (1, outputs)),
     ]
-    return _write(path, tensors, operators, inputs=["image"], outputs=["scores"], signatures=int(signature))
+    return _write(path, tensors, operators, inputs=["image"], outputs=[output], signatures=int(signature))
 
 
 def write_add_tflite(path: Path, *, shape: tuple[int, ...] = (1, 1), value: float = 1.0, signatures: int = 1) -> Path:

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from drupelet_shared.engines.onnxruntime import OnnxRuntimeEngine
+from drupelet_shared.errors import ModelLoadError
 from support.package.served_packages import linear_model
 
 Values = Sequence[tuple[str, int, Sequence[int]]]
@@ -91,3 +93,24 @@ def test_a_dequantized_weight_without_a_zero_point_runs_on_every_processor(tmp_p
     expected = np.tanh((levels[0] * scale[:, None]) @ x[0, 0])
     for _ in range(2):
         assert np.allclose(session.run({"x": x}, ["last"])["last"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("a" * 257, [1, 4], r"has 257 characters: at most 256"),
+        ("y", [1] * 9, r"has 9 axes: at most 8"),
+    ],
+)
+def test_outputs_that_no_request_could_name_are_refused_in_words(
+    tmp_path: Path, name: str, shape: list[int], message: str
+) -> None:
+    path = write_model(
+        tmp_path / "m.onnx",
+        [helper.make_node("Reshape", ["x", "shape"], [name])],
+        inputs=[("x", TensorProto.FLOAT, shape)],
+        outputs=[(name, TensorProto.FLOAT, shape)],
+        constants={"shape": np.array(shape, np.int64)},
+    )
+    with pytest.raises(ModelLoadError, match=rf"m\.onnx: .*{message}"):
+        OnnxRuntimeEngine().load(path, threads=1)
