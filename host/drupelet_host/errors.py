@@ -10,6 +10,7 @@ DrupeletError
 |   `-- ExportError        export_failed
 |-- ConstraintError        constraint_not_met
 |-- LatencyError           latency_unknown
+|   `-- EngineMissingError engine_missing
 |-- MemoryLimitError       memory_limit_exceeded
 |-- ComputeError           compute_failed
 |-- SweepError             sweep_failed
@@ -111,6 +112,12 @@ class LatencyError(DrupeletError):
     """A latency source that cannot tell what a model costs on the target; nothing of the attempt is cached."""
 
     code = "latency_unknown"
+
+
+class EngineMissingError(LatencyError):
+    """A board without the engine of a model."""
+
+    code = "engine_missing"
 
 
 class MemoryLimitError(DrupeletError):

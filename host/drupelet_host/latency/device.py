@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from drupelet_host.errors import LatencyError
+from drupelet_host.errors import EngineMissingError, LatencyError
 from drupelet_host.latency.candidate_package import CandidatePacker
 from drupelet_host.latency.engines import engine_of
 from drupelet_host.latency.source import DEFAULT_PRECISION, LatencyAnswers, LatencyEstimate, Percentile
@@ -223,6 +223,9 @@ def _merge(reports: Sequence[tuple[str, MeasureReport]]) -> dict[str, LatencyEst
                 answers[timing.variant] = LatencyError(reason)
             elif timing.error is None:
                 answers[timing.variant] = _to_estimate(timing, device)
+            elif timing.code == EngineUnavailableError.code:
+                reason = f"board {device} cannot run {timing.engine}: {timing.error}; install it there"
+                answers[timing.variant] = EngineMissingError(f"{reason}, or leave it out of export.engines")
             else:
                 reason = f"model {timing.variant} does not run on {device}: {timing.error} [{timing.code}]"
                 answers[timing.variant] = LatencyError(reason)

@@ -88,8 +88,8 @@ def make_spec(name: str, datatype: Datatype, shape: tuple[int, ...]) -> TensorSp
         raise ModelLoadError("an input or output has no name: give it one in the model file")
     if len(name) > MAX_NAME_LENGTH:
         raise ModelLoadError(
-            f"the name of tensor {name[:_SHOWN]!r}... has {len(name)} characters: at most {MAX_NAME_LENGTH}; give inputs "
-            "and outputs shorter names in the model file (in TFLite with a signature)"
+            f"the name of tensor {name[:_SHOWN]!r}... has {len(name)} characters: at most {MAX_NAME_LENGTH}; give "
+            "inputs and outputs shorter names in the model file (in TFLite with a signature)"
         )
     if len(shape) > MAX_RANK:
         raise ModelLoadError(f"tensor {name!r} has {len(shape)} axes: at most {MAX_RANK}")

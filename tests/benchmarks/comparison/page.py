@@ -17,7 +17,7 @@ from benchmarks.comparison.tables import (
     render_instructions,
     render_modelled,
 )
-from benchmarks.comparison.target_tables import render_latency_model, render_target
+from benchmarks.comparison.target_tables import render_latency_model, render_latency_model_litert, render_target
 
 RESULTS = ROOT / "tests/benchmarks/results"
 PAGE = ROOT / "shared/docs/comparison.md"
@@ -30,6 +30,7 @@ _SECTIONS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]] = {
     "modelled": ("Engines: modelled time on the Pi's processor", render_modelled),
     "instructions": ("Engines: instructions on the Pi's processor", render_instructions),
     "latency-model": ("The timing model beside published times", render_latency_model),
+    "latency-model-litert": ("The timing model beside published LiteRT times", render_latency_model_litert),
     "target": ("Deciding by the target's latency", render_target),
 }
 # The charts that `make pictures` draws from the same results, with what each shows.

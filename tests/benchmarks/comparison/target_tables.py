@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks.comparison.machine_facts import describe_machine, warn_if_busy
@@ -34,6 +34,32 @@ def render_latency_model(report: Report) -> str:
     return "\n\n".join([words, "\n".join(lines), "\n".join(ratios)])
 
 
+def render_latency_model_litert(report: Report) -> str:
+    """Return LiteRT's networks, by the source of their published times."""
+    words = (
+        "Published times of a Raspberry Pi 4 whose number of threads is not stated, beside **modelled** ones of one "
+        "thread (QEMU and `deploy/emulator/cortex_a72`). Each source has one factor of its own, fitted to its "
+        "networks: what is left is how well the model tells networks, input sizes and precisions apart. A factor below "
+        "1 is what several threads gain."
+    )
+    parts = [words]
+    for source, found in report["sources"].items():
+        pairs = found["pairs"]
+        parts.append(
+            f"**{source}**, {len(found['networks'])} networks, times {found['factor']}: mean absolute error "
+            f"{found['mean_error']:.1%}, worst {found['worst_error']:.1%}, rank correlation "
+            f"{found['rank_correlation']:.3f}, {pairs['in_order']} of {pairs['all']} pairs that are a tenth apart in "
+            "order."
+        )
+        lines = ["| network | published | modelled, one thread | error with the factor |", "|---|---:|---:|---:|"]
+        lines += [
+            f"| {one['network']} | {one['published_ms']:.1f} ms | {one['modelled_ms']:.1f} ms | {one['error']:+.1%} |"
+            for one in found["networks"]
+        ]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
 def render_target(report: Report) -> str:
     """Return what the search by latency, boards in the loop and recorded shapes reached."""
     parts = [describe_machine(report["machine"]), *warn_if_busy(report["machine"])]
@@ -61,6 +87,10 @@ def _render_parts(results: Report) -> Iterator[str]:
         yield "\n".join(lines)
     if "recorded" in results:
         yield _render_recorded(results["recorded"])
+    if "trained" in results:
+        yield _render_trained(results["trained"])
+    if "loop" in results:
+        yield _render_loop(results["loop"])
 
 
 def _render_plan(part: Report) -> str:
@@ -84,6 +114,48 @@ def _render_recorded(part: Report) -> str:
         for time in part["times"]
     ]
     return f"{words}\n\n" + "\n".join(lines)
+
+
+def _render_trained(part: Report) -> str:
+    setting = part["setting"]
+    words = (
+        f"**Compiled for the Pi's processor**, modelled: {part['what']}, one thread; `max_latency = "
+        f'"{setting["max_latency"]}"`, `max_metric_drop = {setting["max_metric_drop"]}`, {part["passes"]} passes of '
+        f"recovery in {part['minutes']:.0f} minutes. Row (a) is the original, (c) its static int8, (f) the compiled "
+        "network."
+    )
+    lines = ["| row | engine | precision | modelled | top-1 | bytes |", "|---|---|---|---:|---:|---:|"]
+    lines += [
+        f"| ({one['row']}) | {one['engine']} | {one['variant']} | {one['ms']:.2f} ms ± {100 * one['error']:.0f} % "
+        f"| {one['top1']:.2%} | {one['bytes']} |"
+        for one in part["files"]
+    ]
+    return f"{words}\n\n" + "\n".join(lines)
+
+
+def _render_loop(part: Report) -> str:
+    minutes = part["compile_minutes"]
+    words = (
+        f"**Boards in the loop**, measured: {part['what']}. Original {part['original_ms']:.3f} ms; another model's p99 "
+        f"{part['served_p99_ms']['before']:.1f} ms before, {part['served_p99_ms']['during']:.1f} ms during; minutes "
+        f"of the first compiles: {_list(minutes['boards'])} with the board, {_list(minutes['workstation'])} with the "
+        "workstation's times."
+    )
+    lines = ["| limit | compiled | after installation | held |", "|---:|---:|---:|---|"]
+    lines += [
+        f"| {one['limit_ms']:.3f} ms | {_milliseconds(one['compiled_ms'])} | {_milliseconds(one['installed_ms'])} "
+        f"| {'yes' if one['held'] else '**no**'} |"
+        for one in part["recipes"]
+    ]
+    return f"{words}\n\n" + "\n".join(lines)
+
+
+def _list(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
+
+
+def _milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f} ms"
 
 
 def _percent(value: float | None) -> str:

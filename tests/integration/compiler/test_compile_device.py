@@ -14,7 +14,7 @@ import pytest
 
 from drupelet_host.client import BrokerAddress
 from drupelet_host.compiler.compile import compile_recipe
-from drupelet_host.errors import LatencyError
+from drupelet_host.errors import EngineMissingError, LatencyError
 from drupelet_host.latency.board import Board, BoardLimits
 from drupelet_host.latency.candidate_package import CandidatePacker
 from drupelet_host.latency.device import DeviceSource
@@ -215,3 +215,31 @@ def test_a_recipe_with_boards_has_its_latency_from_them(site: Site, embedded: Br
     assert record.parameters["latency_source"] == label
     report = (package.folder / "report.json").read_text(encoding="utf-8")
     assert label in report
+
+
+def test_a_compile_leaves_out_an_engine_that_its_board_does_not_have(
+    site: Site, embedded: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = write_project(tmp_path / "project").parent
+    device = site.topics.device
+    document = tomllib.loads(RECIPE_SOURCE)
+    document["target"] = {"boards": {"devices": [device], "broker": embedded.url, "max_seconds": 0.5}}
+    document["constraints"]["max_latency"] = "10 s"
+    document["export"] = {"engines": ["onnxruntime", "ncnn"]}
+    document["output"]["key"] = str(site.keys.private)
+    observer = RecordingObserver()
+    (site.folder / "sitecustomize.py").write_text("import sys\nsys.modules['ncnn'] = None\n", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(site.folder))
+    with running_agent(site.configure(embedded, extra=MEASURE)), site.listener(embedded) as listener:
+        monkeypatch.undo()
+        listener.patience_s = PATIENCE_S
+        listener.wait_for(site.topics.status, state="online")
+        state = compile_recipe(parse_recipe(document, folder=project), observer=observer)
+        document["export"] = {"engines": ["ncnn"]}
+        with pytest.raises(EngineMissingError, match=f"board {device} cannot run ncnn"):
+            compile_recipe(parse_recipe(document, folder=project))
+    assert state.package is not None
+    assert {variant.partition("-")[0] for variant in state.ranking} == {"ort"}
+    line = f"board {device} cannot run ncnn: engine 'ncnn' is not installed"
+    assert any(line in reason for reason in state.dropped.values())
+    assert any(line in message and "export.engines" in message for message in observer.decisions)

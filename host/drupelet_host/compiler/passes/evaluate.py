@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from drupelet_host.compiler.configuration import PassConfig
+from drupelet_host.compiler.latency_sources.choice import choose_kind
 from drupelet_host.compiler.pass_protocol import PassResult
 from drupelet_host.compiler.state import CompileState, CostCount
-from drupelet_host.errors import ExportError
+from drupelet_host.errors import EngineMissingError, ExportError
 from drupelet_host.evaluation.cost import count_file_parameters, count_macs, count_parameters
 from drupelet_host.evaluation.measure import measure_models
 from drupelet_host.evaluation.measurement import Measurement
@@ -38,15 +39,18 @@ class EvaluateConfig(PassConfig):
     Attributes:
         engines: The engines in which the original is measured.
         threads: The threads of each session.
+        boards: The boards that latencies are measured on, which may lack an engine; none for another source.
     """
 
     engines: tuple[EngineName, ...]
     threads: int = THREADS
+    boards: tuple[str, ...] = ()
 
     @classmethod
     def from_recipe(cls, recipe: Recipe) -> Self:
-        """Take the engines from [export]."""
-        return cls(engines=recipe.export.engines)
+        """Take the engines from [export], and the boards from [target]."""
+        boards = recipe.target.boards if choose_kind(recipe) == "boards" else None
+        return cls(engines=recipe.export.engines, boards=() if boards is None else tuple(boards.devices))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,8 @@ class EvaluatePass:
         prepare = self._prepare_file if state.training is None else self._prepare_module
         state, originals, cost = prepare(state, observer)
         observer.progressed("exported the original", done=1, total=2)
+        if self.config.boards:
+            state, originals = _drop_missing(state, originals, observer)
         references = measure_originals(state, originals)
         observer.progressed("measured the original", done=2, total=2)
         metrics = {"parameters": float(cost.parameters), **describe_originals(references)}
@@ -124,6 +130,25 @@ def _export(
         else:
             originals[engine] = path
     return state, originals
+
+
+def _drop_missing(
+    state: CompileState, originals: Mapping[EngineName, Path], observer: Observer
+) -> tuple[CompileState, dict[EngineName, Path]]:
+    """Leave out the engines that a board does not have, before anything is made for them."""
+    named = {name_original(engine): path for engine, path in originals.items()}
+    answers = state.latency_source.measure(named, feed=state.samples.feeds[0])
+    missing = {
+        engine: answer
+        for engine in originals
+        if isinstance(answer := answers[name_original(engine)], EngineMissingError)
+    }
+    if missing and len(missing) == len(originals):
+        raise next(iter(missing.values()))
+    for engine, error in missing.items():
+        observer.decided(f"no variants for {engine}: {error}")
+        state = replace(state, dropped={**state.dropped, _FLOAT_OF[engine]: str(error)})
+    return state, {engine: path for engine, path in originals.items() if engine not in missing}
 
 
 def measure_originals(state: CompileState, originals: Mapping[EngineName, Path]) -> dict[EngineName, Measurement]:
