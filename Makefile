@@ -89,10 +89,14 @@ bench-scale-compile: $(VENV)/.dev  ## Time a compile in one process, two, on Ray
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.scale.compile $(ARGS)
 
 bench-latency-model: DATA = ../shared/data/pi4
-.PHONY: bench-latency-model latency-table
+.PHONY: bench-latency-model bench-latency-model-litert latency-table
 bench-latency-model: $(VENV)/.dev  ## Compare the timing model with published Raspberry Pi 4 times; DATA= folder; resumable
 	PYTHON=$(BIN)/python deploy/emulator/prepare $(VENV)/emulator 3.11
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.latency_model published --data $(DATA) $(ARGS)
+
+bench-latency-model-litert: $(VENV)/.dev  ## Compare it with published LiteRT times, whose threads are not known; DATA= folder; resumable
+	PYTHON=$(BIN)/python deploy/emulator/prepare $(VENV)/emulator 3.11
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.latency_model published-litert --data $(DATA) $(ARGS)
 
 latency-table: $(VENV)/.dev  ## Make the Raspberry Pi 4's latency table again with the timing model; an hour; resumable
 	PYTHON=$(BIN)/python deploy/emulator/prepare $(VENV)/emulator 3.11

@@ -1,7 +1,8 @@
 """Networks with published LiteRT times on a Raspberry Pi 4, from their papers; weights do not matter for time.
 
-Detectors end in the decoupled heads of YOLOv8 for 20 classes, as YOLOBench gives them all, without what decodes boxes.
-A channel split is two convolutions of half the width, which is the same work.
+Detectors end in the decoupled heads of YOLOv8, as YOLOBench gives them all, here for 20 classes and without what
+decodes boxes. A channel split is two convolutions of half the width, which is the same work. YOLOv6 has the neck of its
+paper; YOLOBench's has a further level and more work, which is a part of the error of that network.
 """
 
 from __future__ import annotations
