@@ -155,7 +155,7 @@ def test_every_result_says_what_it_was_measured_on() -> None:
 
 
 def test_a_stage_without_a_result_is_said_to_be_unmeasured(tmp_path: Path) -> None:
-    assert render(tmp_path).count("Not measured yet on an idle machine") == 7
+    assert render(tmp_path).count("Not measured yet on an idle machine") == 8
 
 
 def test_one_and_two_threads_stand_side_by_side_with_the_spread_of_the_rounds(tmp_path: Path) -> None:
@@ -261,3 +261,50 @@ def test_others_times_stand_apart_with_their_source() -> None:
     rows = [line for line in published.splitlines() if line.endswith(" ms |")]
     assert rows
     assert all(line.startswith("| [") and "](https://" in line for line in rows)
+
+
+def test_litert_networks_stand_with_the_factor_of_their_source(tmp_path: Path) -> None:
+    network = {"network": "yolo5n-160", "published_ms": 22.65, "modelled_ms": 29.66, "error": -0.0349}
+    source = {
+        "factor": 0.737,
+        "mean_error": 0.064,
+        "worst_error": 0.2,
+        "rank_correlation": 0.98,
+        "pairs": {"in_order": 3, "all": 3},
+        "networks": [network],
+    }
+    text = render(tmp_path, **{"latency-model-litert": {"machine": MACHINE, "sources": {"yolobench": source}}})
+    assert "**yolobench**, 1 networks, times 0.737: mean absolute error 6.4%, worst 20.0%" in text
+    assert "| yolo5n-160 | 22.6 ms | 29.7 ms | -3.5% |" in text
+
+
+def test_recipes_with_a_board_stand_with_their_limits_and_what_serving_lost(tmp_path: Path) -> None:
+    held = {"limit_ms": 0.5, "compiled_ms": 0.4, "installed_ms": 0.45, "held": True}
+    failed = {"limit_ms": 0.1, "compiled_ms": None, "installed_ms": None, "held": False}
+    loop = {
+        "what": "an agent on this machine as the board",
+        "original_ms": 0.6,
+        "served_p99_ms": {"before": 20.0, "during": 25.0},
+        "compile_minutes": {"boards": [0.5, 0.6], "workstation": [0.4]},
+        "recipes": [held, failed],
+    }
+    text = render(tmp_path, target={"machine": MACHINE, "targets": {}, "results": {"loop": loop}})
+    assert "another model's p99 20.0 ms before, 25.0 ms during" in text
+    assert "0.50, 0.60 with the board, 0.40 with the workstation's times" in text
+    assert "| 0.500 ms | 0.400 ms | 0.450 ms | yes |" in text
+    assert "| 0.100 ms |  |  | **no** |" in text
+
+
+def test_files_that_were_trained_stand_with_their_limit_and_their_engine(tmp_path: Path) -> None:
+    trained = {
+        "what": "files that were trained here",
+        "setting": {"max_latency": "1 ms", "max_metric_drop": 0.004},
+        "passes": 102,
+        "minutes": 40.2,
+        "files": [
+            {"row": "f", "variant": "ncnn-static", "engine": "ncnn", "ms": 1.2, "error": 0.2, "top1": 0.93, "bytes": 9}
+        ],
+    }
+    text = render(tmp_path, target={"machine": MACHINE, "targets": {}, "results": {"trained": trained}})
+    assert '`max_latency = "1 ms"`, `max_metric_drop = 0.004`, 102 passes of recovery in 40 minutes' in text
+    assert "| (f) | ncnn | ncnn-static | 1.20 ms ± 20 % | 93.00% | 9 |" in text
