@@ -10,7 +10,8 @@ DrupeletError
 |   `-- ExportError        export_failed
 |-- ConstraintError        constraint_not_met
 |-- LatencyError           latency_unknown
-|   `-- EngineMissingError engine_missing
+|   |-- EngineMissingError engine_missing
+|   `-- PackageRefusedError candidates_refused
 |-- MemoryLimitError       memory_limit_exceeded
 |-- ComputeError           compute_failed
 |-- SweepError             sweep_failed
@@ -118,6 +119,12 @@ class EngineMissingError(LatencyError):
     """A board without the engine of a model."""
 
     code = "engine_missing"
+
+
+class PackageRefusedError(LatencyError):
+    """A package of candidates that is too large for a board."""
+
+    code = "candidates_refused"
 
 
 class MemoryLimitError(DrupeletError):

@@ -18,6 +18,7 @@ from drupelet_host.errors import (
     DeviceOfflineError,
     DeviceRestartedError,
     LatencyError,
+    PackageRefusedError,
     RemoteError,
     ReplyTimeoutError,
 )
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 _RETRIED_CODES = frozenset(
     {"unknown_upload", "upload_digest_mismatch", "device_busy", "store_busy", "too_many_uploads"}
 )
+# A smaller package may fit.
+_REFUSED_CODES = frozenset({"package_too_large", "archive_too_large", "archive_no_space"})
 _LINK_ERRORS = (BrokerError, DeviceOfflineError, DeviceRestartedError, ReplyTimeoutError)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
 # The device reports once a second while it measures or waits; it may take a minute to load a model.
@@ -102,7 +105,8 @@ class Board:
             What the device measured.
 
         Raises:
-            LatencyError: The device refuses, was never quiet, or stayed away for `patience_s`.
+            PackageRefusedError: The package is too large for the device.
+            LatencyError: The device refuses otherwise, was never quiet, or stayed away for `patience_s`.
         """
         file = measure_file(package)
         request = MeasureRequest.model_validate(
@@ -120,6 +124,8 @@ class Board:
             try:
                 return self._attempt(package, request)
             except RemoteError as error:
+                if error.device_code in _REFUSED_CODES:
+                    raise PackageRefusedError(f"board {self.device} does not take the package: {error}") from error
                 if not isinstance(error, _LINK_ERRORS) and error.device_code not in _RETRIED_CODES:
                     raise LatencyError(f"board {self.device} does not measure: {error}") from error
                 if time.monotonic() + pause_s > self._last_sign_s + self._limits.patience_s:

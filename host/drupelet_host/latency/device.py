@@ -8,13 +8,13 @@ import threading
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from drupelet_host.errors import EngineMissingError, LatencyError
+from drupelet_host.errors import EngineMissingError, LatencyError, PackageRefusedError
 from drupelet_host.latency.candidate_package import CandidatePacker
 from drupelet_host.latency.engines import engine_of
+from drupelet_host.latency.jobs import Job, JobMaker
 from drupelet_host.latency.source import DEFAULT_PRECISION, LatencyAnswers, LatencyEstimate, Percentile
 from drupelet_shared.contract.measuring import CandidateTiming, MeasureReport
 from drupelet_shared.contract.messages import ConfidenceInterval
@@ -48,15 +48,6 @@ class MeasuringBoard(Protocol):
         Raises:
             LatencyError: The board refuses, was never quiet, or stayed away.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """Models that one board measures together: candidates for one engine, with the references for that engine."""
-
-    engine: EngineName
-    models: Mapping[str, Path]
-    package: Path
 
 
 class DeviceSource:
@@ -114,8 +105,9 @@ class DeviceSource:
             LatencyError: No board is left that measures, a reference does not run on a board, or the boards differ.
         """
         with tempfile.TemporaryDirectory(prefix="drupelet-measure-") as folder:
-            jobs = self._make_jobs(models, feed=feed, references=references, folder=Path(folder))
-            answers = dict(self._work(jobs, precision=precision, percentile=percentile))
+            maker = JobMaker(self._packer, feed=feed, folder=Path(folder))
+            jobs = self._make_jobs(models, maker, references=references)
+            answers = dict(self._work(jobs, maker, precision=precision, percentile=percentile))
         for name in models.keys() - answers.keys():
             answers[name] = LatencyError(f"model {name}: the board's report does not have it")
         for name in references:
@@ -124,10 +116,8 @@ class DeviceSource:
                 raise answer
         return {name: answers[name] for name in models}
 
-    def _make_jobs(
-        self, models: Mapping[str, Path], *, feed: Tensors, references: Collection[str], folder: Path
-    ) -> list[_Job]:
-        jobs: list[_Job] = []
+    def _make_jobs(self, models: Mapping[str, Path], maker: JobMaker, *, references: Collection[str]) -> list[Job]:
+        jobs: list[Job] = []
         for engine in dict.fromkeys(engine_of(path) for path in models.values()):
             ours = {name: path for name, path in models.items() if engine_of(path) == engine}
             beside = {name: path for name, path in ours.items() if name in references}
@@ -135,31 +125,32 @@ class DeviceSource:
             able = sum(engine not in self._lacking[board.device] for board in self._boards)
             size = max(1, math.ceil(len(candidates) / max(1, able)))
             parts = [candidates[start : start + size] for start in range(0, len(candidates), size)] or [[]]
-            for part in parts:
-                job = beside | {name: ours[name] for name in part}
-                target = folder / str(len(jobs))
-                jobs.append(_Job(engine, job, self._packer.pack(job, feed=feed, folder=target)))
+            jobs += [maker.make(engine, beside | {name: ours[name] for name in part}, references) for part in parts]
         return jobs
 
-    def _work(self, jobs: Sequence[_Job], *, precision: float, percentile: Percentile) -> LatencyAnswers:
+    def _work(
+        self, jobs: Sequence[Job], maker: JobMaker, *, precision: float, percentile: Percentile
+    ) -> LatencyAnswers:
         waiting, reports, failures = deque(jobs), list[tuple[str, MeasureReport]](), dict[str, LatencyError]()
+        refused: dict[str, LatencyError] = {}
 
         def run(board: MeasuringBoard) -> None:
             while (job := self._take(waiting, board)) is not None:
                 try:
                     report = board.measure(job.package, precision=precision, percentile=percentile, layers=self._layers)
+                except PackageRefusedError as error:
+                    # Fewer models may fit; a model that does not fit alone is the only one to blame.
+                    refused.update(dict.fromkeys(job.blamed, error))
+                    with self._lock:
+                        waiting.extend(maker.split(job))
                 except LatencyError as error:
                     failures[board.device] = error
                     # Another board may still take it.
                     with self._lock:
                         waiting.appendleft(job)
                     return
-                if _lacks_engine(report):
-                    self._lacking[board.device][job.engine] = report
-                    with self._lock:
-                        waiting.append(job)
                 else:
-                    reports.append((board.device, report))
+                    self._sort_in(board, job, report, waiting=waiting, reports=reports)
 
         with ThreadPoolExecutor(len(self._boards)) as pool:
             list(pool.map(run, self._boards))
@@ -168,13 +159,29 @@ class DeviceSource:
         ]:
             # A board failed, or lacks an engine, after the others had found nothing left to do.
             run(able[0])
-        for job in waiting:
-            reports.append(self._find_refusal(job, failures))
+        reports.extend(self._find_refusal(job, failures) for job in waiting)
         for device, report in reports:
             self._check_kind(device, report.board)
-        return _merge(reports)
+        return refused | _merge(reports)
 
-    def _take(self, waiting: deque[_Job], board: MeasuringBoard) -> _Job | None:
+    def _sort_in(
+        self,
+        board: MeasuringBoard,
+        job: Job,
+        report: MeasureReport,
+        *,
+        waiting: deque[Job],
+        reports: list[tuple[str, MeasureReport]],
+    ) -> None:
+        """Keep a report, or leave the job to the other boards where this one lacks the engine."""
+        if not _lacks_engine(report):
+            reports.append((board.device, report))
+            return
+        self._lacking[board.device][job.engine] = report
+        with self._lock:
+            waiting.append(job)
+
+    def _take(self, waiting: deque[Job], board: MeasuringBoard) -> Job | None:
         """Take the first job for an engine that the board is not known to lack."""
         with self._lock:
             job = next((job for job in waiting if job.engine not in self._lacking[board.device]), None)
@@ -182,10 +189,10 @@ class DeviceSource:
                 waiting.remove(job)
             return job
 
-    def _has_work(self, waiting: Collection[_Job], board: MeasuringBoard) -> bool:
+    def _has_work(self, waiting: Collection[Job], board: MeasuringBoard) -> bool:
         return any(job.engine not in self._lacking[board.device] for job in waiting)
 
-    def _find_refusal(self, job: _Job, failures: Mapping[str, LatencyError]) -> tuple[str, MeasureReport]:
+    def _find_refusal(self, job: Job, failures: Mapping[str, LatencyError]) -> tuple[str, MeasureReport]:
         """Return the report of a board without the engine of a job that no board can do.
 
         Raises:

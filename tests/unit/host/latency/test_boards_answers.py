@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drupelet_host.errors import LatencyError
+from drupelet_host.errors import LatencyError, PackageRefusedError
 from drupelet_host.latency.candidate_package import CandidatePacker
 from drupelet_host.latency.device import DeviceSource
 from drupelet_host.latency.source import LatencyAnswers, Percentile
 from drupelet_shared.contract.measuring import CandidateTiming, MeasureReport
 from drupelet_shared.package.manifest import Target
+from drupelet_shared.package.reading import unpack_package
 from support.model.onnx_models import write_add_model
 
 FEED = {"input": np.ones((1, 1), np.float32)}
@@ -105,3 +106,49 @@ def test_the_error_names_the_board_that_left_and_the_one_without_the_engine(tmp_
     source = source_of(without_engine("pi-1"), StatedBoard(device="pi-2", failure="board pi-2 gave no sign"))
     with pytest.raises(LatencyError, match=r"board pi-2 gave no sign; pi-1 cannot take its part: onnxruntime is not"):
         measure(tmp_path, source)
+
+
+class SmallBoard(StatedBoard):
+    """A board that takes packages of so many models, but not a certain one."""
+
+    def __init__(self, *, most: int, too_large: str = "") -> None:
+        super().__init__()
+        self._most, self._too_large = most, too_large
+        self.sizes: list[int] = []
+
+    def measure(
+        self, package: Path, *, precision: float, percentile: Percentile = "p50", layers: bool = False
+    ) -> MeasureReport:
+        assert precision > 0
+        assert (percentile, layers) == ("p50", False)
+        names = [
+            variant.id
+            for variant in unpack_package(package, package.parent / "out", trusted_keys=None).manifest.variants
+        ]
+        self.sizes.append(len(names))
+        if len(names) > self._most or self._too_large in names:
+            raise PackageRefusedError(f"package of {names}: at most {self._most}")
+        timings = [CandidateTiming(variant=name, engine="onnxruntime", runs=9, p50_ms=1.0) for name in names]
+        return MeasureReport(board="Raspberry Pi 4", threads=1, variants=tuple(timings), measured_s=1.0, waited_s=0.0)
+
+
+def test_a_package_that_a_board_has_no_room_for_is_sent_in_parts(tmp_path: Path) -> None:
+    models = {name: write_add_model(tmp_path / f"{name}.onnx") for name in ("reference", "a", "b", "c", "d", "e")}
+    board = SmallBoard(most=3)
+    found = source_of(board).measure(models, feed=FEED, references=("reference",))
+    assert {name for name, estimate in found.items() if not isinstance(estimate, LatencyError)} == models.keys()
+    assert board.sizes[0] == 6
+    assert sum(size <= 3 for size in board.sizes) == 3
+
+
+def test_a_model_that_no_board_has_room_for_is_the_only_one_without_a_time(tmp_path: Path) -> None:
+    models = {name: write_add_model(tmp_path / f"{name}.onnx") for name in ("reference", "a", "large", "c")}
+    found = source_of(SmallBoard(most=9, too_large="large")).measure(models, feed=FEED, references=("reference",))
+    assert {name for name, estimate in found.items() if isinstance(estimate, LatencyError)} == {"large"}
+    assert "large" in str(found["large"])
+
+
+def test_a_reference_that_no_board_has_room_for_ends_the_measurement(tmp_path: Path) -> None:
+    models = {name: write_add_model(tmp_path / f"{name}.onnx") for name in ("reference", "a", "b")}
+    with pytest.raises(PackageRefusedError, match="package of"):
+        source_of(SmallBoard(most=9, too_large="reference")).measure(models, feed=FEED, references=("reference",))
