@@ -21,11 +21,7 @@ def render_latency_model(report: Report) -> str:
         f"order. The factor was fitted to these networks. Modelled on {report['machine']['date'][:10]}; the machine's "
         "load does not change a modelled time."
     )
-    lines = ["| network | published | modelled | error |", "|---|---:|---:|---:|"]
-    lines += [
-        f"| {one['network']} | {one['published_ms']:.1f} ms | {one['modelled_ms']:.1f} ms | {one['error']:+.1%} |"
-        for one in report["networks"]
-    ]
+    lines = _list_networks(report["networks"], "modelled", "error")
     ratios = ["| | int8 / float32, published | modelled |", "|---|---:|---:|"]
     ratios += [
         f"| {network} | {ratio['published']:.2f} | {ratio['modelled']:.2f} |"
@@ -51,13 +47,20 @@ def render_latency_model_litert(report: Report) -> str:
             f"{found['rank_correlation']:.3f}, {pairs['in_order']} of {pairs['all']} pairs that are a tenth apart in "
             "order."
         )
-        lines = ["| network | published | modelled, one thread | error with the factor |", "|---|---:|---:|---:|"]
-        lines += [
-            f"| {one['network']} | {one['published_ms']:.1f} ms | {one['modelled_ms']:.1f} ms | {one['error']:+.1%} |"
-            for one in found["networks"]
-        ]
-        parts.append("\n".join(lines))
+        parts.append("\n".join(_list_networks(found["networks"], "modelled, one thread", "error with the factor")))
     return "\n\n".join(parts)
+
+
+def _list_networks(networks: Sequence[Report], modelled: str, error: str) -> list[str]:
+    """Return the lines of a table of networks under these headings."""
+    return [
+        f"| network | published | {modelled} | {error} |",
+        "|---|---:|---:|---:|",
+        *(
+            f"| {one['network']} | {one['published_ms']:.1f} ms | {one['modelled_ms']:.1f} ms | {one['error']:+.1%} |"
+            for one in networks
+        ),
+    ]
 
 
 def render_target(report: Report) -> str:

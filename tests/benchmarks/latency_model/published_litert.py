@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -21,13 +20,8 @@ from benchmarks.instructions.emulator import EmulatedPi
 from benchmarks.latency_model import known_networks
 from benchmarks.latency_model.measuring import run_guest
 from benchmarks.latency_model.networks import Network
-from benchmarks.latency_model.published import (
-    Comparison,
-    best_scale,
-    int8_ratios,
-    pairs_in_order,
-    rank_correlation,
-)
+from benchmarks.latency_model.published import Comparison, best_scale
+from benchmarks.latency_model.report import describe_agreement
 from benchmarks.latency_model.write_tflite import write_tflite
 from benchmarks.machine import read_emulator, read_machine
 from drupelet_host.latency.modelled.exact import CLOCK_HZ
@@ -139,18 +133,9 @@ def summarize(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         comparisons: Its networks, at least two.
     """
     factor = best_scale(comparisons)
-    errors = [abs(one.error(factor)) for one in comparisons]
-    in_order, pairs = pairs_in_order(comparisons)
     return {
         "factor": round(factor, 3),
-        "mean_error": round(statistics.mean(errors), 4),
-        "worst_error": round(max(errors), 4),
-        "rank_correlation": round(rank_correlation(comparisons), 4),
-        "pairs": {"in_order": in_order, "all": pairs},
-        "int8_to_float32": {
-            network: {"published": round(published, 3), "modelled": round(modelled, 3)}
-            for network, (published, modelled) in int8_ratios(comparisons).items()
-        },
+        **describe_agreement(comparisons, scale=factor),
         "networks": [
             {
                 "network": one.network,

@@ -25,10 +25,8 @@ def make_report(comparisons: Sequence[Comparison], *, scale: float) -> dict[str,
         comparisons: Of every network.
         scale: What the timing model's estimates are multiplied by.
     """
-    errors = [abs(one.error(scale)) for one in comparisons]
     raw = [one.error(1) for one in comparisons]
-    in_order, pairs = pairs_in_order(comparisons)
-    mean = statistics.mean(errors)
+    mean = statistics.mean(abs(one.error(scale)) for one in comparisons)
     return {
         "what": "modelled: ncnn's networks in the timing model of the Cortex-A72, beside published times of one thread",
         "machine": read_machine(),
@@ -44,18 +42,32 @@ def make_report(comparisons: Sequence[Comparison], *, scale: float) -> dict[str,
             }
             for one in comparisons
         ],
+        **describe_agreement(comparisons, scale=scale),
+        "unscaled_mean_error": round(statistics.mean(map(abs, raw)), 4),
+        "unscaled_bias": round(statistics.mean(raw), 4),
+        "limit": HIGHEST_ERROR,
+        "met": mean <= HIGHEST_ERROR,
+    }
+
+
+def describe_agreement(comparisons: Sequence[Comparison], *, scale: float) -> dict[str, Any]:
+    """Return the errors of scaled estimates, how they rank networks, and their ratios of int8 to float32.
+
+    Args:
+        comparisons: At least two.
+        scale: What the estimates are multiplied by.
+    """
+    errors = [abs(one.error(scale)) for one in comparisons]
+    in_order, pairs = pairs_in_order(comparisons)
+    return {
         "int8_to_float32": {
             network: {"published": round(published, 3), "modelled": round(modelled, 3)}
             for network, (published, modelled) in int8_ratios(comparisons).items()
         },
-        "mean_error": round(mean, 4),
+        "mean_error": round(statistics.mean(errors), 4),
         "worst_error": round(max(errors), 4),
-        "unscaled_mean_error": round(statistics.mean(map(abs, raw)), 4),
-        "unscaled_bias": round(statistics.mean(raw), 4),
         "rank_correlation": round(rank_correlation(comparisons), 4),
         "pairs": {"in_order": in_order, "all": pairs},
-        "limit": HIGHEST_ERROR,
-        "met": mean <= HIGHEST_ERROR,
     }
 
 

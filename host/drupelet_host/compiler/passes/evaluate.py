@@ -125,11 +125,15 @@ def _export(
         try:
             export(path)
         except ExportError as error:
-            observer.decided(f"no variants for {engine}: {error}")
-            state = replace(state, dropped={**state.dropped, _FLOAT_OF[engine]: str(error)})
+            state = _drop_engine(state, engine, error, observer)
         else:
             originals[engine] = path
     return state, originals
+
+
+def _drop_engine(state: CompileState, engine: EngineName, error: Exception, observer: Observer) -> CompileState:
+    observer.decided(f"no variants for {engine}: {error}")
+    return replace(state, dropped={**state.dropped, _FLOAT_OF[engine]: str(error)})
 
 
 def _drop_missing(
@@ -146,8 +150,7 @@ def _drop_missing(
     if missing and len(missing) == len(originals):
         raise next(iter(missing.values()))
     for engine, error in missing.items():
-        observer.decided(f"no variants for {engine}: {error}")
-        state = replace(state, dropped={**state.dropped, _FLOAT_OF[engine]: str(error)})
+        state = _drop_engine(state, engine, error, observer)
     return state, {engine: path for engine, path in originals.items() if engine not in missing}
 
 
