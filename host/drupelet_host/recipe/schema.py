@@ -93,8 +93,8 @@ class Constraints(Section):
         max_latency: The latency of one inference at one thread: a time such as "20 ms", or a ratio to the original's in
             the same engine such as 0.5; of the median, or with "20 ms p99" of the 99th percentile, which a model of a
             processor does not have. The whole range of the latency must be within the limit. `target.latency` states
-            where it comes from.
-        memory_limit: Peak resident memory of a process that loads and runs the model.
+            where it comes from. A time is enough in one of several engines: devices run that one.
+        memory_limit: Peak resident memory of a process that loads and runs the model; enough in one of several engines.
     """
 
     max_metric_drop: Annotated[float, Field(json_schema_extra={"minimum": -1, "maximum": 1})] | None = None

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from drupelet_shared.units import format_bytes
 
+# A device runs the variant that is best there. One that meets these is enough for it, whatever its engine.
+_OF_THE_DEVICE_CHOICE = frozenset({"max_latency", "memory_limit"})
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -43,6 +46,16 @@ class Check:
     def is_undecided(self) -> bool:
         """Whether the limit lies within the range of the value, so that a more precise measurement may decide."""
         return self.lowest is not None and self.lowest <= self.limit < self.bound
+
+    @property
+    def is_for_each_engine(self) -> bool:
+        """Whether a variant of every engine must meet it.
+
+        A time and a memory are enough in one engine, which devices then run. A ratio is to the original in the
+        same engine: one that is slow there may meet it and still be the slower one.
+        """
+        is_ratio = self.constraint == "max_latency" and not self.unit
+        return is_ratio or self.constraint not in _OF_THE_DEVICE_CHOICE
 
 
 def show_limit(check: Check, value: float) -> str:

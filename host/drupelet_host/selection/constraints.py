@@ -48,17 +48,23 @@ def rank_variants(checks: tuple[Check, ...], measurements: Mapping[str, Measurem
     itself: one that was timed on this machine, or whose range by a model of the processor contains the limit. One that
     misses it on the target is left out.
 
+    An engine is left out where none of its variants is within a time or a memory that another engine's variant is
+    within, as devices run that one.
+
     Raises:
-        ConstraintError: In one of the engines no variant meets all constraints; the message has the limit and the best
-            value of each there.
+        ConstraintError: No variant meets all constraints, or in one of the engines none meets those that each engine
+            must; the message has the limit and the best value of each there.
     """
     missed = {variant: {c.constraint for c in checks if c.variant == variant and not c.met} for variant in measurements}
+    required = {c.constraint for c in checks if c.is_for_each_engine}
     engines = dict.fromkeys(engine_of(measured.path) for measured in measurements.values())
     for engine in engines:
         theirs = {name: missed[name] for name, measured in measurements.items() if engine_of(measured.path) == engine}
-        if all(theirs.values()):
+        if all(names & required for names in theirs.values()):
             kind = "variant" if len(engines) == 1 else f"variant for {engine}"
             raise ConstraintError(describe_failure(checks, theirs, kind=kind))
+    if all(missed.values()):
+        raise ConstraintError(describe_failure(checks, missed, kind="variant"))
     unsure = {check.variant for check in checks if _is_unsure(check, measurements[check.variant])}
     allowed = [
         variant for variant, names in missed.items() if not names or (names == {"max_latency"} and variant in unsure)

@@ -44,9 +44,9 @@ class CandidateResult:
 
     Attributes:
         measurements: The measurement of each variant, by id.
-        excess: The fraction by which the nearest variant must still reduce its size, latency or memory, in the engine
-            where this is largest. It is 0 if every constraint is met, 1 if no variant keeps the metric, and None if
-            only the metric is constrained.
+        excess: The fraction by which the nearest variant must still reduce its size, latency or memory; for what each
+            engine must meet, in the engine where this is largest. It is 0 if every constraint is met, 1 if no variant
+            keeps the metric, and None if only the metric is constrained.
     """
 
     measurements: Mapping[str, Measurement]
@@ -117,11 +117,16 @@ class CandidateJudge:
             measured.pop(engine, None)
         for name in self._unasked(measured, checks):
             del measured[name]
-        excess = [
-            find_excess(tuple(check for check in checks if check.variant in measured.keys() & {*JUDGED[engine]}))
+        return CandidateResult(measured, self._find_excess([check for check in checks if check.variant in measured]))
+
+    def _find_excess(self, checks: Sequence[Check]) -> float | None:
+        """Return the excess over all engines; see `CandidateResult.excess`."""
+        parts = [checks] + [
+            [check for check in checks if check.variant in JUDGED[engine] and check.is_for_each_engine]
             for engine in self.originals
         ]
-        return CandidateResult(measured, max((value for value in excess if value is not None), default=None))
+        excess = [find_excess(part) for part in parts]
+        return max((value for value in excess if value is not None), default=None)
 
     def _unasked(self, measured: Mapping[str, Measurement], checks: Sequence[Check]) -> list[str]:
         """Return the variants that the recipe does not name, of engines in which one that it names keeps the metric."""
@@ -192,7 +197,7 @@ class CandidateJudge:
         return dict(timed.measured)
 
 
-def find_excess(checks: tuple[Check, ...]) -> float | None:
+def find_excess(checks: Sequence[Check]) -> float | None:
     """Return how far the nearest variant is from the constraints on cost; see `CandidateResult.excess`."""
     missed_metric = {check.variant for check in checks if check.constraint == _METRIC_CONSTRAINT and not check.met}
     costs = [check for check in checks if check.constraint != _METRIC_CONSTRAINT]

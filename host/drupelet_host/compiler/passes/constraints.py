@@ -10,6 +10,7 @@ from drupelet_host.compiler.pass_protocol import PassResult, drop_variant
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.errors import ConstraintError
 from drupelet_host.evaluation.measurement import Measurement
+from drupelet_host.latency.engines import engine_of
 from drupelet_host.progress.observer import Observer
 from drupelet_host.recipe.schema import Constraints, Recipe
 from drupelet_host.selection.check import Check, show_limit
@@ -60,6 +61,7 @@ class ConstraintsPass:
         for name, reason in idle.items():
             observer.decided(f"{name} is left out: {reason}")
         _tell_misses(checks, ranking, observer)
+        _tell_engines(above, ranking, observer)
         _tell_latency(checks, ranking[0], state, observer)
         values = {f"{check.variant}.{check.constraint}": float(check.value) for check in checks}
         state = replace(state, ranking=kept, dropped=dropped)
@@ -117,6 +119,15 @@ def _tell_misses(checks: tuple[Check, ...], ranking: tuple[str, ...], observer: 
             verdict = "ranked behind; the device measures again" if check.variant in ranking else "left out"
             bound, limit = (show_limit(check, value) for value in (check.bound, check.limit))
             observer.decided(f"{check.variant} misses {check.constraint} ({bound}, limit {limit}): {verdict}")
+
+
+def _tell_engines(measured: Mapping[str, Measurement], ranking: tuple[str, ...], observer: Observer) -> None:
+    left = {engine_of(measured[name].path) for name in ranking}
+    for engine in dict.fromkeys(engine_of(each.path) for each in measured.values()):
+        if engine not in left:
+            observer.decided(
+                f"no variant for {engine} is within the limits: devices run the others, in {' and '.join(sorted(left))}"
+            )
 
 
 def _tell_latency(checks: tuple[Check, ...], variant: str, state: CompileState, observer: Observer) -> None:

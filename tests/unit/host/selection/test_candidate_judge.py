@@ -98,6 +98,15 @@ def test_the_excess_is_that_of_the_engine_whose_smallest_file_is_the_largest(res
     assert result.excess == pytest.approx(1 - 1 / larger, rel=1e-9)
 
 
+def test_the_excess_of_memory_is_that_of_the_engine_that_needs_least(
+    originals: dict[EngineName, Path], references: dict[str, Measurement]
+) -> None:
+    limit = 1_000_000
+    constrained = judge(originals, references, ORT, NCNN, memory_limit=limit)
+    memory = [each.peak_memory_bytes for each in constrained.measurements.values()]
+    assert constrained.excess == pytest.approx(1 - limit / min(value for value in memory if value), rel=1e-9)
+
+
 def test_memory_is_measured_only_where_it_is_constrained(result: CandidateResult) -> None:
     assert {each.peak_memory_bytes for each in result.measurements.values()} == {None}
 

@@ -14,6 +14,7 @@ from drupelet_host.latency.source import LatencyEstimate
 from drupelet_host.recipe.latency import LatencyLimit
 from drupelet_host.recipe.schema import Constraints
 from drupelet_host.selection.constraints import check_constraints, describe_misses, rank_variants
+from drupelet_shared.package.manifest import EngineName
 from drupelet_shared.timing import Interval, Timing
 
 
@@ -144,6 +145,48 @@ def test_an_engine_without_a_variant_that_meets_everything_fails_the_compile() -
         rank_variants(checks, both)
     checks = check_constraints(Constraints(max_size=800_000), both, references=references)
     assert rank_variants(checks, both) == ("int8", "litert-int8")
+
+
+def in_two_engines(litert: Measurement) -> tuple[dict[str, Measurement], dict[EngineName, Measurement]]:
+    """The int8 variant takes 6 ms of 10 ms in ONNX Runtime; LiteRT's original takes as long."""
+    variants = {"int8": timed(VARIANTS["int8"]), "litert-int8": timed(replace(litert, path=Path("model.tflite")))}
+    original = timed(ORIGINAL)
+    return variants, {"onnxruntime": original, "litert": replace(original, path=Path("original.tflite"))}
+
+
+def timed(measured: Measurement) -> Measurement:
+    ms = measured.timing.p50_ms
+    return replace(measured, latency=estimate(ms, low_ms=0.99 * ms, high_ms=1.01 * ms))
+
+
+@pytest.mark.parametrize("limits", [{"max_latency": "7 ms"}, {"memory_limit": 60_000_000}])
+def test_a_time_or_a_memory_is_enough_in_one_engine_since_devices_run_that_one(limits: dict[str, object]) -> None:
+    variants, references = in_two_engines(measurement(metric=0.94, p50_ms=8.0, memory=70_000_000))
+    checks = check_constraints(Constraints.model_validate(limits), variants, references=references)
+    assert rank_variants(checks, variants) == ("int8",)
+
+
+def test_an_engine_within_the_time_does_not_excuse_another_that_loses_too_much() -> None:
+    variants, references = in_two_engines(measurement(metric=0.90, p50_ms=8.0))
+    constraints = Constraints.model_validate({"max_latency": "7 ms", "max_metric_drop": 0.02})
+    with pytest.raises(ConstraintError, match="no variant for litert meets all"):
+        rank_variants(check_constraints(constraints, variants, references=references), variants)
+
+
+def test_a_ratio_must_be_met_in_each_engine_since_each_has_an_original_of_its_own() -> None:
+    variants, references = in_two_engines(measurement(metric=0.94, p50_ms=8.0))
+    checks = check_constraints(Constraints.model_validate({"max_latency": 0.7}), variants, references=references)
+    with pytest.raises(ConstraintError, match="no variant for litert meets all"):
+        rank_variants(checks, variants)
+
+
+def test_where_no_engine_is_within_the_time_the_best_of_all_is_named() -> None:
+    variants, references = in_two_engines(measurement(metric=0.94, p50_ms=5.0))
+    checks = check_constraints(Constraints.model_validate({"max_latency": "4 ms"}), variants, references=references)
+    with pytest.raises(
+        ConstraintError, match=r"no variant meets all[^\n]*\n[^\n]*\n[^\n]* 5\.05 ms +litert-int8 +missed"
+    ):
+        rank_variants(checks, variants)
 
 
 def test_a_time_has_its_unit_and_a_ratio_has_none() -> None:
