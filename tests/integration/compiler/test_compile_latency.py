@@ -17,7 +17,7 @@ from drupelet_host.latency.modelled.table import load_table
 from drupelet_host.latency.source import DEFAULT_PRECISION, LatencyEstimate, Percentile
 from drupelet_host.packaging.builder import report_path
 from drupelet_host.recipe.schema import Recipe, parse_recipe
-from drupelet_host.selection.variants import STATIC
+from drupelet_host.selection.variants import NCNN_STATIC, STATIC
 from drupelet_shared.engines.base import Tensors
 from drupelet_shared.engines.files import model_size_bytes
 from drupelet_shared.package.reading import unpack_package
@@ -34,6 +34,7 @@ class SizeSource:
     Attributes:
         last: The factor on what is measured beside `original.<engine>`, as the last pass does.
         int8: The factor on models in static int8.
+        ncnn: The factor on models for ncnn.
         fails: Whether it has no numbers at all.
     """
 
@@ -41,9 +42,10 @@ class SizeSource:
     label = LABEL
     fingerprint = LABEL
 
-    def __init__(self, *, last: float = 1.0, int8: float = 1.0) -> None:
+    def __init__(self, *, last: float = 1.0, int8: float = 1.0, ncnn: float = 1.0) -> None:
         self.last = last
         self.int8 = int8
+        self.ncnn = ncnn
         self.fails = False
 
     def measure(
@@ -62,7 +64,10 @@ class SizeSource:
             raise LatencyError("the board is gone")
         factor = self.last if any(name.startswith("original.") for name in references) else 1.0
         times_ms = {
-            name: factor * (self.int8 if name == STATIC else 1.0) * model_size_bytes(path) / 1000
+            name: factor
+            * (self.int8 if name == STATIC else 1.0)
+            * (self.ncnn if path.suffix == ".param" else 1.0)
+            * (model_size_bytes(path) / 1000)
             for name, path in models.items()
         }
         return {
@@ -108,6 +113,19 @@ def test_the_search_goes_on_when_the_last_measurement_disagrees(project: Path) -
     numbers = [candidate.number for candidate in state.pruning.candidates]
     assert numbers == list(range(len(numbers)))
     assert [record.name for record in state.lineage].count("prune") == 1
+
+
+def test_a_time_is_enough_in_one_engine_and_the_slower_one_is_left_out(project: Path) -> None:
+    wanted = recipe(project, "16 ms")
+    for_both = wanted.model_copy(
+        update={"export": wanted.export.model_copy(update={"engines": ("onnxruntime", "ncnn")})}
+    )
+    observer = RecordingObserver()
+    state = compile_recipe(for_both, observer=observer, latency_source=SizeSource(ncnn=50.0))
+    assert {state.measurements[name].path.suffix for name in state.ranking} == {".onnx"}
+    assert "no variant for ncnn is within the limits: it is left out, and devices run onnxruntime" in observer.decisions
+    assert "the search ends: the constraints are met" in observer.decisions
+    assert NCNN_STATIC in state.dropped
 
 
 def test_the_variant_that_the_recipe_names_meets_the_limit_where_float_meets_it_at_once(project: Path) -> None:

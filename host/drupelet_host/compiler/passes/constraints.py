@@ -125,9 +125,8 @@ def _tell_engines(measured: Mapping[str, Measurement], ranking: tuple[str, ...],
     left = {engine_of(measured[name].path) for name in ranking}
     for engine in dict.fromkeys(engine_of(each.path) for each in measured.values()):
         if engine not in left:
-            observer.decided(
-                f"no variant for {engine} is within the limits: devices run the others, in {' and '.join(sorted(left))}"
-            )
+            others = " and ".join(sorted(left))
+            observer.decided(f"no variant for {engine} is within the limits: it is left out, and devices run {others}")
 
 
 def _tell_latency(checks: tuple[Check, ...], variant: str, state: CompileState, observer: Observer) -> None:
