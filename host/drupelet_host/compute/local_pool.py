@@ -56,6 +56,7 @@ class LocalPool:
         self._submitted = 0
         self._waiting: deque[int] = deque()
         self._failed_starts = 0
+        self._told: set[str] = set()
         # By the identity of the value, which it keeps alive: the data of a compile is pickled once, not at each step.
         self._remembered: OrderedDict[int, Shared] = OrderedDict()
 
@@ -211,7 +212,10 @@ class LocalPool:
 
     def _run_here(self, submission: _Submission, reason: Exception) -> None:
         text = (str(reason).splitlines() or [type(reason).__name__])[0]
-        self._on_notice(f"{submission.task.name} is computed in this process: {text}")
+        if text not in self._told:
+            # What one task cannot take with it the next ones cannot either: a candidate has many.
+            self._told.add(text)
+            self._on_notice(f"{submission.task.name} is computed in this process: {text}")
         try:
             submission.outcome = Outcome(call(submission.task, load=lambda shared: shared.value))
         except Exception as error:  # noqa: BLE001 - raised when it is gathered
