@@ -60,8 +60,7 @@ class Wish:
             same twice.
         variants: The recipe's `quantize.variants`.
         engines: The recipe's `export.engines`.
-        views: The recipe's `prune.recovery.augment.views`, where images are moved or mirrored.
-        mirror: The recipe's `prune.recovery.augment.mirror`.
+        views: The recipe's `prune.recovery.augment.views`, where images are moved at all.
         max_latency: The constraint, as a recipe states it, on the target that a recipe has by default.
     """
 
@@ -72,7 +71,6 @@ class Wish:
     variants: tuple[str, ...]
     engines: tuple[str, ...] = ("onnxruntime",)
     views: int = 8
-    mirror: bool = False
     max_latency: str | None = None
 
 
@@ -131,8 +129,7 @@ def _recipe(setting: Setting, *, row: str, wish: Wish) -> dict[str, object]:
 
 def _recovery(setting: Setting, wish: Wish) -> dict[str, object]:
     told: dict[str, object] = {"epochs": wish.epochs, "precision": setting.precision}
-    augment = {"mirror": wish.mirror, "shift": setting.shift, "views": wish.views}
-    return {**told, "augment": augment} if setting.shift or wish.mirror else told
+    return {**told, "augment": {"shift": setting.shift, "views": wish.views}} if setting.shift else told
 
 
 def _write_weights(setting: Setting) -> Path:

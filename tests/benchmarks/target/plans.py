@@ -10,9 +10,10 @@ import copy
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
+from statistics import median, quantiles
 
 import numpy as np
+import torch
 from torch import nn
 
 from benchmarks.target.subjects import Subject
@@ -20,7 +21,7 @@ from drupelet_host.latency.modelled.estimate import Estimate, estimate_all
 from drupelet_host.latency.modelled.module_layers import read_module_layers
 from drupelet_host.latency.modelled.table import LatencyTable
 from drupelet_host.pruning.search.choice import ChannelChoice
-from drupelet_host.pruning.search.savings import CostMeasure, CostWeights
+from drupelet_host.pruning.search.savings import CostMeasure, CostWeights, measure_savings
 from drupelet_host.pruning.search.steps import plan_step
 from drupelet_host.pruning.search.time_cost import LatencyCost, MacCost, Way
 from drupelet_host.pruning.sensitivity import SensitivityCurve, analyze_sensitivity
@@ -30,6 +31,7 @@ _DROPS = (0.005, 0.01, 0.02, 0.05, 0.1)
 _MULTIPLE = 8
 _SMALL_STEP = 0.06
 _ALL_TIME = CostWeights(parameters=0.0, time=1.0)
+_BY_MACS = CostMeasure(_ALL_TIME, MacCost())
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def compare_plans(name: str, subject: Subject, table: LatencyTable, *, steps: in
     best = _best(subject.original, subject, table)
     by_latency = CostMeasure(_ALL_TIME, LatencyCost(table, [Way(best.engine, best.precision)]))  # type: ignore[arg-type]  # never "mixed"
     walk = _Walk(subject, table, curves, steps)
-    ways = {"macs": walk.points(CostMeasure(_ALL_TIME, MacCost())), "latency": walk.points(by_latency)}
+    ways = {"macs": walk.points(_BY_MACS), "latency": walk.points(by_latency)}
     reductions = compare_at_equal_metric(ways["macs"], ways["latency"])
     return {
         "network": name,
@@ -78,10 +80,28 @@ def compare_plans(name: str, subject: Subject, table: LatencyTable, *, steps: in
         "precision": best.precision,
         "source": best.source,
         "original_ms": best.ms,
+        "time_per_mac": spread_time_per_mac(subject.original, subject.example, by_latency),
         "ways": {way: [asdict(point) for point in points] for way, points in ways.items()},
         "reductions_at_equal_metric": reductions,
         "median_reduction": median(reductions.values()) if reductions else None,
     }
+
+
+def spread_time_per_mac(model: nn.Module, example: torch.Tensor, by_latency: CostMeasure) -> dict[str, float]:
+    """Return the quartiles over the groups of the share of the time that goes for each share of the arithmetic.
+
+    Each group loses half of its channels. Where all groups are alike, a choice by time is the choice by arithmetic.
+
+    Args:
+        model: The network.
+        example: An input it takes.
+        by_latency: What counts milliseconds.
+    """
+    channels = {group.name: group.channels for group in find_groups(model, example)}
+    time, macs = (measure_savings(model, example, channels, measure=measure) for measure in (by_latency, _BY_MACS))
+    halves = {name: max(_MULTIPLE, count // 2) for name, count in channels.items() if name in time.groups}
+    ratios = [time.saved(channels, name, half) / macs.saved(channels, name, half) for name, half in halves.items()]
+    return dict(zip(("q1", "median", "q3"), (round(value, 3) for value in quantiles(ratios)), strict=True))
 
 
 def compare_at_equal_metric(baseline: Sequence[Point], other: Sequence[Point]) -> dict[float, float]:

@@ -152,7 +152,6 @@ def _make_product(setting: Setting, max_latency: str) -> Row:
         variants=_VARIANTS,
         engines=_list_engines(),
         views=_VIEWS,
-        mirror=True,
         max_latency=max_latency,
     )
     return find_row(_PRODUCT, setting=setting) or make_row(

@@ -209,6 +209,7 @@ def test_what_the_search_by_latency_reached_stands_with_its_aims(tmp_path: Path)
         "engine": "litert",
         "precision": "int8",
         "original_ms": 7.0,
+        "time_per_mac": {"q1": 0.55, "median": 0.67, "q3": 1.44},
         "reductions_at_equal_metric": {"0.8": 0.1, "0.7": 0.2, "0.6": 0.3},
         "median_reduction": 0.2,
     }
@@ -229,7 +230,7 @@ def test_what_the_search_by_latency_reached_stands_with_its_aims(tmp_path: Path)
     text = render(tmp_path, target={"machine": MACHINE, "targets": targets, "results": results})
     assert "| lower at equal metric | 15% | resnet18 20.0 %, yolo not comparable | **no** |" in text
     assert "| times faster | 12.0 | 13.5 | yes |" in text
-    assert "| resnet18 | litert int8 | 7.00 ms | 20.0 % | 10.0 % to 30.0 % | trained |" in text
+    assert "| resnet18 | litert int8 | 7.00 ms | 0.55 to 1.44 | 20.0 % | 10.0 % to 30.0 % | trained |" in text
     assert "| (f) | litert | int8 | 0.60 ms ± 25 % | 0.63 ms | 92.90% |" in text
 
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from benchmarks.target.plans import Point, compare_at_equal_metric
+from benchmarks.target.plans import Point, compare_at_equal_metric, spread_time_per_mac
+from benchmarks.target.yolo import ShapeFinder
+from drupelet_host.latency.modelled.layers import LayerShape
+from drupelet_host.pruning.search.savings import CostMeasure, CostWeights
+from drupelet_host.pruning.search.time_cost import MacCost
 
 
 def way(*points: tuple[float, float]) -> list[Point]:
@@ -37,3 +42,19 @@ def test_with_classes_top1_counts_at_fixed_drops() -> None:
     reductions = compare_at_equal_metric(one, two)
     assert list(reductions) == [0.895, 0.89, 0.88]
     assert reductions[0.88] == pytest.approx(0.4)
+
+
+class WideIsFree(MacCost):
+    """Layers of many channels cost nothing."""
+
+    def of_layer(self, shape: LayerShape) -> float:
+        return shape.macs if shape.in_channels < 32 else 0.0
+
+
+def test_time_per_arithmetic_is_one_where_time_is_arithmetic_and_spread_where_it_is_not() -> None:
+    network, example = ShapeFinder().eval(), torch.zeros(1, 1, 64, 64)
+    by_macs, by_time = (CostMeasure(CostWeights(parameters=0.0, time=1.0), cost) for cost in (MacCost(), WideIsFree()))
+    alike = spread_time_per_mac(network, example, by_macs)
+    assert alike == {"q1": 1.0, "median": 1.0, "q3": 1.0}
+    spread = spread_time_per_mac(network, example, by_time)
+    assert spread["q1"] < 0.9 * spread["q3"]
