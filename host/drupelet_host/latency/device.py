@@ -199,10 +199,10 @@ class DeviceSource:
             LatencyError: A board that may have the engine failed.
         """
         lacking = {device: lacks[job.engine] for device, lacks in self._lacking.items() if job.engine in lacks}
-        others = [board.device for board in self._boards if board.device not in lacking]
-        if failed := [str(failures[device]) for device in others if device in failures]:
-            incapable = f"; {', '.join(lacking)} cannot take its part: {job.engine} is not installed there"
-            raise LatencyError("; ".join(failed) + (incapable if lacking else ""))
+        able = [board.device for board in self._boards if board.device not in lacking]
+        if failed := [str(failures[device]) for device in able if device in failures]:
+            others = f"; {', '.join(lacking)} cannot take its part: {job.engine} is not installed there"
+            raise LatencyError("; ".join(failed) + (others if lacking else ""))
         device, report = next(iter(lacking.items()))
         unavailable = report.variants[0]
         # A report of an earlier package says the same of these models.

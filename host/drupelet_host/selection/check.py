@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from drupelet_shared.units import format_bytes
 
-# A device runs the variant that is best there. One that meets these is enough for it, whatever its engine.
-_OF_THE_DEVICE_CHOICE = frozenset({"max_latency", "memory_limit"})
-
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -54,8 +51,9 @@ class Check:
         A time and a memory are enough in one engine, which devices then run. A ratio is to the original in the
         same engine: one that is slow there may meet it and still be the slower one.
         """
-        is_ratio = self.constraint == "max_latency" and not self.unit
-        return is_ratio or self.constraint not in _OF_THE_DEVICE_CHOICE
+        if self.constraint == "max_latency":
+            return self.unit != "ms"
+        return self.constraint != "memory_limit"
 
 
 def show_limit(check: Check, value: float) -> str:

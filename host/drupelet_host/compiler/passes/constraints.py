@@ -122,10 +122,10 @@ def _tell_misses(checks: tuple[Check, ...], ranking: tuple[str, ...], observer: 
 
 
 def _tell_engines(measured: Mapping[str, Measurement], ranking: tuple[str, ...], observer: Observer) -> None:
-    left = {engine_of(measured[name].path) for name in ranking}
+    kept = {engine_of(measured[name].path) for name in ranking}
     for engine in dict.fromkeys(engine_of(each.path) for each in measured.values()):
-        if engine not in left:
-            others = " and ".join(sorted(left))
+        if engine not in kept:
+            others = " and ".join(sorted(kept))
             observer.decided(f"no variant for {engine} is within the limits: it is left out, and devices run {others}")
 
 
