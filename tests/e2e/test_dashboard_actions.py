@@ -69,7 +69,7 @@ def test_the_trend_is_there_from_the_moment_the_page_opens(page: Page) -> None:
 
 def test_the_means_of_the_stages_and_the_named_rest_add_up_to_the_total(page: Page) -> None:
     open_device(page, DEVICE)
-    table = f"{MODEL} [aria-label='Stages in the latest window']"
+    table = f"{MODEL} [aria-label='Stages in the latest window with requests']"
     page.wait_for(f'document.querySelector("{table} tbody") !== null')
     cells = "[row.cells[0].textContent, row.cells[2].textContent]"
     means = dict(page.evaluate(f'[...document.querySelectorAll("{table} tbody tr")].map(row => {cells})'))

@@ -163,7 +163,11 @@ def test_a_device_has_its_states_stages_and_latency_over_time(shown: Stage, tmp_
     assert "ready" in text
     assert "ort-fp32" in text
     assert "onnxruntime, 1 x 1 thread" in text
-    stages = page.evaluate(f'[...document.querySelectorAll("{MODEL} tbody th")].map(cell => cell.textContent)')
+    rows = f'document.querySelectorAll("{MODEL} [aria-label^=Stages] tbody tr")'
+    page.wait_for(f"{rows}.length > 0")
+    # The stages stay when windows without requests follow.
+    page.wait_for(f'document.querySelector("{MODEL} figure .note").textContent.startsWith("0.0 requests/s")')
+    stages = page.evaluate(f"[...{rows}].map(row => row.cells[0].textContent)")
     assert {"queue", "decode", "inference", "encode", "total"} <= set(stages)
     assert "Latest: p50 " in page.evaluate(f'document.querySelector("{MODEL} svg title").textContent')
     page.evaluate(f'document.querySelector("{MODEL} summary").click()')

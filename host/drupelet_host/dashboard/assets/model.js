@@ -57,7 +57,9 @@ export class ModelView {
     if (this.seen.telemetry !== model.telemetry || this.seen.isCurrent !== Boolean(window)) {
       this.seen.telemetry = model.telemetry;
       this.seen.isCurrent = Boolean(window);
-      this.stages.replaceChildren(...(window ? [stageTable(model.telemetry)] : []));
+      const table = window ? stageTable(model.telemetry) : "";
+      // A window without requests has no stages: those of the last one with requests stay.
+      if (table || !window) this.stages.replaceChildren(table);
       this.kept = timeline;
       if (this.fold.open) this.listWindows();
     }
@@ -109,8 +111,8 @@ function stageTable(telemetry) {
   if (rest !== null) {
     rows.splice(-1, 0, ["rest", String(telemetry.total.count), showMs(rest), ...PERCENTILES.slice(1).map(() => UNKNOWN)]);
   }
-  return make("div", {}, make("h4", {}, "Stages in the latest window"),
-    numberTable("Stages in the latest window", ["stage", "count", "mean", "p50", "p90", "p95", "p99", "max"], rows, [1, 4, 5]),
+  return make("div", {}, make("h4", {}, "Stages in the latest window with requests"),
+    numberTable("Stages in the latest window with requests", ["stage", "count", "mean", "p50", "p90", "p95", "p99", "max"], rows, [1, 4, 5]),
     make("p", { className: "note" }, rest === null ? "Percentiles of stages do not add up to that of the total."
       : "The means add up to that of the total; percentiles do not. The rest is handing over between processes and sending the reply."));
 }
