@@ -99,6 +99,59 @@ def yolov6(side: int, *, depth: float, width: float) -> Network:
     return builder.network()
 
 
+def yolov7(side: int, *, width: float) -> Network:
+    """YOLOv7 (Wang et al., 2022) as it is deployed, each re-parameterised convolution a plain one.
+
+    Args:
+        side: Of its square images.
+        width: On the channels.
+    """
+    builder = Builder((3, side, side))
+
+    def conv(channels: int, kernel: int = 1, stride: int = 1, *, source: int | None = None) -> int:
+        return builder.conv(round(channels * width), kernel, stride, activation="silu", source=source)
+
+    def aggregate(channels: int, *, beside: int, stacked: int, used: Sequence[int]) -> int:
+        """Two convolutions beside each other and four in a row after the second; some of the six are joined."""
+        source = builder.last
+        parts = [conv(beside, source=source) for _ in range(2)]
+        for _ in range(4):
+            parts.append(conv(stacked, 3, source=parts[-1]))
+        builder.merge("concat", *(parts[position] for position in used))
+        return conv(channels)
+
+    def halve(channels: int, *others: int) -> int:
+        source = builder.last
+        builder.pool("max_pool", 2, 2)
+        pooled = conv(channels)
+        conv(channels, source=source)
+        return builder.merge("concat", conv(channels, 3, 2), pooled, *others)
+
+    conv(32, 3)
+    conv(64, 3, 2)
+    conv(64, 3)
+    conv(128, 3, 2)
+    in_backbone, in_neck = (0, 1, 3, 5), range(6)
+    levels = [aggregate(256, beside=64, stacked=64, used=in_backbone)]
+    for narrowed, inner, channels in ((128, 128, 512), (256, 256, 1024), (512, 256, 1024)):
+        halve(narrowed)
+        levels.append(aggregate(channels, beside=inner, stacked=inner, used=in_backbone))
+    fifth = _cross_stage_pyramid_pool(builder, round(512 * width))
+    tops = []
+    for channels, beside in ((256, levels[2]), (128, levels[1])):
+        conv(channels)
+        raised = builder.pool("upsample", 1, 2)
+        builder.merge("concat", conv(channels, source=beside), raised)
+        tops.append(aggregate(channels, beside=channels, stacked=channels // 2, used=in_neck))
+    outputs = [builder.last]
+    for narrowed, other in ((128, tops[0]), (256, fifth)):
+        halve(narrowed, other)
+        outputs.append(aggregate(2 * narrowed, beside=2 * narrowed, stacked=narrowed, used=in_neck))
+    repeated = [conv(channels, 3, source=output) for channels, output in zip((256, 512, 1024), outputs, strict=True)]
+    _heads(builder, repeated, "silu")
+    return builder.network()
+
+
 def _c3(builder: Builder, source: int, width: int, depth: int, *, shortcut: bool) -> int:
     half = width // 2
     beside = builder.conv(half, activation="silu", source=source)
@@ -128,6 +181,18 @@ def _pyramid_pool(builder: Builder, width: int, activation: Activation) -> int:
     pooled = [first, *(builder.pool("max_pool", 5, 1) for _ in range(3))]
     builder.merge("concat", *pooled)
     return builder.conv(width, activation=activation)
+
+
+def _cross_stage_pyramid_pool(builder: Builder, width: int) -> int:
+    """Poolings of three sizes beside what they pool, between convolutions, and one convolution past all of them."""
+    past = builder.conv(width, activation="silu", source=(source := builder.last))
+    builder.conv(width, activation="silu", source=source)
+    builder.conv(width, 3, activation="silu")
+    pooled = builder.conv(width, activation="silu")
+    builder.merge("concat", pooled, *(builder.pool("max_pool", kernel, 1, source=pooled) for kernel in (5, 9, 13)))
+    builder.conv(width, activation="silu")
+    builder.merge("concat", builder.conv(width, 3, activation="silu"), past)
+    return builder.conv(width, activation="silu")
 
 
 def _heads(builder: Builder, levels: Sequence[int], activation: Activation) -> None:

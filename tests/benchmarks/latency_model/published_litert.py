@@ -37,6 +37,7 @@ _BUILDERS: Mapping[str, Callable[[int], Network]] = {
     "yolo5n": known_networks.yolov5n,
     "yolo8n": known_networks.yolov8n,
     "yolo6s-d33w25": partial(known_networks.yolov6, depth=0.33, width=0.25),
+    "yolo7n": partial(known_networks.yolov7, width=0.25),
     "mobilenet_v1": known_networks.mobilenet_v1,
     "mobilenet_v2": known_networks.mobilenet_v2,
     "mobilenet_v3_small": known_networks.mobilenet_v3_small,

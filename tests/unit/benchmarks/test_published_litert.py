@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,19 @@ def test_a_network_has_the_work_and_the_weights_that_its_paper_states(name: str)
     network = build(side)
     assert count_macs(network) / 1e6 == pytest.approx(macs, rel=tolerance)
     assert count_parameters(network) / 1e6 == pytest.approx(parameters, rel=tolerance)
+
+
+def test_yolov7_has_the_work_and_the_weights_that_its_paper_states_before_its_heads() -> None:
+    network = known_networks.yolov7(640, width=1)
+    # Two branches of three convolutions on each of three levels; a SiLU of its own follows four of the six.
+    body = replace(network, layers=network.layers[: -3 * (6 + 4)])
+    assert [body.shapes()[-1 - 2 * back][1:] for back in range(3)] == [(20, 20), (40, 40), (80, 80)]
+    # 36.9 million and 52.35 billion with one convolution to 255 values on each level.
+    widths_and_pixels = ((256, 6400), (512, 1600), (1024, 400))
+    heads = 255 * sum(width for width, _ in widths_and_pixels)
+    head_macs = 255 * sum(width * pixels for width, pixels in widths_and_pixels)
+    assert count_parameters(body) == pytest.approx(36.9e6 - heads, rel=0.005)
+    assert count_macs(body) == pytest.approx(52.35e9 - head_macs, rel=0.01)
 
 
 def test_published_times_are_those_of_the_board_the_engine_and_the_networks_that_are_written(tmp_path: Path) -> None:
