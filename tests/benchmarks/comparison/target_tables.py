@@ -125,12 +125,15 @@ def _render_recorded(part: Report) -> str:
 
 
 def _render_trained(part: Report) -> str:
-    setting = part["setting"]
+    compiles = "; ".join(
+        f'row ({one["row"]}) with `max_latency = "{one["max_latency"]}"`, {one["passes"]} passes of recovery in '
+        f"{one['minutes']:.0f} minutes"
+        for one in part["compiles"]
+    )
     words = (
-        f"**Compiled for the Pi's processor**, modelled: {part['what']}, one thread; `max_latency = "
-        f'"{setting["max_latency"]}"`, `max_metric_drop = {setting["max_metric_drop"]}`, {part["passes"]} passes of '
-        f"recovery in {part['minutes']:.0f} minutes. Row (a) is the original, (c) its static int8, (f) the compiled "
-        "network."
+        f"**Compiled for the Pi's processor**, modelled: {part['what']}, one thread; "
+        f"`max_metric_drop = {part['setting']['max_metric_drop']}`; {compiles}. Row (a) is the original, (c) its "
+        "static int8."
     )
     lines = ["| row | engine | precision | modelled | top-1 | bytes |", "|---|---|---|---:|---:|---:|"]
     lines += [

@@ -60,7 +60,10 @@ def main() -> None:
         "--epochs", type=int, default=4, help="of recovery a step, in the part that trains (default: %(default)s)"
     )
     parser.add_argument(
-        "--max-latency", default="0.7 ms", help="of the recipe, in the part that trains (default: %(default)s)"
+        "--max-latency",
+        nargs="+",
+        default=["0.7 ms", "2.1 ms"],
+        help="of one or two recipes, in the part that trains (default: %(default)s)",
     )
     parser.add_argument("--recipes", type=int, default=10, help="with a board in the loop (default: %(default)s)")
     arguments = parser.parse_args()
@@ -149,7 +152,7 @@ def _list_parts(arguments: argparse.Namespace) -> Iterator[tuple[str, Callable[[
         yield (
             "trained",
             lambda: compile_for_target(
-                table, arguments.work, arguments.data, epochs=arguments.epochs, max_latency=arguments.max_latency
+                table, arguments.work, arguments.data, epochs=arguments.epochs, max_latencies=arguments.max_latency
             ),
         )
     if "loop" in arguments.only:

@@ -299,13 +299,14 @@ def test_recipes_with_a_board_stand_with_their_limits_and_what_serving_lost(tmp_
 def test_files_that_were_trained_stand_with_their_limit_and_their_engine(tmp_path: Path) -> None:
     trained = {
         "what": "files that were trained here",
-        "setting": {"max_latency": "1 ms", "max_metric_drop": 0.004},
-        "passes": 102,
-        "minutes": 40.2,
+        "setting": {"max_metric_drop": 0.004},
+        "compiles": [{"row": "f", "max_latency": "1 ms", "passes": 102, "minutes": 40.2}],
         "files": [
             {"row": "f", "variant": "ncnn-static", "engine": "ncnn", "ms": 1.2, "error": 0.2, "top1": 0.93, "bytes": 9}
         ],
     }
     text = render(tmp_path, target={"machine": MACHINE, "targets": {}, "results": {"trained": trained}})
-    assert '`max_latency = "1 ms"`, `max_metric_drop = 0.004`, 102 passes of recovery in 40 minutes' in text
+    assert (
+        '`max_metric_drop = 0.004`; row (f) with `max_latency = "1 ms"`, 102 passes of recovery in 40 minutes.' in text
+    )
     assert "| (f) | ncnn | ncnn-static | 1.20 ms ± 20 % | 93.00% | 9 |" in text

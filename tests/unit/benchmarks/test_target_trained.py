@@ -24,6 +24,11 @@ def test_the_fastest_file_within_the_drop_is_compared_with_the_fastest_peer() ->
     assert compared["times_faster_than_float_in_onnxruntime"] == 80.0
 
 
+def test_the_fastest_file_that_is_as_accurate_as_the_fastest_peer_is_compared_with_it() -> None:
+    products = [file("f", ms=0.5, top1=0.9249), file("g", ms=1.5, top1=0.925), file("g", ms=1.6, top1=0.93)]
+    assert compare([*PEERS, *products])["times_faster_at_best_peers_accuracy"] == 4.0
+
+
 def test_products_that_lose_too_much_are_not_compared() -> None:
     compared = compare([*PEERS, file("f", ms=0.1, top1=0.9)])
     assert compared["product"] is None
