@@ -18,6 +18,7 @@ from torch import nn
 from drupelet_host.data.samples import Tensors
 from drupelet_host.errors import DataError, ExportError
 from drupelet_host.export.agreement import EXPORT_TOLERANCE, check_against_pytorch
+from drupelet_host.export.xnnpack_rewriting import rewrite_for_xnnpack
 from drupelet_host.recipe.model import OUTPUT_NAME
 from drupelet_host.torch_models.inputs import Example, make_batches, name_inputs
 from drupelet_host.torch_models.outputs import name_outputs
@@ -48,6 +49,7 @@ def export_litert(
     *,
     output_names: Sequence[str] = (OUTPUT_NAME,),
     tolerance: float = EXPORT_TOLERANCE,
+    for_xnnpack: bool = True,
 ) -> None:
     """Write a module as one `.tflite` file for inputs of exactly these shapes.
 
@@ -59,6 +61,7 @@ def export_litert(
         path: The file to write.
         output_names: The names of the outputs, in the module's order.
         tolerance: The largest difference from PyTorch allowed, as a fraction of the largest output.
+        for_xnnpack: Whether the converter's graph is rewritten, see `rewrite_for_xnnpack`.
 
     Raises:
         ExportError: `torch.export` cannot trace the model, the converter fails or takes too long, or LiteRT's outputs
@@ -77,7 +80,8 @@ def export_litert(
         except Exception as error:  # the exporter's exceptions share no base class
             raise ExportError(f"{path.name}: torch.export cannot trace the model: {_last_line(str(error))}") from error
         _run_worker("export", program_path, raw, name=path.name)
-        write_atomically(path, raw.read_bytes())
+        converted = raw.read_bytes()
+        write_atomically(path, rewrite_for_xnnpack(converted) if for_xnnpack else converted)
     check_against_pytorch(model, inputs, path, engine="litert", output_names=output_names, tolerance=tolerance)
 
 

@@ -21,6 +21,8 @@ _VARIANTS = {
     "g": (LITERT_FLOAT,),
 }
 _OF_THE_ORIGINAL = frozenset({"a", "c"})
+# What LiteRT's own tools make of a module, without this project's rewriting.
+_PEERS = frozenset({"a", "c", "e"})
 
 
 def make_litert(row: str, setting: Setting) -> dict[str, Path]:
@@ -35,7 +37,7 @@ def make_litert(row: str, setting: Setting) -> dict[str, Path]:
     require_litert()
     model = load_original(setting) if row in _OF_THE_ORIGINAL else load_module(setting, row=row)
     exported = setting.work / f"{row}-{LITERT_FLOAT}.tflite"
-    export_litert(model, INPUT_SHAPE, exported, output_names=(OUTPUT_NAME,))
+    export_litert(model, INPUT_SHAPE, exported, output_names=(OUTPUT_NAME,), for_xnnpack=row not in _PEERS)
     if LITERT_STATIC in wanted:
         training, _ = read_training(setting)
         quantize_litert(exported, wanted[LITERT_STATIC], calibration=split_dataset(pick_calibration(training)).feeds)

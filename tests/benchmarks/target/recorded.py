@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def _model_row(
     for precision in PRECISIONS[row]:
         for engine in ENGINES:
             path = folder / _FILES[engine, precision]
-            _write(model, path)
+            _write(model, path, is_peer=row not in (_PRODUCT, _PRODUCT_AT_BEST))
             top1, where = _top1(row, recorded, engine=engine, precision=precision)
             yield RecordedTime(
                 row=row,
@@ -195,13 +196,13 @@ def _top1(row: str, recorded: Mapping[str, Any], *, engine: EngineName, precisio
     return known[where], where
 
 
-def _write(model: nn.Module, path: Path) -> None:
+def _write(model: nn.Module, path: Path, *, is_peer: bool) -> None:
     if path.is_file():
         return
     print(f"{path.parent.name}: {path.name}", file=sys.stderr, flush=True)
     writers: Mapping[str, Callable[[nn.Module, Path], None]] = {
         ".onnx": _write_onnx,
-        ".tflite": _write_litert,
+        ".tflite": partial(_write_litert, is_peer=is_peer),
         ".param": _write_ncnn,
     }
     writers[path.suffix](model, path)
@@ -215,11 +216,11 @@ def _write_onnx(model: nn.Module, path: Path) -> None:
         quantize_static(source, path, calibration=noise())
 
 
-def _write_litert(model: nn.Module, path: Path) -> None:
-    """Write both files."""
+def _write_litert(model: nn.Module, path: Path, *, is_peer: bool) -> None:
+    """Write both files; a peer's as LiteRT's own tools do."""
     module = path.with_name("module.pt")
     torch.save(model, module)
-    run_module(_LITERT_PYTHON, "benchmarks.target.write_litert", module, path.parent)
+    run_module(_LITERT_PYTHON, "benchmarks.target.write_litert", module, path.parent, *(["peer"] if is_peer else []))
 
 
 def _write_ncnn(model: nn.Module, path: Path) -> None:

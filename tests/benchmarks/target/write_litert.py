@@ -1,6 +1,6 @@
 """Writes a module of the compiler's benchmark as LiteRT files; runs in the environment of the extra litert-convert.
 
-Arguments: the module as PyTorch saved it, the folder.
+Arguments: the module as PyTorch saved it, the folder, and "peer" for what LiteRT's own tools make of it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from drupelet_host.export.litert import export_litert, quantize_litert
 
 def main() -> None:
     """Write the float file, then the int8 one."""
-    source, folder = map(Path, sys.argv[1:])
+    source, folder = map(Path, sys.argv[1:3])
     load_example()
     # The file is of our own making: a pickle can hold any code.
     model = torch.load(source, weights_only=False).eval()
-    export_litert(model, INPUT_SHAPE, folder / "float32.tflite", output_names=(OUTPUT_NAME,))
+    is_peer = sys.argv[3:] == ["peer"]
+    export_litert(model, INPUT_SHAPE, folder / "float32.tflite", output_names=(OUTPUT_NAME,), for_xnnpack=not is_peer)
     quantize_litert(folder / "float32.tflite", folder / "int8.tflite", calibration=noise())
 
 

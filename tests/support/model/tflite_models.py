@@ -76,6 +76,79 @@ def write_add_tflite(path: Path, *, shape: tuple[int, ...] = (1, 1), value: floa
     return _write(path, tensors, [add], inputs=["input"], outputs=["output"], signatures=signatures)
 
 
+def write_convolution_tflite(
+    path: Path,
+    weights: Array,
+    *,
+    size: tuple[int, int],
+    strides: tuple[int, int],
+    padding: Sequence[tuple[int, int]] | str,
+    pool: tuple[int, float] | None = None,
+    activation: str = "RELU",
+) -> Path:
+    """`image` FP32 (1, height, width, channels) to `output`: a convolution, and a padded maximum over 3 x 3 after it.
+
+    Args:
+        path: The file.
+        weights: (output channels, rows, columns, input channels).
+        size: The image's height and width.
+        strides: Down and to the right.
+        padding: "SAME", "VALID", or rows and columns that an operator of its own adds: ((above, below), (left, right)).
+        pool: How much is padded on each side before the maximum, and with what.
+        activation: What is fused into the convolution.
+    """
+    code, options = schema.BuiltinOperator, schema.BuiltinOptions
+    count, rows, columns, channels = weights.shape
+    around = ((0, 0), (0, 0)) if isinstance(padding, str) else tuple(padding)
+    height, width = (length + sum(sides) for length, sides in zip(size, around, strict=True))
+    convolution = schema.Conv2DOptionsT()
+    convolution.strideH, convolution.strideW = strides
+    convolution.padding = schema.Padding.SAME if padding == "SAME" else schema.Padding.VALID
+    convolution.fusedActivationFunction = getattr(schema.ActivationFunctionType, activation)
+    kept = (0, 0) if padding == "SAME" else (rows - 1, columns - 1)
+    out = tuple(-(-(length - less) // step) for length, less, step in zip((height, width), kept, strides, strict=True))
+    tensors = [
+        Tensor("image", (1, *size, channels)),
+        Tensor("weights", weights.shape, weights),
+        Tensor("bias", (count,), np.linspace(-1, 1, count, dtype=np.float32)),
+        Tensor("convolved", (1, *out, count)),
+    ]
+    operators, source, last = [], "image", "convolved"
+    if not isinstance(padding, str):
+        tensors += [
+            Tensor("around", (4, 2), np.array([(0, 0), *around, (0, 0)], np.int32)),
+            Tensor("padded", (1, height, width, channels)),
+        ]
+        operators.append(Operator(code.PAD, ("image", "around"), ("padded",), options.PadOptions, schema.PadOptionsT()))
+        source = "padded"
+    inputs = (source, "weights", "bias")
+    operators.append(Operator(code.CONV_2D, inputs, ("convolved",), options.Conv2DOptions, convolution))
+    if pool is not None:
+        sides, fill = pool
+        window = schema.Pool2DOptionsT()
+        window.filterHeight = window.filterWidth = 3
+        window.strideH = window.strideW = 1
+        window.padding = schema.Padding.VALID
+        wide = tuple(length + 2 * sides for length in out)
+        both = ((sides, sides), (sides, sides))
+        # Converters write constants that are equal once.
+        sides_name = "around" if around == both else "sides"
+        if sides_name == "sides":
+            tensors.append(Tensor("sides", (4, 2), np.array([(0, 0), *both, (0, 0)], np.int32)))
+        tensors += [
+            Tensor("fill", (), np.array(fill, np.float32)),
+            Tensor("wide", (1, *wide, count)),
+            Tensor("largest", (1, wide[0] - 2, wide[1] - 2, count)),
+        ]
+        fills = ("convolved", sides_name, "fill")
+        operators += [
+            Operator(code.PADV2, fills, ("wide",), options.PadV2Options, schema.PadV2OptionsT()),
+            Operator(code.MAX_POOL_2D, ("wide",), ("largest",), options.Pool2DOptions, window),
+        ]
+        last = "largest"
+    return _write(path, tensors, operators, inputs=["image"], outputs=[last], signatures=1)
+
+
 def write_expanding_tflite(path: Path, *, count: int) -> Path:
     """A small file that needs `count` float32 values while it runs: `output = max(exp(expand(input)))`."""
     operators = [

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from drupelet_host.data.samples import Tensors, split_dataset
 from drupelet_host.errors import DataError, ExportError
 from drupelet_host.evaluation.scoring import evaluate_session
 from drupelet_host.export.litert import export_litert, quantize_litert, require_litert
+from drupelet_host.latency.modelled.tflite_layers import read_tflite_layers
 from drupelet_host.torch_models.outputs import name_outputs
 from drupelet_shared.engines.registry import load_engine
 from support.model.tiny_project import INPUT_SHAPE, trained, validation_samples
@@ -47,6 +49,36 @@ def float_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("export") / "model.tflite"
     export_litert(trained().model, INPUT_SHAPE, path)
     return path
+
+
+class Stem(nn.Module):
+    """What most networks on images begin with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 16, 7, stride=2, padding=3), nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1)
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layers(images).mean(dim=(2, 3))
+
+
+@needs_converter
+def test_a_first_convolution_is_computed_on_groups_of_pixels_in_int8_with_the_same_result(tmp_path: Path) -> None:
+    model = Stem()
+    feeds = [{"input": image} for image in np.random.default_rng(0).standard_normal((8, 1, 3, 32, 32), np.float32)]
+    answers = []
+    for for_xnnpack in (False, True):
+        folder = tmp_path / str(for_xnnpack)
+        folder.mkdir()
+        export_litert(model, (1, 3, 32, 32), folder / "float.tflite", for_xnnpack=for_xnnpack)
+        quantize_litert(folder / "float.tflite", folder / "int8.tflite", calibration=feeds)
+        session = load_engine("litert").load(folder / "int8.tflite", threads=1)
+        answers.append([session.run(feed, ["output"])["output"] for feed in feeds])
+        shapes = {shape.window: shape.in_channels for shape in read_tflite_layers(folder / "int8.tflite")}
+        assert (shapes.get(7 * 4) == 6) == for_xnnpack
+    assert np.array_equal(*answers)
 
 
 @needs_converter
