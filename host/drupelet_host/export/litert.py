@@ -19,6 +19,7 @@ from drupelet_host.data.samples import Tensors
 from drupelet_host.errors import DataError, ExportError
 from drupelet_host.export.agreement import EXPORT_TOLERANCE, check_against_pytorch
 from drupelet_host.export.xnnpack_rewriting import rewrite_for_xnnpack
+from drupelet_host.latency.modelled.pixel_groups import FLOAT_LANES
 from drupelet_host.recipe.model import OUTPUT_NAME
 from drupelet_host.torch_models.inputs import Example, make_batches, name_inputs
 from drupelet_host.torch_models.outputs import name_outputs
@@ -81,11 +82,11 @@ def export_litert(
             raise ExportError(f"{path.name}: torch.export cannot trace the model: {_last_line(str(error))}") from error
         _run_worker("export", program_path, raw, name=path.name)
         converted = raw.read_bytes()
-        write_atomically(path, rewrite_for_xnnpack(converted) if for_xnnpack else converted)
+        write_atomically(path, rewrite_for_xnnpack(converted, lanes=FLOAT_LANES) if for_xnnpack else converted)
     check_against_pytorch(model, inputs, path, engine="litert", output_names=output_names, tolerance=tolerance)
 
 
-def quantize_litert(source: Path, path: Path, *, calibration: Sequence[Tensors]) -> None:
+def quantize_litert(source: Path, path: Path, *, calibration: Sequence[Tensors], for_xnnpack: bool = True) -> None:
     """Quantize a float `.tflite` file to int8 weights (a scale for each channel) and int8 activations.
 
     An activation's range is its minimum and maximum over the calibration samples.
@@ -94,6 +95,7 @@ def quantize_litert(source: Path, path: Path, *, calibration: Sequence[Tensors])
         source: The float model.
         path: The file to write; the inputs and outputs of the quantized model stay float.
         calibration: Samples from which the ranges of activations are computed.
+        for_xnnpack: Whether the graph is rewritten before, see `rewrite_for_xnnpack`.
 
     Raises:
         DataError: The calibration data is empty.
@@ -105,7 +107,8 @@ def quantize_litert(source: Path, path: Path, *, calibration: Sequence[Tensors])
         samples, raw = Path(folder) / "calibration.npz", Path(folder) / "raw.tflite"
         arrays: dict[str, Any] = {name: np.stack([feed[name] for feed in calibration]) for name in calibration[0]}
         np.savez(samples, **arrays)
-        _run_worker("quantize", source, samples, raw, name=path.name)
+        command = "quantize" if for_xnnpack else "quantize-as-is"
+        _run_worker(command, source, samples, raw, name=path.name)
         write_atomically(path, raw.read_bytes())
 
 

@@ -1,31 +1,29 @@
 """Rewrites a LiteRT graph so that XNNPACK, which runs it on a CPU, takes less time for the same numbers.
 
-XNNPACK's int8 kernels read a convolution's input channels by eight at each place of its window: of three-channel images
-more than half is filled up with zeros. A row of pixels is the same memory as a shorter row of pixel groups with more
-channels, so a convolution that moves by two pixels can move by one group of two, its weights filled up to whole groups.
+A row of pixels is the same memory as a shorter row of pixel groups with more channels, so a convolution that moves by
+two pixels can move by one group of two, its weights filled up to whole groups.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from drupelet_host.latency.modelled.pixel_groups import count_groups, saves_time
 from drupelet_shared.engines.base import Array
 
-# How many input channels an int8 kernel reads at once.
-_LANES = 8
 _RANK = 4
 _NO_PADDING = (0, 0)
 
 
-def rewrite_for_xnnpack(content: bytes) -> bytes:
+def rewrite_for_xnnpack(content: bytes, *, lanes: int) -> bytes:
     """Return a float file with its first convolutions on pixel groups, and with paddings that XNNPACK can run.
 
     Args:
         content: The `.tflite` file, of fixed shapes.
+        lanes: `INT8_LANES` for a file that will be quantized, else `FLOAT_LANES`, of `pixel_groups`.
 
     Returns:
         The file, the same bytes where there is nothing to rewrite. Outputs are those of the file given, but for the
@@ -38,7 +36,7 @@ def rewrite_for_xnnpack(content: bytes) -> bytes:
     model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
     changes = 0
     for graph in model.subgraphs:
-        editor = _GraphEditor(schema, model, graph)
+        editor = _GraphEditor(schema, model, graph, lanes)
         changes += editor.group_pixels() + editor.pad_with_zeros()
     if changes == 0:
         return content
@@ -50,8 +48,8 @@ def rewrite_for_xnnpack(content: bytes) -> bytes:
 class _GraphEditor:
     """One graph of a model, as the objects of the format's schema, which has no types."""
 
-    def __init__(self, schema: Any, model: Any, graph: Any) -> None:  # noqa: ANN401 - see the class
-        self._schema, self._model, self._graph = schema, model, graph
+    def __init__(self, schema: Any, model: Any, graph: Any, lanes: int) -> None:  # noqa: ANN401 - see the class
+        self._schema, self._model, self._graph, self._lanes = schema, model, graph, lanes
 
     def group_pixels(self) -> int:
         """Put convolutions of few channels that skip columns on pixel groups; return how many there were."""
@@ -84,10 +82,11 @@ class _GraphEditor:
         vertical, (left, _) = padding
         # Zeros before the weights, so that what is padded on the left is whole groups too.
         before = -left % step
-        groups = -(-(before + columns) // step)
+        groups = count_groups(columns, left=left, step=step)
         padded_left = (left + before) // step
         padded_right = out_columns - 1 + groups - width // step - padded_left
-        if padded_right < 0 or groups * _round_up(step * channels) >= columns * _round_up(channels):
+        saves = saves_time(columns, groups, channels=channels, step=step, lanes=self._lanes)
+        if padded_right < 0 or not saves:
             return False
         filled = np.pad(weights, ((0, 0), (0, 0), (before, groups * step - columns - before), (0, 0)))
         grouped = (batch, height, width // step, step * channels)
@@ -272,10 +271,6 @@ class _GraphEditor:
 def _number(code: Any) -> int:  # noqa: ANN401 - the schema has no types
     """Return the operator that a code stands for; old files have it in the deprecated field."""
     return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
-
-
-def _round_up(channels: int) -> int:
-    return math.ceil(channels / _LANES) * _LANES
 
 
 def _padded(shape: tuple[int, ...], around: Array) -> tuple[int, ...]:

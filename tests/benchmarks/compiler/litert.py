@@ -37,8 +37,10 @@ def make_litert(row: str, setting: Setting) -> dict[str, Path]:
     require_litert()
     model = load_original(setting) if row in _OF_THE_ORIGINAL else load_module(setting, row=row)
     exported = setting.work / f"{row}-{LITERT_FLOAT}.tflite"
-    export_litert(model, INPUT_SHAPE, exported, output_names=(OUTPUT_NAME,), for_xnnpack=row not in _PEERS)
+    for_xnnpack = row not in _PEERS
+    export_litert(model, INPUT_SHAPE, exported, output_names=(OUTPUT_NAME,), for_xnnpack=for_xnnpack)
     if LITERT_STATIC in wanted:
         training, _ = read_training(setting)
-        quantize_litert(exported, wanted[LITERT_STATIC], calibration=split_dataset(pick_calibration(training)).feeds)
+        calibration = split_dataset(pick_calibration(training)).feeds
+        quantize_litert(exported, wanted[LITERT_STATIC], calibration=calibration, for_xnnpack=for_xnnpack)
     return wanted

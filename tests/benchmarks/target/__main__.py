@@ -57,7 +57,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=_DATA, metavar="FOLDER", help="of Fashion-MNIST's four IDX files")
     parser.add_argument("--steps", type=int, default=8, help="of each way through a network (default: %(default)s)")
     parser.add_argument(
-        "--epochs", type=int, default=4, help="of recovery a step, in the part that trains (default: %(default)s)"
+        "--epochs", type=int, default=20, help="of recovery a step, in the part that trains (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--passes", type=int, default=240, help="of recovery at most, in the part that trains (default: %(default)s)"
     )
     parser.add_argument(
         "--max-latency",
@@ -149,14 +152,20 @@ def _list_parts(arguments: argparse.Namespace) -> Iterator[tuple[str, Callable[[
     if "recorded" in arguments.only:
         yield "recorded", lambda: model_recorded_rows(table, arguments.work)
     if "trained" in arguments.only:
-        yield (
-            "trained",
-            lambda: compile_for_target(
-                table, arguments.work, arguments.data, epochs=arguments.epochs, max_latencies=arguments.max_latency
-            ),
-        )
+        yield "trained", lambda: _compile(arguments, table)
     if "loop" in arguments.only:
         yield "loop", lambda: _run_loop(arguments.recipes)
+
+
+def _compile(arguments: argparse.Namespace, table: LatencyTable) -> dict[str, object]:
+    return compile_for_target(
+        table,
+        arguments.work,
+        arguments.data,
+        epochs=arguments.epochs,
+        max_passes=arguments.passes,
+        max_latencies=arguments.max_latency,
+    )
 
 
 def _compare(name: str, make: Callable[[], Subject], table: LatencyTable, *, steps: int) -> dict[str, object]:

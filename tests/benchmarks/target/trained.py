@@ -29,7 +29,7 @@ from drupelet_host.latency.modelled.table import LatencyTable
 _ORIGINAL, _QUANTIZED, _PRODUCTS = "a", "c", ("f", "g")
 # What may be lost of the test images; a search is flattered by the samples that it chooses on, and aims at less.
 _MAX_METRIC_DROP, _AIMED_DROP = 0.005, 0.004
-_ORIGINAL_EPOCHS, _SHIFT, _MAX_PASSES = 6, 1, 240
+_ORIGINAL_EPOCHS, _SHIFT = 6, 1
 _VARIANTS = ("static", "mixed", "float16")
 # Half of the default: the original runs over all images for each view.
 _VIEWS = 4
@@ -61,7 +61,14 @@ class TrainedFile:
 
 
 def compile_for_target(
-    table: LatencyTable, work: Path, data: Path, *, epochs: int, max_latencies: Sequence[str], emulator: Path = FOLDER
+    table: LatencyTable,
+    work: Path,
+    data: Path,
+    *,
+    epochs: int,
+    max_passes: int,
+    max_latencies: Sequence[str],
+    emulator: Path = FOLDER,
 ) -> dict[str, object]:
     """Train, compile and time; what is finished is kept.
 
@@ -70,6 +77,7 @@ def compile_for_target(
         work: Where everything is kept.
         data: The folder of Fashion-MNIST's four IDX files.
         epochs: The recipe's `prune.recovery.epochs`.
+        max_passes: The recipe's `prune.max_passes`.
         max_latencies: The recipe's `constraints.max_latency` of rows (f) and (g), one or two.
         emulator: What `deploy/emulator/prepare` made.
 
@@ -81,7 +89,7 @@ def compile_for_target(
         data=data,
         samples=sys.maxsize,
         original_epochs=_ORIGINAL_EPOCHS,
-        passes=_MAX_PASSES,
+        passes=max_passes,
         epochs=epochs,
         max_metric_drop=_AIMED_DROP,
         nncf_python=Path(sys.executable),
@@ -100,6 +108,7 @@ def compile_for_target(
         "setting": {
             "original_epochs": _ORIGINAL_EPOCHS,
             "recovery_epochs": epochs,
+            "max_passes": max_passes,
             "max_metric_drop": _AIMED_DROP,
         },
         "compiles": [

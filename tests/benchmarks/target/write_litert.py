@@ -22,9 +22,10 @@ def main() -> None:
     load_example()
     # The file is of our own making: a pickle can hold any code.
     model = torch.load(source, weights_only=False).eval()
-    is_peer = sys.argv[3:] == ["peer"]
-    export_litert(model, INPUT_SHAPE, folder / "float32.tflite", output_names=(OUTPUT_NAME,), for_xnnpack=not is_peer)
-    quantize_litert(folder / "float32.tflite", folder / "int8.tflite", calibration=noise())
+    for_xnnpack = sys.argv[3:] != ["peer"]
+    exported = folder / "float32.tflite"
+    export_litert(model, INPUT_SHAPE, exported, output_names=(OUTPUT_NAME,), for_xnnpack=for_xnnpack)
+    quantize_litert(exported, folder / "int8.tflite", calibration=noise(), for_xnnpack=for_xnnpack)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from drupelet_host.latency.modelled.pixel_groups import INT8_LANES, count_groups, saves_time
 from drupelet_shared.engines.ncnn_signature import choose_without_winograd
 
 LayerKind = Literal[
@@ -36,6 +37,7 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "int8")
 _TILE_IN, _TILE_OUT, _TILE_PIXELS = 4, 8, 4
 _WINDOW_3X3 = 9
 _SPATIAL = 3
+_PLANE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,7 @@ class LayerShape:
         axes: How many axes a convolution's window moves along; those of the table have two.
         follows_convolution: Whether one input is a convolution's sum: engines may add to it while it is computed.
         uses_winograd: Whether an engine may compute a 3 x 3 convolution by the Winograd algorithm; see `as_run`.
+        is_exported: Whether a LiteRT file has the layer as it is; an export may still rewrite others, see `as_run`.
         stored: How the file has it computed; a table can tell what any other precision would cost.
         name: What the network's file calls it.
     """
@@ -69,6 +72,7 @@ class LayerShape:
     axes: int = 2
     follows_convolution: bool = False
     uses_winograd: bool = True
+    is_exported: bool = False
     stored: StoredPrecision = "float32"
     name: str = ""
 
@@ -136,13 +140,16 @@ class LayerShape:
 def as_run(shapes: Sequence[LayerShape], engine: EngineName, precision: Precision) -> tuple[LayerShape, ...]:
     """Return the layers of a network as an engine computes them together.
 
-    In int8 ncnn does without the Winograd algorithm where its copies of the weights would take too much memory.
+    In int8 ncnn does without the Winograd algorithm where its copies of the weights would take too much memory, and
+    LiteRT's first convolutions move over groups of pixels.
 
     Args:
         shapes: The layers.
         engine: What runs them.
         precision: In float32 or static int8.
     """
+    if (engine, precision) == ("litert", "int8"):
+        return tuple(_on_groups_of_pixels(shape) for shape in shapes)
     if (engine, precision) != ("ncnn", "int8"):
         return tuple(shapes)
     weights = {
@@ -155,6 +162,24 @@ def as_run(shapes: Sequence[LayerShape], engine: EngineName, precision: Precisio
     return tuple(
         replace(shape, uses_winograd=False) if str(position) in without else shape
         for position, shape in enumerate(shapes)
+    )
+
+
+def _on_groups_of_pixels(shape: LayerShape) -> LayerShape:
+    """Return a convolution as `rewrite_for_xnnpack` leaves it, for square windows with half of them padded."""
+    columns, step = math.isqrt(shape.window), shape.stride
+    if shape.is_exported or shape.kind != "convolution" or shape.groups > 1 or shape.axes != _PLANE:
+        return shape
+    groups = count_groups(columns, left=(columns - 1) // 2, step=step)
+    saves = saves_time(columns, groups, channels=shape.in_channels, step=step, lanes=INT8_LANES)
+    if columns**2 != shape.window or shape.in_pixels % step or not saves:
+        return shape
+    return replace(
+        shape,
+        in_channels=step * shape.in_channels,
+        in_pixels=shape.in_pixels // step,
+        window=columns * groups,
+        is_exported=True,
     )
 
 

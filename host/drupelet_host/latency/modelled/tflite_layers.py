@@ -129,6 +129,7 @@ def _layer(code: str, operator: Any, tensors: list[tuple[int, ...]], *, name: st
         window=window,
         stride=max(getattr(options, "strideH", 1), 1),
         groups=groups,
+        is_exported=True,
         name=f"{code.lower()}_{name}",
     )
 

@@ -73,7 +73,7 @@ def test_a_first_convolution_is_computed_on_groups_of_pixels_in_int8_with_the_sa
         folder = tmp_path / str(for_xnnpack)
         folder.mkdir()
         export_litert(model, (1, 3, 32, 32), folder / "float.tflite", for_xnnpack=for_xnnpack)
-        quantize_litert(folder / "float.tflite", folder / "int8.tflite", calibration=feeds)
+        quantize_litert(folder / "float.tflite", folder / "int8.tflite", calibration=feeds, for_xnnpack=for_xnnpack)
         session = load_engine("litert").load(folder / "int8.tflite", threads=1)
         answers.append([session.run(feed, ["output"])["output"] for feed in feeds])
         shapes = {shape.window: shape.in_channels for shape in read_tflite_layers(folder / "int8.tflite")}

@@ -11,6 +11,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from drupelet_host.export.xnnpack_rewriting import rewrite_for_xnnpack
+from drupelet_host.latency.modelled.pixel_groups import FLOAT_LANES, INT8_LANES
 from drupelet_shared.engines.base import Array
 from support.model.tflite_models import write_convolution_tflite
 
@@ -89,7 +90,7 @@ def test_a_convolution_of_few_channels_that_skips_columns_moves_over_groups_of_t
     convolution: Convolution, grouped: tuple[int, ...], tmp_path: Path
 ) -> None:
     before = convolution.write(tmp_path)
-    after = rewrite_for_xnnpack(before)
+    after = rewrite_for_xnnpack(before, lanes=INT8_LANES)
     assert convolved_channels(after) == grouped
     assert operators(after) in (["RESHAPE", "CONV_2D"], ["RESHAPE", "PAD", "CONV_2D"])
     check_same_answer(before, after)
@@ -108,7 +109,16 @@ def test_a_convolution_of_few_channels_that_skips_columns_moves_over_groups_of_t
 )
 def test_a_convolution_that_would_not_gain_is_left_as_it_is(convolution: Convolution, tmp_path: Path) -> None:
     before = convolution.write(tmp_path)
-    assert rewrite_for_xnnpack(before) == before
+    assert rewrite_for_xnnpack(before, lanes=INT8_LANES) == before
+
+
+def test_in_float32_wide_windows_alone_gain(tmp_path: Path) -> None:
+    files = {
+        columns: Convolution((columns, columns), 3, (32, 32), (2, 2), ((2, 3), (2, 3))).write(tmp_path)
+        for columns in (3, 6, 7)
+    }
+    changed = [columns for columns, file in files.items() if rewrite_for_xnnpack(file, lanes=FLOAT_LANES) != file]
+    assert changed == [6, 7]
 
 
 @pytest.mark.parametrize(("activation", "fill"), [("RELU", -np.inf), ("RELU6", -3.4e38), ("RELU", -128.0)])
@@ -125,7 +135,7 @@ def test_what_is_never_negative_is_padded_with_zeros_before_a_maximum(
         activation=activation,
     )
     before = path.read_bytes()
-    after = rewrite_for_xnnpack(before)
+    after = rewrite_for_xnnpack(before, lanes=INT8_LANES)
     assert operators(after) == ["CONV_2D", "PAD", "MAX_POOL_2D"]
     check_same_answer(before, after)
 
@@ -140,7 +150,7 @@ def test_paddings_that_share_their_constant_are_both_rewritten(tmp_path: Path) -
         pool=(1, -np.inf),
     )
     before = path.read_bytes()
-    after = rewrite_for_xnnpack(before)
+    after = rewrite_for_xnnpack(before, lanes=INT8_LANES)
     assert operators(after) == ["RESHAPE", "PAD", "CONV_2D", "PAD", "MAX_POOL_2D"]
     check_same_answer(before, after)
 
@@ -161,7 +171,7 @@ def test_a_padding_that_decides_a_maximum_is_left_as_it_is(
         pool=(sides, fill),
         activation=activation,
     )
-    assert rewrite_for_xnnpack(path.read_bytes()) == path.read_bytes()
+    assert rewrite_for_xnnpack(path.read_bytes(), lanes=INT8_LANES) == path.read_bytes()
 
 
 def test_a_rewritten_file_is_not_larger_by_the_weights_it_had(tmp_path: Path) -> None:
@@ -170,12 +180,12 @@ def test_a_rewritten_file_is_not_larger_by_the_weights_it_had(tmp_path: Path) ->
         tmp_path / "m.tflite", many, size=(32, 32), strides=(2, 2), padding=((3, 3), (3, 3))
     )
     before = path.read_bytes()
-    assert len(rewrite_for_xnnpack(before)) < len(before) + 64 * 7 * 3 * 4 + 1000
+    assert len(rewrite_for_xnnpack(before, lanes=INT8_LANES)) < len(before) + 64 * 7 * 3 * 4 + 1000
 
 
 def test_a_file_is_rewritten_once(tmp_path: Path) -> None:
     path = write_convolution_tflite(
         tmp_path / "m.tflite", weights(7, 7, 3), size=(32, 32), strides=(2, 2), padding=((3, 3), (3, 3))
     )
-    once = rewrite_for_xnnpack(path.read_bytes())
-    assert rewrite_for_xnnpack(once) == once
+    once = rewrite_for_xnnpack(path.read_bytes(), lanes=INT8_LANES)
+    assert rewrite_for_xnnpack(once, lanes=INT8_LANES) == once

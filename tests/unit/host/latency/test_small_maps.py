@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -97,6 +98,16 @@ def test_int8_layers_with_many_weights_do_without_the_algorithm_in_ncnn_alone() 
     assert set(without) <= {256, 512}
     assert without.count(512) == 3
     assert as_run(shapes, "ncnn", "float32") == as_run(shapes, "onnxruntime", "int8") == tuple(shapes)
+
+
+def test_a_first_layer_moves_over_groups_of_pixels_in_int8_litert_unless_its_file_has_it_otherwise() -> None:
+    first, *others = resnet18(32)
+    grouped, *same = as_run([first, *others], "litert", "int8")
+    assert (grouped.in_channels, grouped.in_pixels, grouped.window) == (6, first.in_pixels // 2, 7 * 4)
+    assert same == others
+    assert as_run([first], "litert", "float32") == as_run([first], "onnxruntime", "int8") == (first,)
+    in_file = replace(first, is_exported=True)
+    assert as_run([in_file], "litert", "int8") == (in_file,)
 
 
 def test_a_network_of_few_weights_has_the_algorithm_everywhere() -> None:
