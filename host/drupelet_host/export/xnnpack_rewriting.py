@@ -94,9 +94,9 @@ class _GraphEditor:
         around = np.array([_NO_PADDING, vertical, (padded_left, padded_right), _NO_PADDING], np.int32)
         if pad:
             self._repad(pad, added[0].outputs[0], grouped, around)
-        elif around.any():
-            added.append(self._pad(added[0].outputs[0], grouped, around))
-        if not pad:
+        else:
+            if around.any():
+                added.append(self._pad(added[0].outputs[0], grouped, around))
             convolution.inputs = np.array([added[-1].outputs[0], *convolution.inputs[1:]], np.int32)
         self._store(convolution.inputs[1], filled.reshape(count, rows, groups, step * channels))
         options.strideW, options.padding = 1, self._schema.Padding.VALID
