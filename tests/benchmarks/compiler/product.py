@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,7 +19,10 @@ from benchmarks.compiler.setting import INPUT_SHAPE, SEED, Setting
 from drupelet_host.compiler.compile import compile_recipe
 from drupelet_host.compiler.lineage import digest_file
 from drupelet_host.compiler.state import CompileState
+from drupelet_host.latency.engines import engine_of
 from drupelet_host.recipe.schema import parse_recipe
+from drupelet_host.selection.variants import LITERT_STATIC, NCNN_STATIC, STATIC
+from drupelet_shared.engines.files import model_files
 
 
 class Narrator:
@@ -80,7 +83,7 @@ def compile_row(setting: Setting, *, row: str, wish: Wish) -> Made:
     state = compile_recipe(recipe, observer=Narrator(row), cache=setting.work / f"cache-{row}")
     assert state.pruning is not None, "the prune pass always leaves a result"
     keep_module(state.require_training().model, setting, row=row)
-    models = {variant: _copy(setting, state, row=row, variant=variant) for variant in state.ranking}
+    models = {variant: _copy(setting, state, row=row, variant=variant) for variant in _list_variants(state)}
     _, selection = read_training(setting)
     return Made(
         models=models,
@@ -141,11 +144,21 @@ def _write_weights(setting: Setting) -> Path:
     return path
 
 
+def _list_variants(state: CompileState) -> Iterator[str]:
+    """Yield what is in the package, and the static int8 of the engines that a limit leaves out."""
+    yield from state.ranking
+    packed = {engine_of(state.artifacts[variant]) for variant in state.ranking}
+    for variant in (STATIC, LITERT_STATIC, NCNN_STATIC):
+        if variant in state.artifacts and engine_of(state.artifacts[variant]) not in packed:
+            yield variant
+
+
 def _copy(setting: Setting, state: CompileState, *, row: str, variant: str) -> Path:
     """Return a variant out of the cache."""
-    source = state.artifacts[variant]
-    path = setting.work / f"{row}-{variant}{source.suffix}"
-    shutil.copyfile(source, path)
+    first, *others = model_files(state.artifacts[variant])
+    path = setting.work / f"{row}-{variant}{first.suffix}"
+    for file in (first, *others):
+        shutil.copyfile(file, path.with_suffix(file.suffix))
     return path
 
 

@@ -25,6 +25,7 @@ from drupelet_host.data.dataset import Dataset
 from drupelet_host.latency.engines import engine_of
 from drupelet_host.latency.modelled.layers import EngineName, Precision
 from drupelet_host.latency.modelled.table import LatencyTable
+from drupelet_shared.engines.files import model_size_bytes
 
 _ORIGINAL, _QUANTIZED, _PRODUCTS = "a", "c", ("f", "g")
 # What may be lost of the test images; a search is flattered by the samples that it chooses on, and aims at less.
@@ -206,5 +207,5 @@ def _time(row: str, variant: str, path: Path, *, test: Dataset, table: LatencyTa
         ms=round(table.scale * time_file(path, engine, emulator=emulator), 4),
         error=table.accuracies[engine, precision].model_error,
         top1=peers.score(path, test),
-        bytes=path.stat().st_size,
+        bytes=model_size_bytes(path),
     )
