@@ -121,20 +121,25 @@ def test_in_float32_wide_windows_alone_gain(tmp_path: Path) -> None:
     assert changed == [6, 7]
 
 
-@pytest.mark.parametrize(("activation", "fill"), [("RELU", -np.inf), ("RELU6", -3.4e38), ("RELU", -128.0)])
-def test_what_is_never_negative_is_padded_with_zeros_before_a_maximum(
-    activation: str, fill: float, tmp_path: Path
-) -> None:
+def pooled(folder: Path, *, activation: str, sides: int, fill: float) -> bytes:
+    """A convolution of eight channels, and a maximum after so many columns and rows of `fill` on each side."""
     path = write_convolution_tflite(
-        tmp_path / "m.tflite",
+        folder / "m.tflite",
         weights(3, 3, 8),
         size=(12, 12),
         strides=(1, 1),
         padding="SAME",
-        pool=(1, fill),
+        pool=(sides, fill),
         activation=activation,
     )
-    before = path.read_bytes()
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(("activation", "fill"), [("RELU", -np.inf), ("RELU6", -3.4e38), ("RELU", -128.0)])
+def test_what_is_never_negative_is_padded_with_zeros_before_a_maximum(
+    activation: str, fill: float, tmp_path: Path
+) -> None:
+    before = pooled(tmp_path, activation=activation, sides=1, fill=fill)
     after = rewrite_for_xnnpack(before, lanes=INT8_LANES)
     assert operators(after) == ["CONV_2D", "PAD", "MAX_POOL_2D"]
     check_same_answer(before, after)
@@ -162,16 +167,8 @@ def test_paddings_that_share_their_constant_are_both_rewritten(tmp_path: Path) -
 def test_a_padding_that_decides_a_maximum_is_left_as_it_is(
     activation: str, sides: int, fill: float, tmp_path: Path
 ) -> None:
-    path = write_convolution_tflite(
-        tmp_path / "m.tflite",
-        weights(3, 3, 8),
-        size=(12, 12),
-        strides=(1, 1),
-        padding="SAME",
-        pool=(sides, fill),
-        activation=activation,
-    )
-    assert rewrite_for_xnnpack(path.read_bytes(), lanes=INT8_LANES) == path.read_bytes()
+    before = pooled(tmp_path, activation=activation, sides=sides, fill=fill)
+    assert rewrite_for_xnnpack(before, lanes=INT8_LANES) == before
 
 
 def test_a_rewritten_file_is_not_larger_by_the_weights_it_had(tmp_path: Path) -> None:
