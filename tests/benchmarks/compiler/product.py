@@ -21,7 +21,7 @@ from drupelet_host.compiler.lineage import digest_file
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.latency.engines import engine_of
 from drupelet_host.recipe.schema import parse_recipe
-from drupelet_host.selection.variants import LITERT_STATIC, NCNN_STATIC, STATIC
+from drupelet_host.selection.variants import JUDGED
 from drupelet_shared.engines.files import model_files
 
 
@@ -87,7 +87,7 @@ def compile_row(setting: Setting, *, row: str, wish: Wish) -> Made:
     _, selection = read_training(setting)
     return Made(
         models=models,
-        selection_metric=max(score(path, selection) for path in models.values()),
+        selection_metric=max(score(models[variant], selection) for variant in state.ranking),
         passes=state.pruning.passes,
         notes=_notes(state, wish),
     )
@@ -148,9 +148,9 @@ def _list_variants(state: CompileState) -> Iterator[str]:
     """Yield what is in the package, and the static int8 of the engines that a limit leaves out."""
     yield from state.ranking
     packed = {engine_of(state.artifacts[variant]) for variant in state.ranking}
-    for variant in (STATIC, LITERT_STATIC, NCNN_STATIC):
-        if variant in state.artifacts and engine_of(state.artifacts[variant]) not in packed:
-            yield variant
+    yield from (
+        hoped_for for engine, (hoped_for, *_) in JUDGED.items() if engine not in packed and hoped_for in state.artifacts
+    )
 
 
 def _copy(setting: Setting, state: CompileState, *, row: str, variant: str) -> Path:
