@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from drupelet_host.cli.command_group import LazyGroup
+from drupelet_host.cli.interruption import wake_at_interrupts
 from drupelet_host.cli.output import print_error, print_usage_error
 from drupelet_host.cli.streams import discard_standard_output, guard_standard_output
 from drupelet_host.errors import OutputError, StorageError
@@ -83,6 +84,7 @@ def cli(config: Path | None) -> None:
 def main() -> NoReturn:
     """Run the command line; an error of ours becomes one line on standard error and an exit code."""
     guard_standard_output()
+    wake_at_interrupts()
     try:
         # Outside of its standalone mode click returns the code of `ctx.exit`.
         code = cli(prog_name="drupelet", standalone_mode=False) or 0
