@@ -70,6 +70,11 @@ class PassCache:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder = folder
 
+    @property
+    def folder(self) -> Path:
+        """The folder with an entry for each pass."""
+        return self._folder
+
     def key(self, step: Pass, parent: str) -> str:
         """Return the digest of what the pass's result depends on: its settings, and all that came before it."""
         settings = {field.name: getattr(step, field.name) for field in fields(step)}  # type: ignore[arg-type]  # passes are dataclasses
@@ -88,7 +93,7 @@ class PassCache:
         return copy
 
     def workspace(self, key: str) -> Path:
-        """Return an empty folder for the files of a pass that is about to run."""
+        """Return an empty folder for the files of a pass that is about to run, of which the caller has the lock."""
         folder = self._folder / key
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
@@ -161,8 +166,13 @@ class PassCache:
         oldest = time.time() - max_age_s
         for entry in self._folder.iterdir():
             with contextlib.suppress(OSError):
-                if entry.stat().st_mtime < oldest:
+                if entry.stat().st_mtime >= oldest:
+                    continue
+                if entry.is_dir():
                     shutil.rmtree(entry)
+                else:
+                    # The lock of a compile that was killed.
+                    entry.unlink()
 
 
 def _digest_files(folder: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from drupelet_host.compiler.cache import FinishedPass, PassCache
 from drupelet_host.compiler.lineage import record_pass
+from drupelet_host.compiler.pass_locks import PassLocks
 from drupelet_host.compiler.pass_protocol import Pass, PassResult
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.errors import ConstraintError
@@ -21,6 +22,8 @@ _SEARCH = "prune"
 _MAX_CONTINUATIONS = 3
 # Stored once the judge has accepted it: a latency that missed its limit must not be found in the cache for ever.
 _DEFERRED, _JUDGE = frozenset({"evaluate_variants"}), "constraints"
+# How often a compile looks whether another one has finished the pass that both need.
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Pipeline:
         self._observer = observer
         self._cache = cache
         self._uncached = uncached
+        self._locks = None if cache is None else PassLocks(cache.folder)
         self._deferred: list[Callable[[], None]] = []
 
     def run(self, state: CompileState, *, start: str = "") -> CompileState:
@@ -75,6 +79,14 @@ class Pipeline:
         Raises:
             DrupeletError: A pass cannot do its work; those after it do not run.
         """
+        try:
+            return self._run_all(state, start)
+        finally:
+            # Until then this run reads from the folders of what it has made, also where nothing could be stored.
+            if self._locks is not None:
+                self._locks.release()
+
+    def _run_all(self, state: CompileState, start: str) -> CompileState:
         reached = _Reached(state, None, start)
         before: dict[str, _Reached] = {}
         position = continuations = 0
@@ -125,7 +137,7 @@ class Pipeline:
         return result, time.perf_counter() - start
 
     def _resume(self, step: Pass, state: CompileState, cache: PassCache, key: str) -> tuple[PassResult, float]:
-        cached = cache.load(key, state)
+        cached = self._load_or_lock(step, state, cache, key)
         if cached is not None:
             self._observer.decided(f"{step.name} was done before with the same input: taken from the cache")
             for decision in cached.decisions:
@@ -140,6 +152,18 @@ class Pipeline:
         else:
             self._store(step, key, state, finished)
         return result, seconds
+
+    def _load_or_lock(self, step: Pass, state: CompileState, cache: PassCache, key: str) -> FinishedPass | None:
+        """Return the cached result, after a wait if another compile makes it now; else None, and the pass is locked."""
+        assert self._locks is not None, "the caller has a cache"
+        is_waiting = False
+        while (cached := cache.load(key, state)) is None and not self._locks.take(key):
+            if not is_waiting:
+                self._observer.decided(f"{step.name}: waiting for {self._locks.holder(key)}, which makes the same")
+                is_waiting = True
+            time.sleep(_POLL_S)
+        # The holder may have finished between the two.
+        return cached or cache.load(key, state)
 
     def _store(self, step: Pass, key: str, state: CompileState, finished: FinishedPass) -> None:
         assert self._cache is not None, "the caller has a cache"
