@@ -18,11 +18,6 @@ PAGES = find_pages()
 PROGRAMS = {program.name: program for program in (host_program(), agent_program())}
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(

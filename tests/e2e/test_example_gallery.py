@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def test_an_example_is_trained_compiled_packed_and_answers(name: str, tmp_path: 
     made = shutil.ignore_patterns("__pycache__", "build", "*.pt", "*.drupe", "threshold.txt")
     shutil.copytree(EXAMPLES / name, folder, ignore=made)
     run("train.py", folder=folder)
-    run("-m", "drupelet_host", "compile", "recipe.toml", "--quiet", folder=folder)
+    result = json.loads(run("-m", "drupelet_host", "compile", "recipe.toml", "--json", "--quiet", folder=folder))
     recipe = load_recipe(folder / "recipe.toml")
     (path,) = recipe.output.folder.glob("*.drupe")
     package = unpack_package(path, tmp_path / "unpacked", trusted_keys=None)
@@ -92,6 +93,12 @@ def test_an_example_is_trained_compiled_packed_and_answers(name: str, tmp_path: 
         (output,) = package.manifest.outputs
         right = [reply[output.name].argmax() == label for reply, label in zip(replies, labels, strict=False)]
         assert np.mean(right) > 0.9
+    if name == "digits":
+        original, best = result["models"]["original"], result["models"][result["ranking"][0]]
+        assert original["metric"] > 0.97
+        assert best["metric"] >= original["metric"] - 0.01
+        assert best["size_bytes"] * 4 <= original["size_bytes"]
+        assert best["p50_ms"] * 2 <= original["p50_ms"]
     if name == "anomaly":
         right = [bool(reply["is_anomaly"].item()) == bool(label) for reply, label in zip(replies, labels, strict=False)]
         assert np.mean(right) > 0.9

@@ -59,7 +59,11 @@ def wait_until_ready(heard: Listener) -> ModelState:
                 return state
 
 
-@pytest.mark.parametrize("variant", [VARIANT, LITERT_VARIANT])
+@pytest.mark.parametrize(
+    ("broker", "variant"),
+    [("embedded", LITERT_VARIANT), pytest.param("mosquitto", VARIANT, marks=pytest.mark.mosquitto)],
+    indirect=["broker"],
+)
 def test_a_request_over_the_hosts_broker_is_answered_on_the_emulated_pi(
     pi: EmulatedPi, site: Site, broker: Broker, variant: str
 ) -> None:

@@ -17,7 +17,7 @@ from drupelet_shared.errors import DrupeletError
 
 log = logging.getLogger(__name__)
 
-# Not the person's own cache: two runs that share passes would write the same entries at the same time.
+# Beside the runs' folders: what they have in common is done once, and the person's own cache may be on another machine.
 _CACHE = "cache"
 # The code of a run that ended with an exception that is no error of ours.
 UNEXPECTED = "unexpected"
@@ -26,7 +26,7 @@ UNEXPECTED = "unexpected"
 def compile_run(run: Run, compute: ComputeBackend | None = None) -> RunResult:
     """Compile a run, write its result to its folder and return it.
 
-    Finished passes are kept in the folder until the run is done, so that an interrupted one continues.
+    Finished passes are kept in a cache of the sweep, so that an interrupted run continues.
 
     Args:
         run: The run.
@@ -37,7 +37,7 @@ def compile_run(run: Run, compute: ComputeBackend | None = None) -> RunResult:
         run.folder.mkdir(parents=True, exist_ok=True)
         recipe = run.recipe()
         backend = compute or InProcess(threads=recipe.compute.threads or 1)
-        state = compile_recipe(recipe, cache=run.folder / _CACHE, compute=backend)
+        state = compile_recipe(recipe, cache=run.folder.parent / _CACHE, compute=backend)
         result = _describe(run, state)
     except ConstraintError as error:
         result = RunResult(digest=run.digest, state="not_met", code=error.code, message=str(error))

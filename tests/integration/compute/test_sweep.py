@@ -67,6 +67,8 @@ def test_a_sweep_compiles_every_run_and_names_the_best(
     assert sizes[1] < sizes[0]
     package = unpack_package(Path(report["runs"][2]["package"]), tmp_path / "unpacked", trusted_keys=None)
     assert package.manifest.name == "tiny"
+    # Of four runs two and two have the same passes, and all of them the first ones: none is made again.
+    assert len(list((sweep.parent / "sizes/runs/cache").glob("*/state.pickle"))) < 2 * len(package.manifest.lineage)
     assert report["frontier"]["size"][0]["run"] == "run-3"
     page = (sweep.parent / "sizes/sweep.html").read_text(encoding="utf-8")
     assert "run-3 is best." in page
