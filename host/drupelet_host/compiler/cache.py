@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import logging
 import os
@@ -19,6 +20,7 @@ from pydantic_core import to_jsonable_python
 from drupelet_host.compiler.lineage import digest_file
 from drupelet_host.compiler.pass_protocol import Pass, PassResult
 from drupelet_host.compiler.state import CompileState
+from drupelet_host.recipe.factories import find_module_name
 from drupelet_shared.files import sync_folder, write_atomically
 
 log = logging.getLogger(__name__)
@@ -111,7 +113,7 @@ class PassCache:
             digest, entry = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
             if hashlib.sha256(entry).digest() != digest:
                 return None
-            changes, metrics, seconds, decisions, files = pickle.loads(entry)  # noqa: S301 - our own folder, see the class
+            changes, metrics, seconds, decisions, files = _Unpickler(io.BytesIO(entry)).load()
             if files != _digest_files(folder):
                 return None
         except OSError:
@@ -173,6 +175,13 @@ class PassCache:
                 else:
                     # The lock of a compile that was killed.
                     entry.unlink()
+
+
+class _Unpickler(pickle.Unpickler):
+    """Finds the classes of a person's files where they are now: the key tells that their code is the same."""
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:  # noqa: ANN401 - pickle's
+        return super().find_class(find_module_name(module_name), global_name)
 
 
 def _digest_files(folder: Path) -> dict[str, str]:

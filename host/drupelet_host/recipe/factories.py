@@ -128,8 +128,7 @@ def import_file(path: Path, *, location: Path | None = None) -> ModuleType:
     if path in _imported and _imported[path][0] == version:
         make_importable(location.parent)
         return _imported[path][1]
-    # Dataclasses, pickle and torch.export look a class's module up in sys.modules by a name that no other file has.
-    name = f"{MODULE_PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    name = _name_module(path)
     spec = importlib.util.spec_from_file_location(name, location)
     assert spec is not None, location
     assert spec.loader is not None, location
@@ -139,3 +138,27 @@ def import_file(path: Path, *, location: Path | None = None) -> ModuleType:
         spec.loader.exec_module(module)
     _imported[path] = (version, module)
     return module
+
+
+def find_module_name(name: str) -> str:
+    """Return the name that a module has in this process, where it may have been imported from another folder.
+
+    Args:
+        name: The name that it had when an object of one of its classes was pickled.
+
+    Returns:
+        The name of the one file of the same name that factories were imported from; otherwise `name` itself.
+    """
+    if name in sys.modules:
+        return name
+    found = [file.module for file in imported_files() if name.rpartition("_")[0] == _title(file.path)]
+    return found[0] if len(found) == 1 else name
+
+
+def _name_module(path: Path) -> str:
+    # Dataclasses, pickle and torch.export look a class's module up in sys.modules by a name that no other file has.
+    return f"{_title(path)}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+
+
+def _title(path: Path) -> str:
+    return f"{MODULE_PREFIX}{path.stem}"

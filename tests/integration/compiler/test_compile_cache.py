@@ -76,6 +76,16 @@ def quick(folder: Path, **sections: dict[str, Any]) -> Recipe:
     return file_recipe(folder, **{"quantize": {"variants": ["static", "float16"], "method": "minmax"}, **sections})
 
 
+def compile_command(folder: Path, cache: Path) -> list[str]:
+    """The command that compiles `recipe(folder)`."""
+    text = RECIPE_SOURCE.replace("iterations = 2", 'iterations = 1\nimportance = "auto"').replace(
+        "epochs = 2", "epochs = 1"
+    )
+    text = text.replace("samples = 32", f'samples = 32\nmethod = "minmax"\nvariants = {VARIANTS}')
+    (folder / "same.toml").write_text(text, encoding="utf-8")
+    return [sys.executable, "-m", "drupelet_host", "compile", str(folder / "same.toml"), "--cache", str(cache)]
+
+
 class EndedError(Exception):
     """Somebody ended the compile."""
 
@@ -145,12 +155,7 @@ def test_a_command_that_was_killed_goes_on_from_the_last_finished_pass(
     first: Compiled, project: Path, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
-    text = RECIPE_SOURCE.replace("iterations = 2", 'iterations = 1\nimportance = "auto"').replace(
-        "epochs = 2", "epochs = 1"
-    )
-    text = text.replace("samples = 32", f'samples = 32\nmethod = "minmax"\nvariants = {VARIANTS}')
-    (project / "killed.toml").write_text(text, encoding="utf-8")
-    command = [sys.executable, "-m", "drupelet_host", "compile", "killed.toml", "--quiet", "--cache", str(cache)]
+    command = compile_command(project, cache)
     with subprocess.Popen(command, cwd=project) as process:
         try:
             wait_until(lambda: len(finished_entries(cache)) >= 3 or process.poll() is not None)
@@ -217,6 +222,16 @@ def test_another_version_and_another_folder_repeat_nothing(
     assert again.repeated == AFTER
     assert again.digests() == first.digests()
     assert again.manifest.version == "2.0.0"
+
+
+def test_a_process_of_its_own_that_compiles_a_copy_of_the_project_repeats_nothing(
+    first: Compiled, cache: Path, tmp_path: Path
+) -> None:
+    folder = write_project(tmp_path / "copy").parent
+    done = subprocess.run(compile_command(folder, cache), capture_output=True, text=True, timeout=300, check=True)
+    said = [line.split() for line in (done.stdout + done.stderr).splitlines()]
+    taken = [words[0] for words in said if words[-3:] == ["from", "the", "cache"]]
+    assert taken == [name for name in first.observer.finished if name not in AFTER]
 
 
 def fingerprint(wanted: Recipe, workspace: Path) -> str:
