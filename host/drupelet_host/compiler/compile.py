@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from drupelet_host.compiler.cache import PassCache
-from drupelet_host.compiler.fingerprint import fingerprint_start
+from drupelet_host.compiler.caching.cache import PassCache
+from drupelet_host.compiler.caching.fingerprint import fingerprint_start
 from drupelet_host.compiler.latency_sources.choice import check_source, make_latency_source
 from drupelet_host.compiler.pipeline import Pipeline
 from drupelet_host.compiler.registry import UNCACHED, make_pass, passes_of

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from drupelet_host.compiler.cache import FinishedPass, PassCache
+from drupelet_host.compiler.caching.cache import FinishedPass, PassCache
+from drupelet_host.compiler.caching.locks import PassLocks
 from drupelet_host.compiler.lineage import record_pass
-from drupelet_host.compiler.pass_locks import PassLocks
 from drupelet_host.compiler.pass_protocol import Pass, PassResult
 from drupelet_host.compiler.state import CompileState
 from drupelet_host.errors import ConstraintError

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from drupelet import compile_recipe
-from drupelet_host.compiler.cache import PassCache
-from drupelet_host.compiler.fingerprint import fingerprint_start
+from drupelet_host.compiler.caching.cache import PassCache
+from drupelet_host.compiler.caching.fingerprint import fingerprint_start
 from drupelet_host.compiler.start import start_compile
 from drupelet_host.recipe.schema import Recipe, parse_recipe
 from fakes.observer import RecordingObserver

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from drupelet_host.compiler.cache import PassCache
+from drupelet_host.compiler.caching.cache import PassCache
 from drupelet_host.compiler.registry import PASSES, UNCACHED, make_pass, passes_of
 from drupelet_host.recipe.schema import Recipe, parse_recipe
 from support.model.tiny_project import RECIPE_SOURCE, write_project

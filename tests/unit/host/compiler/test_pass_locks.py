@@ -14,8 +14,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from drupelet_host.compiler.cache import PassCache
-from drupelet_host.compiler.pass_locks import PassLocks
+from drupelet_host.compiler.caching.cache import PassCache
+from drupelet_host.compiler.caching.locks import PassLocks
 from drupelet_host.compiler.pass_protocol import PassResult
 from drupelet_host.compiler.pipeline import Pipeline
 from drupelet_host.compiler.state import CompileState
@@ -27,7 +27,7 @@ from support.model.tiny_project import start_state, trained
 HOLDER = """
 import sys, time
 from pathlib import Path
-from drupelet_host.compiler.pass_locks import PassLocks
+from drupelet_host.compiler.caching.locks import PassLocks
 print(PassLocks(Path(sys.argv[1])).take("key"), flush=True)
 time.sleep(60)
 """

@@ -65,7 +65,7 @@ class PassLocks:
     def release(self) -> None:
         """Give all locks back."""
         for key, descriptor in self._held.items():
-            # Before the file is closed: nobody may remove a file that somebody else has locked.
+            # Before the file is closed: afterwards it may be locked by another compile.
             self._path(key).unlink(missing_ok=True)
             os.close(descriptor)
         self._held.clear()
