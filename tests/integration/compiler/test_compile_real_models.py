@@ -139,11 +139,11 @@ from support.model.photos import draw_crops
 
 
 def train():
-    return draw_crops(24, size=128, seed=1), None
+    return draw_crops(24, size=96, seed=1), None
 
 
 def validation():
-    return draw_crops(32, size=128, seed=2), None
+    return draw_crops(32, size=96, seed=2), None
 """
 
 
@@ -163,7 +163,7 @@ def test_a_real_classifier_of_images_compiles_without_labels(tmp_path: Path, mon
         "prune": {"prune_ratio": 0.1, "iterations": 1, "importance": "l2", "recovery": {"epochs": 1}},
         "quantize": {"method": "mse", "variants": ["static", "float16"], "samples": 16},
     }
-    document["model"] |= {"weights": str(weights), "input_shape": [1, 3, 128, 128]}
+    document["model"] |= {"weights": str(weights), "input_shape": [1, 3, 96, 96]}
     compiled = compile_and_verify(parse_recipe(document, folder=tmp_path), tmp_path / "unpacked")
     found = {variant: measured.metric for variant, measured in compiled.state.measurements.items()}
     assert compiled.state.metric.name == "agreement"
