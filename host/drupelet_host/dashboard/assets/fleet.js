@@ -100,7 +100,7 @@ export class Fleet {
 
   model(deviceName, name) {
     const { models } = this.device(deviceName);
-    if (!models.has(name)) models.set(name, { name, state: null, telemetry: null, windows: [] });
+    if (!models.has(name)) models.set(name, { name, state: null, telemetry: null, served: null, windows: [] });
     return models.get(name);
   }
 
@@ -361,6 +361,8 @@ function takeTelemetry(device, telemetry, nowS, kept) {
 function takeWindow(model, telemetry, nowS, kept) {
   const ended = Object.values(telemetry.outcomes).reduce((total, count) => total + count, 0), { total } = telemetry;
   model.telemetry = telemetry;
+  // Another window may come before the page is drawn again.
+  if (total) model.served = telemetry;
   model.windows.push({
     at_s: nowS,
     length_s: telemetry.window_s,

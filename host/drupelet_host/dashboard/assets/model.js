@@ -57,9 +57,8 @@ export class ModelView {
     if (this.seen.telemetry !== model.telemetry || this.seen.isCurrent !== Boolean(window)) {
       this.seen.telemetry = model.telemetry;
       this.seen.isCurrent = Boolean(window);
-      const table = window ? stageTable(model.telemetry) : "";
       // A window without requests has no stages: those of the last one with requests stay.
-      if (table || !window) this.stages.replaceChildren(table);
+      this.stages.replaceChildren(window && model.served ? stageTable(model.served) : "");
       this.kept = timeline;
       if (this.fold.open) this.listWindows();
     }
