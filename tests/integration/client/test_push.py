@@ -121,14 +121,14 @@ def test_a_push_through_a_broker_that_takes_no_chunk_at_all_ends_with_what_to_ch
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_a_package_of_12_mb_arrives_whole_over_a_link_that_drops_every_5_seconds(site: Site, broker: Broker) -> None:
+def test_a_package_of_12_mb_arrives_whole_over_a_link_that_drops_every_5_seconds(site: Site, embedded: Broker) -> None:
     package = make_package(site.folder, site.keys, model=wide_model(megabytes=14))
     assert 12e6 < package.stat().st_size < 15e6
-    with proxy(broker) as between:
+    with proxy(embedded) as between:
         # About 400 kB/s, so that the link drops several times on the way.
         between.chunk_bytes, between.delay_s = 16_384, 0.04
         with running_agent(site.configure(between.broker)), repeating(between.cut, every_s=5.0):
-            drupelet("push", str(package), "--device", site.topics.device, "--broker", broker.url)
+            drupelet("push", str(package), "--device", site.topics.device, "--broker", embedded.url)
         assert between.cuts >= 4
     active = Store(site.folder / "state").require_active("digits")
     assert (site.folder / "state/packages" / active.digest).is_dir()
