@@ -22,6 +22,12 @@ from support.package.served_packages import LITERT_VARIANT, VARIANT, greedy_mode
 MB = 10**6
 
 
+@pytest.fixture
+def broker(embedded: Broker) -> Broker:
+    """One broker is enough: memory is no matter between the agent and the broker."""
+    return embedded
+
+
 def request(*, brightness: float = 0.5) -> bytes:
     tensor = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [brightness] * 64}
     return json.dumps({"inputs": [tensor]}).encode()

@@ -25,6 +25,12 @@ TWO_CORES = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs t
 TWO_INSTANCES = "tuning.objective = 'throughput'\ntuning.instances = [2]\ntuning.max_seconds = 0.3"
 
 
+@pytest.fixture
+def broker(embedded: Broker) -> Broker:
+    """One broker is enough: planning is no matter between the agent and the broker."""
+    return embedded
+
+
 def request(*, brightness: float = 0.5) -> bytes:
     tensor = {"name": "image", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [brightness] * 64}
     return json.dumps({"inputs": [tensor]}).encode()
