@@ -7,7 +7,7 @@ import fcntl
 import os
 from pathlib import Path
 
-SUFFIX = ".lock"
+_SUFFIX = ".lock"
 # File systems without locks; there everyone makes the pass, as with caches of their own.
 _UNSUPPORTED = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS})
 
@@ -71,7 +71,7 @@ class PassLocks:
         self._held.clear()
 
     def _path(self, key: str) -> Path:
-        return self._folder / f"{key}{SUFFIX}"
+        return self._folder / f"{key}{_SUFFIX}"
 
 
 def _is_open_as(descriptor: int, path: Path) -> bool:

@@ -58,7 +58,11 @@ export class ModelView {
       this.seen.telemetry = model.telemetry;
       this.seen.isCurrent = Boolean(window);
       // A window without requests has no stages: those of the last one with requests stay.
-      this.stages.replaceChildren(window && model.served ? stageTable(model.served) : "");
+      const served = window ? model.served : null;
+      if (this.seen.served !== served) {
+        this.seen.served = served;
+        this.stages.replaceChildren(served ? stageTable(served) : "");
+      }
       this.kept = timeline;
       if (this.fold.open) this.listWindows();
     }
